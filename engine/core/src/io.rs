@@ -1,0 +1,137 @@
+//! The verbs of the shard: what comes in, what goes out.
+//!
+//! The shell calls [`Shard::handle`](crate::Shard::handle) for everything that happens, then
+//! [`Shard::poll`](crate::Shard::poll) until it is empty, then sleeps until
+//! [`Shard::next_timeout`](crate::Shard::next_timeout).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use shardcast_link::{Command, Event};
+
+/// A TCP connection, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// A name look-up, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LookupId(pub u64);
+
+/// An audio codec of one broadcast, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(pub u64);
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A UDP datagram.
+    Datagram {
+        from: SocketAddr,
+        /// The local address it came to; one of those the shard was told of.
+        to: SocketAddr,
+        payload: &'a [u8],
+    },
+    Tcp {
+        conn: ConnId,
+        event: TcpEvent<'a>,
+    },
+    /// The answer to [`Output::Resolve`]: addresses in the order of preference, or why not.
+    Resolved {
+        lookup: LookupId,
+        result: Result<Vec<SocketAddr>, String>,
+    },
+    /// AAC frames from an audio lane, each 1024 samples at 48 kHz, in order and without gaps over
+    /// the life of the lane.
+    AudioFrames {
+        lane: LaneId,
+        frames: Vec<Bytes>,
+    },
+    Command(Command),
+    /// The time of [`Shard::next_timeout`](crate::Shard::next_timeout) has come.
+    Timeout,
+}
+
+/// What happened on a TCP connection. After `Closed` nothing more comes.
+#[derive(Debug)]
+pub enum TcpEvent<'a> {
+    Connected,
+    Received(&'a [u8]),
+    /// So many bytes of [`Output::Write`] went to the kernel since the last time.
+    Accepted {
+        bytes: usize,
+    },
+    /// Connecting failed, the peer closed, or an error ended it; in words.
+    Closed {
+        reason: String,
+    },
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Output {
+    /// A UDP datagram. Neighbours to the same peer may be sent in one system call.
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: Vec<u8>,
+    },
+    /// Open a TCP connection. Answered by `Connected` or `Closed`.
+    Connect {
+        conn: ConnId,
+        addr: SocketAddr,
+    },
+    /// Gather-write these slices behind everything written before. The shard bounds what it has
+    /// outstanding on a connection; the shell keeps what the kernel does not take.
+    Write {
+        conn: ConnId,
+        slices: Vec<Bytes>,
+    },
+    /// No more input is wanted from this connection, and no `Closed` is answered.
+    Close {
+        conn: ConnId,
+        how: Close,
+    },
+    Resolve {
+        lookup: LookupId,
+        host: String,
+        port: u16,
+    },
+    Audio(AudioJob),
+    Event(Event),
+}
+
+/// How a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// Write what is outstanding, for at most two seconds, then close.
+    Flush,
+    /// Drop what is outstanding.
+    Abort,
+}
+
+/// Work for an audio lane: Opus in, AAC out. Every job but `Open` and `Close` may be answered by
+/// [`Input::AudioFrames`].
+#[derive(Debug)]
+pub enum AudioJob {
+    Open {
+        lane: LaneId,
+    },
+    /// One Opus packet.
+    Decode {
+        lane: LaneId,
+        packet: Bytes,
+    },
+    /// So many samples at 48 kHz are missing: concealed from what came before.
+    Conceal {
+        lane: LaneId,
+        samples: u32,
+    },
+    /// So many samples of silence at 48 kHz.
+    Silence {
+        lane: LaneId,
+        samples: u32,
+    },
+    Close {
+        lane: LaneId,
+    },
+}

@@ -1,0 +1,103 @@
+//! Length-prefixed JSON, as bytes in and messages out; the socket is somebody else's.
+
+use bytes::{Buf, BufMut, BytesMut};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Largest frame. A status of 10,000 broadcasts with three destinations each is about 16 MB; the
+/// largest command, an SDP offer, is below 100 KB.
+pub const FRAME_BYTES_MAX: usize = 32 << 20;
+
+/// The bytes on the link are not frames of known messages. Only a version mismatch or a bug of
+/// ours causes it; the connection is closed and made again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    #[error("a link frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
+    TooLarge(usize),
+    #[error("a link frame does not hold a known message: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Appends one message to `out`.
+///
+/// # Errors
+/// When the message is over [`FRAME_BYTES_MAX`]; `out` is unchanged then.
+pub fn encode<T: Serialize>(message: &T, out: &mut BytesMut) -> Result<(), FrameError> {
+    let json = serde_json::to_vec(message)?;
+    let length = u32::try_from(json.len()).map_err(|_| FrameError::TooLarge(json.len()))?;
+    if json.len() > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLarge(json.len()));
+    }
+    out.reserve(4 + json.len());
+    out.put_u32(length);
+    out.put_slice(&json);
+    Ok(())
+}
+
+/// Takes one whole message off the front of `buffer`; `None` until one is complete.
+///
+/// # Errors
+/// When the frame is too large or not a known message. A frame that is not a known message is
+/// consumed, so that the reader may go on behind it.
+pub fn decode<T: DeserializeOwned>(buffer: &mut BytesMut) -> Result<Option<T>, FrameError> {
+    let Some(prefix) = buffer.first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*prefix) as usize;
+    if length > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLarge(length));
+    }
+    if buffer.len() < 4 + length {
+        buffer.reserve(4 + length - buffer.len());
+        return Ok(None);
+    }
+    buffer.advance(4);
+    let frame = buffer.split_to(length);
+    Ok(Some(serde_json::from_slice(&frame)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BroadcastId, Command, WantedBroadcast};
+
+    fn want() -> Command {
+        let id = BroadcastId::new("app", "one").unwrap();
+        Command::Want { broadcast: WantedBroadcast::new(id) }
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_read_once_it_is_whole() {
+        let mut whole = BytesMut::new();
+        encode(&want(), &mut whole).unwrap();
+        let mut buffer = BytesMut::new();
+        for (n, byte) in whole.iter().enumerate() {
+            assert_eq!(decode::<Command>(&mut buffer).unwrap(), None, "after {n} bytes");
+            buffer.put_u8(*byte);
+        }
+        assert_eq!(decode::<Command>(&mut buffer).unwrap(), Some(want()));
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_message_is_an_error_and_the_next_one_is_still_read() {
+        let mut buffer = BytesMut::new();
+        encode(&serde_json::json!({"type": "from_the_future"}), &mut buffer).unwrap();
+        encode(&want(), &mut buffer).unwrap();
+        assert!(decode::<Command>(&mut buffer).is_err());
+        assert_eq!(decode::<Command>(&mut buffer).unwrap(), Some(want()));
+    }
+
+    #[test]
+    fn fields_of_a_newer_version_are_ignored() {
+        let json = r#"{"type":"forget","broadcast":"app/one","why":"tomorrow"}"#;
+        let command: Command = serde_json::from_str(json).unwrap();
+        assert_eq!(command, Command::Forget { broadcast: BroadcastId::new("app", "one").unwrap() });
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_anything_is_allocated() {
+        let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0][..]);
+        assert!(matches!(decode::<Command>(&mut buffer), Err(FrameError::TooLarge(_))));
+    }
+}

@@ -1,0 +1,27 @@
+//! What control and a shard say to each other.
+//!
+//! The link is declarative: control sends the *wanted* state of a broadcast and the shard
+//! reconciles towards it, so every command may be repeated. The shard sends events as they happen
+//! and one [`ShardStatus`] a second. Both sides open with a hello that carries a version; fields
+//! that one side does not know are ignored, so two neighbouring versions can talk to each other.
+//!
+//! On the wire: frames of a 32-bit big-endian length and that many bytes of JSON ([`frame`]).
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod id;
+mod message;
+mod status;
+mod wanted;
+
+pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
+pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
+pub use status::{
+    AudioStatus, BroadcastStatus, DestinationState, DestinationStatus, PublisherStatus, ShardStatus,
+    VideoStatus,
+};
+pub use wanted::{WantedBroadcast, WantedDestination};
+
+/// The version this crate speaks. Raised when a message changes its meaning; new optional fields
+/// do not raise it.
+pub const VERSION: u32 = 1;

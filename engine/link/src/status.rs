@@ -1,0 +1,151 @@
+//! What a shard reports of itself once a second.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BroadcastId, DestinationId, Problem, SessionId};
+
+/// One shard, whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShardStatus {
+    pub at_unix_ms: u64,
+    /// CPU time of the shard's thread over the last second, in thousandths of a core.
+    #[serde(default)]
+    pub cpu_permille: u32,
+    /// Datagrams since the shard started.
+    #[serde(default)]
+    pub datagrams_received: u64,
+    #[serde(default)]
+    pub datagrams_sent: u64,
+    /// Datagrams that belonged to no session.
+    #[serde(default)]
+    pub datagrams_unknown: u64,
+    #[serde(default)]
+    pub broadcasts: Vec<BroadcastStatus>,
+}
+
+/// One broadcast that the shard holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BroadcastStatus {
+    pub id: BroadcastId,
+    /// The session whose media is used now, or whose return is waited for.
+    #[serde(default)]
+    pub publisher: Option<PublisherStatus>,
+    /// Destinations are held open for a publisher that was lost.
+    #[serde(default)]
+    pub holding: bool,
+    #[serde(default)]
+    pub destinations: Vec<DestinationStatus>,
+    /// Bytes of media kept for consumers.
+    #[serde(default)]
+    pub ring_bytes: u64,
+}
+
+/// The publisher of a broadcast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublisherStatus {
+    pub session: SessionId,
+    /// First media of this session.
+    pub since_unix_ms: u64,
+    /// `address:port`, once known.
+    #[serde(default)]
+    pub remote: String,
+    #[serde(default)]
+    pub video: Option<VideoStatus>,
+    #[serde(default)]
+    pub audio: Option<AudioStatus>,
+    /// Payload bytes of the session.
+    #[serde(default)]
+    pub bytes_received: u64,
+    /// Over the last second.
+    #[serde(default)]
+    pub bitrate_bps: u64,
+    #[serde(default)]
+    pub packets_lost: u64,
+    #[serde(default)]
+    pub jitter_ms: u32,
+    #[serde(default)]
+    pub rtt_ms: u32,
+    /// How long ago the last media packet came.
+    #[serde(default)]
+    pub media_age_ms: u64,
+}
+
+/// Video as it arrives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VideoStatus {
+    /// `H264`.
+    pub codec: String,
+    pub width: u32,
+    pub height: u32,
+    /// Access units over the last second.
+    pub frames_per_second: u32,
+    pub frames: u64,
+    /// Distance of the last two IDRs.
+    pub keyframe_interval_ms: u32,
+    /// Access units that were damaged by loss and not passed on.
+    pub frames_damaged: u64,
+}
+
+/// Audio as it arrives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioStatus {
+    /// `opus`.
+    pub codec: String,
+    pub packets: u64,
+    /// Samples that were concealed or filled with silence, at 48 kHz.
+    pub samples_filled: u64,
+}
+
+/// Where a destination is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DestinationState {
+    /// Stored; the broadcast has no media yet.
+    Idle,
+    Resolving,
+    Connecting,
+    Handshaking,
+    /// connect, createStream, publish are under way, or the first keyframe is waited for.
+    Publishing,
+    /// Media is sent and acknowledged.
+    Live,
+    /// The connection is kept open while the publisher is away.
+    Holding,
+    /// Waits before the next attempt.
+    BackingOff,
+    /// Ended by wish.
+    Ended,
+    /// Given up: trying again cannot help before somebody changes something.
+    Failed,
+}
+
+/// One destination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DestinationStatus {
+    pub id: DestinationId,
+    pub state: DestinationState,
+    pub since_unix_ms: u64,
+    /// Connection attempts of this broadcast.
+    #[serde(default)]
+    pub attempts: u32,
+    /// The last failure; kept while things are well, so that it can be read afterwards.
+    #[serde(default)]
+    pub last_problem: Option<Problem>,
+    /// Given to the kernel for this destination, all connections together.
+    #[serde(default)]
+    pub bytes_sent: u64,
+    /// Over the last second.
+    #[serde(default)]
+    pub bitrate_bps: u64,
+    /// Media waiting because the destination is slower than the publisher.
+    #[serde(default)]
+    pub queue_ms: u32,
+    #[serde(default)]
+    pub video_frames: u64,
+    #[serde(default)]
+    pub audio_frames: u64,
+    /// Left out because the destination was too slow.
+    #[serde(default)]
+    pub frames_dropped: u64,
+}
