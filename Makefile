@@ -1,0 +1,126 @@
+# make run    build in release and serve on http://localhost:5080/
+# make test   everything: format, lints, Rust tests, browser tests
+# make lint   format and lints alone
+# make bench  the micro-benchmarks and a short load measurement
+#
+# Each target installs what it misses, so each works as the first command after a clone on a fresh
+# Debian 12. A second run finds everything in place and installs nothing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+# Minor version of the oldest Rust 1.x that builds this workspace (rust-version in Cargo.toml).
+RUST_MINOR_MIN := 89
+
+# What compiling needs: bindgen, the codecs, and the C parts of the crypto and Opus crates.
+DEBS_BUILD := build-essential pkg-config clang libclang-dev cmake nasm \
+	libx264-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
+# What tests and measurements talk to: real RTMP servers, a real browser, and tools that look at media.
+DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium
+
+ARGS ?=
+
+.PHONY: help run test lint bench build-tools test-tools rust lint-tools web e2e
+
+help:
+	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
+
+run: build-tools web
+	$(CARGO) build --release --locked --bins
+	exec target/release/shardcast run $(ARGS)
+
+test: build-tools test-tools web e2e lint
+	$(CARGO) build --workspace --all-targets --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
+	cd control/e2e && SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast \
+		node --test --test-concurrency=1 $$(ls $(CURDIR)/control/e2e/tests/*.test.mjs)
+
+lint: build-tools lint-tools web
+	$(CARGO) fmt --all --check
+	if $(CARGO) clippy --version >/dev/null 2>&1; then \
+		$(CARGO) clippy --workspace --all-targets --locked -- -D warnings; \
+	else \
+		echo "clippy is not part of this Rust installation (Debian does not package it): lints not run"; \
+	fi
+
+bench: build-tools test-tools web
+	$(CARGO) bench --workspace --locked
+	$(CARGO) build --release --locked --bins
+	target/release/shardcast-bench live $(ARGS)
+
+# --- set-up -----------------------------------------------------------------------------------
+
+# $(call install_debs,PACKAGES): installs those that are absent. A policy-rc.d of 101 keeps the
+# daemons among them (nginx) from being started by their installation.
+define install_debs
+	missing=(); \
+	for p in $(1); do \
+		[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing+=("$$p"); \
+	done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+		root=(); \
+		if [ "$$(id -u)" != 0 ]; then \
+			command -v sudo >/dev/null || { echo "missing Debian packages: $${missing[*]}; install them as root"; exit 1; }; \
+			root=(sudo); \
+		fi; \
+		echo "installing $${missing[*]}"; \
+		policy=/usr/sbin/policy-rc.d; \
+		if [ ! -e $$policy ]; then \
+			printf '#!/bin/sh\nexit 101\n' | "$${root[@]}" tee $$policy >/dev/null; \
+			"$${root[@]}" chmod 755 $$policy; \
+			trap '"$${root[@]}" rm -f '$$policy EXIT; \
+		fi; \
+		"$${root[@]}" apt-get update -qq; \
+		"$${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+		if [[ " $${missing[*]} " == *" nginx "* ]] && command -v systemctl >/dev/null; then \
+			"$${root[@]}" systemctl disable --now nginx >/dev/null 2>&1 || true; \
+		fi; \
+	fi
+endef
+
+build-tools: rust
+	@$(call install_debs,$(DEBS_BUILD))
+	@command -v node >/dev/null || { $(call install_debs,nodejs); }
+	@command -v npm >/dev/null || { $(call install_debs,npm); }
+
+test-tools:
+	@$(call install_debs,$(DEBS_TEST))
+
+# Debian 12 has no Rust that is new enough under the usual name; its security archive carries one,
+# as rustc-web, for building browsers. It is used when there is no toolchain at all.
+rust:
+	@minor() { $(CARGO) --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p'; }; \
+	candidate() { apt-cache policy cargo-web 2>/dev/null | sed -n 's/^  Candidate: 1\.\([0-9]*\).*/\1/p'; }; \
+	have=$$(minor || true); \
+	if [ -z "$$have" ] && command -v apt-cache >/dev/null; then \
+		offered=$$(candidate); \
+		if [ -z "$$offered" ] && [ "$$(id -u)" = 0 ]; then apt-get update -qq; offered=$$(candidate); fi; \
+		if [ "$${offered:-0}" -ge $(RUST_MINOR_MIN) ]; then \
+			$(call install_debs,rustc-web cargo-web rustfmt-web); \
+			hash -r; have=$$(minor || true); \
+		fi; \
+	fi; \
+	if [ -z "$$have" ]; then \
+		echo "Rust is missing: install Rust 1.$(RUST_MINOR_MIN) or newer (with rustup), then run make again" >&2; exit 1; \
+	elif [ "$$have" -lt $(RUST_MINOR_MIN) ]; then \
+		echo "Rust 1.$$have is too old: Shardcast needs 1.$(RUST_MINOR_MIN) or newer; run 'rustup update stable' (or remove the old cargo and run make again)" >&2; exit 1; \
+	fi
+
+# rustup's minimal profile comes without these two.
+lint-tools: rust
+	@if command -v rustup >/dev/null; then \
+		$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt; \
+		$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy; \
+	fi
+
+web: control/web/node_modules/.package-lock.json
+e2e: control/e2e/node_modules/.package-lock.json
+
+# npm writes node_modules/.package-lock.json last, so it is the mark of a complete installation.
+control/%/node_modules/.package-lock.json: control/%/package-lock.json | build-tools
+	cd control/$* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
