@@ -1,0 +1,257 @@
+// The page "go live": chooses picture and sound, publishes them, and looks after destinations.
+
+import { element, keepRows, setText } from "./dom.js";
+import { publish } from "./publisher.js";
+import { addDestination, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
+import { readStatus } from "./status.js";
+import { TestCard } from "./test_card.js";
+import { bitrate, destinationState, duration, errorWords, withoutKey } from "./words.js";
+
+const at = (id) => document.getElementById(id);
+const fields = ["stream", "bandwidth", "token", "sources"];
+
+/** Words for a destination whose engine has not reported yet, from the state of the REST API. */
+const FROM_REST = { created: "idle", preparing: "connecting", broadcasting: "live", finished: "ended", failed: "backing_off", error: "backing_off" };
+
+const page = {
+  card: new TestCard(at("card"), { label: "Shardcast test picture" }),
+  camera: null,
+  publishing: null,
+  liveSince: 0,
+  wanted: false,
+  sinkBase: null,
+};
+
+function trouble(words) {
+  at("trouble").hidden = !words;
+  setText(at("trouble"), words ?? "");
+}
+
+function state(look, words) {
+  at("state").className = `state ${look}`;
+  setText(at("state"), words);
+}
+
+function linkState(look, words) {
+  at("link").className = `state link-state ${look}`;
+  setText(at("link"), words);
+}
+
+const streamId = () => at("stream").value.trim();
+
+// --- picture and sound ---
+
+async function openCamera() {
+  if (!navigator.mediaDevices) throw new Error(errorWords("UnsecureContext"));
+  try {
+    page.camera = await navigator.mediaDevices.getUserMedia({
+      video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } },
+      audio: true,
+    });
+  } catch (failure) {
+    throw new Error(errorWords(failure.name));
+  }
+  for (const track of page.camera.getVideoTracks()) track.contentHint = "detail";
+  at("camera").srcObject = page.camera;
+}
+
+function closeCamera() {
+  page.camera?.getTracks().forEach((track) => track.stop());
+  page.camera = null;
+  at("camera").srcObject = null;
+}
+
+async function chooseSource(source) {
+  trouble(null);
+  try {
+    if (source === "camera") await openCamera();
+    else closeCamera();
+  } catch (failure) {
+    trouble(failure.message);
+    document.querySelector("input[value=card]").checked = true;
+    source = "card";
+  }
+  at("camera").hidden = source !== "camera";
+  at("card").hidden = source === "camera";
+}
+
+// --- start and stop ---
+
+function lockSettings(locked) {
+  for (const id of fields) at(id).disabled = locked;
+  at("start").hidden = locked;
+  at("stop").hidden = !locked;
+  // Whoever started by keyboard shall be able to stop by keyboard.
+  (locked ? at("stop") : at("start")).focus();
+}
+
+function told(event) {
+  if (event === "publish_started") {
+    page.liveSince = Date.now();
+    at("on-air").hidden = false;
+    state("well", "live");
+    trouble(null);
+  } else if (event === "reconnection_attempt_for_publisher" && page.wanted) {
+    at("on-air").hidden = true;
+    state("busy", "connection lost, trying again");
+  } else if (event === "publish_finished" && page.wanted) {
+    ended("The server has ended this broadcast.");
+  } else if (event === "closed" && page.wanted) {
+    at("on-air").hidden = true;
+    state("busy", "connection lost, trying again");
+  }
+}
+
+/** Errors after which the SDK would only be refused again. */
+const FINAL = new Set(["streamIdInUse", "unauthorized_access", "invalidStreamName", "noStreamNameSpecified"]);
+
+function failed(definition, detail) {
+  if (!page.wanted) return;
+  const words = errorWords(definition, detail);
+  if (FINAL.has(definition)) ended(words);
+  else trouble(words);
+}
+
+async function start() {
+  trouble(null);
+  page.wanted = true;
+  lockSettings(true);
+  state("busy", "starting");
+  try {
+    await ensureBroadcast(streamId());
+    const stream = page.camera ?? (await page.card.stream());
+    if (!page.wanted) return;
+    page.publishing = publish({
+      stream,
+      streamId: streamId(),
+      token: at("token").value.trim(),
+      bandwidthKbps: Number(at("bandwidth").value),
+      told,
+      failed,
+    });
+  } catch (failure) {
+    ended(failure.message);
+  }
+}
+
+function ended(words) {
+  page.wanted = false;
+  page.publishing?.stop();
+  page.publishing = null;
+  page.liveSince = 0;
+  at("on-air").hidden = true;
+  setText(at("facts"), "");
+  state("", "not live");
+  lockSettings(false);
+  trouble(words);
+}
+
+// --- destinations ---
+
+async function add(url) {
+  if (!at("stream").reportValidity()) return;
+  trouble(null);
+  try {
+    await ensureBroadcast(streamId());
+    await addDestination(streamId(), url);
+    at("url").value = "";
+    await refreshDestinations();
+  } catch (failure) {
+    trouble(failure.message);
+  }
+}
+
+async function remove(destination) {
+  trouble(null);
+  try {
+    await removeDestination(streamId(), destination.endpointServiceId);
+    await refreshDestinations();
+  } catch (failure) {
+    trouble(failure.message);
+  }
+}
+
+function makeRow(destination) {
+  const row = element("li");
+  const url = destination.rtmpUrl ?? destination.endpointUrl;
+  row.append(
+    element("div", { class: "what" }, element("span", { class: "url" }, withoutKey(url)), element("span", { class: "state" })),
+    element("button", { type: "button", class: "quiet", "aria-label": `Remove ${withoutKey(url)}`, onclick: () => remove(destination) }, "Remove"),
+    element("p", { class: "why" }),
+  );
+  return row;
+}
+
+function destinationWords(detail, shown) {
+  const parts = [];
+  if (shown === "live" && detail.bitrate_bps) parts.push(`sending ${bitrate(detail.bitrate_bps)}`);
+  if (detail.frames_dropped > 0) parts.push(`${detail.frames_dropped} frames left out because it was too slow`);
+  const problem = detail.last_problem?.message ?? detail.problem;
+  if (problem) parts.push(shown === "live" ? `earlier: ${problem}` : problem);
+  return parts.join("; ");
+}
+
+function updateRow(row, destination) {
+  const detail = destination.detail ?? {};
+  const shown = detail.state ?? FROM_REST[destination.status] ?? destination.status;
+  const { look, words } = destinationState(shown);
+  const badge = row.querySelector(".state");
+  badge.className = `state ${look}`;
+  setText(badge, words);
+  setText(row.querySelector(".why"), destinationWords(detail, shown));
+}
+
+async function refreshDestinations() {
+  const valid = streamId() !== "" && at("stream").checkValidity();
+  const found = valid ? await broadcast(streamId()) : null;
+  const list = found?.endPointList ?? [];
+  keepRows(at("destinations"), list, (d) => `${streamId()} ${d.endpointServiceId}`, makeRow, updateRow);
+  at("no-destinations").hidden = list.length > 0;
+}
+
+// --- once a second ---
+
+async function refreshFacts() {
+  const status = await readStatus();
+  page.sinkBase = status.local_sink?.url_base?.replace(/\/$/, "") ?? null;
+  at("add-sink").hidden = !page.sinkBase;
+  const publisher = status.broadcasts.find((b) => b.stream === streamId())?.publisher;
+  if (!page.wanted || !publisher) return;
+  const { video } = publisher;
+  const words = [`server receives ${bitrate(publisher.bitrate_bps)}`];
+  if (video) words.push(`${video.width}×${video.height}`, `${video.frames_per_second} frames a second`);
+  words.push(`round trip ${publisher.rtt_ms} ms`);
+  setText(at("facts"), words.join(", "));
+}
+
+async function refresh() {
+  if (page.liveSince) setText(at("clock"), duration((Date.now() - page.liveSince) / 1000));
+  try {
+    await Promise.all([refreshDestinations(), refreshFacts()]);
+    linkState("well", "server connected");
+  } catch (failure) {
+    linkState("bad", "server not reached");
+    if (!page.wanted) trouble(failure.message);
+  }
+  setTimeout(refresh, 1000);
+}
+
+at("stream").value = new URLSearchParams(location.search).get("stream") ?? `studio-${Math.random().toString(36).slice(2, 6)}`;
+at("settings").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!page.wanted) start();
+});
+at("stop").addEventListener("click", () => ended(null));
+at("adding").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const url = at("url").value.trim();
+  if (url) add(url);
+});
+at("add-sink").addEventListener("click", () => add(`${page.sinkBase}/${streamId()}`));
+for (const choice of document.querySelectorAll("input[name=source]")) {
+  choice.addEventListener("change", () => chooseSource(choice.value));
+}
+addEventListener("beforeunload", (event) => {
+  if (page.wanted) event.preventDefault();
+});
+refresh();

@@ -1,0 +1,144 @@
+// The page "what Shardcast is doing now": reads GET /api/v1/status once a second.
+//
+// Of that answer it uses:
+//   shards:     [{shard, connected, udp_port, cpu_permille}]
+//   broadcasts: [{application, stream, name, status, shard, holding, publisher, destinations}]
+//     publisher as in the engine's status: since_unix_ms, remote, bitrate_bps, packets_lost,
+//     jitter_ms, rtt_ms, video {codec, width, height, frames_per_second, keyframe_interval_ms},
+//     audio {codec}; null while nobody publishes
+//     destinations: [{id, url, state, since_unix_ms, attempts, last_problem {fault, message},
+//     bitrate_bps, bytes_sent, queue_ms, video_frames, audio_frames, frames_dropped}]
+//   local_sink: {url_base, streams: [{key, video_frames, audio_frames, width, height,
+//     keyframe_interval_ms, bitrate_bps}]}, absent when it is switched off
+
+import { element, keepRows, setText } from "./dom.js";
+import { readStatus } from "./status.js";
+import { bitrate, broadcastState, bytes, destinationState, duration, withoutKey } from "./words.js";
+
+const at = (id) => document.getElementById(id);
+
+function stateBadge({ look, words }) {
+  return element("span", { class: `state ${look}` }, words);
+}
+
+function fact(name, value) {
+  return element("span", {}, `${name} `, element("b", {}, value));
+}
+
+function publisherFacts(broadcast) {
+  const { publisher } = broadcast;
+  if (!publisher) return [];
+  const facts = [fact("for", duration((Date.now() - publisher.since_unix_ms) / 1000)), fact("in", bitrate(publisher.bitrate_bps))];
+  const { video, audio } = publisher;
+  if (video) {
+    facts.push(fact("picture", `${video.width}×${video.height}, ${video.frames_per_second} fps, ${video.codec}`));
+    if (video.keyframe_interval_ms > 0) facts.push(fact("keyframe every", `${(video.keyframe_interval_ms / 1000).toFixed(1)} s`));
+  }
+  facts.push(fact("sound", audio ? audio.codec : "none: silence is sent"));
+  facts.push(fact("round trip", `${publisher.rtt_ms} ms`), fact("packets lost", String(publisher.packets_lost)));
+  return facts;
+}
+
+function destinationRow(destination) {
+  const problem = destination.last_problem?.message;
+  const state = destinationState(destination.state);
+  return element(
+    "tr",
+    {},
+    element("td", {}, element("span", { class: "url" }, withoutKey(destination.url ?? destination.id)),
+      problem && element("span", { class: "why" }, destination.state === "live" ? `earlier: ${problem}` : problem)),
+    element("td", {}, stateBadge(state)),
+    element("td", { class: "number" }, bitrate(destination.bitrate_bps)),
+    element("td", { class: "number" }, bytes(destination.bytes_sent)),
+    element("td", { class: "number" }, `${destination.queue_ms ?? 0} ms`),
+    element("td", { class: "number" }, String(destination.frames_dropped ?? 0)),
+    element("td", { class: "number" }, String(destination.attempts ?? 0)),
+  );
+}
+
+function heading(name, kind = "") {
+  return element("th", { scope: "col", class: kind }, name);
+}
+
+function destinationTable(destinations) {
+  if (destinations.length === 0) return element("p", { class: "soft small" }, "No destinations.");
+  const head = element("tr", {}, heading("Destination"), heading("State"), heading("Bitrate", "number"), heading("Sent", "number"),
+    heading("Behind", "number"), heading("Frames left out", "number"), heading("Attempts", "number"));
+  return element("div", { class: "scroll" },
+    element("table", {}, element("thead", {}, head), element("tbody", {}, ...destinations.map(destinationRow))));
+}
+
+function fillBroadcast(card, broadcast) {
+  const state = broadcastState(broadcast.holding ? "holding" : broadcast.status);
+  const title = element("div", { class: "headline" },
+    element("h2", { style: "margin:0" }, broadcast.stream), stateBadge(state),
+    element("span", { class: "soft small" }, `${broadcast.application}, shard ${broadcast.shard ?? "–"}`));
+  card.replaceChildren(title, element("p", { class: "facts" }, ...publisherFacts(broadcast)), destinationTable(broadcast.destinations));
+}
+
+function fillCells(row, values) {
+  row.replaceChildren(...values.map(([value, kind]) => element("td", { class: kind ?? "" }, value)));
+}
+
+function showSink(sink) {
+  at("sink").hidden = !sink;
+  if (!sink) return;
+  setText(at("sink-url"), `${sink.url_base.replace(/\/$/, "")}/any-name`);
+  keepRows(at("sink-streams"), sink.streams, (s) => s.key, () => element("tr"), (row, s) =>
+    fillCells(row, [
+      [s.key],
+      [s.width ? `${s.width}×${s.height}` : "waiting"],
+      [bitrate(s.bitrate_bps), "number"],
+      [s.keyframe_interval_ms ? `${(s.keyframe_interval_ms / 1000).toFixed(1)} s` : "–", "number"],
+      [String(s.video_frames), "number"],
+      [String(s.audio_frames), "number"],
+    ]));
+}
+
+function showShards(status) {
+  keepRows(at("shards"), status.shards, (s) => s.shard, () => element("tr"), (row, s) =>
+    fillCells(row, [
+      [`${s.shard}`],
+      [stateBadge(s.connected ? { look: "well", words: "running" } : { look: "bad", words: "not connected" })],
+      [s.udp_port ? String(s.udp_port) : "–", "number"],
+      [`${((s.cpu_permille ?? 0) / 10).toFixed(1)} %`, "number"],
+      [String(status.broadcasts.filter((b) => b.shard === s.shard && b.publisher).length), "number"],
+    ]));
+}
+
+function show(status) {
+  const live = status.broadcasts.filter((b) => b.publisher);
+  const destinations = status.broadcasts.flatMap((b) => b.destinations);
+  const sum = (list, key) => list.reduce((total, item) => total + (item?.[key] ?? 0), 0);
+  setText(at("live-broadcasts"), String(live.length));
+  setText(at("live-destinations"), `${destinations.filter((d) => d.state === "live").length} of ${destinations.length}`);
+  setText(at("rate-in"), bitrate(sum(live.map((b) => b.publisher), "bitrate_bps")));
+  setText(at("rate-out"), bitrate(sum(destinations, "bitrate_bps")));
+  const key = (b) => `${b.application}/${b.stream}`;
+  // Live ones first, then by name, so that cards do not jump about.
+  const order = [...status.broadcasts].sort((a, b) => !!b.publisher - !!a.publisher || key(a).localeCompare(key(b)));
+  keepRows(at("broadcasts"), order, key, () => element("section", { class: "card" }), fillBroadcast);
+  at("nothing").hidden = status.broadcasts.length > 0;
+  showSink(status.local_sink);
+  showShards(status);
+}
+
+function linkState(look, words) {
+  at("link").className = `state link-state ${look}`;
+  setText(at("link"), words);
+}
+
+async function refresh() {
+  try {
+    show(await readStatus());
+    at("trouble").hidden = true;
+    linkState("well", "up to date");
+  } catch (failure) {
+    at("trouble").hidden = false;
+    setText(at("trouble"), failure.message);
+    linkState("bad", "not up to date");
+  }
+  setTimeout(refresh, 1000);
+}
+
+refresh();

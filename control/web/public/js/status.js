@@ -1,0 +1,19 @@
+// Reads GET /api/v1/status and fills in what an older or newer server may leave out.
+
+/** The status, with every list present. Throws an Error whose message is for people. */
+export async function readStatus() {
+  let response;
+  try {
+    response = await fetch("/api/v1/status", { cache: "no-store" });
+  } catch {
+    throw new Error("The server does not answer. Is it running?");
+  }
+  if (!response.ok) {
+    const said = (await response.text()).trim();
+    throw new Error(said || `The server answered ${response.status}.`);
+  }
+  const status = await response.json();
+  const broadcasts = (status.broadcasts ?? []).map((b) => ({ ...b, destinations: b.destinations ?? [] }));
+  const sink = status.local_sink ? { ...status.local_sink, streams: status.local_sink.streams ?? [] } : null;
+  return { ...status, shards: status.shards ?? [], broadcasts, local_sink: sink };
+}

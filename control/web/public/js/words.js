@@ -1,0 +1,97 @@
+// Says in words what the numbers and names of the API mean.
+
+/** Destination states of the engine: how they look, and what they are called. */
+const DESTINATION_STATES = {
+  idle: ["", "waiting for the stream"],
+  resolving: ["busy", "looking up the address"],
+  connecting: ["busy", "connecting"],
+  handshaking: ["busy", "connecting"],
+  publishing: ["busy", "starting"],
+  live: ["well", "live"],
+  holding: ["busy", "held open, waiting for the stream"],
+  backing_off: ["bad", "will try again"],
+  ended: ["", "ended"],
+  failed: ["bad", "given up"],
+};
+
+/** Broadcast states of the REST API. */
+const BROADCAST_STATES = {
+  created: ["", "not started"],
+  preparing: ["busy", "starting"],
+  broadcasting: ["well", "live"],
+  finished: ["", "ended"],
+  error: ["bad", "interrupted"],
+  failed: ["bad", "failed"],
+  terminated_unexpectedly: ["bad", "ended without a goodbye"],
+  holding: ["busy", "waiting for the publisher"],
+};
+
+/** Errors of signalling and of the SDK, for the person in front of the page. */
+const ERRORS = {
+  streamIdInUse: "Somebody else is live under this stream name. Choose another one, or stop that broadcast first.",
+  already_publishing: "This stream is already being sent from here.",
+  unauthorized_access: "The server wants a valid publish token for this stream.",
+  invalidStreamName: "The stream name may hold only letters, digits, '-', '_' and '.'.",
+  noStreamNameSpecified: "A stream name is needed.",
+  no_media_offered: "The page offered neither picture nor sound.",
+  publishTimeoutError: "The server got no picture or sound from this browser in time. A firewall may block UDP between the two.",
+  WebSocketNotConnected: "There is no connection to the server.",
+  WebSocketNotSupported: "This browser cannot open a WebSocket.",
+  UnsecureContext: "Browsers give camera and microphone only to pages from https:// or localhost.",
+  getUserMediaIsNotAllowed: "The browser did not allow camera and microphone.",
+  NotAllowedError: "Camera and microphone were refused. Allow them for this page and try again.",
+  NotFoundError: "No camera or microphone was found.",
+  NotReadableError: "Camera or microphone is in use by another program.",
+  highResourceUsage: "The server is full at the moment.",
+  data_channel_error: "The data channel has failed; picture and sound are not affected.",
+};
+
+export function destinationState(state) {
+  const [look, words] = DESTINATION_STATES[state] ?? ["", String(state).replaceAll("_", " ")];
+  return { look, words };
+}
+
+export function broadcastState(state) {
+  const [look, words] = BROADCAST_STATES[state] ?? ["", String(state).replaceAll("_", " ")];
+  return { look, words };
+}
+
+/** What an error means. A message of the server goes before our own words: it knows more. */
+export function errorWords(definition, detail) {
+  const said = typeof detail?.message === "string" ? detail.message : "";
+  return said || ERRORS[definition] || `The server answered "${definition}".`;
+}
+
+/** 2 512 000 → "2.5 Mbit/s". */
+export function bitrate(bps) {
+  if (!Number.isFinite(bps) || bps <= 0) return "0 kbit/s";
+  return bps >= 1e6 ? `${(bps / 1e6).toFixed(bps >= 1e7 ? 0 : 1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`;
+}
+
+export function bytes(count) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = Number(count) || 0;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** 3 725 s → "1:02:05". */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (n) => String(n).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const rest = `${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`;
+  return hours > 0 ? `${hours}:${rest}` : rest;
+}
+
+/** Shows where a URL leads without its key: `rtmp://host/app/••••xy`. */
+export function withoutKey(url) {
+  const cut = url.lastIndexOf("/");
+  const key = url.slice(cut + 1).split("?")[0];
+  if (cut < "rtmp://h".length || key === "" || key.includes("•") || key.includes("*")) return url;
+  return `${url.slice(0, cut + 1)}••••${key.length > 8 ? key.slice(-2) : ""}`;
+}
