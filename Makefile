@@ -36,7 +36,7 @@ test: build-tools test-tools web e2e lint
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 	cd control/e2e && SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast \
-		node --test --test-concurrency=1 $$(ls $(CURDIR)/control/e2e/tests/*.test.mjs)
+		node --test --test-reporter=spec --test-concurrency=1 $$(ls $(CURDIR)/control/e2e/tests/*.test.mjs)
 
 lint: build-tools lint-tools web
 	$(CARGO) fmt --all --check

@@ -1,0 +1,45 @@
+// The backend service of the StreamLick guide: axios against the REST API, with the guide's request
+// shapes. `validateStatus` lets every status through, so that tests can look at refusals too.
+
+import axios from "axios";
+
+export class AntMediaBackend {
+  constructor(http, application = "StreamLick") {
+    this.client = axios.create({
+      baseURL: `${http}/${application}/rest/v2`,
+      headers: { "Content-Type": "application/json" },
+      timeout: 10_000,
+      validateStatus: () => true,
+    });
+  }
+
+  createBroadcast(streamId, name = streamId) {
+    return this.client.post("/broadcasts/create", { streamId, name, type: "liveStream" });
+  }
+
+  getBroadcast(streamId) {
+    return this.client.get(`/broadcasts/${streamId}`);
+  }
+
+  deleteBroadcast(streamId) {
+    return this.client.delete(`/broadcasts/${streamId}`);
+  }
+
+  addRtmpEndpoint(streamId, rtmpUrl) {
+    return this.client.post(`/broadcasts/${streamId}/rtmp-endpoint`, { rtmpUrl });
+  }
+
+  /** The guide removes by body, not by the id that Ant Media Server wants. */
+  removeRtmpEndpoint(streamId, rtmpUrl) {
+    return this.client.delete(`/broadcasts/${streamId}/rtmp-endpoint`, { data: { rtmpUrl } });
+  }
+
+  getBroadcastStatistics(streamId) {
+    return this.client.get(`/broadcasts/${streamId}/broadcast-statistics`);
+  }
+
+  /** The guide passes milliseconds, where Ant Media Server counts in seconds. */
+  createPublishToken(streamId, expires_in_ms = 3_600_000) {
+    return this.client.get(`/broadcasts/${streamId}/token`, { params: { expireDate: Date.now() + expires_in_ms, type: "publish" } });
+  }
+}

@@ -1,0 +1,105 @@
+// The product under test: `shardcast run` on free ports with its own data directory.
+
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { sleep, until } from "../waiting.mjs";
+import { Child } from "./process.mjs";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const BINARY = process.env.SHARDCAST_BIN ?? path.join(ROOT, "target/debug/shardcast");
+
+function alive(pid) {
+  try {
+    process.kill(pid, 0);
+    // A killed child that nobody has waited for yet still has a number.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+class Shardcast {
+  constructor(it, options) {
+    this.dataDir = path.join(it.folder, "shardcast-data");
+    this.options = options;
+    this.outputs = [];
+    it.showOnFailure("shardcast", () => this.output());
+    it.atEnd(() => this.stop());
+  }
+
+  /** Starts the process; `httpPort` pins the port, for a restart at the same address. */
+  async start({ httpPort = 0 } = {}) {
+    const args = ["run", "--data-dir", this.dataDir, "--bind", "127.0.0.1", "--http-port", String(httpPort),
+      "--https-port", "0", "--udp-port-base", "0", ...(this.options.args ?? [])];
+    this.child = new Child(BINARY, args, { env: { ...process.env, NO_COLOR: "1", ...this.options.env } });
+    this.outputs.push(this.child);
+    const { child } = this;
+    this.runtime = await until("shardcast to say its ports", () => {
+      if (!child.running) throw new Error(`shardcast has ended: ${child.output.slice(-2000)}`);
+      const found = this.readRuntime();
+      return found?.pid === child.pid && found.engine_pid ? found : null;
+    });
+    await until("shardcast to be ready", async () => (await fetch(`${this.http}/readyz`)).ok);
+  }
+
+  readRuntime() {
+    const file = path.join(this.dataDir, "runtime.json");
+    return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : null;
+  }
+
+  get http() {
+    return `http://${this.runtime.http}`;
+  }
+
+  get websocket() {
+    return `ws://${this.runtime.http}/StreamLick/websocket`;
+  }
+
+  get httpPort() {
+    return Number(this.runtime.http.split(":").at(-1));
+  }
+
+  get enginePid() {
+    return this.readRuntime()?.engine_pid;
+  }
+
+  /** Ends the engine as a crash would. */
+  killEngine() {
+    const pid = this.enginePid;
+    process.kill(pid, "SIGKILL");
+    return pid;
+  }
+
+  /** Ends the control process as a crash would; the engine is left alone. */
+  async killControl() {
+    await this.child.kill();
+  }
+
+  async status() {
+    const response = await fetch(`${this.http}/api/v1/status`);
+    if (!response.ok) throw new Error(`status: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+
+  output() {
+    return this.outputs.map((child) => child.output).join("");
+  }
+
+  async stop() {
+    await this.child?.stop();
+    // After a killed control process the engine may be nobody's child any more.
+    const pid = this.enginePid;
+    if (pid && alive(pid)) {
+      await sleep(500);
+      if (alive(pid)) process.kill(pid, "SIGKILL");
+    }
+  }
+}
+
+/** A running Shardcast that is ready. */
+export async function shardcast(it, options = {}) {
+  const server = new Shardcast(it, options);
+  await server.start();
+  return server;
+}
