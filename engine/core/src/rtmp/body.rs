@@ -1,0 +1,121 @@
+//! Messages to chunks without copying the payload.
+//!
+//! A message is one type 0 chunk and as many type 3 chunks as it takes (RTMP specification
+//! 5.3.1.2). Type 0 carries the whole header, so a message leans on nothing sent before it: the
+//! same payload goes to any number of destinations, and whole messages can be dropped anywhere.
+//!
+//! ```text
+//!  own header │ payload[..chunk] │ type 3 │ payload[chunk..2·chunk] │ type 3 │ …
+//!  12 or 16 B │ shared           │ 1 or 5 │ shared                  │        │
+//! ```
+
+use bytes::{BufMut, Bytes};
+
+use super::limits::MESSAGE_BYTES_ON_WIRE_MAX;
+
+/// From this timestamp on the 24 bits of the header do not hold it and four bytes follow, also
+/// after each type 3 header (RTMP specification 5.3.1.3).
+const EXTENDED_TIMESTAMP: u32 = 0xFF_FFFF;
+
+/// Everything in front of a message's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageHeader {
+    /// Chunk stream, `2..=63` (the one-byte form).
+    pub csid: u8,
+    /// Wraps at 2^32.
+    pub timestamp_ms: u32,
+    pub type_id: u8,
+    pub stream_id: u32,
+}
+
+impl MessageHeader {
+    fn is_extended(&self) -> bool {
+        self.timestamp_ms >= EXTENDED_TIMESTAMP
+    }
+
+    fn first_len(&self) -> usize {
+        if self.is_extended() { 16 } else { 12 }
+    }
+
+    fn next_len(&self) -> usize {
+        if self.is_extended() { 5 } else { 1 }
+    }
+
+    fn put_first(&self, out: &mut Vec<u8>, payload_len: usize) {
+        let timestamp = self.timestamp_ms.min(EXTENDED_TIMESTAMP);
+        out.put_u8(self.csid.clamp(2, 63));
+        out.put_uint(u64::from(timestamp), 3);
+        out.put_uint(payload_len as u64, 3);
+        out.put_u8(self.type_id);
+        out.put_u32_le(self.stream_id);
+        if self.is_extended() {
+            out.put_u32(self.timestamp_ms);
+        }
+    }
+
+    fn put_next(&self, out: &mut Vec<u8>) {
+        out.put_u8(0xC0 | self.csid.clamp(2, 63));
+        if self.is_extended() {
+            out.put_u32(self.timestamp_ms);
+        }
+    }
+}
+
+/// The slices of a message for one gathering write. The payload is shared, never copied; all
+/// headers together are one allocation of at most 21 bytes, since every type 3 header of a message
+/// is the same.
+///
+/// `chunk_bytes` is what the peer was told by Set Chunk Size; 0 counts as 1. A payload longer than
+/// [`MESSAGE_BYTES_ON_WIRE_MAX`] cannot be expressed and gives no slices.
+pub fn gather(header: MessageHeader, payload: &Bytes, chunk_bytes: usize) -> Vec<Bytes> {
+    if payload.len() > MESSAGE_BYTES_ON_WIRE_MAX {
+        return Vec::new();
+    }
+    let chunk_bytes = chunk_bytes.max(1);
+    let chunks = payload.len().div_ceil(chunk_bytes).max(1);
+    let mut slices = Vec::with_capacity(2 * chunks);
+    if chunks == 1 {
+        let mut first = Vec::with_capacity(header.first_len());
+        header.put_first(&mut first, payload.len());
+        slices.push(Bytes::from(first));
+        if !payload.is_empty() {
+            slices.push(payload.clone());
+        }
+        return slices;
+    }
+    let mut headers = Vec::with_capacity(header.first_len() + header.next_len());
+    header.put_first(&mut headers, payload.len());
+    header.put_next(&mut headers);
+    let mut first = Bytes::from(headers);
+    let next = first.split_off(header.first_len());
+    for chunk in 0..chunks {
+        let start = chunk * chunk_bytes;
+        let end = payload.len().min(start + chunk_bytes);
+        slices.push(if chunk == 0 {
+            first.clone()
+        } else {
+            next.clone()
+        });
+        slices.push(payload.slice(start..end));
+    }
+    slices
+}
+
+/// The same bytes as [`gather`] in one piece, for messages too small to be worth sharing.
+pub fn encode(header: MessageHeader, payload: &[u8], chunk_bytes: usize) -> Bytes {
+    if payload.len() > MESSAGE_BYTES_ON_WIRE_MAX {
+        return Bytes::new();
+    }
+    let chunk_bytes = chunk_bytes.max(1);
+    let chunks = payload.len().div_ceil(chunk_bytes).max(1);
+    let headers_len = header.first_len() + (chunks - 1) * header.next_len();
+    let mut out = Vec::with_capacity(headers_len + payload.len());
+    header.put_first(&mut out, payload.len());
+    for (index, chunk) in payload.chunks(chunk_bytes).enumerate() {
+        if index > 0 {
+            header.put_next(&mut out);
+        }
+        out.extend_from_slice(chunk);
+    }
+    Bytes::from(out)
+}

@@ -1,0 +1,134 @@
+//! Why a server does not take, or no longer takes, a stream; in words and whether it can heal.
+
+use std::fmt;
+
+use crate::rtmp::connection::ConnectionError;
+use crate::rtmp::limits::SERVER_TEXT_CHARS_MAX;
+
+/// How far a client has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    Handshake,
+    Connect,
+    CreateStream,
+    Publish,
+    /// The server had taken the stream.
+    Live,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handshake => "during the handshake",
+            Self::Connect => "on connect",
+            Self::CreateStream => "on createStream",
+            Self::Publish => "on publish",
+            Self::Live => "while live",
+        })
+    }
+}
+
+/// Why publishing ended. The text of the server is shortened, and the stream key is blotted out
+/// should the server repeat it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Whoever added the destination has to correct the key.
+    #[error("the server does not take this stream key (it said: {description}): check the key")]
+    BadName { description: String },
+    /// Whoever added the destination has to correct the key or renew the permission.
+    #[error("the server denies permission (it said: {description}): check the key and the account")]
+    Unauthorised { description: String },
+    /// Whoever added the destination has to correct the address.
+    #[error("the server has no such application (it said: {description}): check the address")]
+    NoApplication { description: String },
+    /// Another encoder, or our own last connection, still holds the key. Heals once it is gone.
+    #[error("the server says that the stream key is in use (it said: {description})")]
+    InUse { description: String },
+    /// The server's own trouble, or a reason it does not tell.
+    #[error("the server refused {step} (it said: {description})")]
+    Refused { step: Step, description: String },
+    /// The server ended a running stream.
+    #[error("the server ended the stream (it said: {description})")]
+    Ended { description: String },
+    /// The server answered `createStream` without a usable number.
+    #[error("the server gave no usable stream number")]
+    BadStreamId,
+    /// The server, or something between, does not speak RTMP.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The caller went on after an error.
+    #[error("this attempt has already failed")]
+    AlreadyFailed,
+}
+
+impl PublishError {
+    /// Whether another attempt may succeed without anybody changing the destination.
+    pub fn heals(&self) -> bool {
+        match self {
+            Self::BadName { .. }
+            | Self::Unauthorised { .. }
+            | Self::NoApplication { .. }
+            | Self::Connection(ConnectionError::Handshake(_)) => false,
+            Self::InUse { .. }
+            | Self::Refused { .. }
+            | Self::Ended { .. }
+            | Self::BadStreamId
+            | Self::Connection(_)
+            | Self::AlreadyFailed => true,
+        }
+    }
+
+    /// Sorts what a server said. Codes are few and used loosely: nginx-rtmp says
+    /// `NetStream.Publish.BadName` for a key in use, others for an unknown one, and permission is
+    /// only ever told in the description.
+    pub(super) fn from_server(step: Step, code: &str, text: &str, stream_key: &str) -> Self {
+        let description = words(code, text, stream_key);
+        let said = format!("{code} {text}").to_ascii_lowercase();
+        let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
+        if says(&["already", "in use", "busy"]) {
+            Self::InUse { description }
+        } else if says(&[
+            "unauthor",
+            "authmod",
+            "authfail",
+            "denied",
+            "forbidden",
+            "not allowed",
+            "invalid stream key",
+            "invalid key",
+            "code=403",
+        ]) {
+            Self::Unauthorised { description }
+        } else if code == "NetStream.Publish.BadName" {
+            Self::BadName { description }
+        } else if code == "NetConnection.Connect.InvalidApp" {
+            Self::NoApplication { description }
+        } else if step == Step::Live {
+            Self::Ended { description }
+        } else {
+            Self::Refused { step, description }
+        }
+    }
+}
+
+/// `code: text` in one line of bounded length without the key.
+fn words(code: &str, text: &str, stream_key: &str) -> String {
+    let joined = match (code.is_empty(), text.is_empty()) {
+        (true, true) => "nothing".to_owned(),
+        (false, true) => code.to_owned(),
+        (true, false) => text.to_owned(),
+        (false, false) => format!("{code}: {text}"),
+    };
+    // Blotting out a key of a letter or two would only spoil the text.
+    let secret = stream_key.split('?').next().filter(|key| key.len() >= 4);
+    let blotted = match secret {
+        Some(secret) => joined.replace(stream_key, "***").replace(secret, "***"),
+        None => joined,
+    };
+    blotted
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(SERVER_TEXT_CHARS_MAX)
+        .collect()
+}

@@ -1,0 +1,364 @@
+//! The client that publishes one stream to one RTMP server.
+//!
+//! ```text
+//!  start ── C0C1 ──► │ handle: S0S1S2 ► C2, Set Chunk Size, Window Ack, connect
+//!                    │ handle: _result ► Connected; releaseStream, FCPublish, createStream
+//!                    │ handle: _result ► publish
+//!                    │ handle: onStatus NetStream.Publish.Start ► Publishing
+//!  media … media ──► │ (acknowledgements and pings answered meanwhile)
+//!  finish ─────────► │ FCUnpublish, deleteStream
+//! ```
+//!
+//! Timeouts belong to the caller: the client says nothing about a server that says nothing.
+
+mod error;
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use rml_rtmp::handshake::PeerType;
+
+pub use error::{PublishError, Step};
+
+use super::amf::Value;
+use super::body::{MessageHeader, gather};
+use super::command::Command;
+use super::connection::Connection;
+use super::limits::{CHUNK_BYTES_SENT, WINDOW_ACK_BYTES};
+use super::message::{MediaKind, Message};
+use super::url::RtmpUrl;
+
+/// Transactions, by which answers find their questions. `publish` has none by the specification,
+/// but servers that refuse it with `_error` repeat the one given.
+mod transaction {
+    pub(super) const CONNECT: f64 = 1.0;
+    pub(super) const RELEASE_STREAM: f64 = 2.0;
+    pub(super) const FC_PUBLISH: f64 = 3.0;
+    pub(super) const CREATE_STREAM: f64 = 4.0;
+    pub(super) const PUBLISH: f64 = 5.0;
+    pub(super) const FC_UNPUBLISH: f64 = 6.0;
+    pub(super) const DELETE_STREAM: f64 = 7.0;
+}
+
+/// How a client behaves. The default suits every server known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishConfig {
+    /// Payload bytes in our chunks, `1..=16_777_215`.
+    pub chunk_bytes: u32,
+    /// After how many bytes the server shall acknowledge.
+    pub window_ack_bytes: u32,
+    /// What we say we are. Some servers look for `FMLE/` before they take a stream.
+    pub flash_version: String,
+    /// Codecs offered by enhanced RTMP (`fourCcList`), such as `hvc1`. Empty leaves it out, since
+    /// a few servers stumble over what they do not know.
+    pub four_cc_list: Vec<String>,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: CHUNK_BYTES_SENT,
+            window_ack_bytes: WINDOW_ACK_BYTES,
+            flash_version: concat!(
+                "FMLE/3.0 (compatible; Shardcast/",
+                env!("CARGO_PKG_VERSION"),
+                ")"
+            )
+            .to_owned(),
+            four_cc_list: Vec::new(),
+        }
+    }
+}
+
+/// What a client wants or has reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishOutput {
+    /// Bytes for the server, behind all earlier ones.
+    Send(Bytes),
+    /// The server took the connection and the application.
+    Connected,
+    /// The server took the stream: media may be sent, metadata and sequence headers first.
+    Publishing { stream_id: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Connecting,
+    CreatingStream,
+    StartingPublish,
+    Publishing,
+    Finished,
+    Failed,
+}
+
+/// One attempt to publish to one server; not used again after an error or the end.
+pub struct PublishClient {
+    connection: Connection,
+    config: PublishConfig,
+    application: String,
+    tc_url: String,
+    stream_key: String,
+    stage: Stage,
+    stream_id: u32,
+    reached: VecDeque<PublishOutput>,
+}
+
+impl PublishClient {
+    pub fn new(url: &RtmpUrl, config: PublishConfig) -> Self {
+        Self {
+            connection: Connection::new(PeerType::Client),
+            config,
+            application: url.application().to_owned(),
+            tc_url: url.tc_url(),
+            stream_key: url.stream_key().to_owned(),
+            stage: Stage::Handshake,
+            stream_id: 0,
+            reached: VecDeque::new(),
+        }
+    }
+
+    /// The first bytes for the server, once it is connected.
+    #[must_use]
+    pub fn start(&mut self) -> Bytes {
+        self.connection.begin()
+    }
+
+    /// Takes bytes from the server.
+    ///
+    /// # Errors
+    /// When the server refuses, ends the stream or breaks the protocol: close the connection.
+    /// [`PublishError::heals`] says whether another attempt can go better.
+    pub fn handle(&mut self, input: &[u8]) -> Result<(), PublishError> {
+        if self.stage == Stage::Failed {
+            return Err(PublishError::AlreadyFailed);
+        }
+        self.advance(input)
+            .inspect_err(|_| self.stage = Stage::Failed)
+    }
+
+    /// What is to be done; ask until `None` after every [`PublishClient::handle`].
+    pub fn poll(&mut self) -> Option<PublishOutput> {
+        // Bytes first: whoever learns that it may send media has sent what goes before.
+        match self.connection.poll_send() {
+            Some(bytes) => Some(PublishOutput::Send(bytes)),
+            None => self.reached.pop_front(),
+        }
+    }
+
+    /// A message in slices for a gathering write; see [`gather`] for what is shared. Times are
+    /// the destination's own: milliseconds from its first message, wrapping at 2^32.
+    pub fn media(&self, kind: MediaKind, timestamp_ms: u32, payload: &Bytes) -> Vec<Bytes> {
+        let header = MessageHeader {
+            csid: kind.csid(),
+            timestamp_ms,
+            type_id: kind.type_id(),
+            stream_id: self.stream_id,
+        };
+        gather(header, payload, self.connection.chunk_bytes())
+    }
+
+    /// Ends the stream as wished: the bytes to be sent before the connection is closed. Empty when
+    /// the server has nothing to be told yet.
+    #[must_use]
+    pub fn finish(&mut self) -> Bytes {
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished);
+        if !matches!(stage, Stage::StartingPublish | Stage::Publishing) {
+            return Bytes::new();
+        }
+        let key = Value::from(self.stream_key.as_str());
+        let unpublish = Command::new(
+            "FCUnpublish",
+            transaction::FC_UNPUBLISH,
+            vec![Value::Null, key],
+        );
+        let delete = Command::new(
+            "deleteStream",
+            transaction::DELETE_STREAM,
+            vec![Value::Null, self.stream_id.into()],
+        );
+        let mut bytes = self.connection.encode_command(0, &unpublish).to_vec();
+        bytes.extend_from_slice(&self.connection.encode_command(0, &delete));
+        Bytes::from(bytes)
+    }
+
+    /// Whether media may be sent.
+    pub fn is_publishing(&self) -> bool {
+        self.stage == Stage::Publishing
+    }
+
+    /// How many bytes the server says it has received. Servers count from different points and
+    /// some never say: compare growth, not the value.
+    pub fn acknowledged_bytes(&self) -> u64 {
+        self.connection.acknowledged_bytes()
+    }
+
+    /// What the client is waiting for, in words for a status.
+    pub fn step(&self) -> Step {
+        match self.stage {
+            Stage::Handshake => Step::Handshake,
+            Stage::Connecting => Step::Connect,
+            Stage::CreatingStream => Step::CreateStream,
+            Stage::StartingPublish => Step::Publish,
+            Stage::Publishing | Stage::Finished | Stage::Failed => Step::Live,
+        }
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<(), PublishError> {
+        self.connection.handle(input)?;
+        if self.stage == Stage::Handshake && self.connection.is_open() {
+            self.connect();
+        }
+        while let Some(message) = self.connection.next_message()? {
+            self.on_message(&message)?;
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self) {
+        self.stage = Stage::Connecting;
+        self.connection
+            .send_chunk_size(self.config.chunk_bytes.clamp(1, 0xFF_FFFF));
+        self.connection.send_window(self.config.window_ack_bytes);
+        let mut object = vec![
+            ("app".to_owned(), Value::from(self.application.as_str())),
+            ("type".to_owned(), "nonprivate".into()),
+            (
+                "flashVer".to_owned(),
+                self.config.flash_version.as_str().into(),
+            ),
+            ("tcUrl".to_owned(), self.tc_url.as_str().into()),
+        ];
+        if !self.config.four_cc_list.is_empty() {
+            let codecs = self
+                .config
+                .four_cc_list
+                .iter()
+                .map(|codec| codec.as_str().into());
+            object.push((
+                "fourCcList".to_owned(),
+                Value::StrictArray(codecs.collect()),
+            ));
+        }
+        let connect = Command::new("connect", transaction::CONNECT, vec![Value::Object(object)]);
+        self.connection.send_command(0, &connect);
+    }
+
+    fn on_message(&mut self, message: &Message) -> Result<(), PublishError> {
+        // Servers add commands of their own; those that cannot be read are none we wait for.
+        let Some(Ok(command)) = Command::from_message(message) else {
+            return Ok(());
+        };
+        match command.name.as_str() {
+            "_result" => self.on_result(&command),
+            "_error" => self.on_error(&command),
+            "onStatus" => self.on_status(&command),
+            "close" => Err(self.refused(&command)),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_result(&mut self, command: &Command) -> Result<(), PublishError> {
+        if self.stage == Stage::Connecting && command.transaction == transaction::CONNECT {
+            self.stage = Stage::CreatingStream;
+            self.reached.push_back(PublishOutput::Connected);
+            self.create_stream();
+        } else if self.stage == Stage::CreatingStream
+            && command.transaction == transaction::CREATE_STREAM
+        {
+            self.stream_id = stream_id(command).ok_or(PublishError::BadStreamId)?;
+            self.stage = Stage::StartingPublish;
+            let key = Value::from(self.stream_key.as_str());
+            let arguments = vec![Value::Null, key, "live".into()];
+            let publish = Command::new("publish", transaction::PUBLISH, arguments);
+            self.connection.send_command(self.stream_id, &publish);
+        }
+        Ok(())
+    }
+
+    /// `releaseStream` and `FCPublish` are Adobe's customs, which Akamai and Wowza wait for and
+    /// others refuse without harm.
+    fn create_stream(&mut self) {
+        for (name, transaction) in [
+            ("releaseStream", transaction::RELEASE_STREAM),
+            ("FCPublish", transaction::FC_PUBLISH),
+        ] {
+            let arguments = vec![Value::Null, self.stream_key.as_str().into()];
+            self.connection
+                .send_command(0, &Command::new(name, transaction, arguments));
+        }
+        let create = Command::new(
+            "createStream",
+            transaction::CREATE_STREAM,
+            vec![Value::Null],
+        );
+        self.connection.send_command(0, &create);
+    }
+
+    fn on_error(&mut self, command: &Command) -> Result<(), PublishError> {
+        let awaited = match self.stage {
+            Stage::Connecting => transaction::CONNECT,
+            Stage::CreatingStream => transaction::CREATE_STREAM,
+            Stage::StartingPublish => transaction::PUBLISH,
+            _ => return Ok(()),
+        };
+        if command.transaction == awaited {
+            Err(self.refused(command))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn on_status(&mut self, command: &Command) -> Result<(), PublishError> {
+        let code = command.text("code").unwrap_or_default();
+        let is_error = command.text("level").is_some_and(|level| level == "error");
+        match (self.stage, code) {
+            (Stage::StartingPublish, "NetStream.Publish.Start") => {
+                self.stage = Stage::Publishing;
+                let stream_id = self.stream_id;
+                self.reached
+                    .push_back(PublishOutput::Publishing { stream_id });
+                Ok(())
+            }
+            (Stage::Finished, _) => Ok(()),
+            (
+                _,
+                "NetStream.Unpublish.Success"
+                | "NetStream.Failed"
+                | "NetConnection.Connect.Closed"
+                | "NetConnection.Connect.AppShutdown"
+                | "NetConnection.Connect.Rejected",
+            ) => Err(self.refused(command)),
+            _ if is_error => Err(self.refused(command)),
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self, command: &Command) -> PublishError {
+        PublishError::from_server(
+            self.step(),
+            command.text("code").unwrap_or_default(),
+            command.text("description").unwrap_or_default(),
+            &self.stream_key,
+        )
+    }
+}
+
+/// The message stream that `createStream` answered, behind a null command object.
+fn stream_id(command: &Command) -> Option<u32> {
+    let number = command.first_number()?;
+    let id = number as u32;
+    (f64::from(id) == number).then_some(id)
+}
+
+impl fmt::Debug for PublishClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishClient")
+            .field("stage", &self.stage)
+            .field("stream_id", &self.stream_id)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}

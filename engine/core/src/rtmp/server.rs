@@ -1,0 +1,309 @@
+//! The server that takes one published stream on one connection.
+//!
+//! Small on purpose: it answers what FFmpeg, OBS and our own client ask, and leaves to the caller
+//! who may publish. There is no playing. The order of events: `Connect`, `Publish` (answered by
+//! [`ServerSession::accept_publish`] or [`ServerSession::reject_publish`]), `Metadata` and `Media`,
+//! `Unpublish`.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use rml_rtmp::handshake::PeerType;
+
+use super::amf::{self, Value};
+use super::command::Command;
+use super::connection::{Connection, ConnectionError};
+use super::limits::{CHUNK_BYTES_SENT, MESSAGE_STREAMS_MAX, WINDOW_ACK_BYTES};
+use super::message::{Message, type_id};
+
+/// How a server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Payload bytes in our chunks, `1..=16_777_215`.
+    pub chunk_bytes: u32,
+    /// After how many bytes the client shall acknowledge, and how many it may have under way.
+    pub window_ack_bytes: u32,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: CHUNK_BYTES_SENT,
+            window_ack_bytes: WINDOW_ACK_BYTES,
+        }
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnpublishedBy {
+    FcUnpublish,
+    DeleteStream,
+    CloseStream,
+}
+
+/// What a session wants or has learnt.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ServerOutput {
+    /// Bytes for the client, behind all earlier ones.
+    Send(Bytes),
+    /// The client connected to an application; it has been accepted.
+    Connect { application: String, tc_url: String },
+    /// The client wants to publish under this key, which is secret. It waits for an answer.
+    Publish { stream_key: String },
+    /// What `onMetaData` says.
+    Metadata(Vec<(String, Value)>),
+    /// An audio or video message of the accepted stream.
+    Media(Message),
+    /// The client ended the stream by a command. A clean end is `FCUnpublish` and then
+    /// `deleteStream`, each told when it comes. Closing the connection without a command is the
+    /// other way to end, which the caller sees for itself.
+    Unpublish { by: UnpublishedBy },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// Waits for the caller's answer.
+    Asked {
+        stream_id: u32,
+        stream_key: String,
+    },
+    Publishing {
+        stream_id: u32,
+    },
+    /// `FCUnpublish` came; `deleteStream` should follow.
+    Unpublished,
+}
+
+/// The server's end of one connection.
+pub struct ServerSession {
+    connection: Connection,
+    config: ServerConfig,
+    stage: Stage,
+    streams_created: u32,
+    outputs: VecDeque<ServerOutput>,
+}
+
+impl ServerSession {
+    pub fn new(config: ServerConfig) -> Self {
+        Self {
+            connection: Connection::new(PeerType::Server),
+            config,
+            stage: Stage::Idle,
+            streams_created: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes bytes from the client.
+    ///
+    /// # Errors
+    /// When the client breaks the protocol: close the connection.
+    pub fn handle(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
+        self.connection.handle(input)?;
+        while let Some(message) = self.connection.next_message()? {
+            self.on_message(message);
+        }
+        Ok(())
+    }
+
+    /// What is to be done; ask until `None` after every other call.
+    pub fn poll(&mut self) -> Option<ServerOutput> {
+        match self.connection.poll_send() {
+            Some(bytes) => Some(ServerOutput::Send(bytes)),
+            None => self.outputs.pop_front(),
+        }
+    }
+
+    /// Lets the client send media. Without effect when it is not waiting.
+    pub fn accept_publish(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Idle);
+        let Stage::Asked {
+            stream_id,
+            stream_key,
+        } = stage
+        else {
+            self.stage = stage;
+            return;
+        };
+        self.stage = Stage::Publishing { stream_id };
+        self.send_status(stream_id, "status", "NetStream.Publish.Start", "Publishing");
+        let info = Value::object([
+            ("code", "NetStream.Publish.Start".into()),
+            ("description", stream_key.into()),
+        ]);
+        let on_fc_publish = Command::new("onFCPublish", 0.0, vec![Value::Null, info]);
+        self.connection.send_command(0, &on_fc_publish);
+    }
+
+    /// Refuses the stream with a code such as `NetStream.Publish.BadName` and words. Without
+    /// effect when the client is not waiting.
+    pub fn reject_publish(&mut self, code: &str, description: &str) {
+        if let Stage::Asked { stream_id, .. } = self.stage {
+            self.stage = Stage::Idle;
+            self.send_status(stream_id, "error", code, description);
+        }
+    }
+
+    /// Whether a stream has been accepted and not ended.
+    pub fn is_publishing(&self) -> bool {
+        matches!(self.stage, Stage::Publishing { .. })
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message.type_id {
+            type_id::AUDIO | type_id::VIDEO => {
+                if self.stage
+                    == (Stage::Publishing {
+                        stream_id: message.stream_id,
+                    })
+                {
+                    self.outputs.push_back(ServerOutput::Media(message));
+                }
+            }
+            type_id::DATA_AMF0 => self.on_data(&message.payload),
+            // AMF0 behind one byte that says so.
+            type_id::DATA_AMF3 => self.on_data(message.payload.get(1..).unwrap_or(&[])),
+            _ => {
+                if let Some(Ok(command)) = Command::from_message(&message) {
+                    self.on_command(message.stream_id, &command);
+                }
+            }
+        }
+    }
+
+    fn on_data(&mut self, payload: &[u8]) {
+        if !self.is_publishing() {
+            return;
+        }
+        let (values, _) = amf::decode_prefix(payload);
+        let names_metadata = values.iter().any(|v| v.as_str() == Some("onMetaData"));
+        if let (true, Some(properties)) =
+            (names_metadata, values.iter().find_map(Value::properties))
+        {
+            self.outputs
+                .push_back(ServerOutput::Metadata(properties.to_vec()));
+        }
+    }
+
+    fn on_command(&mut self, stream_id: u32, command: &Command) {
+        match command.name.as_str() {
+            "connect" => self.on_connect(command),
+            "createStream" => self.on_create_stream(command),
+            "publish" => self.on_publish(stream_id, command),
+            "releaseStream" | "FCPublish" | "_checkbw" => {
+                self.answer("_result", command, vec![Value::Null, Value::Undefined]);
+            }
+            "FCUnpublish" => self.on_end(UnpublishedBy::FcUnpublish),
+            "deleteStream" => self.on_end(UnpublishedBy::DeleteStream),
+            "closeStream" => self.on_end(UnpublishedBy::CloseStream),
+            _ => {}
+        }
+    }
+
+    fn on_connect(&mut self, command: &Command) {
+        self.connection.send_window(self.config.window_ack_bytes);
+        // Limit type 2, dynamic (RTMP specification 5.4.5).
+        let mut bandwidth = self.config.window_ack_bytes.to_be_bytes().to_vec();
+        bandwidth.push(2);
+        self.connection
+            .send_control(type_id::SET_PEER_BANDWIDTH, &bandwidth);
+        self.connection
+            .send_chunk_size(self.config.chunk_bytes.clamp(1, 0xFF_FFFF));
+        let server = Value::object([
+            ("fmsVer", "FMS/3,5,7,7009".into()),
+            ("capabilities", 31_u32.into()),
+            ("mode", 1_u32.into()),
+        ]);
+        let info = Value::object([
+            ("level", "status".into()),
+            ("code", "NetConnection.Connect.Success".into()),
+            ("description", "Connection accepted".into()),
+            ("objectEncoding", 0_u32.into()),
+        ]);
+        self.answer("_result", command, vec![server, info]);
+        let text = |key: &str| command.text(key).unwrap_or_default().to_owned();
+        let (application, tc_url) = (text("app"), text("tcUrl"));
+        self.outputs.push_back(ServerOutput::Connect {
+            application,
+            tc_url,
+        });
+    }
+
+    fn on_create_stream(&mut self, command: &Command) {
+        if self.streams_created >= MESSAGE_STREAMS_MAX {
+            let info = status("error", "NetConnection.Call.Failed", "too many streams");
+            self.answer("_error", command, vec![Value::Null, info]);
+            return;
+        }
+        self.streams_created += 1;
+        let stream_id = Value::from(self.streams_created);
+        self.answer("_result", command, vec![Value::Null, stream_id]);
+    }
+
+    fn on_publish(&mut self, stream_id: u32, command: &Command) {
+        let stream_key = command.first_text().unwrap_or_default().to_owned();
+        let refusal = if !matches!(self.stage, Stage::Idle | Stage::Unpublished) {
+            Some("this connection already publishes")
+        } else if stream_key.is_empty() {
+            Some("the stream key is empty")
+        } else {
+            None
+        };
+        if let Some(description) = refusal {
+            self.send_status(stream_id, "error", "NetStream.Publish.BadName", description);
+            return;
+        }
+        self.stage = Stage::Asked {
+            stream_id,
+            stream_key: stream_key.clone(),
+        };
+        self.outputs.push_back(ServerOutput::Publish { stream_key });
+    }
+
+    fn on_end(&mut self, by: UnpublishedBy) {
+        match self.stage {
+            Stage::Publishing { stream_id } => {
+                self.stage = match by {
+                    UnpublishedBy::FcUnpublish => Stage::Unpublished,
+                    UnpublishedBy::DeleteStream | UnpublishedBy::CloseStream => Stage::Idle,
+                };
+                self.send_status(stream_id, "status", "NetStream.Unpublish.Success", "Ended");
+            }
+            Stage::Unpublished if by != UnpublishedBy::FcUnpublish => self.stage = Stage::Idle,
+            _ => return,
+        }
+        self.outputs.push_back(ServerOutput::Unpublish { by });
+    }
+
+    fn answer(&mut self, name: &str, question: &Command, arguments: Vec<Value>) {
+        let command = Command::new(name, question.transaction, arguments);
+        self.connection.send_command(0, &command);
+    }
+
+    fn send_status(&mut self, stream_id: u32, level: &str, code: &str, description: &str) {
+        let info = status(level, code, description);
+        let command = Command::new("onStatus", 0.0, vec![Value::Null, info]);
+        self.connection.send_command(stream_id, &command);
+    }
+}
+
+fn status(level: &str, code: &str, description: &str) -> Value {
+    Value::object([
+        ("level", level.into()),
+        ("code", code.into()),
+        ("description", description.into()),
+    ])
+}
+
+impl fmt::Debug for ServerSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSession")
+            .field("publishing", &self.is_publishing())
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
