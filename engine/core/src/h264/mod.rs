@@ -1,0 +1,19 @@
+//! H.264 between the browser's form and RTMP's.
+//!
+//! A browser's access unit arrives in Annex B (start codes, parameter sets before each keyframe);
+//! RTMP wants length-prefixed NAL units with the parameter sets told apart. [`VideoUnit`] turns one
+//! into the other in one pass, which is the only copy of a video payload in the product.
+//!
+//! Clause numbers are those of ITU-T H.264 (08/2021).
+
+mod limits;
+mod nal;
+mod parameter_sets;
+mod sps;
+mod unit;
+
+pub use limits::{PICTURE_SIDE_PIXELS_MAX, PPS_COUNT_MAX, UNIT_BYTES_MAX};
+pub use nal::{NalType, annex_b, nal_type};
+pub use parameter_sets::{ParameterSets, ParameterSetsError};
+pub use sps::{Sps, SpsError};
+pub use unit::{UnitError, VideoUnit};

@@ -1,0 +1,112 @@
+//! One access unit, ready to be the body of an RTMP video message.
+
+use bytes::{BufMut, Bytes};
+
+use super::limits::{PPS_COUNT_MAX, UNIT_BYTES_MAX};
+use super::nal::{NalType, annex_b, nal_type};
+use crate::rtmp::flv::{AVC_HEADER_BYTES, avc_header};
+
+/// An access unit as the body of an FLV tag: five bytes of header, then each NAL unit behind its
+/// length of four bytes. Access unit delimiters, fillers and parameter sets are not in it; SEI is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoUnit {
+    /// Header and NAL units, to be shared by everyone who sends or stores it.
+    pub body: Bytes,
+    /// Whether the picture is an IDR: decoding can begin here.
+    pub key: bool,
+    /// The last sequence parameter set that came with the unit.
+    pub sps: Option<Bytes>,
+    /// The picture parameter sets that came with the unit.
+    pub pps: Vec<Bytes>,
+    picture: bool,
+}
+
+/// The publisher sent an access unit that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnitError {
+    #[error("the access unit is longer than {UNIT_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("the access unit brings more than {PPS_COUNT_MAX} picture parameter sets")]
+    TooManyPps,
+}
+
+impl VideoUnit {
+    /// Turns a unit in Annex B into a body. `cts_ms` is presentation minus decoding time.
+    ///
+    /// # Errors
+    /// When the unit is too long. Anything that is not H.264 gives a unit without a picture.
+    pub fn from_annex_b(stream: &[u8], cts_ms: i32) -> Result<Self, UnitError> {
+        Self::from_nals(annex_b(stream), stream.len(), cts_ms)
+    }
+
+    /// Turns NAL units without start codes into a body. `bytes_expected` is about what they come
+    /// to, so that the body is allocated once.
+    ///
+    /// # Errors
+    /// As [`VideoUnit::from_annex_b`].
+    pub fn from_nals<'a>(
+        nals: impl IntoIterator<Item = &'a [u8]>,
+        bytes_expected: usize,
+        cts_ms: i32,
+    ) -> Result<Self, UnitError> {
+        if bytes_expected > UNIT_BYTES_MAX {
+            return Err(UnitError::TooLong);
+        }
+        // A length takes one byte more than a short start code; eight such fit before it grows.
+        let mut body = Vec::with_capacity(AVC_HEADER_BYTES + bytes_expected + 8);
+        body.put_slice(&avc_header(false, cts_ms));
+        let mut unit = Self {
+            body: Bytes::new(),
+            key: false,
+            sps: None,
+            pps: Vec::new(),
+            picture: false,
+        };
+        for nal in nals {
+            match nal_type(nal) {
+                None | Some(NalType::Aud | NalType::Filler | NalType::End) => continue,
+                Some(NalType::Sps) => unit.sps = Some(Bytes::copy_from_slice(nal)),
+                Some(NalType::Pps) => unit.add_pps(nal)?,
+                Some(kind) => {
+                    unit.key |= kind == NalType::Idr;
+                    unit.picture |= matches!(kind, NalType::Idr | NalType::Slice);
+                    append(nal, &mut body)?;
+                }
+            }
+        }
+        if unit.key {
+            for (byte, header) in body.iter_mut().zip(avc_header(true, cts_ms)) {
+                *byte = header;
+            }
+        }
+        unit.body = Bytes::from(body);
+        Ok(unit)
+    }
+
+    /// Whether there is a picture in it, and not only parameter sets or SEI.
+    pub fn has_picture(&self) -> bool {
+        self.picture
+    }
+
+    fn add_pps(&mut self, nal: &[u8]) -> Result<(), UnitError> {
+        if self.pps.iter().any(|known| known == nal) {
+            return Ok(());
+        }
+        if self.pps.len() == PPS_COUNT_MAX {
+            return Err(UnitError::TooManyPps);
+        }
+        self.pps.push(Bytes::copy_from_slice(nal));
+        Ok(())
+    }
+}
+
+fn append(nal: &[u8], body: &mut Vec<u8>) -> Result<(), UnitError> {
+    let len = u32::try_from(nal.len()).map_err(|_| UnitError::TooLong)?;
+    if body.len() + 4 + nal.len() > UNIT_BYTES_MAX {
+        return Err(UnitError::TooLong);
+    }
+    body.put_u32(len);
+    body.put_slice(nal);
+    Ok(())
+}
