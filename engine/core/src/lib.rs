@@ -1,1 +1,27 @@
-//! core
+//! The shard: everything that happens to the broadcasts of one core, without I/O.
+//!
+//! [`Shard`] is a pure state machine. Bytes, time and answers come in by [`Shard::handle`], what
+//! shall be done comes out of [`Shard::poll`] ([`io`] lists both). There are no sockets, clocks,
+//! threads or codecs in here, so a whole shard runs in a test faster than life.
+//!
+//! The shard is a switchboard between small machines that speak the same verbs:
+//!
+//! ```text
+//!  datagram ─► webrtc::Publisher ─► Broadcast ─► ring ─► Destination ─► gathering TCP writes
+//!               (str0m, timeline)    (one clock)  (shared units)  (rtmp::publish, own queue)
+//! ```
+#![forbid(unsafe_code)]
+
+mod broadcast;
+mod destination;
+pub mod h264;
+pub mod io;
+mod limits;
+mod ring;
+pub mod rtmp;
+mod shard;
+mod timeline;
+mod timers;
+mod webrtc;
+
+pub use shard::{Shard, ShardConfig};

@@ -1,0 +1,239 @@
+//! Keeps a broadcast's audio continuous: decides what an audio lane is fed.
+//!
+//! AAC over RTMP has no gaps, Opus over a network has: packets are lost, DTX leaves them out, a
+//! microphone is muted, a publisher goes away. The lane counts samples and nothing else, so every
+//! sample between two packets is accounted for here: short gaps are concealed, long ones are
+//! silence, packets from before what is already there are left out.
+//!
+//! ```text
+//!  media clock  ──┬────────┬────────┬─ ─ ─ ─ ─┬────────┬──►   packets by their timestamps
+//!  fed to lane  ──┴────────┴────────┴─conceal─┴────────┴──►   without gaps, in samples
+//! ```
+
+/// Samples per second of everything here.
+pub(crate) const SAMPLE_RATE: i64 = 48_000;
+/// Off by less than this, a packet is taken as the next one: clocks slew, Opus packets are 20 ms.
+const TOLERANCE_SAMPLES: i64 = 720;
+/// Up to this a gap is concealed from what came before; beyond, silence sounds better (60 ms).
+const CONCEAL_SAMPLES_MAX: i64 = 2_880;
+/// Most that is filled at one time; a larger gap is filled in several calls or jumped over.
+const FILL_SAMPLES_MAX: i64 = SAMPLE_RATE * 2;
+/// With video running and audio so far behind, audio is taken as absent (250 ms).
+const ABSENT_SAMPLES: i64 = 12_000;
+/// Silence stays this far behind the video, so that audio that returns is not cut (60 ms).
+const SILENCE_BEHIND_SAMPLES: i64 = 2_880;
+
+/// What the lane shall do, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// Decode the packet at hand.
+    Packet,
+    Conceal(u32),
+    Silence(u32),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct AudioClock {
+    /// Position of the first sample fed, and behind the last one.
+    span: Option<(i64, i64)>,
+    /// The last samples were silence for want of audio.
+    absent: bool,
+    filled: u64,
+}
+
+impl AudioClock {
+    /// Samples that were concealed or silent.
+    pub(crate) fn samples_filled(&self) -> u64 {
+        self.filled
+    }
+
+    /// Media time in microseconds of the first sample fed.
+    pub(crate) fn origin_us(&self) -> Option<i64> {
+        self.span
+            .map(|(origin, _)| origin * 1_000_000 / SAMPLE_RATE)
+    }
+
+    /// An Opus packet of `duration` samples that belongs at `pts_us`.
+    pub(crate) fn packet(&mut self, pts_us: i64, duration: u32) -> Vec<Feed> {
+        let position = samples(pts_us);
+        let duration = i64::from(duration);
+        let Some((origin, next)) = self.span else {
+            self.span = Some((position, position + duration));
+            return vec![Feed::Packet];
+        };
+        let gap = position - next;
+        let was_absent = std::mem::take(&mut self.absent);
+        if gap < -TOLERANCE_SAMPLES || (was_absent && gap < 0 && gap + duration <= 0) {
+            // What it would say has been said. A clock that jumped back far is followed at once,
+            // otherwise a publisher that returns with an older clock would stay mute.
+            if gap > -FILL_SAMPLES_MAX {
+                return Vec::new();
+            }
+            self.span = Some((origin, next + duration));
+            return vec![Feed::Packet];
+        }
+        let mut feeds = Vec::with_capacity(2);
+        let mut next = next;
+        if gap > TOLERANCE_SAMPLES {
+            let fill = gap.min(FILL_SAMPLES_MAX);
+            feeds.push(self.fill(fill, was_absent));
+            next += gap;
+            self.skip_origin(gap - fill);
+        }
+        feeds.push(Feed::Packet);
+        let origin = self.span.map_or(origin, |(origin, _)| origin);
+        self.span = Some((origin, next + duration));
+        feeds
+    }
+
+    /// The video, or the wall clock while nobody publishes, has come to `pts_us`: without audio
+    /// for a while, silence takes its place.
+    pub(crate) fn advance(&mut self, pts_us: i64) -> Option<Feed> {
+        let position = samples(pts_us);
+        let Some((_, next)) = self.span else {
+            // No audio yet: silence starts with the video, and real audio replaces it.
+            self.span = Some((position, position));
+            self.absent = true;
+            return None;
+        };
+        let behind = position - next;
+        let enough = if self.absent {
+            SILENCE_BEHIND_SAMPLES
+        } else {
+            ABSENT_SAMPLES
+        };
+        if behind <= enough {
+            return None;
+        }
+        self.absent = true;
+        let gap = behind - SILENCE_BEHIND_SAMPLES;
+        let fill = gap.min(FILL_SAMPLES_MAX);
+        let feed = self.fill(fill, true);
+        self.skip_origin(gap - fill);
+        if let Some((_, next)) = &mut self.span {
+            *next += gap;
+        }
+        Some(feed)
+    }
+
+    /// Samples that no lane ever sees move the origin, so that frame numbers still give times.
+    fn skip_origin(&mut self, samples: i64) {
+        if let Some((origin, _)) = &mut self.span {
+            *origin += samples;
+        }
+    }
+
+    fn fill(&mut self, samples: i64, silent: bool) -> Feed {
+        self.filled += samples.unsigned_abs();
+        let count = u32::try_from(samples).unwrap_or(u32::MAX);
+        if silent || samples > CONCEAL_SAMPLES_MAX {
+            Feed::Silence(count)
+        } else {
+            Feed::Conceal(count)
+        }
+    }
+}
+
+fn samples(us: i64) -> i64 {
+    us.saturating_mul(SAMPLE_RATE / 1000) / 1000
+}
+
+/// Samples at 48 kHz in an Opus packet, from its table-of-contents byte (RFC 6716, 3.1). `None`
+/// for a packet that is not Opus or longer than the 120 ms that Opus allows.
+pub(crate) fn opus_duration(packet: &[u8]) -> Option<u32> {
+    let toc = *packet.first()?;
+    let frame: u32 = match toc >> 3 {
+        config @ 0..=11 => match config % 4 {
+            0 => 480,
+            1 => 960,
+            2 => 1920,
+            _ => 2880,
+        },
+        config @ 12..=15 => 480 << (config % 2),
+        config => 120 << (config % 4),
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(*packet.get(1)? & 0x3f),
+    };
+    let duration = frame * frames;
+    (1..=5760).contains(&duration).then_some(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us(samples: i64) -> i64 {
+        samples * 1000 / 48 + 1
+    }
+
+    /// What was fed must always add up to the position behind the last sample.
+    #[test]
+    fn every_sample_between_two_packets_is_accounted_for() {
+        let mut clock = AudioClock::default();
+        assert_eq!(clock.packet(us(4800), 960), [Feed::Packet]);
+        assert_eq!(clock.packet(us(5760), 960), [Feed::Packet]);
+        assert_eq!(
+            clock.packet(us(6720 + 960), 960),
+            [Feed::Conceal(960), Feed::Packet]
+        );
+        assert_eq!(
+            clock.packet(us(8640 + 48_000), 960),
+            [Feed::Silence(48_000), Feed::Packet]
+        );
+        assert_eq!(clock.samples_filled(), 48_960);
+        assert_eq!(clock.origin_us(), Some(100_000));
+    }
+
+    #[test]
+    fn a_packet_from_the_past_is_left_out_and_small_slews_are_not_heard() {
+        let mut clock = AudioClock::default();
+        clock.packet(us(48_000), 960);
+        assert_eq!(clock.packet(us(48_000), 960), []);
+        assert_eq!(clock.packet(us(48_960 + 300), 960), [Feed::Packet]);
+        assert_eq!(clock.packet(us(49_920 - 300), 960), [Feed::Packet]);
+    }
+
+    #[test]
+    fn without_audio_silence_follows_the_video_and_audio_that_returns_is_heard() {
+        let mut clock = AudioClock::default();
+        assert_eq!(clock.advance(1_000_000), None);
+        let mut silent = 0;
+        for frame in 1..=30 {
+            if let Some(Feed::Silence(count)) = clock.advance(1_000_000 + frame * 33_333) {
+                silent += i64::from(count);
+            }
+        }
+        assert!(
+            (44_000..48_000).contains(&silent),
+            "{silent} samples of silence in a second"
+        );
+        assert!(clock.packet(2_000_000, 960).contains(&Feed::Packet));
+        assert_eq!(clock.packet(2_020_000, 960), [Feed::Packet]);
+        assert_eq!(clock.advance(2_040_000), None);
+    }
+
+    #[test]
+    fn a_long_absence_is_jumped_over_and_times_stay_right() {
+        let mut clock = AudioClock::default();
+        clock.packet(0, 960);
+        let hour_us = 3_600_000_000;
+        let feeds = clock.packet(hour_us, 960);
+        assert_eq!(feeds, [Feed::Silence(96_000), Feed::Packet]);
+        // 96,000 + 960 samples were fed since the origin; the packet belongs at the hour.
+        let packet_us = clock.origin_us().unwrap() + (960 + 96_000) * 1_000_000 / 48_000;
+        assert!((packet_us - hour_us).abs() < 1_000, "{packet_us}");
+    }
+
+    #[test]
+    fn the_duration_of_opus_packets_is_read_from_their_first_byte() {
+        assert_eq!(opus_duration(&[]), None);
+        assert_eq!(opus_duration(&[0xf8, 0xff, 0xfe]), Some(960)); // CELT, 20 ms, one frame
+        assert_eq!(opus_duration(&[0x78 | 3, 2]), Some(1920)); // hybrid, 20 ms, two frames
+        assert_eq!(opus_duration(&[0x18]), Some(2880)); // SILK, 60 ms
+        assert_eq!(opus_duration(&[0x1b, 63]), None); // 63 frames of 60 ms
+        assert_eq!(opus_duration(&[0xfb]), None); // the count is missing
+    }
+}

@@ -1,0 +1,285 @@
+//! What becomes of a publisher's media on its way into the ring: conversion, one monotone clock,
+//! sound without gaps, keyframes in time.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use shardcast_link::{AudioStatus, VideoStatus};
+
+use super::audio_clock::{AudioClock, Feed, SAMPLE_RATE, opus_duration};
+use crate::{
+    h264::{ParameterSets, VideoUnit},
+    ring::{Kind, Ring, Unit},
+    rtmp::flv,
+};
+
+/// Samples in an AAC-LC frame.
+const AAC_FRAME_SAMPLES: i64 = 1_024;
+/// What the codecs delay: Opus 312 samples of look-ahead, AAC 1024 samples of priming.
+const CODEC_DELAY_SAMPLES: i64 = 312 + 1_024;
+/// The least distance of two units of one kind; RTMP counts milliseconds.
+const STEP_US_MIN: i64 = 1_000;
+/// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
+const KEYFRAME_LEAD_MS: u64 = 60;
+/// An unanswered request is repeated after this.
+const KEYFRAME_REPEAT_MS: u64 = 400;
+
+/// What the audio lane of the broadcast shall do.
+#[derive(Debug)]
+pub(crate) enum LaneFeed {
+    Packet(Bytes),
+    Conceal(u32),
+    Silence(u32),
+}
+
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) ring: Ring,
+    pub(crate) lane_feeds: VecDeque<LaneFeed>,
+    config: Option<Rc<ParameterSets>>,
+    awaits_keyframe: bool,
+    audio: AudioClock,
+    lane_frames: i64,
+    last_video_us: Option<i64>,
+    last_audio_us: Option<i64>,
+    keyframe_at: Option<Instant>,
+    keyframe_due: Option<Instant>,
+    keyframe_interval: Duration,
+    video_bytes: u64,
+    rates: Rates,
+    video: VideoStatus,
+    audio_packets: u64,
+}
+
+/// Counters at the last status and what came of them.
+#[derive(Debug, Default)]
+struct Rates {
+    frames: u64,
+    video_bytes: u64,
+    video_bps: u64,
+}
+
+impl Intake {
+    pub(crate) fn new(keyframe_interval: Duration) -> Self {
+        Self {
+            ring: Ring::default(),
+            lane_feeds: VecDeque::new(),
+            config: None,
+            awaits_keyframe: true,
+            audio: AudioClock::default(),
+            lane_frames: 0,
+            last_video_us: None,
+            last_audio_us: None,
+            keyframe_at: None,
+            keyframe_due: None,
+            keyframe_interval,
+            video_bytes: 0,
+            rates: Rates::default(),
+            video: VideoStatus {
+                codec: "H264".to_owned(),
+                ..VideoStatus::default()
+            },
+            audio_packets: 0,
+        }
+    }
+
+    pub(crate) fn set_keyframe_interval(&mut self, interval: Duration) {
+        self.keyframe_interval = interval;
+    }
+
+    /// Another publisher's media begins: nothing of it can be decoded before its first keyframe.
+    pub(crate) fn start(&mut self, now: Instant, video: bool) {
+        self.awaits_keyframe = true;
+        self.keyframe_at = None;
+        self.keyframe_due = video.then_some(now);
+    }
+
+    /// No publisher: no keyframes are due.
+    pub(crate) fn stop(&mut self) {
+        self.keyframe_due = None;
+    }
+
+    /// An access unit in Annex B. True if it went into the ring.
+    pub(crate) fn video(
+        &mut self,
+        now: Instant,
+        pts_us: i64,
+        annex_b: &[u8],
+        contiguous: bool,
+    ) -> bool {
+        self.video.frames += 1;
+        self.video_bytes += annex_b.len() as u64;
+        let unit = match VideoUnit::from_annex_b(annex_b, 0) {
+            Ok(unit) => unit,
+            Err(error) => {
+                tracing::debug!(%error, "an access unit was left out");
+                self.damaged(now);
+                return false;
+            }
+        };
+        if let Some(sps) = &unit.sps {
+            self.configure(sps, &unit.pps);
+        }
+        if unit.key {
+            self.keyframe(now);
+        } else if self.awaits_keyframe || !contiguous {
+            self.damaged(now);
+            return false;
+        }
+        let Some(config) = self.config.clone() else {
+            return false;
+        };
+        let pts_us = step(&mut self.last_video_us, pts_us);
+        let kind = Kind::Video {
+            key: unit.key,
+            config,
+        };
+        self.ring.push(Unit {
+            kind,
+            pts_us,
+            body: unit.body,
+        });
+        if let Some(feed) = self.audio.advance(pts_us) {
+            self.feed_lane(feed, &[]);
+        }
+        true
+    }
+
+    /// An Opus packet.
+    pub(crate) fn audio(&mut self, pts_us: i64, packet: &[u8]) {
+        self.audio_packets += 1;
+        let Some(duration) = opus_duration(packet) else {
+            return;
+        };
+        for feed in self.audio.packet(pts_us, duration) {
+            self.feed_lane(feed, packet);
+        }
+    }
+
+    /// Nobody publishes and the clock has come to `now_us`: destinations get silence.
+    pub(crate) fn silence_until(&mut self, now_us: i64) {
+        if let Some(feed) = self.audio.advance(now_us) {
+            self.feed_lane(feed, &[]);
+        }
+    }
+
+    /// AAC frames from the lane, in the order of what it was fed.
+    pub(crate) fn aac(&mut self, frames: Vec<Bytes>) {
+        let Some(origin_us) = self.audio.origin_us() else {
+            return;
+        };
+        for frame in frames {
+            let samples = self.lane_frames * AAC_FRAME_SAMPLES - CODEC_DELAY_SAMPLES;
+            self.lane_frames += 1;
+            let pts_us = step(
+                &mut self.last_audio_us,
+                origin_us + samples * 1_000_000 / SAMPLE_RATE,
+            );
+            self.ring.push(Unit {
+                kind: Kind::Audio,
+                pts_us,
+                body: flv::aac_raw(&frame),
+            });
+        }
+    }
+
+    /// When a keyframe shall be asked for.
+    pub(crate) fn keyframe_due(&self) -> Option<Instant> {
+        self.keyframe_due
+    }
+
+    /// The publisher is asked for a keyframe now.
+    pub(crate) fn keyframe_asked(&mut self, now: Instant) {
+        self.keyframe_due = Some(now + Duration::from_millis(KEYFRAME_REPEAT_MS));
+    }
+
+    pub(crate) fn video_status(&self) -> VideoStatus {
+        self.video.clone()
+    }
+
+    pub(crate) fn audio_status(&self) -> AudioStatus {
+        AudioStatus {
+            codec: "opus".to_owned(),
+            packets: self.audio_packets,
+            samples_filled: self.audio.samples_filled(),
+        }
+    }
+
+    pub(crate) fn has_video(&self) -> bool {
+        self.video.frames > 0
+    }
+
+    pub(crate) fn has_audio(&self) -> bool {
+        self.audio_packets > 0
+    }
+
+    pub(crate) fn video_bps(&self) -> u64 {
+        self.rates.video_bps
+    }
+
+    /// Starts a new second of rates.
+    pub(crate) fn tick(&mut self) {
+        let frames = self.video.frames - self.rates.frames;
+        self.video.frames_per_second = u32::try_from(frames).unwrap_or(u32::MAX);
+        self.rates.video_bps = 8 * (self.video_bytes - self.rates.video_bytes);
+        self.rates.frames = self.video.frames;
+        self.rates.video_bytes = self.video_bytes;
+    }
+
+    /// Takes over the parameter sets in front of a keyframe, if they are not those in use.
+    fn configure(&mut self, sps: &Bytes, pps: &[Bytes]) {
+        if let Some(config) = &self.config
+            && config.sps_nal() == sps
+            && config.pps_nals() == pps
+        {
+            return;
+        }
+        match ParameterSets::new(sps, pps) {
+            Ok(config) => {
+                self.video.width = config.width();
+                self.video.height = config.height();
+                self.config = Some(Rc::new(config));
+            }
+            Err(error) => tracing::warn!(%error, "the publisher's video cannot be described"),
+        }
+    }
+
+    fn keyframe(&mut self, now: Instant) {
+        self.awaits_keyframe = false;
+        if let Some(before) = self.keyframe_at {
+            let interval = now.saturating_duration_since(before).as_millis();
+            self.video.keyframe_interval_ms = u32::try_from(interval).unwrap_or(u32::MAX);
+        }
+        self.keyframe_at = Some(now);
+        let lead = Duration::from_millis(KEYFRAME_LEAD_MS);
+        self.keyframe_due = Some(now + self.keyframe_interval.saturating_sub(lead));
+    }
+
+    /// A unit cannot be decoded, and so none can before the next keyframe.
+    fn damaged(&mut self, now: Instant) {
+        self.video.frames_damaged += 1;
+        if !self.awaits_keyframe {
+            self.awaits_keyframe = true;
+            self.keyframe_due = Some(now);
+        }
+    }
+
+    fn feed_lane(&mut self, feed: Feed, packet: &[u8]) {
+        self.lane_feeds.push_back(match feed {
+            Feed::Packet => LaneFeed::Packet(Bytes::copy_from_slice(packet)),
+            Feed::Conceal(samples) => LaneFeed::Conceal(samples),
+            Feed::Silence(samples) => LaneFeed::Silence(samples),
+        });
+    }
+}
+
+/// The one place where time becomes monotone: each unit of a kind is behind the one before.
+fn step(last_us: &mut Option<i64>, pts_us: i64) -> i64 {
+    let pts_us = last_us.map_or(pts_us, |last| pts_us.max(last + STEP_US_MIN));
+    *last_us = Some(pts_us);
+    pts_us
+}

@@ -1,0 +1,238 @@
+//! One broadcast: what its publisher sends, kept for a while, and everyone who takes it.
+
+mod audio_clock;
+mod intake;
+
+use std::time::{Duration, Instant};
+
+use shardcast_link::{BroadcastStatus, DestinationId, WantedBroadcast};
+
+pub(crate) use self::intake::{Intake, LaneFeed};
+use crate::{
+    destination::{Destination, MediaFacts},
+    io::{ConnId, LaneId, LookupId},
+    limits::DESTINATIONS_MAX,
+};
+
+/// While nobody publishes, silence is made this often.
+const HOLD_TICK_MS: u64 = 100;
+
+/// A publishing session, named by the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PeerId(pub(crate) u64);
+
+/// A destination, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct DestinationKey(pub(crate) u64);
+
+/// A destination and what the shard has open for it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) key: DestinationKey,
+    pub(crate) destination: Destination,
+    pub(crate) conn: Option<ConnId>,
+    pub(crate) lookup: Option<LookupId>,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Nobody, and destinations are closed.
+    Off,
+    Publishing {
+        peer: PeerId,
+        video: bool,
+    },
+    /// The publisher was lost; destinations stay open until then.
+    Holding {
+        until: Instant,
+        video: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) wanted: WantedBroadcast,
+    pub(crate) intake: Intake,
+    pub(crate) lane: Option<LaneId>,
+    pub(crate) slots: Vec<Slot>,
+    source: Source,
+    hold_tick: Option<Instant>,
+}
+
+impl Broadcast {
+    pub(crate) fn new(wanted: WantedBroadcast) -> Self {
+        let intake = Intake::new(Duration::from_millis(wanted.keyframe_interval_ms));
+        Self {
+            wanted,
+            intake,
+            lane: None,
+            slots: Vec::new(),
+            source: Source::Off,
+            hold_tick: None,
+        }
+    }
+
+    /// The session whose media is used.
+    pub(crate) fn peer(&self) -> Option<PeerId> {
+        match self.source {
+            Source::Publishing { peer, .. } => Some(peer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_holding(&self) -> bool {
+        matches!(self.source, Source::Holding { .. })
+    }
+
+    pub(crate) fn is_on_air(&self) -> bool {
+        self.source != Source::Off
+    }
+
+    /// Media of `peer` is used from now on.
+    pub(crate) fn publish(&mut self, now: Instant, peer: PeerId, video: bool) {
+        self.source = Source::Publishing { peer, video };
+        self.hold_tick = None;
+        self.intake.start(now, video);
+        self.air(now);
+    }
+
+    /// The publisher is gone; destinations stay open for `hold_ms`.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        if let Source::Publishing { video, .. } = self.source {
+            self.intake.stop();
+            let until = now + Duration::from_millis(self.wanted.hold_ms);
+            self.source = Source::Holding { until, video };
+            self.hold_tick = Some(now);
+        }
+    }
+
+    /// Off air: destinations are ended properly.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.source = Source::Off;
+        self.hold_tick = None;
+        // The next publisher starts a new stream; nothing of this one may be sent to it.
+        self.intake = Intake::new(Duration::from_millis(self.wanted.keyframe_interval_ms));
+        self.air(now);
+    }
+
+    /// Takes over what control wants; returns the slots that are no longer wanted, already ended.
+    pub(crate) fn want(
+        &mut self,
+        now: Instant,
+        wanted: WantedBroadcast,
+        mut new_slot: impl FnMut(&DestinationId, &str) -> Slot,
+    ) -> Vec<Slot> {
+        self.intake
+            .set_keyframe_interval(Duration::from_millis(wanted.keyframe_interval_ms));
+        let mut before = std::mem::take(&mut self.slots);
+        for destination in wanted.destinations.iter().take(DESTINATIONS_MAX) {
+            let same = before.iter().position(|slot| {
+                slot.destination.id == destination.id && slot.destination.is_for(&destination.url)
+            });
+            self.slots.push(match same {
+                Some(index) => before.swap_remove(index),
+                None => new_slot(&destination.id, &destination.url),
+            });
+        }
+        self.wanted = wanted;
+        for slot in &mut before {
+            slot.destination.remove(now);
+        }
+        self.air(now);
+        before
+    }
+
+    pub(crate) fn slot(&mut self, key: DestinationKey) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.key == key)
+    }
+
+    /// Gives every open destination what is new in the ring.
+    pub(crate) fn feed_all(&mut self, now: Instant) {
+        let facts = self.facts();
+        for slot in &mut self.slots {
+            slot.destination.feed(now, &self.intake.ring, facts);
+        }
+    }
+
+    /// Gives one destination what is in the ring.
+    pub(crate) fn feed_one(&mut self, now: Instant, key: DestinationKey) {
+        let facts = self.facts();
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.key == key) {
+            slot.destination.feed(now, &self.intake.ring, facts);
+        }
+    }
+
+    /// What is due: true when a keyframe shall be asked of the publisher.
+    pub(crate) fn timeout(&mut self, now: Instant, now_us: i64) -> bool {
+        if let Source::Holding { until, .. } = self.source {
+            if now >= until {
+                self.end(now);
+                return false;
+            }
+            if self.hold_tick.is_some_and(|at| now >= at) {
+                self.hold_tick = Some(now + Duration::from_millis(HOLD_TICK_MS));
+                self.intake.silence_until(now_us);
+            }
+        }
+        let due = self.intake.keyframe_due().is_some_and(|at| now >= at);
+        if due {
+            self.intake.keyframe_asked(now);
+        }
+        due
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let hold = match self.source {
+            Source::Holding { until, .. } => Some(self.hold_tick.map_or(until, |at| at.min(until))),
+            _ => None,
+        };
+        [hold, self.intake.keyframe_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Without its publisher, which the shard adds.
+    pub(crate) fn status(&self, clock: impl Fn(Instant) -> u64 + Copy) -> BroadcastStatus {
+        let holding = self.is_holding();
+        BroadcastStatus {
+            id: self.wanted.id.clone(),
+            publisher: None,
+            holding,
+            destinations: self
+                .slots
+                .iter()
+                .map(|slot| slot.destination.status(clock, holding))
+                .collect(),
+            ring_bytes: self.intake.ring.bytes() as u64,
+        }
+    }
+
+    /// Starts a new second of rates.
+    pub(crate) fn tick(&mut self) {
+        self.intake.tick();
+        for slot in &mut self.slots {
+            slot.destination.tick();
+        }
+    }
+
+    fn facts(&self) -> MediaFacts {
+        let expects_video = match self.source {
+            Source::Publishing { video, .. } | Source::Holding { video, .. } => video,
+            Source::Off => false,
+        };
+        MediaFacts {
+            expects_video,
+            frames_per_second: self.intake.video_status().frames_per_second,
+            video_bps: self.intake.video_bps(),
+        }
+    }
+
+    fn air(&mut self, now: Instant) {
+        let on_air = self.is_on_air();
+        for slot in &mut self.slots {
+            slot.destination.set_on_air(now, on_air);
+        }
+    }
+}

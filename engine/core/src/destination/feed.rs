@@ -1,0 +1,240 @@
+//! Takes units from the ring and turns them into RTMP messages for one connection.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{DestinationOutput, MediaFacts, Totals};
+use crate::{
+    h264::ParameterSets,
+    limits::{
+        DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX, FIRST_KEYFRAME_MS,
+        KEYFRAME_REQUEST_MS_MIN,
+    },
+    ring::{Kind, Ring, Unit},
+    rtmp::{MediaKind, PublishClient, flv},
+};
+
+/// AAC-LC, 48 kHz, stereo (ISO/IEC 14496-3, 1.6.2.1): what every audio lane makes.
+const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
+/// A keyframe already in the ring is good to start with when it is at most this old; an older one
+/// would make the destination start with a burst of the past.
+const FRESH_KEYFRAME_US: i64 = 500_000;
+
+#[derive(Debug)]
+pub(super) struct Feed {
+    opened: Instant,
+    /// Sequence number of the next unit; none while a keyframe is waited for.
+    cursor: Option<u64>,
+    /// Media time that is timestamp 0 of this connection.
+    base_us: Option<i64>,
+    config: Option<Rc<ParameterSets>>,
+    /// Written and not yet taken by the kernel.
+    outstanding: usize,
+    /// Since when nothing was taken although something is outstanding.
+    stuck_since: Option<Instant>,
+    accepted_any: bool,
+    lag_us: i64,
+    keyframe_asked: Instant,
+    complaint: Option<String>,
+}
+
+impl Feed {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            opened: now,
+            cursor: None,
+            base_us: None,
+            config: None,
+            outstanding: 0,
+            stuck_since: None,
+            accepted_any: false,
+            lag_us: 0,
+            keyframe_asked: now,
+            complaint: None,
+        }
+    }
+
+    /// Media was sent and the kernel took some.
+    pub(super) fn is_live(&self) -> bool {
+        self.base_us.is_some() && self.accepted_any
+    }
+
+    pub(super) fn lag_ms(&self) -> u32 {
+        u32::try_from(self.lag_us / 1000).unwrap_or(0)
+    }
+
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.stuck_since
+    }
+
+    pub(super) fn take_complaint(&mut self) -> Option<String> {
+        self.complaint.take()
+    }
+
+    pub(super) fn count_outstanding(&mut self, now: Instant, bytes: usize) {
+        self.outstanding += bytes;
+        self.stuck_since.get_or_insert(now);
+    }
+
+    pub(super) fn accepted(&mut self, now: Instant, bytes: usize) {
+        self.outstanding = self.outstanding.saturating_sub(bytes);
+        self.stuck_since = (self.outstanding > 0).then_some(now);
+        self.accepted_any |= self.base_us.is_some();
+    }
+
+    /// Writes what the ring has and the connection may take.
+    pub(super) fn run(
+        &mut self,
+        now: Instant,
+        ring: &Ring,
+        facts: MediaFacts,
+        client: &mut PublishClient,
+        totals: &mut Totals,
+        outputs: &mut VecDeque<DestinationOutput>,
+    ) {
+        self.skip_ahead(ring, totals);
+        if self.cursor.is_none() && !self.start(now, ring, facts, outputs) {
+            return;
+        }
+        while self.outstanding < DESTINATION_OUTSTANDING_BYTES_MAX
+            && let Some(cursor) = self.cursor
+            && let Some(unit) = ring.get(cursor)
+        {
+            self.cursor = Some(cursor + 1);
+            self.send(now, unit, facts, client, totals, outputs);
+        }
+    }
+
+    /// A destination that has fallen too far behind goes on at the newest keyframe.
+    fn skip_ahead(&mut self, ring: &Ring, totals: &mut Totals) {
+        let Some(cursor) = self.cursor else { return };
+        let behind = match (ring.get(cursor), ring.newest()) {
+            (Some(next), Some(newest)) => newest.pts_us - next.pts_us,
+            _ => 0,
+        };
+        self.lag_us = behind;
+        let fell_out = cursor < ring.start();
+        if !fell_out && behind <= DESTINATION_LAG_US_MAX {
+            return;
+        }
+        let resume = ring.newest_keyframe().filter(|keyframe| *keyframe > cursor);
+        if resume.is_some() || fell_out {
+            let dropped = resume.unwrap_or(ring.end()).saturating_sub(cursor);
+            totals.frames_dropped += dropped;
+            self.complaint = Some(
+                "it takes data slower than the stream needs, so parts are left out: lower the \
+                 bitrate or check its network"
+                    .to_owned(),
+            );
+            self.cursor = resume;
+        }
+    }
+
+    /// Finds the unit to start with: a fresh keyframe, or the newest unit when there is no video.
+    fn start(
+        &mut self,
+        now: Instant,
+        ring: &Ring,
+        facts: MediaFacts,
+        outputs: &mut VecDeque<DestinationOutput>,
+    ) -> bool {
+        let Some(newest) = ring.newest() else {
+            return false;
+        };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let keyframe = ring.newest_keyframe().filter(|seq| {
+            ring.get(*seq)
+                .is_some_and(|unit| newest.pts_us - unit.pts_us <= FRESH_KEYFRAME_US)
+        });
+        let no_video = !facts.expects_video
+            || (ring.newest_keyframe().is_none()
+                && since(self.opened) > Duration::from_millis(FIRST_KEYFRAME_MS));
+        self.cursor = keyframe.or_else(|| no_video.then(|| ring.end() - 1));
+        if self.cursor.is_none()
+            && since(self.keyframe_asked) > Duration::from_millis(KEYFRAME_REQUEST_MS_MIN)
+        {
+            self.keyframe_asked = now;
+            outputs.push_back(DestinationOutput::WantsKeyframe);
+        }
+        self.cursor.is_some()
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        unit: &Unit,
+        facts: MediaFacts,
+        client: &mut PublishClient,
+        totals: &mut Totals,
+        outputs: &mut VecDeque<DestinationOutput>,
+    ) {
+        let first = self.base_us.is_none();
+        let base_us = *self.base_us.get_or_insert(unit.pts_us);
+        let since_us = unit.pts_us - base_us;
+        if since_us < 0 {
+            return; // Sound from before the first picture.
+        }
+        // RTMP timestamps are milliseconds modulo 2^32 (RTMP 1.0, 5.3.1.3).
+        let timestamp = (since_us + 500).div_euclid(1000) as u64 as u32;
+        let mut slices = Vec::new();
+        let mut message =
+            |kind, body: &Bytes| slices.append(&mut client.media(kind, timestamp, body));
+        match &unit.kind {
+            Kind::Video { config, .. } => {
+                if self.config.as_ref() != Some(config) {
+                    message(MediaKind::Data, &metadata(config, facts));
+                    message(MediaKind::Video, &flv::avc_sequence_header(config.record()));
+                    if first {
+                        message(
+                            MediaKind::Audio,
+                            &flv::aac_sequence_header(&AUDIO_SPECIFIC_CONFIG),
+                        );
+                    }
+                    self.config = Some(config.clone());
+                }
+                message(MediaKind::Video, &unit.body);
+                totals.video_frames += 1;
+            }
+            Kind::Audio => {
+                if first {
+                    message(
+                        MediaKind::Audio,
+                        &flv::aac_sequence_header(&AUDIO_SPECIFIC_CONFIG),
+                    );
+                }
+                message(MediaKind::Audio, &unit.body);
+                totals.audio_frames += 1;
+            }
+        }
+        let bytes = slices.iter().map(Bytes::len).sum();
+        self.count_outstanding(now, bytes);
+        outputs.push_back(DestinationOutput::Write(slices));
+    }
+}
+
+/// The bitrate of every audio lane.
+const AUDIO_KBPS: u32 = 128;
+/// Said of a stream whose frame rate neither its SPS nor a measurement tells yet.
+const FRAME_RATE_GUESS: f64 = 30.0;
+
+fn metadata(config: &ParameterSets, facts: MediaFacts) -> Bytes {
+    let measured = (facts.frames_per_second > 0).then(|| f64::from(facts.frames_per_second));
+    let frame_rate = config
+        .sps()
+        .frame_rate
+        .or(measured)
+        .unwrap_or(FRAME_RATE_GUESS);
+    let metadata = flv::Metadata {
+        width: config.width(),
+        height: config.height(),
+        frame_rate,
+        video_kbps: u32::try_from(facts.video_bps / 1000).unwrap_or(u32::MAX),
+        audio_kbps: AUDIO_KBPS,
+    };
+    metadata.set_data_frame()
+}

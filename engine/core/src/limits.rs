@@ -1,0 +1,53 @@
+//! Every bound of the shard, with its reason.
+
+/// Media kept per broadcast for consumers, in bytes: one GOP of 2 s at 16 Mbit/s.
+pub(crate) const RING_BYTES_MAX: usize = 4 << 20;
+/// Media kept per broadcast for consumers, in microseconds: a publisher that answers keyframe
+/// requests has a keyframe every 2 s, and a consumer that is further behind jumps ahead anyway.
+pub(crate) const RING_US_MAX: i64 = 6_000_000;
+
+/// What one destination has written to its socket and the kernel has not taken, in bytes. Enough
+/// for one large IDR, small enough that a slow destination does not hide its lag in our memory.
+pub(crate) const DESTINATION_OUTSTANDING_BYTES_MAX: usize = 256 << 10;
+/// How far a destination may lag before it jumps to the newest keyframe, in microseconds.
+pub(crate) const DESTINATION_LAG_US_MAX: i64 = 3_000_000;
+/// A connection that takes no bytes for so long while there is media is reset.
+pub(crate) const DESTINATION_STALL_MS: u64 = 10_000;
+/// Name look-up, TCP connect to one address, and RTMP handshake up to the answer to `publish`.
+pub(crate) const RESOLVE_TIMEOUT_MS: u64 = 5_000;
+pub(crate) const CONNECT_TIMEOUT_MS: u64 = 5_000;
+pub(crate) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// Addresses of one name that are tried in one attempt.
+pub(crate) const ADDRESSES_MAX: usize = 8;
+/// Delay before the second attempt; doubled up to the maximum.
+pub(crate) const BACKOFF_MS_MIN: u64 = 500;
+pub(crate) const BACKOFF_MS_MAX: u64 = 30_000;
+/// A failure that only a person can heal (stream key refused) is still tried this often.
+pub(crate) const BACKOFF_REFUSED_MS: u64 = 30_000;
+/// After so long on air a destination's next failure starts again from the shortest delay.
+pub(crate) const BACKOFF_RESET_MS: u64 = 10_000;
+/// Open media waits this long for the first keyframe of a publisher that offered video.
+pub(crate) const FIRST_KEYFRAME_MS: u64 = 5_000;
+/// Destinations of one broadcast. Not a limit of the design: it bounds what one REST client can
+/// make a shard connect to.
+pub(crate) const DESTINATIONS_MAX: usize = 200;
+
+/// Broadcasts of one shard.
+pub(crate) const BROADCASTS_MAX: usize = 10_000;
+/// Publishing sessions of one shard, those that have no media yet included.
+pub(crate) const PEERS_MAX: usize = 4_096;
+/// Remote addresses that one peer may be known by. ICE tests several, one is used.
+pub(crate) const PEER_ADDRESSES_MAX: usize = 16;
+/// An SDP offer, in bytes. A browser's is 5 to 10 KB.
+pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
+/// Keyframe requests to a publisher are at least this far apart.
+pub(crate) const KEYFRAME_REQUEST_MS_MIN: u64 = 300;
+/// A publisher without media for so long is stale: another session may have its broadcast.
+pub(crate) const MEDIA_STALE_MS: u64 = 1_500;
+/// A publisher without media for so long is gone, even if its ICE is still well.
+pub(crate) const MEDIA_LOST_MS: u64 = 15_000;
+/// A publisher whose ICE is disconnected for so long is gone. The SDK starts a new session after
+/// 3 s in that state.
+pub(crate) const ICE_LOST_MS: u64 = 8_000;
+/// Connections to the test sink of one shard.
+pub(crate) const SINK_CONNECTIONS_MAX: usize = 64;

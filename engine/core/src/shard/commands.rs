@@ -1,0 +1,186 @@
+//! What control asks for.
+
+use std::time::{Duration, Instant};
+
+use shardcast_link::{
+    BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, WantedBroadcast,
+};
+
+use super::{BroadcastKey, Peer, Shard, TimerKey};
+use crate::{
+    broadcast::{Broadcast, DestinationKey, PeerId, Slot},
+    destination::Destination,
+    limits::{BROADCASTS_MAX, MEDIA_STALE_MS, PEERS_MAX},
+    webrtc::publisher::Publisher,
+};
+
+impl Shard {
+    pub(super) fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Hello(hello) => self.hello(now, &hello),
+            Command::Want { broadcast } => self.want(now, broadcast),
+            Command::Forget { broadcast } => self.forget(now, &broadcast),
+            Command::Publish {
+                session,
+                broadcast,
+                sdp,
+                start_timeout_ms,
+            } => {
+                let start_timeout = Duration::from_millis(start_timeout_ms);
+                self.publish(now, session, broadcast, &sdp, start_timeout);
+            }
+            Command::Candidate { session, candidate } => {
+                if let Some(peer) = self.sessions.get(&session).copied() {
+                    self.with_peer(now, peer, |publisher| publisher.candidate(now, &candidate));
+                }
+            }
+            Command::Unpublish { session, wished } => self.unpublish(now, &session, wished),
+            _ => tracing::warn!("control sent a command of a newer version"),
+        }
+    }
+
+    fn want(&mut self, now: Instant, wanted: WantedBroadcast) {
+        let Some(key) = self.broadcast_key(&wanted.id) else {
+            tracing::error!(broadcast = %wanted.id, "the shard holds as many broadcasts as it may");
+            return;
+        };
+        let Some(mut broadcast) = self.broadcasts.remove(&key) else {
+            return;
+        };
+        let unwanted = broadcast.want(now, wanted, |id, url| {
+            let number = self.id();
+            let seed = self.config.seed ^ number;
+            Slot {
+                key: DestinationKey(number),
+                destination: Destination::new(now, id.clone(), url, seed),
+                conn: None,
+                lookup: None,
+            }
+        });
+        self.broadcasts.insert(key, broadcast);
+        for slot in unwanted {
+            self.drop_slot(now, key, slot);
+        }
+        self.settle_all_destinations(now, key);
+        self.settle_broadcast(now, key);
+    }
+
+    fn forget(&mut self, now: Instant, id: &BroadcastId) {
+        let Some(key) = self.broadcast_keys.get(id).copied() else {
+            return;
+        };
+        let peers: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.broadcast == key)
+            .map(|(id, _)| *id)
+            .collect();
+        for peer in peers {
+            self.drop_peer(now, peer, EndReason::Wished);
+        }
+        self.want(now, WantedBroadcast::new(id.clone()));
+        self.broadcast_keys.remove(id);
+        if let Some(mut broadcast) = self.broadcasts.remove(&key) {
+            self.close_lane(&mut broadcast);
+        }
+        self.timers.set(TimerKey::Broadcast(key), None);
+    }
+
+    fn publish(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        id: BroadcastId,
+        sdp: &str,
+        start_timeout: Duration,
+    ) {
+        if self.sessions.contains_key(&session) {
+            return; // A command may be repeated.
+        }
+        let full = || Problem {
+            fault: Fault::Operator,
+            message: "this shard has as many publishers as it may: add shards or machines".into(),
+        };
+        let key = if self.peers.len() < PEERS_MAX {
+            self.broadcast_key(&id)
+        } else {
+            None
+        };
+        let Some(key) = key else {
+            self.event(Event::Refused {
+                session,
+                problem: full(),
+            });
+            return;
+        };
+        let number = self.id();
+        let ufrag = format!("s{}p{number:x}", self.config.shard);
+        let accepted = Publisher::accept(
+            now,
+            self.config.epoch,
+            &self.identity,
+            session.clone(),
+            ufrag.clone(),
+            sdp,
+            start_timeout,
+        );
+        match accepted {
+            Ok((publisher, answer)) => {
+                let peer = PeerId(number);
+                let offers = publisher.offers();
+                self.peers.insert(
+                    peer,
+                    Peer {
+                        publisher,
+                        broadcast: key,
+                        first_media_unix_ms: 0,
+                        bytes_at_last_status: 0,
+                    },
+                );
+                self.sessions.insert(session.clone(), peer);
+                self.demux.add(peer, ufrag);
+                self.event(Event::Answer {
+                    session,
+                    sdp: answer.sdp,
+                    candidates: answer.candidates,
+                    offers_video: offers.video,
+                    offers_audio: offers.audio,
+                });
+                self.settle_peer(now, peer);
+            }
+            Err(problem) => self.event(Event::Refused { session, problem }),
+        }
+    }
+
+    /// A client that says `stop` after its media had already died is the SDK clearing the way for
+    /// its next attempt, not a person ending the show.
+    fn unpublish(&mut self, now: Instant, session: &SessionId, wished: bool) {
+        let Some(id) = self.sessions.get(session).copied() else {
+            return;
+        };
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let stale = peer.publisher.media_age(now) >= Duration::from_millis(MEDIA_STALE_MS);
+        let reason = if wished && !stale {
+            EndReason::Wished
+        } else {
+            EndReason::Lost
+        };
+        self.drop_peer(now, id, reason);
+    }
+
+    fn broadcast_key(&mut self, id: &BroadcastId) -> Option<BroadcastKey> {
+        if let Some(key) = self.broadcast_keys.get(id) {
+            return Some(*key);
+        }
+        if self.broadcasts.len() >= BROADCASTS_MAX {
+            return None;
+        }
+        let key = BroadcastKey(self.id());
+        self.broadcast_keys.insert(id.clone(), key);
+        self.broadcasts
+            .insert(key, Broadcast::new(WantedBroadcast::new(id.clone())));
+        Some(key)
+    }
+}

@@ -1,0 +1,348 @@
+//! Carries what the machines want from one to the next, and out.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use shardcast_link::{EndReason, Event};
+
+use super::{BroadcastKey, Shard, TimerKey};
+use crate::{
+    broadcast::{Broadcast, DestinationKey, LaneFeed, PeerId, Slot},
+    destination::DestinationOutput,
+    io::{AudioJob, ConnId, LaneId, LookupId, Output, TcpEvent},
+    webrtc::publisher::PublisherOutput,
+};
+
+impl Shard {
+    pub(super) fn tcp(
+        &mut self,
+        now: Instant,
+        key: BroadcastKey,
+        destination: DestinationKey,
+        conn: ConnId,
+        event: TcpEvent<'_>,
+    ) {
+        let closed = matches!(event, TcpEvent::Closed { .. });
+        if closed {
+            self.conns.remove(&conn);
+        }
+        let Some(broadcast) = self.broadcasts.get_mut(&key) else {
+            return;
+        };
+        if let Some(slot) = broadcast
+            .slot(destination)
+            .filter(|slot| slot.conn == Some(conn))
+        {
+            if closed {
+                slot.conn = None;
+            }
+            slot.destination.tcp(now, event);
+        }
+        broadcast.feed_one(now, destination);
+        self.settle_destination(now, key, destination);
+    }
+
+    /// Does what a publisher wants done.
+    pub(super) fn settle_peer(&mut self, now: Instant, id: PeerId) {
+        let mut touched = false;
+        while let Some(peer) = self.peers.get_mut(&id) {
+            let key = peer.broadcast;
+            match peer.publisher.poll() {
+                Some(PublisherOutput::Datagram { from, to, payload }) => {
+                    self.counters.datagrams_sent += 1;
+                    self.outputs
+                        .push_back(Output::Datagram { from, to, payload });
+                }
+                Some(PublisherOutput::Video {
+                    pts_us,
+                    access_unit,
+                    contiguous,
+                }) => {
+                    touched |= self.admit(now, key, id);
+                    if let Some(broadcast) = self.using(key, id) {
+                        broadcast
+                            .intake
+                            .video(now, pts_us, &access_unit, contiguous);
+                        touched = true;
+                    }
+                }
+                Some(PublisherOutput::Audio { pts_us, packet }) => {
+                    touched |= self.admit(now, key, id);
+                    if let Some(broadcast) = self.using(key, id) {
+                        broadcast.intake.audio(pts_us, &packet);
+                        touched = true;
+                    }
+                }
+                Some(PublisherOutput::Ended(reason)) => {
+                    self.drop_peer(now, id, reason);
+                    return;
+                }
+                None => {
+                    let at = peer.publisher.next_timeout();
+                    self.timers.set(TimerKey::Peer(id), at);
+                    if touched {
+                        if let Some(broadcast) = self.broadcasts.get_mut(&key) {
+                            broadcast.feed_all(now);
+                        }
+                        self.settle_all_destinations(now, key);
+                        self.settle_broadcast(now, key);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Media of `id` has arrived: from its first media on, it is the publisher of its broadcast
+    /// and replaces the one before.
+    fn admit(&mut self, now: Instant, key: BroadcastKey, id: PeerId) -> bool {
+        let unix_ms = self.unix_ms(now);
+        let Some(peer) = self
+            .peers
+            .get_mut(&id)
+            .filter(|peer| peer.first_media_unix_ms == 0)
+        else {
+            return false;
+        };
+        peer.first_media_unix_ms = unix_ms;
+        let session = peer.publisher.session.clone();
+        let video = peer.publisher.offers().video;
+        let Some(broadcast) = self.broadcasts.get_mut(&key) else {
+            return false;
+        };
+        let before = broadcast.peer();
+        broadcast.publish(now, id, video);
+        let id_text = broadcast.wanted.id.clone();
+        if let Some(before) = before.filter(|before| *before != id) {
+            self.drop_peer(now, before, EndReason::Replaced);
+        }
+        tracing::info!(broadcast = %id_text, %session, "media arrives");
+        self.event(Event::Publishing {
+            session,
+            broadcast: id_text,
+        });
+        true
+    }
+
+    /// The broadcast, if `id` is the one whose media it uses.
+    fn using(&mut self, key: BroadcastKey, id: PeerId) -> Option<&mut Broadcast> {
+        self.broadcasts
+            .get_mut(&key)
+            .filter(|broadcast| broadcast.peer() == Some(id))
+    }
+
+    /// Ends a session and tells control; what the broadcast makes of it depends on the reason.
+    pub(super) fn drop_peer(&mut self, now: Instant, id: PeerId, reason: EndReason) {
+        let Some(mut peer) = self.peers.remove(&id) else {
+            return;
+        };
+        self.demux.remove(id);
+        self.timers.set(TimerKey::Peer(id), None);
+        let session = peer.publisher.session.clone();
+        self.sessions.remove(&session);
+        if reason != EndReason::Internal {
+            peer.publisher.close(now);
+            while let Some(output) = peer.publisher.poll() {
+                if let PublisherOutput::Datagram { from, to, payload } = output {
+                    self.outputs
+                        .push_back(Output::Datagram { from, to, payload });
+                }
+            }
+        }
+        let key = peer.broadcast;
+        let Some(broadcast) = self.broadcasts.get_mut(&key) else {
+            return;
+        };
+        if broadcast.peer() == Some(id) {
+            match reason {
+                EndReason::Wished => broadcast.end(now),
+                _ => broadcast.hold(now),
+            }
+        }
+        let broadcast_id = broadcast.wanted.id.clone();
+        tracing::info!(broadcast = %broadcast_id, %session, ?reason, "publisher's session ended");
+        self.event(Event::Ended {
+            session,
+            broadcast: broadcast_id,
+            reason,
+        });
+        self.settle_all_destinations(now, key);
+        self.settle_broadcast(now, key);
+    }
+
+    /// Does what a broadcast itself wants: its audio lane and its timer.
+    pub(super) fn settle_broadcast(&mut self, now: Instant, key: BroadcastKey) {
+        let Some(mut broadcast) = self.broadcasts.remove(&key) else {
+            return;
+        };
+        if !broadcast.is_on_air() {
+            self.close_lane(&mut broadcast);
+        }
+        while let Some(feed) = broadcast.intake.lane_feeds.pop_front() {
+            let lane = match broadcast.lane {
+                Some(lane) => lane,
+                None => self.open_lane(key, &mut broadcast),
+            };
+            self.outputs.push_back(Output::Audio(match feed {
+                LaneFeed::Packet(packet) => AudioJob::Decode { lane, packet },
+                LaneFeed::Conceal(samples) => AudioJob::Conceal { lane, samples },
+                LaneFeed::Silence(samples) => AudioJob::Silence { lane, samples },
+            }));
+        }
+        self.timers
+            .set(TimerKey::Broadcast(key), broadcast.next_timeout());
+        self.broadcasts.insert(key, broadcast);
+        self.settle_all_destinations(now, key);
+    }
+
+    fn open_lane(&mut self, key: BroadcastKey, broadcast: &mut Broadcast) -> LaneId {
+        let lane = LaneId(self.id());
+        self.lanes.insert(lane, key);
+        broadcast.lane = Some(lane);
+        self.outputs
+            .push_back(Output::Audio(AudioJob::Open { lane }));
+        lane
+    }
+
+    pub(super) fn close_lane(&mut self, broadcast: &mut Broadcast) {
+        if let Some(lane) = broadcast.lane.take() {
+            self.lanes.remove(&lane);
+            self.outputs
+                .push_back(Output::Audio(AudioJob::Close { lane }));
+        }
+    }
+
+    pub(super) fn settle_all_destinations(&mut self, now: Instant, key: BroadcastKey) {
+        let count = self
+            .broadcasts
+            .get(&key)
+            .map_or(0, |broadcast| broadcast.slots.len());
+        for index in 0..count {
+            let slot = self
+                .broadcasts
+                .get(&key)
+                .and_then(|broadcast| broadcast.slots.get(index));
+            if let Some(destination) = slot.map(|slot| slot.key) {
+                self.settle_destination(now, key, destination);
+            }
+        }
+    }
+
+    /// Does what one destination wants done.
+    pub(super) fn settle_destination(
+        &mut self,
+        now: Instant,
+        key: BroadcastKey,
+        destination: DestinationKey,
+    ) {
+        let mut wants_keyframe = false;
+        let mut changed = false;
+        while let Some(slot) = self.slot(key, destination)
+            && let Some(output) = slot.destination.poll()
+        {
+            let (conn, lookup) = (slot.conn, slot.lookup);
+            match self.destination_output(key, destination, conn, lookup, output) {
+                Wish::Keyframe => wants_keyframe = true,
+                Wish::Report => changed = true,
+                Wish::Nothing => {}
+            }
+        }
+        let at = self
+            .slot(key, destination)
+            .and_then(|slot| slot.destination.next_timeout());
+        self.timers.set(TimerKey::Destination(key, destination), at);
+        if changed {
+            self.report_destination(key, destination);
+        }
+        let peer = self.broadcasts.get(&key).and_then(Broadcast::peer);
+        if wants_keyframe && let Some(peer) = peer {
+            self.with_peer(now, peer, |publisher| publisher.request_keyframe(now));
+        }
+    }
+
+    fn destination_output(
+        &mut self,
+        key: BroadcastKey,
+        destination: DestinationKey,
+        conn: Option<ConnId>,
+        lookup: Option<LookupId>,
+        output: DestinationOutput,
+    ) -> Wish {
+        match output {
+            DestinationOutput::Resolve { host, port } => {
+                let new = LookupId(self.id());
+                if let Some(old) = lookup {
+                    self.lookups.remove(&old);
+                }
+                self.lookups.insert(new, (key, destination));
+                if let Some(slot) = self.slot(key, destination) {
+                    slot.lookup = Some(new);
+                }
+                self.outputs.push_back(Output::Resolve {
+                    lookup: new,
+                    host,
+                    port,
+                });
+            }
+            DestinationOutput::Connect(addr) => {
+                let conn = ConnId(self.id());
+                self.conns.insert(conn, (key, destination));
+                if let Some(slot) = self.slot(key, destination) {
+                    slot.conn = Some(conn);
+                }
+                self.outputs.push_back(Output::Connect { conn, addr });
+            }
+            DestinationOutput::Write(slices) => self.write(conn, slices),
+            DestinationOutput::Close(how) => {
+                if let Some(conn) = conn {
+                    self.conns.remove(&conn);
+                    self.outputs.push_back(Output::Close { conn, how });
+                }
+                if let Some(slot) = self.slot(key, destination) {
+                    slot.conn = None;
+                }
+            }
+            DestinationOutput::WantsKeyframe => return Wish::Keyframe,
+            DestinationOutput::Changed => return Wish::Report,
+        }
+        Wish::Nothing
+    }
+
+    fn write(&mut self, conn: Option<ConnId>, slices: Vec<Bytes>) {
+        if let Some(conn) = conn {
+            self.outputs.push_back(Output::Write { conn, slices });
+        }
+    }
+
+    /// A destination that is no longer wanted has said what it still has to say.
+    pub(super) fn drop_slot(&mut self, _now: Instant, key: BroadcastKey, mut slot: Slot) {
+        while let Some(output) = slot.destination.poll() {
+            match output {
+                DestinationOutput::Write(slices) => self.write(slot.conn, slices),
+                DestinationOutput::Close(how) => {
+                    if let Some(conn) = slot.conn.take() {
+                        self.conns.remove(&conn);
+                        self.outputs.push_back(Output::Close { conn, how });
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(lookup) = slot.lookup {
+            self.lookups.remove(&lookup);
+        }
+        self.timers.set(TimerKey::Destination(key, slot.key), None);
+        let status = slot.destination.status(|at| self.unix_ms(at), false);
+        if let Some(broadcast) = self.broadcasts.get(&key) {
+            let broadcast = broadcast.wanted.id.clone();
+            self.event(Event::Destination { broadcast, status });
+        }
+    }
+}
+
+/// What a destination's output asks of others.
+enum Wish {
+    Nothing,
+    Keyframe,
+    Report,
+}

@@ -1,0 +1,77 @@
+//! One heap of deadlines for everything in a shard: a wake-up of an executor is expensive, so
+//! there is one timer, set to the earliest.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+    time::Instant,
+};
+
+/// At most one deadline per key.
+#[derive(Debug)]
+pub(crate) struct Timers<K> {
+    by_time: BTreeSet<(Instant, K)>,
+    by_key: HashMap<K, Instant>,
+}
+
+impl<K: Copy + Ord + Hash> Timers<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_time: BTreeSet::new(),
+            by_key: HashMap::new(),
+        }
+    }
+
+    /// Sets, moves or (with `None`) clears the deadline of `key`.
+    pub(crate) fn set(&mut self, key: K, at: Option<Instant>) {
+        if self.by_key.get(&key).copied() == at {
+            return;
+        }
+        if let Some(old) = self.by_key.remove(&key) {
+            self.by_time.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.by_key.insert(key, at);
+            self.by_time.insert((at, key));
+        }
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out one key whose deadline has come.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let (at, key) = *self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.by_time.pop_first();
+        self.by_key.remove(&key);
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn deadlines_come_out_in_order_and_a_moved_one_only_once() {
+        let t0 = Instant::now();
+        let at = |ms| t0 + Duration::from_millis(ms);
+        let mut timers = Timers::new();
+        timers.set(1, Some(at(30)));
+        timers.set(2, Some(at(10)));
+        timers.set(3, Some(at(20)));
+        timers.set(1, Some(at(5)));
+        timers.set(3, None);
+        assert_eq!(timers.earliest(), Some(at(5)));
+        assert_eq!(timers.pop_due(at(4)), None);
+        assert_eq!(timers.pop_due(at(50)), Some(1));
+        assert_eq!(timers.pop_due(at(50)), Some(2));
+        assert_eq!(timers.pop_due(at(50)), None);
+    }
+}
