@@ -20,6 +20,7 @@ mod limits;
 mod ring;
 pub mod rtmp;
 mod shard;
+mod sink;
 mod timeline;
 mod timers;
 mod webrtc;

@@ -63,7 +63,9 @@ mod tests {
 
     fn want() -> Command {
         let id = BroadcastId::new("app", "one").unwrap();
-        Command::Want { broadcast: WantedBroadcast::new(id) }
+        Command::Want {
+            broadcast: WantedBroadcast::new(id),
+        }
     }
 
     #[test]
@@ -72,7 +74,11 @@ mod tests {
         encode(&want(), &mut whole).unwrap();
         let mut buffer = BytesMut::new();
         for (n, byte) in whole.iter().enumerate() {
-            assert_eq!(decode::<Command>(&mut buffer).unwrap(), None, "after {n} bytes");
+            assert_eq!(
+                decode::<Command>(&mut buffer).unwrap(),
+                None,
+                "after {n} bytes"
+            );
             buffer.put_u8(*byte);
         }
         assert_eq!(decode::<Command>(&mut buffer).unwrap(), Some(want()));
@@ -92,12 +98,20 @@ mod tests {
     fn fields_of_a_newer_version_are_ignored() {
         let json = r#"{"type":"forget","broadcast":"app/one","why":"tomorrow"}"#;
         let command: Command = serde_json::from_str(json).unwrap();
-        assert_eq!(command, Command::Forget { broadcast: BroadcastId::new("app", "one").unwrap() });
+        assert_eq!(
+            command,
+            Command::Forget {
+                broadcast: BroadcastId::new("app", "one").unwrap()
+            }
+        );
     }
 
     #[test]
     fn a_length_over_the_limit_is_refused_before_anything_is_allocated() {
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0][..]);
-        assert!(matches!(decode::<Command>(&mut buffer), Err(FrameError::TooLarge(_))));
+        assert!(matches!(
+            decode::<Command>(&mut buffer),
+            Err(FrameError::TooLarge(_))
+        ));
     }
 }

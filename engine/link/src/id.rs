@@ -28,13 +28,17 @@ impl BroadcastId {
         if is_name(application) && is_name(stream) {
             Ok(Self(format!("{application}/{stream}")))
         } else {
-            Err(InvalidBroadcastId(shorten(&format!("{application}/{stream}"))))
+            Err(InvalidBroadcastId(shorten(&format!(
+                "{application}/{stream}"
+            ))))
         }
     }
 
     /// The application's name.
     pub fn application(&self) -> &str {
-        self.0.split_once('/').map_or("", |(application, _)| application)
+        self.0
+            .split_once('/')
+            .map_or("", |(application, _)| application)
     }
 
     /// The stream id inside its application.
@@ -75,7 +79,9 @@ impl From<BroadcastId> for String {
 pub fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= NAME_BYTES_MAX
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && !text.bytes().all(|b| b == b'.')
 }
 
@@ -120,7 +126,10 @@ mod tests {
     #[test]
     fn names_that_could_leave_a_directory_are_refused() {
         for stream in ["", "..", ".", "a/b", "a b", "ä", "a\0", &"x".repeat(256)] {
-            assert!(BroadcastId::new("app", stream).is_err(), "{stream:?} was accepted");
+            assert!(
+                BroadcastId::new("app", stream).is_err(),
+                "{stream:?} was accepted"
+            );
         }
         assert!(serde_json::from_str::<BroadcastId>("\"app\"").is_err());
         assert!(serde_json::from_str::<BroadcastId>("\"a/b/c\"").is_err());

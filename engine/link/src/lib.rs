@@ -17,8 +17,8 @@ mod wanted;
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
 pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
 pub use status::{
-    AudioStatus, BroadcastStatus, DestinationState, DestinationStatus, PublisherStatus, ShardStatus,
-    VideoStatus,
+    AudioStatus, BroadcastStatus, DestinationState, DestinationStatus, PublisherStatus,
+    ShardStatus, SinkStatus, VideoStatus,
 };
 pub use wanted::{WantedBroadcast, WantedDestination};
 

@@ -27,7 +27,10 @@ pub enum Command {
         start_timeout_ms: u64,
     },
     /// A trickled ICE candidate of the client, as `candidate:…`.
-    Candidate { session: SessionId, candidate: String },
+    Candidate {
+        session: SessionId,
+        candidate: String,
+    },
     /// The client is gone, or has said `stop`.
     Unpublish {
         session: SessionId,
@@ -56,13 +59,26 @@ pub enum Event {
         offers_audio: bool,
     },
     /// The session was not accepted; it does not exist.
-    Refused { session: SessionId, problem: Problem },
+    Refused {
+        session: SessionId,
+        problem: Problem,
+    },
     /// The first media of a session has arrived.
-    Publishing { session: SessionId, broadcast: BroadcastId },
+    Publishing {
+        session: SessionId,
+        broadcast: BroadcastId,
+    },
     /// A session is over.
-    Ended { session: SessionId, broadcast: BroadcastId, reason: EndReason },
+    Ended {
+        session: SessionId,
+        broadcast: BroadcastId,
+        reason: EndReason,
+    },
     /// A destination has changed its state. [`Event::Status`] carries it too, up to a second later.
-    Destination { broadcast: BroadcastId, status: DestinationStatus },
+    Destination {
+        broadcast: BroadcastId,
+        status: DestinationStatus,
+    },
     /// Everything the shard has; sent after the hello and once a second.
     Status(ShardStatus),
 }

@@ -21,6 +21,23 @@ pub struct ShardStatus {
     pub datagrams_unknown: u64,
     #[serde(default)]
     pub broadcasts: Vec<BroadcastStatus>,
+    /// Streams that the local test sink takes.
+    #[serde(default)]
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// A stream at the local test sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// What it is published under. The sink is for tests, so its keys are no secrets.
+    pub key: String,
+    pub video_frames: u64,
+    pub audio_frames: u64,
+    pub width: u32,
+    pub height: u32,
+    pub keyframe_interval_ms: u32,
+    /// Over the last second.
+    pub bitrate_bps: u64,
 }
 
 /// One broadcast that the shard holds.

@@ -240,7 +240,7 @@ impl Destination {
                 );
             }
             Phase::Connecting { .. } => {
-                self.next_address(now, "no answer to the connection attempt")
+                self.next_address(now, "no answer to the connection attempt");
             }
             Phase::Opening { .. } => self.fail(
                 now,

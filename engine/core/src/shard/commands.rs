@@ -27,7 +27,7 @@ impl Shard {
                 start_timeout_ms,
             } => {
                 let start_timeout = Duration::from_millis(start_timeout_ms);
-                self.publish(now, session, broadcast, &sdp, start_timeout);
+                self.publish(now, session, &broadcast, &sdp, start_timeout);
             }
             Command::Candidate { session, candidate } => {
                 if let Some(peer) = self.sessions.get(&session).copied() {
@@ -90,7 +90,7 @@ impl Shard {
         &mut self,
         now: Instant,
         session: SessionId,
-        id: BroadcastId,
+        id: &BroadcastId,
         sdp: &str,
         start_timeout: Duration,
     ) {
@@ -102,7 +102,7 @@ impl Shard {
             message: "this shard has as many publishers as it may: add shards or machines".into(),
         };
         let key = if self.peers.len() < PEERS_MAX {
-            self.broadcast_key(&id)
+            self.broadcast_key(id)
         } else {
             None
         };

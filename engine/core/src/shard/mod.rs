@@ -4,6 +4,7 @@
 mod commands;
 mod demux;
 mod media;
+mod sinks;
 mod status;
 
 use std::{
@@ -19,6 +20,7 @@ use self::{demux::Demux, status::Counters};
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId},
     io::{ConnId, Input, LaneId, LookupId, Output},
+    sink::Sink,
     timers::Timers,
     webrtc::{Identity, publisher::Publisher},
 };
@@ -49,6 +51,7 @@ enum TimerKey {
     Peer(PeerId),
     Broadcast(BroadcastKey),
     Destination(BroadcastKey, DestinationKey),
+    Sink(ConnId),
     Status,
 }
 
@@ -81,6 +84,7 @@ pub struct Shard {
     conns: HashMap<ConnId, (BroadcastKey, DestinationKey)>,
     lookups: HashMap<LookupId, (BroadcastKey, DestinationKey)>,
     lanes: HashMap<LaneId, BroadcastKey>,
+    sinks: HashMap<ConnId, Sink>,
     counters: Counters,
 }
 
@@ -103,6 +107,7 @@ impl Shard {
             conns: HashMap::new(),
             lookups: HashMap::new(),
             lanes: HashMap::new(),
+            sinks: HashMap::new(),
             counters: Counters::default(),
         }
     }
@@ -114,6 +119,8 @@ impl Shard {
             Input::Tcp { conn, event } => {
                 if let Some((broadcast, destination)) = self.conns.get(&conn).copied() {
                     self.tcp(now, broadcast, destination, conn, event);
+                } else {
+                    self.sink_event(now, conn, &event);
                 }
             }
             Input::Resolved { lookup, result } => {
@@ -159,7 +166,7 @@ impl Shard {
         while let Some(key) = self.timers.pop_due(now) {
             match key {
                 TimerKey::Peer(peer) => {
-                    self.with_peer(now, peer, |publisher| publisher.timeout(now))
+                    self.with_peer(now, peer, |publisher| publisher.timeout(now));
                 }
                 TimerKey::Broadcast(key) => self.broadcast_timeout(now, key),
                 TimerKey::Destination(key, destination) => {
@@ -168,6 +175,7 @@ impl Shard {
                     }
                     self.settle_destination(now, key, destination);
                 }
+                TimerKey::Sink(conn) => self.sink_timeout(now, conn),
                 TimerKey::Status => {
                     self.timers
                         .set(TimerKey::Status, Some(now + status::INTERVAL));
@@ -204,7 +212,7 @@ impl Shard {
                     .copied()
                     .unwrap_or(to);
                 self.with_peer(now, peer, |publisher| {
-                    publisher.datagram(now, from, to, payload)
+                    publisher.datagram(now, from, to, payload);
                 });
             }
             None => self.counters.datagrams_unknown += 1,

@@ -65,6 +65,9 @@ impl Shard {
         for broadcast in self.broadcasts.values_mut() {
             broadcast.tick();
         }
+        for sink in self.sinks.values_mut() {
+            sink.tick();
+        }
         for peer in self.peers.values_mut() {
             peer.bytes_at_last_status = peer.publisher.reception().bytes;
         }
@@ -98,6 +101,11 @@ impl Shard {
             datagrams_received: self.counters.datagrams_received,
             datagrams_sent: self.counters.datagrams_sent,
             datagrams_unknown: self.counters.datagrams_unknown,
+            sinks: self
+                .sinks
+                .values()
+                .filter_map(crate::sink::Sink::status)
+                .collect(),
             broadcasts: self
                 .broadcasts
                 .values()
