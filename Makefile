@@ -43,7 +43,7 @@ lint: build-tools lint-tools web
 	if $(CARGO) clippy --version >/dev/null 2>&1; then \
 		$(CARGO) clippy --workspace --all-targets --locked -- -D warnings; \
 	else \
-		echo "clippy is not part of this Rust installation (Debian does not package it): lints not run"; \
+		echo "clippy is not part of this Rust installation: lints not run"; \
 	fi
 
 bench: build-tools test-tools web
