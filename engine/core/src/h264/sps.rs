@@ -6,6 +6,9 @@ use h264_reader::rbsp::{BitReader, decode_nal};
 use super::limits::{PARAMETER_SET_BYTES_MAX, PICTURE_SIDE_PIXELS_MAX};
 use super::nal::{NalType, nal_type};
 
+/// Level 6.2, the last of table A-1: 139 264 macroblocks.
+const LEVEL_HIGHEST: u8 = 62;
+
 /// The parts of a sequence parameter set that matter downstream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sps {
@@ -61,7 +64,14 @@ impl Sps {
         let &[_, profile, constraints, level, ..] = nal else {
             return Err(SpsError::Malformed("it ends before the level".to_owned()));
         };
-        let rbsp = decode_nal(nal).map_err(|error| SpsError::Malformed(error.to_string()))?;
+        let mut rbsp = decode_nal(nal)
+            .map_err(|error| SpsError::Malformed(error.to_string()))?
+            .into_owned();
+        // The library refuses a picture too large for its level, and encoders that state too low
+        // a level are about; decoders look at the size. Let it check against the highest level.
+        if let Some(level) = rbsp.get_mut(2) {
+            *level = LEVEL_HIGHEST;
+        }
         let sps = SeqParameterSet::from_bits(BitReader::new(&*rbsp))
             .map_err(|error| SpsError::Malformed(format!("{error:?}")))?;
         let (width, height) = dimensions(&sps)?;
