@@ -1,1 +1,28 @@
-//! lib
+//! The engine: executors, sockets and codecs around the pure shards of `shardcast-core`.
+//!
+//! One glommio executor is pinned to each core and drives one shard: it feeds the shard what
+//! arrives and does what the shard asks for. Nothing here decides anything about media. This is
+//! the only crate of the workspace that makes system calls, so it is also the only one (with the
+//! codec bindings) that may hold `unsafe`, each block with its reason.
+
+mod audio;
+pub mod cli;
+mod clock;
+pub mod error;
+pub mod executor;
+mod host;
+mod limits;
+mod link;
+pub mod log;
+mod machine;
+mod resolve;
+mod run;
+mod sched;
+mod shell;
+mod signals;
+mod tcp;
+mod udp;
+
+pub use machine::Machine;
+pub use run::run;
+pub use udp::socket::{BoundUdp, UdpOptions};

@@ -1,0 +1,136 @@
+//! Flags and environment of `shardcast-engine`.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+/// The media engine of Shardcast: one shard per core, commanded over Unix sockets.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "shardcast-engine", version)]
+pub struct Cli {
+    /// Directory of the link sockets (`shard-<n>.sock`); made when missing, owned by one engine
+    #[arg(long, value_name = "DIR", env = "SHARDCAST_ENGINE_LINK_DIR")]
+    pub link_dir: PathBuf,
+
+    /// How many shards to run; default: one per core
+    #[arg(long, value_name = "N", env = "SHARDCAST_ENGINE_SHARDS",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub shards: Option<u16>,
+
+    /// Cores to run on, such as 0,2,4; default: all that this process may use
+    #[arg(
+        long,
+        value_name = "CORES",
+        env = "SHARDCAST_ENGINE_CORES",
+        value_delimiter = ','
+    )]
+    pub cores: Vec<usize>,
+
+    /// Address to receive media on; `::` takes IPv4 and IPv6
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SHARDCAST_ENGINE_BIND",
+        default_value = "0.0.0.0"
+    )]
+    pub bind: IpAddr,
+
+    /// UDP port of the first shard, the others follow; 0 picks free ports
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "SHARDCAST_ENGINE_UDP_PORT_BASE",
+        default_value_t = 50_000
+    )]
+    pub udp_port_base: u16,
+
+    /// Address that clients are told to send media to (several allowed); default: the bound
+    /// address, or those of this machine
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "SHARDCAST_ENGINE_ADVERTISE",
+        value_delimiter = ','
+    )]
+    pub advertise: Vec<IpAddr>,
+
+    /// What to log, such as `info` or `shardcast_core=debug,info`
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "SHARDCAST_ENGINE_LOG",
+        default_value = "info"
+    )]
+    pub log: String,
+
+    /// How to log; default: human on a terminal, JSON otherwise
+    #[arg(long, value_name = "FORMAT", env = "SHARDCAST_ENGINE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line for each event
+    Human,
+    /// One JSON object for each event
+    Json,
+}
+
+/// What the engine is asked to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub link_dir: PathBuf,
+    /// `None`: one per core.
+    pub shards: Option<u16>,
+    /// Empty: all that this process may use.
+    pub cores: Vec<usize>,
+    pub bind: IpAddr,
+    /// 0: free ports.
+    pub udp_port_base: u16,
+    /// Empty: the local addresses.
+    pub advertise: Vec<IpAddr>,
+}
+
+impl Cli {
+    /// The settings without those of the log.
+    pub fn settings(self) -> Settings {
+        Settings {
+            link_dir: self.link_dir,
+            shards: self.shards,
+            cores: self.cores,
+            bind: self.bind,
+            udp_port_base: self.udp_port_base,
+            advertise: self.advertise,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let cli = Cli::parse_from([
+            "shardcast-engine",
+            "--link-dir=x",
+            "--cores=0,1",
+            "--advertise=192.0.2.1,2001:db8::1",
+        ]);
+        assert_eq!(cli.cores, [0, 1]);
+        assert_eq!(cli.advertise.len(), 2);
+    }
+
+    #[test]
+    fn no_shards_is_refused() {
+        assert!(Cli::try_parse_from(["shardcast-engine", "--link-dir=x", "--shards=0"]).is_err());
+    }
+}

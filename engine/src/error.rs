@@ -1,0 +1,80 @@
+//! Why an engine does not start, or stops. All of these are the operator's to mend, except
+//! [`EngineError::ShardDied`], which is a defect of ours.
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+/// The process stopped as it was asked to.
+pub const EXIT_STOPPED: u8 = 0;
+/// The settings or the machine do not allow a start; trying again does not help.
+pub const EXIT_REFUSED: u8 = 2;
+/// Another engine holds the link directory or a port.
+pub const EXIT_OCCUPIED: u8 = 3;
+/// A shard died; start the engine anew.
+pub const EXIT_SHARD_DIED: u8 = 70;
+/// A second signal came before the shards had stopped.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Why the engine does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The settings contradict each other or this machine.
+    #[error("{0}")]
+    Settings(String),
+    /// The kernel or a container forbids io_uring.
+    #[error("io_uring cannot be used: {0}")]
+    NoIoUring(String),
+    /// RLIMIT_MEMLOCK is too low for io_uring.
+    #[error(
+        "the limit of locked memory is {limit_bytes} bytes and io_uring needs {needed_bytes}: \
+         raise it (`ulimit -l unlimited`, systemd `LimitMEMLOCK=infinity`, docker \
+         `--ulimit memlock=-1`)"
+    )]
+    LockedMemory { limit_bytes: u64, needed_bytes: u64 },
+    /// The link directory cannot be used.
+    #[error("cannot use the link directory {}: {source}", path.display())]
+    LinkDir { path: PathBuf, source: io::Error },
+    /// Another engine runs with this link directory.
+    #[error(
+        "another engine{} holds the link directory {}: stop it, or give this one its own \
+         --link-dir",
+        holder.as_deref().map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        path.display()
+    )]
+    LinkDirHeld {
+        path: PathBuf,
+        holder: Option<String>,
+    },
+    /// A UDP port is taken, most often by another engine.
+    #[error("UDP {address} is in use by another process: stop it, or choose --udp-port-base")]
+    UdpPortInUse { address: SocketAddr },
+    /// A UDP socket cannot be made.
+    #[error("cannot open UDP {address}: {source}")]
+    Udp {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// The operating system refused something that an engine cannot do without.
+    #[error("{what}: {source}")]
+    System {
+        what: &'static str,
+        source: io::Error,
+    },
+    /// The executor of a shard could not be made.
+    #[error("shard {shard} cannot start its executor: {reason}")]
+    Executor { shard: u16, reason: String },
+    /// A shard ended without being asked to. The log says why.
+    #[error("shard {shard} died: {reason}")]
+    ShardDied { shard: u16, reason: String },
+}
+
+impl EngineError {
+    /// The exit code that tells the supervisor what to do.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::LinkDirHeld { .. } | Self::UdpPortInUse { .. } => EXIT_OCCUPIED,
+            Self::ShardDied { .. } => EXIT_SHARD_DIED,
+            _ => EXIT_REFUSED,
+        })
+    }
+}

@@ -1,0 +1,272 @@
+//! The threads of the shards: one pinned glommio executor each, and how they end.
+
+use std::{
+    fmt,
+    future::Future,
+    os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_lite::{FutureExt, future::or};
+use glommio::{
+    LocalExecutorBuilder, Placement, PoolPlacement, io::BufferedFile, net::UdpSocket, timer::sleep,
+};
+
+use crate::{
+    error::EngineError,
+    limits::{IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH, STOP_FLUSH},
+    link,
+    log::panic_words,
+    machine::Machine,
+    sched,
+    shell::ShellHandle,
+    signals::Bell,
+    udp::{self, send::SendQueue, socket::BoundUdp},
+};
+
+/// What a shard's thread is made of.
+pub struct ShardPlan {
+    pub shard: u16,
+    /// The core it is pinned to; `None` leaves it to the kernel.
+    pub core: Option<usize>,
+    pub udp: BoundUdp,
+    /// Where it listens for control.
+    pub link_socket: PathBuf,
+    /// Makes the machine, on the shard's own thread.
+    pub machine: Box<dyn FnOnce() -> Box<dyn Machine> + Send>,
+}
+
+impl fmt::Debug for ShardPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardPlan")
+            .field("shard", &self.shard)
+            .field("core", &self.core)
+            .field("udp", &self.udp)
+            .field("link_socket", &self.link_socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the thread of a shard ended.
+#[derive(Debug)]
+pub struct ShardEnd {
+    pub shard: u16,
+    /// `Ok` when it was asked to stop.
+    pub result: Result<(), String>,
+}
+
+enum Report {
+    Listening,
+    Ended(ShardEnd),
+}
+
+/// The running shards.
+#[derive(Debug)]
+pub struct Shards {
+    stops: Vec<Bell>,
+    reports: Receiver<Report>,
+    ended: Bell,
+}
+
+impl Shards {
+    /// Starts one thread per plan and waits until all of them listen.
+    ///
+    /// # Errors
+    /// When a thread or an executor cannot be made, or a link socket cannot be bound.
+    pub fn start(plans: Vec<ShardPlan>) -> Result<Self, EngineError> {
+        let count = plans.len();
+        let bell = || {
+            Bell::new().map_err(|source| EngineError::System {
+                what: "making an eventfd",
+                source,
+            })
+        };
+        let (reporter, reports) = channel();
+        let mut shards = Self {
+            stops: Vec::with_capacity(count),
+            reports,
+            ended: bell()?,
+        };
+        for plan in plans {
+            let stop = bell()?;
+            shards.stops.push(stop.clone());
+            spawn(plan, &stop, reporter.clone(), shards.ended.clone())?;
+        }
+        for _ in 0..count {
+            match shards.reports.recv() {
+                Ok(Report::Listening) => {}
+                Ok(Report::Ended(ShardEnd { shard, result })) => {
+                    let reason = result.err().unwrap_or_else(|| "it stopped".into());
+                    return Err(EngineError::Executor { shard, reason });
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(shards)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.stops.len()
+    }
+
+    /// Asks all shards to end their broadcasts properly and stop.
+    pub fn stop(&self) {
+        self.stops.iter().for_each(Bell::ring);
+    }
+
+    /// To be called when the descriptor is readable, before [`Self::ended`].
+    pub(crate) fn acknowledge(&self) {
+        self.ended.clear();
+    }
+
+    /// The next shard that has ended, if one does within `timeout`.
+    pub fn ended(&self, timeout: Duration) -> Option<ShardEnd> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Report::Ended(end) = self.reports.recv_timeout(left).ok()? {
+                return Some(end);
+            }
+        }
+    }
+}
+
+/// Readable once a shard has ended, until [`Shards::acknowledge`].
+impl AsFd for Shards {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+fn spawn(
+    plan: ShardPlan,
+    stop: &Bell,
+    reporter: Sender<Report>,
+    ended: Bell,
+) -> Result<(), EngineError> {
+    let failed = |source| EngineError::System {
+        what: "starting the thread of a shard",
+        source,
+    };
+    let stop = stop.reader().map_err(failed)?;
+    let shard = plan.shard;
+    let work = move || {
+        let listening = reporter.clone();
+        let result = catch_unwind(AssertUnwindSafe(|| run_thread(plan, stop, &listening)))
+            .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_words(&*panic))));
+        // Nobody listens only when the process is ending anyway.
+        let _ = reporter.send(Report::Ended(ShardEnd { shard, result }));
+        ended.ring();
+    };
+    thread::Builder::new()
+        .name(format!("shard-{shard}"))
+        .spawn(work)
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn run_thread(plan: ShardPlan, stop: OwnedFd, listening: &Sender<Report>) -> Result<(), String> {
+    let shard = plan.shard;
+    let executor =
+        LocalExecutorBuilder::new(plan.core.map_or(Placement::Unbound, Placement::Fixed))
+            .name(&format!("shard-{shard}"))
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(RING_DEPTH)
+            .preempt_timer(PREEMPT_TIMER)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(LOOKUPS_RUNNING_MAX))
+            .make()
+            .map_err(|error| error.to_string())?;
+    if let Err(error) = sched::request_short_slice() {
+        tracing::debug!(shard, "the scheduler keeps its slice: {error}");
+    }
+    executor.run(run_shard(plan, stop, listening))
+}
+
+async fn run_shard(
+    plan: ShardPlan,
+    stop: OwnedFd,
+    listening: &Sender<Report>,
+) -> Result<(), String> {
+    let ShardPlan {
+        shard,
+        core,
+        udp: BoundUdp {
+            fd,
+            address,
+            locals,
+        },
+        link_socket,
+        machine,
+    } = plan;
+    let socket = adopted::socket(fd);
+    // SAFETY: the socket lives in the receiving task, which ends only with this executor, and
+    // nothing sends afterwards.
+    let queue = unsafe { SendQueue::new(&socket, address, &locals) };
+    let shell = ShellHandle::new(machine(), queue);
+    let listener = link::listen(&link_socket)
+        .map_err(|error| format!("cannot listen at {}: {error}", link_socket.display()))?;
+
+    core_task(
+        &shell,
+        "the receiver",
+        udp::receive::run(shell.clone(), socket, locals),
+    );
+    core_task(&shell, "the timer", shell.clone().run_timer());
+    core_task(&shell, "the link", link::run(shell.clone(), listener));
+    tracing::info!(shard, core, udp = %address, link = %link_socket.display(), "listening");
+    // Nobody listens only when the process is ending anyway.
+    let _ = listening.send(Report::Listening);
+
+    let stopped = async {
+        adopted::file(stop)
+            .read_at(0, 8)
+            .await
+            .map_err(|error| error.to_string())?;
+        finish(&shell).await;
+        Ok(())
+    };
+    or(stopped, async { Err(shell.failed().await) }).await
+}
+
+/// Ends all broadcasts properly, in bounded time.
+async fn finish(shell: &ShellHandle) {
+    shell.with(crate::shell::Shell::begin_stop);
+    let deadline = Instant::now() + STOP_FLUSH;
+    while Instant::now() < deadline && !shell.with(|shell| shell.is_quiet()) {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A task that the shard cannot be without.
+fn core_task(shell: &ShellHandle, name: &'static str, task: impl Future<Output = ()> + 'static) {
+    let shell = shell.clone();
+    glommio::spawn_local(async move {
+        let result = AssertUnwindSafe(task).catch_unwind().await;
+        let how = if result.is_err() { "panicked" } else { "ended" };
+        shell.with(|shell| shell.fail(format!("{name} {how}")));
+    })
+    .detach();
+}
+
+/// Descriptors of ours in glommio's types, which take them only raw.
+mod adopted {
+    use std::os::fd::FromRawFd;
+
+    use super::{BufferedFile, IntoRawFd, OwnedFd, UdpSocket};
+
+    pub(super) fn socket(fd: OwnedFd) -> UdpSocket {
+        // SAFETY: `fd` is open and ours, and ownership passes on.
+        unsafe { UdpSocket::from_raw_fd(fd.into_raw_fd()) }
+    }
+
+    /// Anything readable can be waited for as a file: an eventfd here.
+    pub(super) fn file(fd: OwnedFd) -> BufferedFile {
+        // SAFETY: `fd` is open and ours, and ownership passes on.
+        unsafe { BufferedFile::from_raw_fd(fd.into_raw_fd()) }
+    }
+}

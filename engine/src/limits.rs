@@ -1,0 +1,122 @@
+//! Every bound of the engine shell, with its reason.
+
+use std::time::Duration;
+
+/// Datagrams that one `recvmmsg` may bring. Past 32 the call costs no less per datagram, and each
+/// slot owns a receive buffer.
+pub(crate) const UDP_RECEIVE_SLOTS: usize = 32;
+
+/// Bytes of a receive buffer: the largest UDP payload, since with GRO the kernel joins datagrams
+/// up to that size.
+pub(crate) const UDP_RECEIVE_BUFFER_BYTES: usize = 65_536;
+
+/// Receive queue of the socket in the kernel. 1,000 publishers of 4.5 Mbit/s bring 0.56 MB a
+/// millisecond, and the shard may be away for some milliseconds.
+pub(crate) const UDP_KERNEL_RECEIVE_BYTES: usize = 8 << 20;
+
+/// Send queue of the socket in the kernel: a burst of keyframes to many peers.
+pub(crate) const UDP_KERNEL_SEND_BYTES: usize = 4 << 20;
+
+/// Datagrams that wait for a send before one is forced, so that a busy round does not hold memory.
+pub(crate) const UDP_SEND_BATCH: usize = 1_024;
+
+/// Segments of one `UDP_SEGMENT` send (the kernel's `UDP_MAX_SEGMENTS`).
+pub(crate) const UDP_SEGMENTS_MAX: usize = 64;
+
+/// Payload of one `UDP_SEGMENT` send: what fits in an IPv4 packet of 65,535 bytes beside its
+/// headers.
+pub(crate) const UDP_SEGMENTED_BYTES_MAX: usize = 65_535 - 20 - 8;
+
+/// Rounds of `recvmmsg` before other tasks get their turn.
+pub(crate) const UDP_ROUNDS_PER_TURN: usize = 4;
+
+/// How long a busy receiver lets datagrams gather in the kernel. A wake costs more than ten
+/// datagrams; below a millisecond nobody hears or sees it.
+pub(crate) const MODERATION_PAUSE: Duration = Duration::from_micros(700);
+
+/// Span over which the receiver judges whether it is busy.
+pub(crate) const MODERATION_WINDOW: Duration = Duration::from_millis(8);
+
+/// Datagrams in a window that make the receiver busy: two in a millisecond, about four publishers.
+pub(crate) const MODERATION_DATAGRAMS: usize = 16;
+
+/// Shortest distance of two timer wakes of a shard: a wake costs seven system calls, and no timer
+/// of a media server needs to be finer.
+pub(crate) const TIMER_DISTANCE_MIN: Duration = Duration::from_millis(1);
+
+/// How often a task that can go on without waiting looks at the clock (glommio's default of
+/// 100 ms makes timers 200 ms late beside a busy task).
+pub(crate) const PREEMPT_TIMER: Duration = Duration::from_millis(2);
+
+/// Slice of the kernel scheduler that a shard asks for, so that it preempts a codec thread soon.
+pub(crate) const SCHEDULER_SLICE: Duration = Duration::from_micros(100);
+
+/// Memory that each executor registers with io_uring. A shard does no direct disk I/O.
+pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// Submission slots of each ring.
+pub(crate) const RING_DEPTH: usize = 256;
+
+/// Smallest RLIMIT_MEMLOCK that glommio accepts.
+pub(crate) const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
+/// Bytes read from a TCP connection at a time; shared by all connections of a shard.
+pub(crate) const TCP_READ_BYTES: usize = 64 << 10;
+
+/// Slices in one gathering write. A video message is two or three.
+pub(crate) const TCP_SLICES_PER_WRITE: usize = 64;
+
+/// Bytes the kernel may hold unsent for one connection (`TCP_NOTSENT_LOWAT`). Past it the shard
+/// sees that a destination is slow, while it can still choose what to leave out; half a second at
+/// 2.5 Mbit/s.
+pub(crate) const TCP_UNSENT_BYTES: u32 = 160 << 10;
+
+/// Bytes a connection may have waiting in the shell. The shard keeps below it; whatever is above
+/// it is a defect of ours, and the connection is given up before memory is.
+pub(crate) const TCP_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Connections of one shard, those that are being closed included: three destinations for each of
+/// 10,000 broadcasts, and room for reconnects.
+pub(crate) const TCP_CONNECTIONS_MAX: usize = 40_000;
+
+/// How long a connection that is closed properly may take to write what it has and to see the
+/// peer's end.
+pub(crate) const TCP_FLUSH: Duration = Duration::from_secs(2);
+
+/// Name look-ups at a time, each on a thread: a server of names that does not answer holds one
+/// for ten seconds, and others must get by.
+pub(crate) const LOOKUPS_RUNNING_MAX: usize = 4;
+
+/// Look-ups that wait for a thread.
+pub(crate) const LOOKUPS_WAITING_MAX: usize = 4_096;
+
+/// Addresses handed on for one name. More are never tried.
+pub(crate) const LOOKUP_ADDRESSES_MAX: usize = 16;
+
+/// Audio codecs of one shard: more than a core can run twice over, since one costs 1.2 % of it.
+pub(crate) const AUDIO_LANES_MAX: usize = 256;
+
+/// Longest run of silence or concealment in one job, at 48 kHz: what a publisher may be away for
+/// before its destinations are ended.
+pub(crate) const AUDIO_SAMPLES_PER_JOB_MAX: u32 = 48_000 * 60;
+
+/// Bytes of events that wait for control to read. Two statuses of the largest size.
+pub(crate) const LINK_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes read from the link at a time.
+pub(crate) const LINK_READ_BYTES: usize = 64 << 10;
+
+/// How long a graceful stop waits for the destinations to take their end.
+pub(crate) const STOP_FLUSH: Duration = Duration::from_secs(2);
+
+/// How long the process waits for its shards after they were asked to stop; past it they are hung.
+pub(crate) const STOP_SHARDS: Duration = Duration::from_millis(3_500);
+
+/// Panics of a shard that are survived. A shard that keeps failing is better started anew.
+pub(crate) const PANICS_MAX: u32 = 16;
+
+/// Log lines that wait for a slow reader of stderr; past it they are counted and left out.
+pub(crate) const LOG_LINES_WAITING_MAX: usize = 8_192;
+
+/// Local addresses that are offered to clients when none are configured.
+pub(crate) const ADVERTISED_MAX: usize = 8;

@@ -1,0 +1,347 @@
+//! The link to control: a Unix socket per shard, one control process at a time.
+//!
+//! A newer connection replaces the older one, so that a control process that hangs cannot keep its
+//! successor out. What happens while nobody is connected is not kept: the state is told anew with
+//! the hello of the next connection.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    panic::AssertUnwindSafe,
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt, future::poll_fn};
+use glommio::{
+    net::{UnixListener, UnixStream},
+    timer::sleep,
+};
+use shardcast_core::io::Input;
+use shardcast_link::{
+    Command, Event,
+    frame::{self, FrameError},
+};
+
+use crate::{
+    host,
+    limits::{LINK_QUEUE_BYTES_MAX, LINK_READ_BYTES},
+    shell::ShellHandle,
+};
+
+struct Frame {
+    bytes: Bytes,
+    is_status: bool,
+}
+
+/// Events on their way to control.
+#[derive(Default)]
+pub(crate) struct EventQueue {
+    /// Counts connections; a task whose number is not this one has been replaced.
+    generation: u64,
+    connected: bool,
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// The first frame has been written in part and must be finished.
+    begun: bool,
+    overflowed: bool,
+    waker: Option<Waker>,
+}
+
+impl EventQueue {
+    pub(crate) fn push(&mut self, event: &Event) {
+        if !self.connected || self.overflowed {
+            return;
+        }
+        let is_status = matches!(event, Event::Status(_));
+        let mut bytes = BytesMut::new();
+        if let Err(error) = frame::encode(event, &mut bytes) {
+            tracing::error!("an event cannot be told: {error}");
+            return;
+        }
+        if is_status {
+            // A newer status says everything that an older one does.
+            self.drop_statuses();
+        }
+        self.bytes += bytes.len();
+        self.frames.push_back(Frame {
+            bytes: bytes.freeze(),
+            is_status,
+        });
+        self.bound();
+    }
+
+    /// Lets the connection's task write, if there is something.
+    pub(crate) fn wake(&mut self) {
+        if !self.frames.is_empty() || self.overflowed {
+            self.wake_task();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// A new connection; its number. Whatever was meant for the one before is dropped.
+    fn open(&mut self) -> u64 {
+        self.clear();
+        self.connected = true;
+        self.generation += 1;
+        self.wake_task();
+        self.generation
+    }
+
+    fn close(&mut self, generation: u64) {
+        if self.generation == generation {
+            self.clear();
+            self.connected = false;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+        self.begun = false;
+        self.overflowed = false;
+    }
+
+    fn drop_statuses(&mut self) {
+        let keep_first = self.begun;
+        let mut index = 0;
+        let mut bytes = 0;
+        self.frames.retain(|frame| {
+            let keep = !frame.is_status || (keep_first && index == 0);
+            index += 1;
+            bytes += if keep { frame.bytes.len() } else { 0 };
+            keep
+        });
+        self.bytes = bytes;
+    }
+
+    fn bound(&mut self) {
+        if self.bytes > LINK_QUEUE_BYTES_MAX {
+            self.drop_statuses();
+        }
+        if self.bytes > LINK_QUEUE_BYTES_MAX {
+            self.overflowed = true;
+        }
+    }
+
+    fn wake_task(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut UnixStream) -> io::Result<()> {
+        while let Some(front) = self.frames.front_mut() {
+            let Poll::Ready(result) = Pin::new(&mut *stream).poll_write(cx, &front.bytes) else {
+                break;
+            };
+            let written = result?;
+            self.bytes = self.bytes.saturating_sub(written);
+            self.begun = written < front.bytes.len();
+            if self.begun {
+                front.bytes.advance(written);
+            } else {
+                self.frames.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Listens at `path` (mode 0600) and serves whoever connects last.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(io::Error::from)?;
+    host::make_private(path)?;
+    Ok(listener)
+}
+
+/// Takes connections for as long as the shard lives.
+pub(crate) async fn run(shell: ShellHandle, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => open(&shell, stream),
+            Err(error) => {
+                tracing::warn!("accepting control failed: {error}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn open(shell: &ShellHandle, stream: UnixStream) {
+    let generation = shell.with(|shell| {
+        let now = Instant::now();
+        let generation = shell.link.open();
+        shell.control_connected(now);
+        shell.drive(now);
+        generation
+    });
+    tracing::info!("control is connected");
+    let shell = shell.clone();
+    glommio::spawn_local(async move {
+        let served = AssertUnwindSafe(serve(&shell, stream, generation))
+            .catch_unwind()
+            .await;
+        shell.with(|shell| shell.link.close(generation));
+        match served {
+            Ok(why) => tracing::info!("control is disconnected: {why}"),
+            Err(_) => tracing::error!("the task of the link panicked"),
+        }
+    })
+    .detach();
+}
+
+enum Step {
+    Received(usize),
+    Ended(String),
+}
+
+/// Serves one connection to its end; why it ended.
+async fn serve(shell: &ShellHandle, mut stream: UnixStream, generation: u64) -> String {
+    let mut chunk = vec![0; LINK_READ_BYTES];
+    let mut inbox = BytesMut::new();
+    loop {
+        match poll_fn(|cx| poll_step(shell, &mut stream, generation, &mut chunk, cx)).await {
+            Step::Received(length) => {
+                inbox.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                if let Err(error) = take_commands(shell, &mut inbox) {
+                    return error.to_string();
+                }
+            }
+            Step::Ended(why) => return why,
+        }
+        glommio::yield_if_needed().await;
+    }
+}
+
+fn poll_step(
+    shell: &ShellHandle,
+    stream: &mut UnixStream,
+    generation: u64,
+    chunk: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<Step> {
+    shell.with(|shell| {
+        let link = &mut shell.link;
+        if link.generation != generation {
+            return Poll::Ready(Step::Ended("another one has connected".into()));
+        }
+        if link.overflowed {
+            return Poll::Ready(Step::Ended("it does not read its events".into()));
+        }
+        if let Err(error) = link.poll_write(cx, stream) {
+            return Poll::Ready(Step::Ended(error.to_string()));
+        }
+        link.waker = Some(cx.waker().clone());
+        Pin::new(stream)
+            .poll_read(cx, chunk)
+            .map(|result| match result {
+                Ok(0) => Step::Ended("it closed the connection".into()),
+                Ok(length) => Step::Received(length),
+                Err(error) => Step::Ended(error.to_string()),
+            })
+    })
+}
+
+/// Feeds the commands that are whole.
+fn take_commands(shell: &ShellHandle, inbox: &mut BytesMut) -> Result<(), FrameError> {
+    shell.with(|shell| {
+        let now = Instant::now();
+        loop {
+            match frame::decode::<Command>(inbox) {
+                Ok(Some(command)) => shell.feed(now, Input::Command(command)),
+                Ok(None) => break,
+                Err(error @ FrameError::TooLarge(_)) => return Err(error),
+                // From a newer control perhaps; the frame is consumed, the next may be known.
+                Err(error) => tracing::warn!("a command is passed over: {error}"),
+            }
+        }
+        shell.drive(now);
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use shardcast_link::{BroadcastId, EndReason, SessionId, ShardStatus};
+
+    use super::*;
+
+    fn ended() -> Event {
+        Event::Ended {
+            session: SessionId("s".into()),
+            broadcast: BroadcastId::new("app", "one").unwrap(),
+            reason: EndReason::Lost,
+        }
+    }
+
+    #[test]
+    fn a_status_that_was_not_read_is_replaced_by_the_next_and_events_stay_in_order() {
+        let mut queue = EventQueue::default();
+        queue.open();
+        for event in [ended(), Event::Status(ShardStatus::default()), ended()] {
+            queue.push(&event);
+        }
+        let newest = ShardStatus {
+            at_unix_ms: 7,
+            ..ShardStatus::default()
+        };
+        queue.push(&Event::Status(newest.clone()));
+        let mut all = BytesMut::new();
+        queue
+            .frames
+            .iter()
+            .for_each(|frame| all.extend_from_slice(&frame.bytes));
+        assert_eq!(all.len(), queue.bytes);
+        for expected in [ended(), ended(), Event::Status(newest)] {
+            assert_eq!(frame::decode::<Event>(&mut all).unwrap(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_written_in_part_is_finished() {
+        let mut queue = EventQueue::default();
+        queue.open();
+        queue.push(&Event::Status(ShardStatus::default()));
+        queue.begun = true;
+        queue.push(&Event::Status(ShardStatus::default()));
+        assert_eq!(queue.frames.len(), 2);
+        queue.begun = false;
+        queue.push(&Event::Status(ShardStatus::default()));
+        assert_eq!(queue.frames.len(), 1);
+    }
+
+    #[test]
+    fn events_for_a_control_that_does_not_read_are_bounded() {
+        let mut queue = EventQueue::default();
+        queue.open();
+        let size = {
+            queue.push(&ended());
+            queue.bytes
+        };
+        for _ in 0..LINK_QUEUE_BYTES_MAX / size + 2 {
+            queue.push(&ended());
+        }
+        assert!(queue.overflowed);
+        assert!(queue.bytes <= LINK_QUEUE_BYTES_MAX + size);
+        queue.open();
+        assert!(queue.is_empty() && !queue.overflowed);
+    }
+
+    #[test]
+    fn nothing_is_kept_while_nobody_is_connected() {
+        let mut queue = EventQueue::default();
+        queue.push(&ended());
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,167 @@
+//! The process: check the machine, start the shards, wait for a signal or for a shard that dies.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use shardcast_core::{Shard, ShardConfig};
+
+use crate::{
+    cli::Settings,
+    error::{EXIT_INTERRUPTED, EXIT_STOPPED, EngineError},
+    executor::{ShardEnd, ShardPlan, Shards},
+    host::{self, LinkDir},
+    limits::STOP_SHARDS,
+    sched,
+    signals::{StopSignals, wait},
+    udp::socket::{BoundUdp, UdpOptions},
+};
+
+/// Weight of a shard in placement: a whole core.
+const CAPACITY_OF_A_CORE: u32 = 100;
+
+/// Runs the engine until it is told to stop; the exit code of the process.
+///
+/// # Errors
+/// When the settings or the machine do not allow a start, or a shard dies.
+pub fn run(settings: &Settings) -> Result<ExitCode, EngineError> {
+    let signals = StopSignals::block().map_err(|source| EngineError::System {
+        what: "taking over SIGTERM and SIGINT",
+        source,
+    })?;
+    host::prepare()?;
+    let link_dir = LinkDir::hold(&settings.link_dir)?;
+    let shards = Shards::start(plan(settings, &link_dir)?)?;
+    serve(&signals, &shards)
+}
+
+fn serve(signals: &StopSignals, shards: &Shards) -> Result<ExitCode, EngineError> {
+    use std::os::fd::AsFd;
+    let broken = |source| EngineError::System {
+        what: "waiting for signals",
+        source,
+    };
+    let mut running = shards.count();
+    let mut deadline: Option<Instant> = None;
+    let mut received = 0;
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let (_, ended) = wait(signals.as_fd(), shards.as_fd(), left).map_err(broken)?;
+        received += signals.take();
+        if received > 1 {
+            tracing::warn!("stopped at once by a second signal");
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
+        if received == 1 && deadline.is_none() {
+            tracing::info!("stopping: destinations are ended properly");
+            deadline = Some(Instant::now() + STOP_SHARDS);
+            shards.stop();
+        }
+        if ended {
+            shards.acknowledge();
+            while let Some(ShardEnd { shard, result }) = shards.ended(Duration::ZERO) {
+                match result {
+                    Err(reason) => return Err(EngineError::ShardDied { shard, reason }),
+                    Ok(()) => running -= 1,
+                }
+            }
+        }
+        if running == 0 {
+            tracing::info!("stopped");
+            return Ok(ExitCode::from(EXIT_STOPPED));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            tracing::warn!("{running} shards did not stop in time");
+            return Ok(ExitCode::from(EXIT_STOPPED));
+        }
+    }
+}
+
+fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, EngineError> {
+    let system = |what| move |source| EngineError::System { what, source };
+    let cores = cores(settings)?;
+    let shards = match settings.shards {
+        Some(shards) => shards,
+        None => u16::try_from(cores.len())
+            .map_err(|_| EngineError::Settings("more than 65,535 cores".into()))?,
+    };
+    if settings.udp_port_base != 0 && settings.udp_port_base.checked_add(shards - 1).is_none() {
+        return Err(EngineError::Settings(format!(
+            "{shards} shards need as many UDP ports, and --udp-port-base {} leaves fewer",
+            settings.udp_port_base
+        )));
+    }
+    let interfaces = host::local_addresses().map_err(system("listing network addresses"))?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let start = Start {
+        engine: format!("{}-{:x}", std::process::id(), now.as_micros()),
+        epoch: Instant::now(),
+        epoch_unix_ms: u64::try_from(now.as_millis()).unwrap_or_default(),
+        shards,
+    };
+    let mut plans = Vec::with_capacity(usize::from(shards));
+    for (shard, core) in (0..shards).zip(cores.into_iter().cycle()) {
+        let port = match settings.udp_port_base {
+            0 => 0,
+            base => base + shard,
+        };
+        let udp = BoundUdp::bind(&UdpOptions {
+            address: SocketAddr::new(settings.bind, port),
+            interfaces: interfaces.clone(),
+        })?;
+        let seed = host::random_seed().map_err(system("reading random numbers"))?;
+        let config = start.config(shard, seed, &udp, settings);
+        plans.push(ShardPlan {
+            shard,
+            core: Some(core),
+            udp,
+            link_socket: link_dir.socket(shard),
+            machine: Box::new(move || Box::new(Shard::new(config))),
+        });
+    }
+    Ok(plans)
+}
+
+/// What the shards of one start have in common.
+struct Start {
+    engine: String,
+    epoch: Instant,
+    epoch_unix_ms: u64,
+    shards: u16,
+}
+
+impl Start {
+    fn config(&self, shard: u16, seed: u64, udp: &BoundUdp, settings: &Settings) -> ShardConfig {
+        ShardConfig {
+            shard,
+            shards: self.shards,
+            engine: self.engine.clone(),
+            advertise: udp.candidates(&settings.advertise),
+            seed,
+            epoch: self.epoch,
+            epoch_unix_ms: self.epoch_unix_ms,
+            capacity: CAPACITY_OF_A_CORE,
+        }
+    }
+}
+
+/// The cores to run on, in the order of the shards.
+fn cores(settings: &Settings) -> Result<Vec<usize>, EngineError> {
+    let allowed = sched::allowed_cores().map_err(|source| EngineError::System {
+        what: "reading the CPU affinity",
+        source,
+    })?;
+    if settings.cores.is_empty() {
+        return Ok(allowed);
+    }
+    match settings.cores.iter().find(|core| !allowed.contains(core)) {
+        Some(core) => Err(EngineError::Settings(format!(
+            "--cores names core {core}, and this process may use {allowed:?} only"
+        ))),
+        None => Ok(settings.cores.clone()),
+    }
+}

@@ -1,0 +1,6 @@
+//! The UDP datapath: one socket per shard, received in batches, sent in segments.
+
+pub(crate) mod control;
+pub(crate) mod receive;
+pub(crate) mod send;
+pub(crate) mod socket;

@@ -1,0 +1,208 @@
+//! Opening the UDP socket of a shard.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    error::EngineError,
+    limits::{UDP_KERNEL_RECEIVE_BYTES, UDP_KERNEL_SEND_BYTES},
+};
+
+/// What a socket is opened with.
+#[derive(Clone, Debug)]
+pub struct UdpOptions {
+    /// Where to receive; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// The addresses of this machine; needed when `address` is unspecified.
+    pub interfaces: Vec<IpAddr>,
+}
+
+/// A bound socket and what it has learned about itself.
+#[derive(Debug)]
+pub struct BoundUdp {
+    pub(crate) fd: OwnedFd,
+    /// The address it is bound to, with the real port.
+    pub address: SocketAddr,
+    /// The addresses that datagrams may come to.
+    pub locals: Vec<SocketAddr>,
+}
+
+impl BoundUdp {
+    /// Binds without SO_REUSEPORT, so that a second engine on the same port is told so instead of
+    /// taking half of the datagrams.
+    ///
+    /// # Errors
+    /// [`EngineError::UdpPortInUse`], or [`EngineError::Udp`] for everything else.
+    pub fn bind(options: &UdpOptions) -> Result<Self, EngineError> {
+        let address = options.address;
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => EngineError::UdpPortInUse { address },
+            _ => EngineError::Udp { address, source },
+        };
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )
+        .map_err(failed)?;
+        if address.is_ipv6() {
+            socket
+                .set_only_v6(!address.ip().is_unspecified())
+                .map_err(failed)?;
+        }
+        socket.bind(&address.into()).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        if address.ip().is_unspecified() {
+            let (level, option) = match address {
+                SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+                SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            };
+            set_option(&socket, level, option, 1).map_err(failed)?;
+        }
+        enlarge_queues(&socket);
+        if let Err(error) = set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1) {
+            tracing::warn!(
+                "datagrams are received one by one, this kernel has no UDP_GRO: {error}"
+            );
+        }
+        let bound = socket
+            .local_addr()
+            .map_err(failed)?
+            .as_socket()
+            .unwrap_or(address);
+        Ok(Self {
+            fd: socket.into(),
+            address: bound,
+            locals: locals(bound, &options.interfaces),
+        })
+    }
+
+    /// The addresses to offer to clients: `advertise` when given, otherwise the local ones, the
+    /// loopback ones only when there are no others.
+    pub fn candidates(&self, advertise: &[IpAddr]) -> Vec<SocketAddr> {
+        let port = self.address.port();
+        if !advertise.is_empty() {
+            return advertise
+                .iter()
+                .map(|ip| SocketAddr::new(*ip, port))
+                .collect();
+        }
+        let (loopback, mut others): (Vec<_>, Vec<_>) = self
+            .locals
+            .iter()
+            .copied()
+            .partition(|address| address.ip().is_loopback());
+        others.truncate(crate::limits::ADVERTISED_MAX);
+        if others.is_empty() { loopback } else { others }
+    }
+}
+
+fn locals(bound: SocketAddr, interfaces: &[IpAddr]) -> Vec<SocketAddr> {
+    if !bound.ip().is_unspecified() {
+        return vec![bound];
+    }
+    let mut locals: Vec<_> = interfaces
+        .iter()
+        .filter(|ip| bound.is_ipv6() || ip.is_ipv4())
+        .map(|ip| SocketAddr::new(*ip, bound.port()))
+        .collect();
+    if locals.is_empty() {
+        locals.push(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bound.port()));
+    }
+    locals
+}
+
+/// The queues of the kernel: past `net.core.rmem_max` where we may, up to it otherwise.
+fn enlarge_queues(socket: &Socket) {
+    for (forced, plain, bytes) in [
+        (
+            libc::SO_RCVBUFFORCE,
+            libc::SO_RCVBUF,
+            UDP_KERNEL_RECEIVE_BYTES,
+        ),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, UDP_KERNEL_SEND_BYTES),
+    ] {
+        let bytes = bytes as i32;
+        if set_option(socket, libc::SOL_SOCKET, forced, bytes).is_err()
+            && let Err(error) = set_option(socket, libc::SOL_SOCKET, plain, bytes)
+        {
+            tracing::warn!("the kernel's UDP queue stays as it is: {error}");
+        }
+    }
+    match socket.recv_buffer_size() {
+        // The kernel reports twice what was asked for.
+        Ok(bytes) if bytes < UDP_KERNEL_RECEIVE_BYTES => tracing::warn!(
+            bytes,
+            "the UDP receive queue is small; datagrams may be lost under load: raise sysctl \
+             net.core.rmem_max to {UDP_KERNEL_RECEIVE_BYTES}"
+        ),
+        _ => {}
+    }
+}
+
+pub(crate) fn set_option(
+    socket: &impl AsRawFd,
+    level: i32,
+    option: i32,
+    value: i32,
+) -> io::Result<()> {
+    // SAFETY: `value` is a c_int that outlives the call, and its size is given; the descriptor is
+    // open for as long as `socket` is borrowed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(address: &str, interfaces: &[IpAddr]) -> Result<BoundUdp, EngineError> {
+        BoundUdp::bind(&UdpOptions {
+            address: address.parse().unwrap(),
+            interfaces: interfaces.to_vec(),
+        })
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_refused_and_the_words_name_it() {
+        let first = bind("127.0.0.1:0", &[]).unwrap();
+        let second = bind(&first.address.to_string(), &[]).unwrap_err();
+        assert!(
+            matches!(second, EngineError::UdpPortInUse { .. }),
+            "{second}"
+        );
+        assert!(second.to_string().contains(&first.address.to_string()));
+    }
+
+    #[test]
+    fn a_socket_for_all_addresses_offers_those_that_others_can_reach() {
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 7]));
+        let bound = bind("0.0.0.0:0", &[here, there]).unwrap();
+        let port = bound.address.port();
+        assert_eq!(bound.candidates(&[]), [SocketAddr::new(there, port)]);
+        let public = IpAddr::from([198, 51, 100, 1]);
+        assert_eq!(bound.candidates(&[public]), [SocketAddr::new(public, port)]);
+        let lonely = bind("0.0.0.0:0", &[here]).unwrap();
+        assert_eq!(
+            lonely.candidates(&[]),
+            [SocketAddr::new(here, lonely.address.port())]
+        );
+    }
+}
