@@ -98,7 +98,7 @@ rust:
 	have=$$(minor || true); \
 	if [ -z "$$have" ] && command -v apt-cache >/dev/null; then \
 		offered=$$(candidate); \
-		if [ -z "$$offered" ] && [ "$$(id -u)" = 0 ]; then apt-get update -qq; offered=$$(candidate); fi; \
+		if [ "$${offered:-0}" -lt $(RUST_MINOR_MIN) ] && [ "$$(id -u)" = 0 ]; then apt-get update -qq; offered=$$(candidate); fi; \
 		if [ "$${offered:-0}" -ge $(RUST_MINOR_MIN) ]; then \
 			$(call install_debs,rustc-web cargo-web rustfmt-web); \
 			hash -r; have=$$(minor || true); \
