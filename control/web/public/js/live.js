@@ -213,7 +213,7 @@ async function refreshDestinations() {
 
 async function refreshFacts() {
   const status = await readStatus();
-  page.sinkBase = status.local_sink?.url_base?.replace(/\/$/, "") ?? null;
+  page.sinkBase = status.local_sink?.url_base ?? null;
   at("add-sink").hidden = !page.sinkBase;
   const publisher = status.broadcasts.find((b) => b.stream === streamId())?.publisher;
   if (!page.wanted || !publisher) return;

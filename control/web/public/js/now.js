@@ -83,7 +83,7 @@ function fillCells(row, values) {
 function showSink(sink) {
   at("sink").hidden = !sink;
   if (!sink) return;
-  setText(at("sink-url"), `${sink.url_base.replace(/\/$/, "")}/any-name`);
+  setText(at("sink-url"), `${sink.url_base}/any-name`);
   keepRows(at("sink-streams"), sink.streams, (s) => s.key, () => element("tr"), (row, s) =>
     fillCells(row, [
       [s.key],

@@ -1,6 +1,6 @@
 // Publishes one MediaStream with Ant Media's own SDK, as any studio would.
 
-import { WebRTCAdaptor } from "/sdk/es/index.js";
+import { WebRTCAdaptor } from "/sdk/index.js";
 import { APPLICATION } from "./rest.js";
 
 function websocketUrl() {

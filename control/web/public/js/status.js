@@ -14,6 +14,7 @@ export async function readStatus() {
   }
   const status = await response.json();
   const broadcasts = (status.broadcasts ?? []).map((b) => ({ ...b, destinations: b.destinations ?? [] }));
-  const sink = status.local_sink ? { ...status.local_sink, streams: status.local_sink.streams ?? [] } : null;
+  const base = status.local_sink?.url_base?.replace(/\/$/, "");
+  const sink = base ? { url_base: base, streams: status.local_sink.streams ?? [] } : null;
   return { ...status, shards: status.shards ?? [], broadcasts, local_sink: sink };
 }
