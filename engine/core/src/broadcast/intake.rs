@@ -25,6 +25,8 @@ const CODEC_DELAY_SAMPLES: i64 = 312 + 1_024;
 const STEP_US_MIN: i64 = 1_000;
 /// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
 const KEYFRAME_LEAD_MS: u64 = 60;
+/// A publisher starts with a keyframe by itself; it is only asked if none came within this.
+const KEYFRAME_FIRST_MS: u64 = 300;
 /// An unanswered request is repeated after this.
 const KEYFRAME_REPEAT_MS: u64 = 400;
 
@@ -95,7 +97,7 @@ impl Intake {
     pub(crate) fn start(&mut self, now: Instant, video: bool) {
         self.awaits_keyframe = true;
         self.keyframe_at = None;
-        self.keyframe_due = video.then_some(now);
+        self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
     }
 
     /// No publisher: no keyframes are due.

@@ -39,7 +39,7 @@ pub(super) struct Feed {
     stuck_since: Option<Instant>,
     accepted_any: bool,
     lag_us: i64,
-    keyframe_asked: Instant,
+    keyframe_asked: Option<Instant>,
     complaint: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Feed {
             stuck_since: None,
             accepted_any: false,
             lag_us: 0,
-            keyframe_asked: now,
+            keyframe_asked: None,
             complaint: None,
         }
     }
@@ -156,9 +156,11 @@ impl Feed {
                 && since(self.opened) > Duration::from_millis(FIRST_KEYFRAME_MS));
         self.cursor = keyframe.or_else(|| no_video.then(|| ring.end() - 1));
         if self.cursor.is_none()
-            && since(self.keyframe_asked) > Duration::from_millis(KEYFRAME_REQUEST_MS_MIN)
+            && self
+                .keyframe_asked
+                .is_none_or(|asked| since(asked) > Duration::from_millis(KEYFRAME_REQUEST_MS_MIN))
         {
-            self.keyframe_asked = now;
+            self.keyframe_asked = Some(now);
             outputs.push_back(DestinationOutput::WantsKeyframe);
         }
         self.cursor.is_some()

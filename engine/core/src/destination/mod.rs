@@ -369,7 +369,9 @@ impl Destination {
             return;
         };
         let address = *address;
-        let client = Box::new(PublishClient::new(url, PublishConfig::default()));
+        let mut client = Box::new(PublishClient::new(url, PublishConfig::default()));
+        self.outputs
+            .push_back(DestinationOutput::Write(vec![client.start()]));
         let until = now + Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
         self.enter(
             now,
@@ -428,7 +430,6 @@ impl Destination {
                         since: now,
                     },
                 );
-                self.outputs.push_back(DestinationOutput::WantsKeyframe);
             }
             other => self.phase = other,
         }

@@ -1,0 +1,231 @@
+//! A browser's worth of WebRTC client: offers, connects, sends access units and Opus packets.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use str0m::{
+    Candidate, Event, Input, Output, Rtc, RtcConfig,
+    change::{SdpAnswer, SdpPendingOffer},
+    format::Codec,
+    media::{Direction, Frequency, MediaKind, MediaTime, Mid},
+    net::{Protocol, Receive},
+};
+
+const SPS_720P: &[u8] = &[
+    0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
+    0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
+];
+const SPS_360P: &[u8] = &[
+    0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01,
+    0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e, 0x48,
+];
+const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+/// CELT, 20 ms, one frame.
+const OPUS: &[u8] = &[0xfc, 0xff, 0xfe, 0x11, 0x22, 0x33];
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sends {
+    pub(crate) video: bool,
+    pub(crate) audio: bool,
+    pub(crate) small: bool,
+    pub(crate) frame_bytes: usize,
+}
+
+impl Default for Sends {
+    fn default() -> Self {
+        Self {
+            video: true,
+            audio: true,
+            small: false,
+            frame_bytes: 5_000,
+        }
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) offer: String,
+    pending: Option<SdpPendingOffer>,
+    rtc: Rtc,
+    sends: Sends,
+    video: Option<Mid>,
+    audio: Option<Mid>,
+    connected: Option<Instant>,
+    next_video: Instant,
+    next_audio: Instant,
+    wants_keyframe: bool,
+    outbox: Vec<Vec<u8>>,
+    timeout: Instant,
+    pub(crate) frames_sent: u64,
+    pub(crate) keyframes_sent: u64,
+    pub(crate) keyframe_requests: u64,
+    /// Sends nothing more, as a browser whose network is gone.
+    pub(crate) dead: bool,
+    /// Each n-th datagram is lost on its way; 0 for none.
+    pub(crate) lose_every: u64,
+    datagrams: u64,
+    /// Puts the number of the frame behind its slice header, so that servers can tell them apart.
+    seed: u8,
+}
+
+impl Client {
+    pub(crate) fn new(now: Instant, port: u16, sends: Sends) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut rtc = RtcConfig::new()
+            .clear_codecs()
+            .enable_h264(true)
+            .enable_opus(true, false)
+            .build(now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        let mut change = rtc.sdp_api();
+        let mut media = |kind| change.add_media(kind, Direction::SendOnly, None, None, None);
+        let audio = sends.audio.then(|| media(MediaKind::Audio));
+        let video = sends.video.then(|| media(MediaKind::Video));
+        change.add_channel("show".into());
+        let (offer, pending) = change.apply().unwrap();
+        Self {
+            address,
+            offer: offer.to_sdp_string(),
+            pending: Some(pending),
+            rtc,
+            sends,
+            video,
+            audio,
+            connected: None,
+            next_video: now,
+            next_audio: now,
+            wants_keyframe: true,
+            outbox: Vec::new(),
+            timeout: now,
+            frames_sent: 0,
+            keyframes_sent: 0,
+            keyframe_requests: 0,
+            dead: false,
+            lose_every: 0,
+            datagrams: 0,
+            seed: u8::try_from(port % 251).unwrap(),
+        }
+    }
+
+    pub(crate) fn answer(&mut self, now: Instant, sdp: &str) {
+        let answer = SdpAnswer::from_sdp_string(sdp).unwrap();
+        self.rtc
+            .sdp_api()
+            .accept_answer(self.pending.take().unwrap(), answer)
+            .unwrap();
+        self.rtc.handle_input(Input::Timeout(now)).unwrap();
+        self.drain(now);
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        if self.dead {
+            return;
+        }
+        let from = super::SHARD_ADDRESS.parse().unwrap();
+        let receive = Receive::new(Protocol::Udp, from, self.address, datagram).unwrap();
+        self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
+        self.drain(now);
+    }
+
+    /// Sends what is due; returns the datagrams that reach the network.
+    pub(crate) fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        if self.dead {
+            return Vec::new();
+        }
+        if now >= self.timeout {
+            self.rtc.handle_input(Input::Timeout(now)).unwrap();
+            self.drain(now);
+        }
+        if self.connected.is_some() && self.pending.is_none() {
+            self.send_due(now);
+        }
+        let outbox = std::mem::take(&mut self.outbox);
+        outbox
+            .into_iter()
+            .filter(|_| {
+                self.datagrams += 1;
+                self.lose_every == 0 || !self.datagrams.is_multiple_of(self.lose_every)
+            })
+            .collect()
+    }
+
+    fn send_due(&mut self, now: Instant) {
+        let since = now - self.connected.unwrap();
+        if let Some(mid) = self.audio.filter(|_| now >= self.next_audio) {
+            self.next_audio += Duration::from_millis(20);
+            let ticks = u64::try_from(since.as_micros()).unwrap() * 48 / 1000 / 960 * 960;
+            let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
+            self.write(now, mid, Codec::Opus, time, OPUS.to_vec());
+        }
+        if let Some(mid) = self.video.filter(|_| now >= self.next_video) {
+            self.next_video += Duration::from_micros(33_333);
+            let key = std::mem::take(&mut self.wants_keyframe);
+            let ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
+            let unit = self.access_unit(key);
+            self.frames_sent += 1;
+            self.keyframes_sent += u64::from(key);
+            self.write(now, mid, Codec::H264, MediaTime::from_90khz(ticks), unit);
+        }
+    }
+
+    fn access_unit(&self, key: bool) -> Vec<u8> {
+        let mut unit = Vec::new();
+        let mut nal = |bytes: &[u8]| {
+            unit.extend_from_slice(&[0, 0, 0, 1]);
+            unit.extend_from_slice(bytes);
+        };
+        if key {
+            nal(if self.sends.small { SPS_360P } else { SPS_720P });
+            nal(PPS);
+        }
+        let mut slice = vec![if key { 0x65 } else { 0x41 }, 0x9a, self.seed];
+        // Never three zero bytes in a row, as emulation prevention sees to.
+        slice.extend(self.frames_sent.to_be_bytes().map(|byte| byte | 0x80));
+        slice.resize(
+            if key {
+                self.sends.frame_bytes * 6
+            } else {
+                self.sends.frame_bytes
+            },
+            0x5a,
+        );
+        nal(&slice);
+        unit
+    }
+
+    fn write(&mut self, now: Instant, mid: Mid, codec: Codec, time: MediaTime, data: Vec<u8>) {
+        let Some(writer) = self.rtc.writer(mid) else {
+            return;
+        };
+        let pt = writer
+            .payload_params()
+            .find(|params| params.spec().codec == codec)
+            .map(|p| p.pt());
+        writer.write(pt.unwrap(), now, time, data).unwrap();
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(at) => {
+                    self.timeout = at;
+                    return;
+                }
+                Output::Transmit(transmit) => self.outbox.push(transmit.contents.to_vec()),
+                Output::Event(Event::Connected) => {
+                    self.connected = Some(now);
+                    self.next_video = now;
+                    self.next_audio = now;
+                }
+                Output::Event(Event::KeyframeRequest(_)) => {
+                    self.keyframe_requests += 1;
+                    self.wants_keyframe = true;
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A whole shard without a machine: a str0m client publishes to it and RTMP servers take what it
+//! sends, all in memory and in simulated time.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test harness: each test uses a part of it and a failure shall stop the test"
+)]
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use shardcast_core::{
+    Shard, ShardConfig,
+    io::{AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, TcpEvent},
+};
+use shardcast_link::{
+    BroadcastId, Command, DestinationId, DestinationStatus, EndReason, Event, SessionId,
+    ShardStatus, WantedBroadcast, WantedDestination,
+};
+
+use self::{client::Client, server::Server};
+
+pub(crate) const SHARD_ADDRESS: &str = "127.0.0.1:50000";
+
+/// What a name or address leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// An RTMP server that takes everything.
+    Well,
+    Refuses,
+    /// Neither accepts nor refuses.
+    BlackHole,
+    /// Accepts TCP and says nothing.
+    Mute,
+    /// Answers with bytes that are not RTMP.
+    Garbage,
+    /// Refuses the stream key.
+    RejectsKey,
+    /// Resets the connection after so many milliseconds of media.
+    ResetsAfterMs(u64),
+    /// Takes so many bytes a millisecond.
+    Slow(usize),
+}
+
+struct Conn {
+    site: Site,
+    server: Server,
+    /// Bytes the simulated kernel has not taken yet.
+    unsent: VecDeque<Bytes>,
+    opened: Instant,
+    open: bool,
+}
+
+/// Everything around the shard.
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    start: Instant,
+    pub(crate) shard: Shard,
+    pub(crate) clients: Vec<Client>,
+    sites: HashMap<String, Site>,
+    conns: HashMap<ConnId, Conn>,
+    /// Connections in the order in which they were made, by address.
+    pub(crate) history: HashMap<String, Vec<ConnId>>,
+    lanes: HashMap<LaneId, u64>,
+    pub(crate) events: Vec<Event>,
+    todo: VecDeque<(Instant, Todo)>,
+}
+
+enum Todo {
+    Resolved(LookupId, Result<Vec<SocketAddr>, String>),
+    Connected(ConnId),
+    Closed(ConnId, &'static str),
+    Received(ConnId, Bytes),
+}
+
+pub(crate) fn broadcast() -> BroadcastId {
+    BroadcastId::new("StreamLick", "show").unwrap()
+}
+
+pub(crate) fn session(name: &str) -> SessionId {
+    SessionId(name.to_owned())
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        let shard = Shard::new(ShardConfig {
+            shard: 0,
+            shards: 1,
+            engine: "simulated".into(),
+            advertise: vec![SHARD_ADDRESS.parse().unwrap()],
+            seed: 1,
+            epoch: now,
+            epoch_unix_ms: 1_700_000_000_000,
+            capacity: 100,
+        });
+        Self {
+            now,
+            start: now,
+            shard,
+            clients: Vec::new(),
+            sites: HashMap::new(),
+            conns: HashMap::new(),
+            history: HashMap::new(),
+            lanes: HashMap::new(),
+            events: Vec::new(),
+            todo: VecDeque::new(),
+        }
+    }
+
+    /// Gives the broadcast these destinations; each site stands at an address of its own.
+    pub(crate) fn want(&mut self, sites: &[(&str, Site)]) {
+        let mut wanted = WantedBroadcast::new(broadcast());
+        for (name, site) in sites {
+            self.sites.insert((*name).to_owned(), *site);
+            wanted.destinations.push(WantedDestination {
+                id: DestinationId((*name).to_owned()),
+                url: format!("rtmp://{name}/app/key-of-{name}"),
+            });
+        }
+        self.command(Command::Want { broadcast: wanted });
+    }
+
+    /// Changes what stands at a name from now on.
+    pub(crate) fn replace(&mut self, name: &str, site: Site) {
+        self.sites.insert(name.to_owned(), site);
+    }
+
+    pub(crate) fn publish(&mut self, name: &str, client: Client) {
+        let sdp = client.offer.clone();
+        self.clients.push(client);
+        self.command(Command::Publish {
+            session: session(name),
+            broadcast: broadcast(),
+            sdp,
+            start_timeout_ms: 10_000,
+        });
+        let answer = self.events.iter().rev().find_map(|event| match event {
+            Event::Answer {
+                session: of, sdp, ..
+            } if *of == session(name) => Some(sdp.clone()),
+            _ => None,
+        });
+        let now = self.now;
+        let client = self.clients.last_mut().unwrap();
+        client.answer(now, &answer.expect("the offer was answered"));
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.shard.handle(self.now, Input::Command(command));
+        self.settle();
+    }
+
+    pub(crate) fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now += Duration::from_millis(1);
+            self.step();
+        }
+    }
+
+    /// Runs until `done`, at most `ms`; true if it was done.
+    pub(crate) fn run_until(&mut self, ms: u64, mut done: impl FnMut(&Self) -> bool) -> bool {
+        for _ in 0..ms {
+            if done(self) {
+                return true;
+            }
+            self.run_ms(1);
+        }
+        done(self)
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        for index in 0..self.clients.len() {
+            let datagrams = self.clients[index].run(now);
+            let from = self.clients[index].address;
+            for datagram in datagrams {
+                let to = SHARD_ADDRESS.parse().unwrap();
+                self.shard.handle(
+                    now,
+                    Input::Datagram {
+                        from,
+                        to,
+                        payload: &datagram,
+                    },
+                );
+                self.settle();
+            }
+        }
+        while self.todo.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, todo) = self.todo.pop_front().unwrap();
+            self.arrive(todo);
+            self.settle();
+        }
+        self.take_bytes();
+        if self.shard.next_timeout().is_some_and(|at| at <= now) {
+            self.shard.handle(now, Input::Timeout);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.shard.poll() {
+            self.output(output);
+        }
+    }
+
+    fn later(&mut self, todo: Todo) {
+        self.todo
+            .push_back((self.now + Duration::from_millis(1), todo));
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Datagram { to, payload, .. } => {
+                let now = self.now;
+                for client in self
+                    .clients
+                    .iter_mut()
+                    .filter(|client| client.address == to)
+                {
+                    client.receive(now, &payload);
+                }
+            }
+            Output::Resolve { lookup, host, port } => {
+                let result = match self.sites.keys().position(|name| *name == host) {
+                    // The address carries the name, so that a connection finds its site.
+                    Some(_) => Ok(vec![address_of(&host, port)]),
+                    None => Err("no such host".to_owned()),
+                };
+                self.later(Todo::Resolved(lookup, result));
+            }
+            Output::Connect { conn, addr } => self.connect(conn, addr),
+            Output::Write { conn, slices } => {
+                let conn = self
+                    .conns
+                    .get_mut(&conn)
+                    .expect("written to a connection that was made");
+                conn.unsent.extend(slices);
+            }
+            Output::Close { conn, how } => {
+                if let Some(conn) = self.conns.get_mut(&conn) {
+                    conn.open = false;
+                    if how == Close::Flush {
+                        let all: Vec<Bytes> = conn.unsent.drain(..).collect();
+                        for bytes in all {
+                            conn.server.receive(&bytes);
+                        }
+                    }
+                }
+            }
+            Output::Audio(job) => self.audio(&job),
+            Output::Event(event) => self.events.push(event),
+        }
+    }
+
+    fn connect(&mut self, id: ConnId, addr: SocketAddr) {
+        let name = self
+            .sites
+            .keys()
+            .find(|name| address_of(name, addr.port()) == addr);
+        let name = name.expect("a known address").clone();
+        let site = self.sites[&name];
+        self.history.entry(name).or_default().push(id);
+        let server = Server::new(site);
+        let unsent = VecDeque::new();
+        self.conns.insert(
+            id,
+            Conn {
+                site,
+                server,
+                unsent,
+                opened: self.now,
+                open: true,
+            },
+        );
+        match site {
+            Site::BlackHole => {}
+            Site::Refuses => self.later(Todo::Closed(id, "connection refused")),
+            _ => self.later(Todo::Connected(id)),
+        }
+    }
+
+    fn arrive(&mut self, todo: Todo) {
+        let now = self.now;
+        match todo {
+            Todo::Resolved(lookup, result) => {
+                self.shard.handle(now, Input::Resolved { lookup, result });
+            }
+            Todo::Connected(conn) => {
+                self.shard.handle(
+                    now,
+                    Input::Tcp {
+                        conn,
+                        event: TcpEvent::Connected,
+                    },
+                );
+            }
+            Todo::Closed(conn, reason) => {
+                self.conns.get_mut(&conn).unwrap().open = false;
+                let event = TcpEvent::Closed {
+                    reason: reason.to_owned(),
+                };
+                self.shard.handle(now, Input::Tcp { conn, event });
+            }
+            Todo::Received(conn, bytes) => {
+                if self.conns[&conn].open {
+                    let event = TcpEvent::Received(&bytes);
+                    self.shard.handle(now, Input::Tcp { conn, event });
+                }
+            }
+        }
+    }
+
+    /// The simulated kernels take what their servers' pace allows.
+    fn take_bytes(&mut self) {
+        let mut ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        ids.sort();
+        for id in ids {
+            let conn = self.conns.get_mut(&id).unwrap();
+            if !conn.open {
+                continue;
+            }
+            let mut room = match conn.site {
+                Site::Slow(bytes) => bytes,
+                _ => usize::MAX,
+            };
+            let mut taken = 0;
+            while room > 0
+                && let Some(mut bytes) = conn.unsent.pop_front()
+            {
+                let part = bytes.split_to(bytes.len().min(room));
+                room -= part.len();
+                taken += part.len();
+                conn.server.receive(&part);
+                if !bytes.is_empty() {
+                    conn.unsent.push_front(bytes);
+                }
+            }
+            let answers = conn.server.answers();
+            let resets = matches!(conn.site, Site::ResetsAfterMs(ms)
+                if conn.server.media_since(conn.opened)
+                    && self.now - conn.opened > Duration::from_millis(ms));
+            if taken > 0 {
+                let event = TcpEvent::Accepted { bytes: taken };
+                self.shard.handle(self.now, Input::Tcp { conn: id, event });
+                self.settle();
+            }
+            for answer in answers {
+                self.later(Todo::Received(id, answer));
+            }
+            if resets {
+                self.later(Todo::Closed(id, "connection reset by peer"));
+            }
+        }
+    }
+
+    /// Stands in for the codec: counts samples, makes frames of that many.
+    fn audio(&mut self, job: &AudioJob) {
+        let (lane, samples) = match job {
+            AudioJob::Open { lane } => {
+                self.lanes.insert(*lane, 0);
+                return;
+            }
+            AudioJob::Close { lane } => {
+                self.lanes.remove(lane);
+                return;
+            }
+            AudioJob::Decode { lane, .. } => (*lane, 960),
+            AudioJob::Conceal { lane, samples } | AudioJob::Silence { lane, samples } => {
+                (*lane, u64::from(*samples))
+            }
+        };
+        let pending = self.lanes.get_mut(&lane).expect("an open lane");
+        *pending += samples;
+        let count = *pending / 1024;
+        *pending %= 1024;
+        let frames = vec![Bytes::from_static(&[0x21; 300]); usize::try_from(count).unwrap()];
+        self.shard
+            .handle(self.now, Input::AudioFrames { lane, frames });
+    }
+
+    /// The server of the `n`th connection to a site.
+    pub(crate) fn server(&self, name: &str, n: usize) -> &Server {
+        &self.conns[&self.history[name][n]].server
+    }
+
+    pub(crate) fn connections(&self, name: &str) -> usize {
+        self.history.get(name).map_or(0, Vec::len)
+    }
+
+    pub(crate) fn latest(&mut self) -> ShardStatus {
+        self.events.clear();
+        self.run_ms(1_001);
+        let status = self.events.iter().rev().find_map(|event| match event {
+            Event::Status(status) => Some(status.clone()),
+            _ => None,
+        });
+        status.expect("a status each second")
+    }
+
+    pub(crate) fn destination(&mut self, name: &str) -> DestinationStatus {
+        let status = self.latest();
+        let mut all = status
+            .broadcasts
+            .into_iter()
+            .flat_map(|broadcast| broadcast.destinations);
+        all.find(|status| status.id.0 == name)
+            .expect("a destination of that name")
+    }
+
+    pub(crate) fn ended(&self, name: &str) -> Option<EndReason> {
+        self.events.iter().find_map(|event| match event {
+            Event::Ended {
+                session: of,
+                reason,
+                ..
+            } if *of == session(name) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn elapsed_ms(&self) -> u128 {
+        (self.now - self.start).as_millis()
+    }
+}
+
+/// A stable address per name.
+fn address_of(name: &str, port: u16) -> SocketAddr {
+    let sum = name.bytes().fold(7_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    let [_, a, b, c] = sum.to_be_bytes();
+    SocketAddr::from(([127, a, b, c], port))
+}
