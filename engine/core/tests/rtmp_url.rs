@@ -90,7 +90,7 @@ const TABLE: &[Row] = &[
         "app/_definst_",
         "key?u=1",
         "rtmp://h/app/_definst_",
-        "rtmp://h/app/_definst_/***",
+        "rtmp://h/app/***",
     ),
     (
         "rtmps://x.azure.net:2935/live/0a1b/mystream",
@@ -99,7 +99,7 @@ const TABLE: &[Row] = &[
         "live/0a1b",
         "mystream",
         "rtmps://x.azure.net:2935/live/0a1b",
-        "rtmps://x.azure.net:2935/live/0a1b/***",
+        "rtmps://x.azure.net:2935/live/***",
     ),
     (
         "rtmp://h/app/inst/a/b",
@@ -108,7 +108,7 @@ const TABLE: &[Row] = &[
         "app/inst",
         "a/b",
         "rtmp://h/app/inst",
-        "rtmp://h/app/inst/***",
+        "rtmp://h/app/***",
     ),
     (
         "rtmp://h/app/mp4:a/b",
@@ -127,7 +127,7 @@ const TABLE: &[Row] = &[
         "app?token=a",
         "key",
         "rtmp://h/app?token=a",
-        "rtmp://h/app?***/***",
+        "rtmp://h/app/***",
     ),
     // No application
     (

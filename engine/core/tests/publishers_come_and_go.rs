@@ -1,0 +1,229 @@
+//! The publisher is lost, returns, is replaced or was never right: destinations keep their one
+//! connection while it is away, and only a wished end ends them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod sim;
+
+use std::net::SocketAddr;
+
+use shardcast_core::{io::Input, rtmp::server::UnpublishedBy};
+use shardcast_link::{Command, DestinationState, EndReason, Event};
+use sim::{
+    Site, World, broadcast,
+    client::{Client, Sends},
+    session,
+};
+
+fn on_air() -> World {
+    let mut world = World::new();
+    world.want(&[("one", Site::Well), ("two", Site::Well)]);
+    let client = Client::new(world.now, 4000, Sends::default());
+    world.publish("first", client);
+    world.run_ms(3_000);
+    world
+}
+
+fn returns(world: &mut World, name: &str, port: u16) {
+    let client = Client::new(world.now, port, Sends::default());
+    world.publish(name, client);
+}
+
+#[test]
+fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
+    let mut world = on_air();
+    world.clients[0].dead = true;
+    world.run_ms(4_000);
+    let silence = world.server("one", 0).audio().len();
+    world.command(Command::Unpublish { session: session("first"), wished: false });
+    world.run_ms(6_000);
+    assert!(world.server("one", 0).audio().len() > silence + 200, "no silence while it is away");
+    assert_eq!(world.destination("one").state, DestinationState::Holding);
+    returns(&mut world, "second", 4001);
+    world.run_ms(3_000);
+    for name in ["one", "two"] {
+        assert_eq!(world.connections(name), 1, "{name} was connected again");
+        let server = world.server(name, 0);
+        server.assert_sound();
+        assert!(server.ended_by.is_empty());
+        let video = server.video();
+        let gap = video.windows(2).map(|two| two[1].timestamp_ms - two[0].timestamp_ms).max();
+        assert!((9_500..13_000).contains(&gap.unwrap()), "time ran on wrongly: {gap:?}");
+        let after = video.iter().position(|message| message.timestamp_ms > 9_000).unwrap();
+        assert_eq!(video[after].payload[0], 0x17, "resumes between keyframes");
+    }
+    assert_eq!(world.destination("one").state, DestinationState::Live);
+}
+
+#[test]
+fn sound_and_picture_are_together_again_after_a_return() {
+    let mut world = on_air();
+    world.clients[0].dead = true;
+    world.command(Command::Unpublish { session: session("first"), wished: false });
+    world.run_ms(5_000);
+    returns(&mut world, "second", 4001);
+    world.run_ms(5_000);
+    let server = world.server("one", 0);
+    let last = |messages: Vec<&shardcast_core::rtmp::Message>| messages.last().unwrap().timestamp_ms;
+    let apart = i64::from(last(server.video())) - i64::from(last(server.audio()));
+    assert!((-60..=100).contains(&apart), "{apart} ms apart");
+}
+
+#[test]
+fn nobody_returns_and_the_destinations_are_ended_properly() {
+    let mut world = on_air();
+    world.clients[0].dead = true;
+    world.command(Command::Unpublish { session: session("first"), wished: false });
+    world.run_ms(61_000);
+    assert_eq!(world.destination("one").state, DestinationState::Ended);
+    let ended = &world.server("one", 0).ended_by;
+    assert_eq!(ended, &[UnpublishedBy::FcUnpublish, UnpublishedBy::DeleteStream]);
+    returns(&mut world, "second", 4001);
+    world.run_ms(3_000);
+    assert_eq!(world.connections("one"), 2);
+    world.server("one", 1).assert_sound();
+}
+
+#[test]
+fn a_second_session_takes_over_when_its_media_arrives_and_not_before() {
+    let mut world = on_air();
+    let mut idle = Client::new(world.now, 4001, Sends::default());
+    idle.dead = true;
+    world.publish("second", idle);
+    world.run_ms(2_000);
+    assert_eq!(world.ended("first"), None);
+    world.clients[1].dead = false;
+    world.run_ms(2_000);
+    assert_eq!(world.ended("first"), Some(EndReason::Replaced));
+    world.server("one", 0).assert_sound();
+    assert_eq!(world.connections("one"), 1);
+}
+
+#[test]
+fn a_stop_after_the_media_has_died_is_a_retry_and_ends_nothing() {
+    let mut world = on_air();
+    world.clients[0].dead = true;
+    world.run_ms(3_500);
+    world.command(Command::Unpublish { session: session("first"), wished: true });
+    assert_eq!(world.ended("first"), Some(EndReason::Lost));
+    world.run_ms(500);
+    returns(&mut world, "second", 4001);
+    world.run_ms(2_000);
+    assert_eq!(world.connections("one"), 1);
+    assert!(world.server("one", 0).ended_by.is_empty());
+}
+
+#[test]
+fn an_offer_without_media_is_named_and_ended_in_time() {
+    let mut world = World::new();
+    let sends = Sends { video: false, audio: false, ..Sends::default() };
+    let client = Client::new(world.now, 4000, sends);
+    world.publish("first", client);
+    let answered = world.events.iter().any(|event| {
+        matches!(event, Event::Answer { offers_video: false, offers_audio: false, .. })
+    });
+    assert!(answered);
+    world.run_ms(10_500);
+    assert_eq!(world.ended("first"), Some(EndReason::NoMediaOffered));
+}
+
+#[test]
+fn a_client_that_never_sends_is_ended_in_time() {
+    let mut world = World::new();
+    let mut client = Client::new(world.now, 4000, Sends::default());
+    client.dead = true;
+    world.publish("first", client);
+    world.run_ms(10_500);
+    assert_eq!(world.ended("first"), Some(EndReason::StartTimeout));
+}
+
+#[test]
+fn an_offer_of_garbage_is_refused_in_words() {
+    let mut world = World::new();
+    for (n, sdp) in ["", "v=0", "hello", "\0\u{fffd}\r\n\r\n", &"m=video\r\n".repeat(50_000)]
+        .into_iter()
+        .enumerate()
+    {
+        world.command(Command::Publish {
+            session: session(&format!("s{n}")),
+            broadcast: broadcast(),
+            sdp: sdp.to_owned(),
+            start_timeout_ms: 1_000,
+        });
+        let refused = world.events.iter().rev().find_map(|event| match event {
+            Event::Refused { session: of, problem } if of.0 == format!("s{n}") => Some(problem),
+            _ => None,
+        });
+        assert!(refused.expect("refused").message.contains("SDP"), "{refused:?}");
+    }
+}
+
+#[test]
+fn garbage_datagrams_change_nothing() {
+    let mut world = on_air();
+    let before = world.server("one", 0).video().len();
+    let from: SocketAddr = "127.0.0.1:6666".parse().unwrap();
+    let publisher = world.clients[0].address;
+    let to = sim::SHARD_ADDRESS.parse().unwrap();
+    for n in 0..3_000_u64 {
+        let length = usize::try_from(n * 7919 % 1500).unwrap();
+        let payload: Vec<u8> = (0..length as u64).map(|i| (n * 31 + i * i * 17) as u8).collect();
+        // From a stranger, and with the publisher's own address forged.
+        for from in [from, publisher] {
+            world.shard.handle(world.now, Input::Datagram { from, to, payload: &payload });
+        }
+        world.run_ms(1);
+    }
+    let frames = world.server("one", 0).video().len() - before;
+    assert!((88..=92).contains(&frames), "{frames} frames in three seconds");
+    assert!(world.latest().datagrams_unknown >= 2_900);
+    world.server("one", 0).assert_sound();
+}
+
+#[test]
+fn lost_packets_are_repaired_or_closed_by_a_keyframe() {
+    let mut world = on_air();
+    world.clients[0].lose_every = 20;
+    world.run_ms(20_000);
+    let server = world.server("one", 0);
+    server.assert_sound();
+    let frames = server.video().len();
+    assert!(frames > 600, "{frames} frames in 23 seconds with 5 % loss");
+    let apart = i64::from(server.video().last().unwrap().timestamp_ms)
+        - i64::from(server.audio().last().unwrap().timestamp_ms);
+    assert!(apart.abs() < 400, "{apart} ms apart under loss");
+}
+
+#[test]
+fn forgetting_a_broadcast_ends_everything_and_leaves_nothing() {
+    let mut world = on_air();
+    world.command(Command::Forget { broadcast: broadcast() });
+    assert_eq!(world.ended("first"), Some(EndReason::Wished));
+    for name in ["one", "two"] {
+        assert!(world.server(name, 0).ended_by.contains(&UnpublishedBy::DeleteStream));
+    }
+    let status = world.latest();
+    assert!(status.broadcasts.is_empty(), "{status:?}");
+}
+
+#[test]
+fn commands_may_be_repeated() {
+    let mut world = on_air();
+    for _ in 0..3 {
+        world.want(&[("one", Site::Well), ("two", Site::Well)]);
+        world.command(Command::Publish {
+            session: session("first"),
+            broadcast: broadcast(),
+            sdp: "not looked at again".into(),
+            start_timeout_ms: 1_000,
+        });
+        world.run_ms(500);
+    }
+    assert_eq!(world.connections("one"), 1);
+    assert_eq!(world.ended("first"), None);
+}
