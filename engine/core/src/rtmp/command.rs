@@ -1,12 +1,14 @@
 //! Commands and data messages: a name, a transaction, AMF0 values (RTMP specification 7.1.1).
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::amf::{self, AmfError, Value};
 use super::message::{Message, type_id};
 
-/// A command message.
-#[derive(Clone, Debug, PartialEq)]
+/// A command message. `Debug` leaves the arguments out, since they hold keys.
+#[derive(Clone, PartialEq)]
 pub struct Command {
     /// `connect`, `_result`, `onStatus`, …
     pub name: String,
@@ -82,5 +84,17 @@ impl Command {
     /// The first number among the arguments.
     pub fn first_number(&self) -> Option<f64> {
         self.arguments.iter().find_map(Value::as_number)
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Command({} {}, {} arguments)",
+            self.name,
+            self.transaction,
+            self.arguments.len()
+        )
     }
 }

@@ -43,8 +43,8 @@ pub enum UnpublishedBy {
     CloseStream,
 }
 
-/// What a session wants or has learnt.
-#[derive(Clone, Debug, PartialEq)]
+/// What a session wants or has learnt. `Debug` shows neither keys nor bytes.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ServerOutput {
     /// Bytes for the client, behind all earlier ones.
@@ -63,7 +63,24 @@ pub enum ServerOutput {
     Unpublish { by: UnpublishedBy },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Debug for ServerOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(bytes) => write!(f, "Send({} bytes)", bytes.len()),
+            Self::Connect { application, .. } => write!(f, "Connect({application})"),
+            Self::Publish { .. } => f.write_str("Publish"),
+            Self::Metadata(properties) => write!(f, "Metadata({} keys)", properties.len()),
+            Self::Media(message) => {
+                let (type_id, timestamp_ms) = (message.type_id, message.timestamp_ms);
+                let len = message.payload.len();
+                write!(f, "Media(type {type_id} at {timestamp_ms} ms, {len} bytes)")
+            }
+            Self::Unpublish { by } => write!(f, "Unpublish({by:?})"),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
 enum Stage {
     Idle,
     /// Waits for the caller's answer.

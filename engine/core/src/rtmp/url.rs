@@ -168,10 +168,14 @@ impl fmt::Display for Redacted<'_> {
             }
             _ => f.write_str(&origin)?,
         }
-        match self.0.application.split_once('?') {
-            Some((application, _)) => write!(f, "/{application}?***/***"),
-            None => write!(f, "/{}/***", self.0.application),
-        }
+        // Only the first segment: who pastes a key with slashes has part of it taken for an instance.
+        let shown = self
+            .0
+            .application
+            .split(['/', '?'])
+            .next()
+            .unwrap_or_default();
+        write!(f, "/{shown}/***")
     }
 }
 

@@ -71,8 +71,8 @@ impl Default for PublishConfig {
     }
 }
 
-/// What a client wants or has reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a client wants or has reached. `Debug` shows no bytes, since they hold the key.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishOutput {
     /// Bytes for the server, behind all earlier ones.
@@ -81,6 +81,16 @@ pub enum PublishOutput {
     Connected,
     /// The server took the stream: media may be sent, metadata and sequence headers first.
     Publishing { stream_id: u32 },
+}
+
+impl fmt::Debug for PublishOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(bytes) => write!(f, "Send({} bytes)", bytes.len()),
+            Self::Connected => f.write_str("Connected"),
+            Self::Publishing { stream_id } => write!(f, "Publishing {{ stream_id: {stream_id} }}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
