@@ -19,7 +19,7 @@ RUST_MINOR_MIN := 89
 DEBS_BUILD := build-essential pkg-config clang libclang-dev cmake nasm \
 	libx264-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
 # What tests and measurements talk to: real RTMP servers, a real browser, and tools that look at media.
-DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium
+DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core
 
 ARGS ?=
 

@@ -9,11 +9,11 @@ import { Child } from "./process.mjs";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const BINARY = process.env.SHARDCAST_BIN ?? path.join(ROOT, "target/debug/shardcast");
 
-function alive(pid) {
+/** Whether this process is an engine that runs: numbers are used again, and dead children keep theirs. */
+function isEngine(pid) {
   try {
-    process.kill(pid, 0);
-    // A killed child that nobody has waited for yet still has a number.
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return /^Name:\s+shardcast-engin/m.test(status) && !/^State:\s+Z/m.test(status);
   } catch {
     return false;
   }
@@ -90,9 +90,9 @@ class Shardcast {
     await this.child?.stop();
     // After a killed control process the engine may be nobody's child any more.
     const pid = this.enginePid;
-    if (pid && alive(pid)) {
+    if (pid && isEngine(pid)) {
       await sleep(500);
-      if (alive(pid)) process.kill(pid, "SIGKILL");
+      if (isEngine(pid)) process.kill(pid, "SIGKILL");
     }
   }
 }
