@@ -19,6 +19,7 @@ const page = {
   publishing: null,
   liveSince: 0,
   wanted: false,
+  retrying: false,
   sinkBase: null,
 };
 
@@ -85,20 +86,24 @@ function lockSettings(locked) {
   (locked ? at("stop") : at("start")).focus();
 }
 
+/** Events after which the SDK comes back by itself. */
+const RETRIES = new Set(["reconnection_attempt_for_publisher", "server_will_stop", "closed"]);
+
 function told(event) {
+  if (!page.wanted) return;
   if (event === "publish_started") {
-    page.liveSince = Date.now();
+    page.retrying = false;
+    page.liveSince ||= Date.now();
     at("on-air").hidden = false;
     state("well", "live");
     trouble(null);
-  } else if (event === "reconnection_attempt_for_publisher" && page.wanted) {
+  } else if (RETRIES.has(event)) {
+    page.retrying = true;
     at("on-air").hidden = true;
     state("busy", "connection lost, trying again");
-  } else if (event === "publish_finished" && page.wanted) {
+  } else if (event === "publish_finished" && !page.retrying) {
+    // A retry begins with a stop of its own, whose end is not the end of the broadcast.
     ended("The server has ended this broadcast.");
-  } else if (event === "closed" && page.wanted) {
-    at("on-air").hidden = true;
-    state("busy", "connection lost, trying again");
   }
 }
 
@@ -115,6 +120,7 @@ function failed(definition, detail) {
 async function start() {
   trouble(null);
   page.wanted = true;
+  page.retrying = false;
   lockSettings(true);
   state("busy", "starting");
   try {
