@@ -214,3 +214,18 @@ fn a_change_of_size_sends_the_sequence_header_again_and_breaks_nothing() {
     assert_eq!(server.sequence_headers(type_id::VIDEO), 2);
     assert_eq!(world.ended("first"), Some(EndReason::Replaced));
 }
+
+#[test]
+fn payloads_are_shared_by_all_destinations_and_not_copied() {
+    let sites = [
+        ("one", Site::Well),
+        ("two", Site::Well),
+        ("three", Site::Well),
+    ];
+    let mut world = live(&sites, Sends::default());
+    world.run_ms(5_000);
+    let places = |name: &str| &world.written_at[&world.history[name][0]];
+    assert!(places("one").len() > 100);
+    assert_eq!(places("one"), places("two"));
+    assert_eq!(places("one"), places("three"));
+}

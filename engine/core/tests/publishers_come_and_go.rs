@@ -40,9 +40,15 @@ fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
     world.clients[0].dead = true;
     world.run_ms(4_000);
     let silence = world.server("one", 0).audio().len();
-    world.command(Command::Unpublish { session: session("first"), wished: false });
+    world.command(Command::Unpublish {
+        session: session("first"),
+        wished: false,
+    });
     world.run_ms(6_000);
-    assert!(world.server("one", 0).audio().len() > silence + 200, "no silence while it is away");
+    assert!(
+        world.server("one", 0).audio().len() > silence + 200,
+        "no silence while it is away"
+    );
     assert_eq!(world.destination("one").state, DestinationState::Holding);
     returns(&mut world, "second", 4001);
     world.run_ms(3_000);
@@ -52,9 +58,18 @@ fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
         server.assert_sound();
         assert!(server.ended_by.is_empty());
         let video = server.video();
-        let gap = video.windows(2).map(|two| two[1].timestamp_ms - two[0].timestamp_ms).max();
-        assert!((9_500..13_000).contains(&gap.unwrap()), "time ran on wrongly: {gap:?}");
-        let after = video.iter().position(|message| message.timestamp_ms > 9_000).unwrap();
+        let gap = video
+            .windows(2)
+            .map(|two| two[1].timestamp_ms - two[0].timestamp_ms)
+            .max();
+        assert!(
+            (9_500..13_000).contains(&gap.unwrap()),
+            "time ran on wrongly: {gap:?}"
+        );
+        let after = video
+            .iter()
+            .position(|message| message.timestamp_ms > 9_000)
+            .unwrap();
         assert_eq!(video[after].payload[0], 0x17, "resumes between keyframes");
     }
     assert_eq!(world.destination("one").state, DestinationState::Live);
@@ -64,12 +79,16 @@ fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
 fn sound_and_picture_are_together_again_after_a_return() {
     let mut world = on_air();
     world.clients[0].dead = true;
-    world.command(Command::Unpublish { session: session("first"), wished: false });
+    world.command(Command::Unpublish {
+        session: session("first"),
+        wished: false,
+    });
     world.run_ms(5_000);
     returns(&mut world, "second", 4001);
     world.run_ms(5_000);
     let server = world.server("one", 0);
-    let last = |messages: Vec<&shardcast_core::rtmp::Message>| messages.last().unwrap().timestamp_ms;
+    let last =
+        |messages: Vec<&shardcast_core::rtmp::Message>| messages.last().unwrap().timestamp_ms;
     let apart = i64::from(last(server.video())) - i64::from(last(server.audio()));
     assert!((-60..=100).contains(&apart), "{apart} ms apart");
 }
@@ -78,11 +97,17 @@ fn sound_and_picture_are_together_again_after_a_return() {
 fn nobody_returns_and_the_destinations_are_ended_properly() {
     let mut world = on_air();
     world.clients[0].dead = true;
-    world.command(Command::Unpublish { session: session("first"), wished: false });
+    world.command(Command::Unpublish {
+        session: session("first"),
+        wished: false,
+    });
     world.run_ms(61_000);
     assert_eq!(world.destination("one").state, DestinationState::Ended);
     let ended = &world.server("one", 0).ended_by;
-    assert_eq!(ended, &[UnpublishedBy::FcUnpublish, UnpublishedBy::DeleteStream]);
+    assert_eq!(
+        ended,
+        &[UnpublishedBy::FcUnpublish, UnpublishedBy::DeleteStream]
+    );
     returns(&mut world, "second", 4001);
     world.run_ms(3_000);
     assert_eq!(world.connections("one"), 2);
@@ -109,7 +134,10 @@ fn a_stop_after_the_media_has_died_is_a_retry_and_ends_nothing() {
     let mut world = on_air();
     world.clients[0].dead = true;
     world.run_ms(3_500);
-    world.command(Command::Unpublish { session: session("first"), wished: true });
+    world.command(Command::Unpublish {
+        session: session("first"),
+        wished: true,
+    });
     assert_eq!(world.ended("first"), Some(EndReason::Lost));
     world.run_ms(500);
     returns(&mut world, "second", 4001);
@@ -121,11 +149,22 @@ fn a_stop_after_the_media_has_died_is_a_retry_and_ends_nothing() {
 #[test]
 fn an_offer_without_media_is_named_and_ended_in_time() {
     let mut world = World::new();
-    let sends = Sends { video: false, audio: false, ..Sends::default() };
+    let sends = Sends {
+        video: false,
+        audio: false,
+        ..Sends::default()
+    };
     let client = Client::new(world.now, 4000, sends);
     world.publish("first", client);
     let answered = world.events.iter().any(|event| {
-        matches!(event, Event::Answer { offers_video: false, offers_audio: false, .. })
+        matches!(
+            event,
+            Event::Answer {
+                offers_video: false,
+                offers_audio: false,
+                ..
+            }
+        )
     });
     assert!(answered);
     world.run_ms(10_500);
@@ -145,9 +184,15 @@ fn a_client_that_never_sends_is_ended_in_time() {
 #[test]
 fn an_offer_of_garbage_is_refused_in_words() {
     let mut world = World::new();
-    for (n, sdp) in ["", "v=0", "hello", "\0\u{fffd}\r\n\r\n", &"m=video\r\n".repeat(50_000)]
-        .into_iter()
-        .enumerate()
+    for (n, sdp) in [
+        "",
+        "v=0",
+        "hello",
+        "\0\u{fffd}\r\n\r\n",
+        &"m=video\r\n".repeat(50_000),
+    ]
+    .into_iter()
+    .enumerate()
     {
         world.command(Command::Publish {
             session: session(&format!("s{n}")),
@@ -156,10 +201,16 @@ fn an_offer_of_garbage_is_refused_in_words() {
             start_timeout_ms: 1_000,
         });
         let refused = world.events.iter().rev().find_map(|event| match event {
-            Event::Refused { session: of, problem } if of.0 == format!("s{n}") => Some(problem),
+            Event::Refused {
+                session: of,
+                problem,
+            } if of.0 == format!("s{n}") => Some(problem),
             _ => None,
         });
-        assert!(refused.expect("refused").message.contains("SDP"), "{refused:?}");
+        assert!(
+            refused.expect("refused").message.contains("SDP"),
+            "{refused:?}"
+        );
     }
 }
 
@@ -172,15 +223,27 @@ fn garbage_datagrams_change_nothing() {
     let to = sim::SHARD_ADDRESS.parse().unwrap();
     for n in 0..3_000_u64 {
         let length = usize::try_from(n * 7919 % 1500).unwrap();
-        let payload: Vec<u8> = (0..length as u64).map(|i| (n * 31 + i * i * 17) as u8).collect();
+        let payload: Vec<u8> = (0..length as u64)
+            .map(|i| (n * 31 + i * i * 17) as u8)
+            .collect();
         // From a stranger, and with the publisher's own address forged.
         for from in [from, publisher] {
-            world.shard.handle(world.now, Input::Datagram { from, to, payload: &payload });
+            world.shard.handle(
+                world.now,
+                Input::Datagram {
+                    from,
+                    to,
+                    payload: &payload,
+                },
+            );
         }
         world.run_ms(1);
     }
     let frames = world.server("one", 0).video().len() - before;
-    assert!((88..=92).contains(&frames), "{frames} frames in three seconds");
+    assert!(
+        (88..=92).contains(&frames),
+        "{frames} frames in three seconds"
+    );
     assert!(world.latest().datagrams_unknown >= 2_900);
     world.server("one", 0).assert_sound();
 }
@@ -202,10 +265,17 @@ fn lost_packets_are_repaired_or_closed_by_a_keyframe() {
 #[test]
 fn forgetting_a_broadcast_ends_everything_and_leaves_nothing() {
     let mut world = on_air();
-    world.command(Command::Forget { broadcast: broadcast() });
+    world.command(Command::Forget {
+        broadcast: broadcast(),
+    });
     assert_eq!(world.ended("first"), Some(EndReason::Wished));
     for name in ["one", "two"] {
-        assert!(world.server(name, 0).ended_by.contains(&UnpublishedBy::DeleteStream));
+        assert!(
+            world
+                .server(name, 0)
+                .ended_by
+                .contains(&UnpublishedBy::DeleteStream)
+        );
     }
     let status = world.latest();
     assert!(status.broadcasts.is_empty(), "{status:?}");

@@ -72,6 +72,8 @@ pub(crate) struct World {
     /// Connections in the order in which they were made, by address.
     pub(crate) history: HashMap<String, Vec<ConnId>>,
     lanes: HashMap<LaneId, u64>,
+    /// Where the large slices written to each connection lie in memory.
+    pub(crate) written_at: HashMap<ConnId, Vec<usize>>,
     pub(crate) events: Vec<Event>,
     todo: VecDeque<(Instant, Todo)>,
 }
@@ -113,6 +115,7 @@ impl World {
             conns: HashMap::new(),
             history: HashMap::new(),
             lanes: HashMap::new(),
+            written_at: HashMap::new(),
             events: Vec::new(),
             todo: VecDeque::new(),
         }
@@ -242,6 +245,9 @@ impl World {
             }
             Output::Connect { conn, addr } => self.connect(conn, addr),
             Output::Write { conn, slices } => {
+                let large = slices.iter().filter(|slice| slice.len() > 2_000);
+                let places = large.map(|slice| slice.as_ptr() as usize);
+                self.written_at.entry(conn).or_default().extend(places);
                 let conn = self
                     .conns
                     .get_mut(&conn)
