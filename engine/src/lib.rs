@@ -13,7 +13,7 @@ pub mod executor;
 mod host;
 mod limits;
 mod link;
-pub mod log;
+mod log;
 mod machine;
 mod resolve;
 mod run;

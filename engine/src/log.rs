@@ -26,13 +26,13 @@ enum Message {
 
 /// The running log. [`Log::finish`] before the process ends.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     lines: SyncSender<Message>,
 }
 
 impl Log {
     /// Writes out what is waiting, for at most half a second.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         let (done, written) = sync_channel(1);
         if self.lines.try_send(Message::Finish(done)).is_ok() {
             // A reader that does not read must not hold the process: the result does not matter.
@@ -45,7 +45,7 @@ impl Log {
 ///
 /// # Errors
 /// When `filter` is not a filter, or the thread cannot be started.
-pub fn start(filter: &str, format: Option<LogFormat>) -> Result<Log, EngineError> {
+pub(crate) fn start(filter: &str, format: Option<LogFormat>) -> Result<Log, EngineError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         EngineError::Settings(format!("--log is not a filter such as `info`: {error}"))
     })?;

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    os::fd::AsFd,
     process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -9,12 +10,12 @@ use std::{
 use shardcast_core::{Shard, ShardConfig};
 
 use crate::{
-    cli::Settings,
+    cli::{Cli, Settings},
     error::{EXIT_INTERRUPTED, EXIT_STOPPED, EngineError},
     executor::{ShardEnd, ShardPlan, Shards},
     host::{self, LinkDir},
     limits::STOP_SHARDS,
-    sched,
+    log, sched,
     signals::{StopSignals, wait},
     udp::socket::{BoundUdp, UdpOptions},
 };
@@ -22,23 +23,39 @@ use crate::{
 /// Weight of a shard in placement: a whole core.
 const CAPACITY_OF_A_CORE: u32 = 100;
 
-/// Runs the engine until it is told to stop; the exit code of the process.
-///
-/// # Errors
-/// When the settings or the machine do not allow a start, or a shard dies.
-pub fn run(settings: &Settings) -> Result<ExitCode, EngineError> {
-    let signals = StopSignals::block().map_err(|source| EngineError::System {
-        what: "taking over SIGTERM and SIGINT",
-        source,
-    })?;
+/// Runs the engine until it is told to stop; the exit code of the process. What went wrong is in
+/// the log.
+pub fn run(cli: Cli) -> ExitCode {
+    // Before the log starts its thread: a signal goes to any thread that does not block it.
+    let started = StopSignals::block()
+        .map_err(|source| EngineError::System {
+            what: "taking over SIGTERM and SIGINT",
+            source,
+        })
+        .and_then(|signals| Ok((signals, log::start(&cli.log, cli.log_format)?)));
+    let (signals, log) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("shardcast-engine: {error}");
+            return error.exit_code();
+        }
+    };
+    let code = start_and_serve(&signals, &cli.settings()).unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        error.exit_code()
+    });
+    log.finish();
+    code
+}
+
+fn start_and_serve(signals: &StopSignals, settings: &Settings) -> Result<ExitCode, EngineError> {
     host::prepare()?;
     let link_dir = LinkDir::hold(&settings.link_dir)?;
     let shards = Shards::start(plan(settings, &link_dir)?)?;
-    serve(&signals, &shards)
+    serve(signals, &shards)
 }
 
 fn serve(signals: &StopSignals, shards: &Shards) -> Result<ExitCode, EngineError> {
-    use std::os::fd::AsFd;
     let broken = |source| EngineError::System {
         what: "waiting for signals",
         source,
