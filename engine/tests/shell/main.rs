@@ -1,0 +1,20 @@
+//! The shell with its real sockets, around small machines instead of the shard: what the shell
+//! promises to any machine, and what the process promises to whoever runs it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+mod link;
+mod names;
+mod panics;
+mod process;
+mod rig;
+mod stop;
+mod tcp_end;
+mod tcp_write;
+mod timer;
+mod udp;
