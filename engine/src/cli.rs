@@ -44,6 +44,10 @@ pub struct Cli {
     )]
     pub udp_port_base: u16,
 
+    /// TCP port for RTMP; 0 picks a free one; without it there is none
+    #[arg(long, value_name = "PORT", env = "SHARDCAST_ENGINE_RTMP_PORT")]
+    pub rtmp_port: Option<u16>,
+
     /// Address that clients are told to send media to (several allowed); default: the bound
     /// address, or those of this machine
     #[arg(
@@ -88,6 +92,8 @@ pub struct Settings {
     pub bind: IpAddr,
     /// 0: free ports.
     pub udp_port_base: u16,
+    /// `None`: no RTMP port; 0: a free one.
+    pub rtmp_port: Option<u16>,
     /// Empty: the local addresses.
     pub advertise: Vec<IpAddr>,
 }
@@ -101,6 +107,7 @@ impl Cli {
             cores: self.cores,
             bind: self.bind,
             udp_port_base: self.udp_port_base,
+            rtmp_port: self.rtmp_port,
             advertise: self.advertise,
         }
     }

@@ -54,6 +54,9 @@ pub enum EngineError {
         address: SocketAddr,
         source: io::Error,
     },
+    /// The RTMP port is taken, most often by another media server, or may not be bound.
+    #[error("cannot listen for RTMP on port {port}: {source}: stop what has it, or choose another")]
+    Rtmp { port: u16, source: io::Error },
     /// The operating system refused something that an engine cannot do without.
     #[error("{what}: {source}")]
     System {

@@ -22,6 +22,7 @@ use crate::{
     link,
     log::panic_words,
     machine::Machine,
+    rtmp_port::{self, RtmpPort},
     sched,
     shell::ShellHandle,
     signals::Bell,
@@ -34,6 +35,8 @@ pub struct ShardPlan {
     /// The core it is pinned to; `None` leaves it to the kernel.
     pub core: Option<usize>,
     pub udp: BoundUdp,
+    /// Where encoders connect; one shard of an engine has it.
+    pub rtmp: Option<RtmpPort>,
     /// Where it listens for control.
     pub link_socket: PathBuf,
     /// Makes the machine, on the shard's own thread.
@@ -46,6 +49,7 @@ impl fmt::Debug for ShardPlan {
             .field("shard", &self.shard)
             .field("core", &self.core)
             .field("udp", &self.udp)
+            .field("rtmp", &self.rtmp)
             .field("link_socket", &self.link_socket)
             .finish_non_exhaustive()
     }
@@ -200,6 +204,7 @@ async fn run_shard(
             address,
             locals,
         },
+        rtmp,
         link_socket,
         machine,
     } = plan;
@@ -216,6 +221,10 @@ async fn run_shard(
         "the receiver",
         udp::receive::run(shell.clone(), socket, locals),
     );
+    if let Some(rtmp) = rtmp {
+        tracing::info!(shard, port = rtmp.port, "listening for RTMP");
+        core_task(&shell, "the RTMP port", rtmp_port::run(shell.clone(), rtmp));
+    }
     core_task(&shell, "the timer", shell.clone().run_timer());
     core_task(&shell, "the link", link::run(shell.clone(), listener));
     tracing::info!(shard, core, udp = %address, link = %link_socket.display(), "listening");

@@ -16,6 +16,7 @@ mod link;
 mod log;
 mod machine;
 mod resolve;
+mod rtmp_port;
 mod run;
 mod sched;
 mod shell;
@@ -24,5 +25,6 @@ mod tcp;
 mod udp;
 
 pub use machine::Machine;
+pub use rtmp_port::RtmpPort;
 pub use run::run;
 pub use udp::socket::{BoundUdp, UdpOptions};

@@ -118,5 +118,8 @@ pub(crate) const PANICS_MAX: u32 = 16;
 /// Log lines that wait for a slow reader of stderr; past it they are counted and left out.
 pub(crate) const LOG_LINES_WAITING_MAX: usize = 8_192;
 
+/// Connections to the RTMP port that wait to be accepted.
+pub(crate) const RTMP_BACKLOG: i32 = 128;
+
 /// Local addresses that are offered to clients when none are configured.
 pub(crate) const ADVERTISED_MAX: usize = 8;

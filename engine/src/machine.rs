@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use shardcast_core::{
     Shard,
-    io::{Input, Output},
+    io::{ConnId, Input, Output},
 };
 use shardcast_link::BroadcastId;
 
@@ -21,6 +21,11 @@ pub trait Machine {
     fn set_cpu_permille(&mut self, permille: u32);
     /// A control process has connected and is owed a hello and a status.
     fn control_connected(&mut self, now: Instant);
+    /// Somebody connected to the RTMP port: what the connection is called, or `None` to close it.
+    fn accept(&mut self, now: Instant) -> Option<ConnId> {
+        let _ = now;
+        None
+    }
     /// All broadcasts it holds.
     fn broadcast_ids(&self) -> Vec<BroadcastId>;
 }
@@ -44,6 +49,10 @@ impl Machine for Shard {
 
     fn control_connected(&mut self, now: Instant) {
         Self::control_connected(self, now);
+    }
+
+    fn accept(&mut self, now: Instant) -> Option<ConnId> {
+        Self::accept(self, now)
     }
 
     fn broadcast_ids(&self) -> Vec<BroadcastId> {

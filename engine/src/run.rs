@@ -15,7 +15,9 @@ use crate::{
     executor::{ShardEnd, ShardPlan, Shards},
     host::{self, LinkDir},
     limits::STOP_SHARDS,
-    log, sched,
+    log,
+    rtmp_port::RtmpPort,
+    sched,
     signals::{StopSignals, wait},
     udp::socket::{BoundUdp, UdpOptions},
 };
@@ -130,17 +132,27 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             address: SocketAddr::new(settings.bind, port),
             interfaces: interfaces.clone(),
         })?;
+        let rtmp = match settings.rtmp_port {
+            Some(port) if shard == 0 => Some(bind_rtmp(settings, port)?),
+            _ => None,
+        };
         let seed = host::random_seed().map_err(system("reading random numbers"))?;
-        let config = start.config(shard, seed, &udp, settings);
+        let config = start.config(shard, seed, &udp, rtmp.as_ref(), settings);
         plans.push(ShardPlan {
             shard,
             core: Some(core),
             udp,
+            rtmp,
             link_socket: link_dir.socket(shard),
             machine: Box::new(move || Box::new(Shard::new(config))),
         });
     }
     Ok(plans)
+}
+
+fn bind_rtmp(settings: &Settings, port: u16) -> Result<RtmpPort, EngineError> {
+    RtmpPort::bind(SocketAddr::new(settings.bind, port))
+        .map_err(|source| EngineError::Rtmp { port, source })
 }
 
 /// What the shards of one start have in common.
@@ -152,11 +164,19 @@ struct Start {
 }
 
 impl Start {
-    fn config(&self, shard: u16, seed: u64, udp: &BoundUdp, settings: &Settings) -> ShardConfig {
+    fn config(
+        &self,
+        shard: u16,
+        seed: u64,
+        udp: &BoundUdp,
+        rtmp: Option<&RtmpPort>,
+        settings: &Settings,
+    ) -> ShardConfig {
         ShardConfig {
             shard,
             shards: self.shards,
             engine: self.engine.clone(),
+            rtmp_port: rtmp.map(|rtmp| rtmp.port),
             advertise: udp.candidates(&settings.advertise),
             seed,
             epoch: self.epoch,

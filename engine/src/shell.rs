@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_lite::future::poll_fn;
-use glommio::timer::Timer;
+use glommio::{net::TcpStream, timer::Timer};
 use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, TcpEvent};
 use shardcast_link::Command;
 
@@ -135,6 +135,18 @@ impl Shell {
             self.panicked("greeting control");
         }
         self.collect();
+    }
+
+    /// Takes over a connection that somebody made to the RTMP port.
+    pub(crate) fn accepted(&mut self, now: Instant, stream: TcpStream) {
+        let (Some(handle), Some(conn)) = (self.handle(), self.machine.accept(now)) else {
+            tracing::warn!("a connection to the RTMP port was closed: there are too many");
+            return;
+        };
+        if let Err(reason) = tcp::adopt(self, handle, conn, stream) {
+            self.pending.push_back(Owned::Closed { conn, reason });
+        }
+        self.drive(now);
     }
 
     /// Runs what is due, then sends everything that the shard has said since the last time.

@@ -103,6 +103,9 @@ pub struct ShardHello {
     pub udp_port: u16,
     /// Relative weight in placement, 100 for a whole core.
     pub capacity: u32,
+    /// Where RTMP is spoken: the application `sink` takes test streams.
+    #[serde(default)]
+    pub rtmp_port: Option<u16>,
 }
 
 /// Why a publishing session ended.

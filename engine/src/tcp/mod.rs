@@ -20,7 +20,7 @@ use glommio::net::TcpStream;
 use shardcast_core::io::{Close, ConnId};
 
 use self::queue::WriteQueue;
-pub(crate) use self::task::spawn;
+pub(crate) use self::task::{adopt, spawn};
 use crate::limits::{TCP_CONNECTIONS_MAX, TCP_QUEUE_BYTES_MAX, TCP_READ_BYTES};
 
 type SharedConnection = Rc<RefCell<Connection>>;

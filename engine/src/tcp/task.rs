@@ -38,9 +38,45 @@ pub(crate) fn spawn(
     address: SocketAddr,
 ) -> Result<(), String> {
     let connection = shell.tcp.insert(id)?;
+    let shared = Rc::clone(&connection);
+    let life = {
+        let handle = handle.clone();
+        async move { run(&handle, &shared, address).await }
+    };
+    live(shell, handle, id, connection, life);
+    Ok(())
+}
+
+/// Takes over a connection that somebody made to us; the words when there are too many.
+pub(crate) fn adopt(
+    shell: &mut Shell,
+    handle: ShellHandle,
+    id: ConnId,
+    stream: TcpStream,
+) -> Result<(), String> {
+    let connection = shell.tcp.insert(id)?;
+    configure(&stream);
+    connection.borrow_mut().stream = Some(stream);
+    let shared = Rc::clone(&connection);
+    let life = {
+        let handle = handle.clone();
+        async move { serve(&handle, &shared, id).await }
+    };
+    live(shell, handle, id, connection, life);
+    Ok(())
+}
+
+/// Runs a connection's life as a task and sees to its end.
+fn live(
+    shell: &Shell,
+    handle: ShellHandle,
+    id: ConnId,
+    connection: SharedConnection,
+    life: impl Future<Output = Option<String>> + 'static,
+) {
     let alive = Rc::clone(&shell.tcp.alive);
     glommio::spawn_local(async move {
-        let life = AssertUnwindSafe(run(&handle, &connection, address)).catch_unwind();
+        let life = AssertUnwindSafe(life).catch_unwind();
         let ended = life.await.unwrap_or_else(|_| {
             tracing::error!(conn = id.0, "the task of a connection panicked");
             Some("a defect of this server ended the connection; its log has the details".into())
@@ -52,7 +88,6 @@ pub(crate) fn spawn(
         }
     })
     .detach();
-    Ok(())
 }
 
 fn report_closed(handle: &ShellHandle, id: ConnId, reason: String) {

@@ -150,6 +150,7 @@ pub(crate) fn start(
         shard: 0,
         core: None,
         udp,
+        rtmp: None,
         link_socket: socket(&dir),
         machine: Box::new(machine),
     };

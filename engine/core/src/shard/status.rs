@@ -35,6 +35,7 @@ impl Shard {
             shards: self.config.shards,
             udp_port,
             capacity: self.config.capacity,
+            rtmp_port: self.config.rtmp_port,
         }));
         let status = self.shard_status(now);
         self.event(Event::Status(status));

@@ -101,6 +101,7 @@ impl World {
             shards: 1,
             engine: "simulated".into(),
             advertise: vec![SHARD_ADDRESS.parse().unwrap()],
+            rtmp_port: None,
             seed: 1,
             epoch: now,
             epoch_unix_ms: 1_700_000_000_000,

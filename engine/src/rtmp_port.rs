@@ -1,0 +1,62 @@
+//! The RTMP port: where encoders, and tests of destinations, connect to us.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{FromRawFd, IntoRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use glommio::{net::TcpListener, timer::sleep};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{limits::RTMP_BACKLOG, shell::ShellHandle};
+
+/// A bound and listening socket.
+#[derive(Debug)]
+pub struct RtmpPort {
+    fd: OwnedFd,
+    /// The port, also where a free one was asked for.
+    pub port: u16,
+}
+
+impl RtmpPort {
+    /// Binds without sharing the port, so that a second instance is noticed.
+    ///
+    /// # Errors
+    /// When the address is not ours or the port is taken.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // Connections that are closing must not keep the next start from binding.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(RTMP_BACKLOG)?;
+        let bound = socket.local_addr()?.as_socket();
+        let port = bound.map_or(address.port(), |bound| bound.port());
+        Ok(Self {
+            fd: socket.into(),
+            port,
+        })
+    }
+}
+
+/// Hands every connection to the shard, for as long as the shard lives.
+pub(crate) async fn run(shell: ShellHandle, port: RtmpPort) {
+    // SAFETY: the descriptor is a listening TCP socket, open and ours, and ownership passes on.
+    let listener = unsafe { TcpListener::from_raw_fd(port.fd.into_raw_fd()) };
+    loop {
+        match listener.accept().await {
+            Ok(stream) => shell.with(|shell| shell.accepted(Instant::now(), stream)),
+            Err(error) => {
+                // Out of descriptors, or the peer is gone already: the next one may go well.
+                tracing::warn!("accepting an RTMP connection failed: {error}");
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        glommio::yield_if_needed().await;
+    }
+}
