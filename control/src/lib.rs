@@ -1,1 +1,36 @@
-//! lib
+//! Shardcast's control process: REST, signalling, placement, store, settings, and the supervisor
+//! of the engine.
+//!
+//! Control never touches media. It tells shards what it wants of them ([`shardcast_link`]) and
+//! shows what they report; when it dies, media goes on, and the next control process learns the
+//! state from the shards.
+#![forbid(unsafe_code)]
+
+mod api;
+pub mod cidr;
+pub mod cli;
+mod clock;
+mod commands;
+mod control;
+mod health;
+mod lifecycle;
+mod limits;
+pub mod logging;
+mod metrics;
+mod pages;
+pub mod placement;
+mod redact;
+mod rest;
+mod runtime_file;
+mod server;
+pub mod settings;
+mod shards;
+mod signalling;
+mod store;
+mod supervisor;
+mod tls;
+
+pub use server::{Handle, ServeError, serve};
+pub use settings::Settings;
+pub use supervisor::{Supervisor, SupervisorError};
+pub use tls::TlsError;

@@ -1,1 +1,103 @@
-fn main() {}
+//! The binary `shardcast`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use shardcast_control::{
+    Handle, Settings, Supervisor,
+    cli::{Cli, Command, Options},
+    logging, serve,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let (options, with_engine) = match Cli::parse().command {
+        Command::Run(options) => (options, true),
+        Command::Control(options) => (options, false),
+    };
+    match start(options, with_engine) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("shardcast: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn start(options: Options, with_engine: bool) -> Result<ExitCode, AnyError> {
+    let settings = Settings::load(options.overrides)?;
+    if options.print_config {
+        print!("{}", settings.to_toml());
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::start(&settings)?;
+    for warning in &settings.warnings {
+        tracing::warn!(setting = warning, "a setting has no effect");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(settings, with_engine))
+}
+
+async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError> {
+    // Before anything starts, so that an early signal is not lost.
+    let mut signals = Signals::listen()?;
+    let handle = serve(settings).await?;
+    let supervisor = if with_engine {
+        Some(handle.supervise()?)
+    } else {
+        None
+    };
+    signals.next().await;
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = stop(handle, supervisor) => Ok(ExitCode::SUCCESS),
+        () = signals.next() => {
+            tracing::warn!("stopped at once");
+            // Children that are still there are ended by their own signal handling.
+            std::process::exit(1);
+        }
+    }
+}
+
+/// With an engine of our own everything ends properly; without one, media goes on.
+async fn stop(handle: Handle, supervisor: Option<Supervisor>) {
+    match supervisor {
+        Some(supervisor) => {
+            handle.end_broadcasts();
+            supervisor.stop().await;
+        }
+        None => tracing::info!("the engine goes on without this process"),
+    }
+    handle.stop().await;
+    tracing::info!("stopped");
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Shardcast's own API, for its pages and for operators.
+//!
+//! `GET /api/v1/status`: what happens now.
+//!
+//! ```json
+//! {
+//!   "version": "0.1.0", "instance": "…", "uptime_s": 12, "ready": true,
+//!   "shards": [{
+//!     "shard": 0, "connected": true, "engine": "…", "udp_port": 50000, "capacity": 100,
+//!     "cpu_permille": 12, "datagrams_received": 1, "datagrams_sent": 1, "datagrams_unknown": 0
+//!   }],
+//!   "broadcasts": [{
+//!     "application": "StreamLick", "stream": "s1", "name": null, "status": "broadcasting",
+//!     "zombi": false, "shard": 0, "holding": false, "ring_bytes": 0,
+//!     "publisher": null,
+//!     "destinations": []
+//!   }],
+//!   "local_sink": {"streams": []}
+//! }
+//! ```
+//!
+//! `publisher` is [`shardcast_link::PublisherStatus`] or null; each of `destinations` is
+//! [`shardcast_link::DestinationStatus`] with `url` beside it, cut so that no stream key is shown.
+//! `local_sink` is there while the engine has a test sink.
+//!
+//! `GET /api/v1/placement/{app}/{stream}`: which shard has the stream, or would get it.
+//!
+//! ```json
+//! {"application": "StreamLick", "stream": "s1", "shard": 0, "assigned": true, "order": [0, 1]}
+//! ```
+//!
+//! `shard` is null when no shard is reachable; `order` is the hash order of reachable shards.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::{Value, json};
+use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, SinkStatus};
+
+use crate::{
+    clock,
+    control::Control,
+    health, lifecycle, redact,
+    rest::ip_filter,
+    store::{BroadcastRecord, EndpointRecord},
+};
+
+/// Routes below `/api/v1`.
+pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
+    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::server);
+    Router::new()
+        .route("/status", get(status))
+        .route("/placement/{app}/{stream}", get(placement))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(filter)
+}
+
+async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
+    let mut shards = Vec::new();
+    let mut sinks: Vec<SinkStatus> = Vec::new();
+    control.shards.each(|shard, view| {
+        sinks.extend(view.status.sinks.iter().cloned());
+        shards.push(json!({
+            "shard": shard,
+            "connected": view.is_connected(),
+            "engine": view.hello.engine,
+            "udp_port": view.hello.udp_port,
+            "capacity": view.hello.capacity,
+            "cpu_permille": view.status.cpu_permille,
+            "datagrams_received": view.status.datagrams_received,
+            "datagrams_sent": view.status.datagrams_sent,
+            "datagrams_unknown": view.status.datagrams_unknown,
+        }));
+    });
+    let records = control.catalog.broadcasts();
+    let broadcasts: Vec<Value> = records
+        .iter()
+        .map(|record| broadcast(&control, record))
+        .collect();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "instance": control.instance,
+        "uptime_s": (clock::unix_ms().saturating_sub(control.started_unix_ms)) / 1000,
+        "ready": health::is_ready(&control),
+        "shards_expected": control.shards_expected.load(Ordering::Relaxed),
+        "shards": shards,
+        "broadcasts": broadcasts,
+    }))
+}
+
+fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
+    let live = control.shards.broadcast(&record.id);
+    let endpoints = record.endpoints().iter();
+    let destinations = endpoints.map(|endpoint| destination(endpoint, live.as_ref()));
+    json!({
+        "application": record.id.application(),
+        "stream": record.id.stream(),
+        "name": record.profile.name,
+        "status": lifecycle::status_word(control, record),
+        "zombi": record.zombi,
+        "shard": control.shards.assignment(&record.id),
+        "holding": live.as_ref().is_some_and(|live| live.holding),
+        "ring_bytes": live.as_ref().map_or(0, |live| live.ring_bytes),
+        "publisher": live.as_ref().and_then(|live| live.publisher.as_ref()),
+        "destinations": destinations.collect::<Vec<_>>(),
+    })
+}
+
+fn destination(endpoint: &EndpointRecord, live: Option<&BroadcastStatus>) -> Value {
+    let live = live.and_then(|live| live.destinations.iter().find(|d| d.id == endpoint.id));
+    let last = endpoint.last.as_ref().map(|last| &last.status);
+    let mut value = match live.or(last) {
+        Some(status) => {
+            let mut status = status.clone();
+            if let Some(problem) = &mut status.last_problem {
+                problem.message = redact::text(&problem.message);
+            }
+            json!(status)
+        }
+        None => json!({"id": endpoint.id, "state": DestinationState::Idle}),
+    };
+    if let Some(object) = value.as_object_mut() {
+        object.insert("url".to_owned(), json!(redact::url(&endpoint.url)));
+    }
+    value
+}
+
+async fn placement(
+    State(control): State<Arc<Control>>,
+    Path((application, stream)): Path<(String, String)>,
+) -> Response {
+    let id = BroadcastId::new(&application, &stream).ok();
+    let Some(id) = id.filter(|id| control.application(id.application()).is_some()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let (assigned, order) = control.shards.preference(&id);
+    Json(json!({
+        "application": application,
+        "stream": stream,
+        "shard": assigned.or_else(|| control.shards.would_take(&id)),
+        "assigned": assigned.is_some(),
+        "order": order,
+    }))
+    .into_response()
+}

@@ -1,0 +1,193 @@
+//! Address ranges in CIDR notation, for the allow-list of the REST API.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// One range, such as `127.0.0.1`, `10.0.0.0/8` or `::/0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix: u8,
+}
+
+/// The text is not an address or an address and a prefix length. The operator's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not an address range: write it as 10.0.0.0/8, ::/0 or a single address")]
+pub struct InvalidCidr(String);
+
+impl Cidr {
+    /// Whether `address` lies in the range. IPv4 addresses that arrive on an IPv6 socket count as
+    /// IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix);
+                let (a, b) = (u32::from(network), u32::from(address));
+                a.checked_shr(shift) == b.checked_shr(shift)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix);
+                let (a, b) = (u128::from(network), u128::from(address));
+                a.checked_shr(shift) == b.checked_shr(shift)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = InvalidCidr;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidCidr(text.chars().take(60).collect());
+        let (address, prefix) = match text.trim().split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text.trim(), None),
+        };
+        let network: IpAddr = address.parse().map_err(|_| invalid())?;
+        let longest = if network.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().map_err(|_| invalid())?,
+            None => longest,
+        };
+        if prefix > longest {
+            return Err(invalid());
+        }
+        Ok(Self { network, prefix })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+/// Several ranges: a comma-separated text as Ant Media Server writes it, or a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CidrList(Vec<Cidr>);
+
+impl CidrList {
+    /// This machine only, in IPv4 and IPv6.
+    pub fn loopback() -> Self {
+        let v4 = Cidr {
+            network: IpAddr::from([127, 0, 0, 0]),
+            prefix: 8,
+        };
+        let v6 = Cidr {
+            network: IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+            prefix: 128,
+        };
+        Self(vec![v4, v6])
+    }
+
+    /// Everybody.
+    pub fn everywhere() -> Self {
+        let v4 = Cidr {
+            network: IpAddr::from([0, 0, 0, 0]),
+            prefix: 0,
+        };
+        let v6 = Cidr {
+            network: IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED),
+            prefix: 0,
+        };
+        Self(vec![v4, v6])
+    }
+
+    /// Whether one of the ranges holds `address`.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|range| range.contains(address))
+    }
+}
+
+impl FromStr for CidrList {
+    type Err = InvalidCidr;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        parts
+            .map(Cidr::from_str)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for CidrList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, range) in self.0.iter().enumerate() {
+            write!(f, "{}{range}", if n == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for CidrList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CidrList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            List(Vec<String>),
+        }
+        let text = match Form::deserialize(deserializer)? {
+            Form::Text(text) => text,
+            Form::List(list) => list.join(","),
+        };
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(list: &str, address: &str) -> bool {
+        list.parse::<CidrList>()
+            .unwrap()
+            .contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_range_holds_its_addresses_and_no_others() {
+        assert!(allows("10.0.0.0/8", "10.255.1.2"));
+        assert!(!allows("10.0.0.0/8", "11.0.0.1"));
+        assert!(allows("2001:db8::/32", "2001:db8:1::5"));
+        assert!(!allows("2001:db8::/32", "2001:db9::5"));
+        assert!(allows("192.168.1.7", "192.168.1.7"));
+        assert!(!allows("192.168.1.7", "192.168.1.8"));
+    }
+
+    #[test]
+    fn the_whole_world_is_a_prefix_of_zero() {
+        assert!(allows("0.0.0.0/0, ::/0", "203.0.113.9"));
+        assert!(allows("0.0.0.0/0,::/0", "2001:db8::1"));
+        assert!(!allows("0.0.0.0/0", "2001:db8::1"));
+    }
+
+    #[test]
+    fn an_ipv4_peer_on_an_ipv6_socket_counts_as_ipv4() {
+        assert!(allows("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(CidrList::loopback().contains("::ffff:127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_wrong_range_is_refused_in_words() {
+        for text in ["10.0.0.0/33", "x", "10.0.0.0/-1", "::/129", "10.0.0/8"] {
+            let error = text.parse::<CidrList>().unwrap_err().to_string();
+            assert!(
+                error.contains(text) && error.contains("address range"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the commands of a signalling client do: gathers what is known around each and asks the
+//! hub.
+
+use std::{sync::Arc, time::Instant};
+
+use serde_json::json;
+use shardcast_link::BroadcastId;
+
+use crate::{
+    control::Control,
+    lifecycle, rest,
+    signalling::{
+        PublishRequest, SocketId, admission,
+        message::{ClientMessage, ServerMessage},
+    },
+};
+
+/// Carries out one message of `socket`.
+pub(crate) fn carry_out(
+    control: &Arc<Control>,
+    socket: SocketId,
+    application: &str,
+    message: ClientMessage,
+) {
+    let now = Instant::now();
+    let send = |message| control.sockets.send(socket, &message);
+    match message {
+        ClientMessage::Ping => send(ServerMessage::Pong),
+        ClientMessage::GetIceServerConfig => send(ice_servers(control, application)),
+        ClientMessage::Publish {
+            broadcast,
+            token,
+            name,
+            meta_data,
+        } => {
+            let request = PublishRequest {
+                admission: admission::check(control, &broadcast, &token),
+                media_age_ms: control.media_age_ms(&broadcast),
+                start_timeout_ms: control
+                    .application(application)
+                    .map_or(0, |a| a.start_timeout_ms),
+                broadcast,
+                name,
+                meta_data,
+            };
+            if let Err(refusal) = request.admission {
+                tracing::info!(broadcast = %request.broadcast, refusal, "publish refused");
+            }
+            control.with_hub(|hub, out| hub.publish(now, socket, request, out));
+        }
+        ClientMessage::TakeConfiguration {
+            broadcast,
+            is_offer,
+            sdp,
+        } => {
+            let sdp = sdp.filter(|_| is_offer);
+            control.with_hub(|hub, out| hub.offer(socket, &broadcast, sdp, out));
+        }
+        ClientMessage::TakeCandidate {
+            broadcast,
+            candidate,
+        } => {
+            control.with_hub(|hub, out| hub.candidate(socket, &broadcast, candidate, out));
+        }
+        ClientMessage::Stop { broadcast } => {
+            let age = control.media_age_ms(&broadcast);
+            control.with_hub(|hub, out| hub.stop(now, socket, &broadcast, age, out));
+        }
+        ClientMessage::Play { broadcast } => send(play(control, &broadcast)),
+        ClientMessage::GetStreamInfo { broadcast } => send(stream_info(control, &broadcast)),
+        ClientMessage::GetBroadcastObject { broadcast } => send(object(control, &broadcast)),
+        ClientMessage::UpdateStreamMetaData {
+            broadcast,
+            meta_data,
+        } => {
+            if control.with_hub(|hub, _| hub.is_held_by(&broadcast, socket)) {
+                update_meta_data(control, &broadcast, meta_data);
+            }
+        }
+        ClientMessage::Unsupported { command } => {
+            tracing::debug!(command, "a command without effect");
+        }
+    }
+}
+
+fn ice_servers(control: &Control, application: &str) -> ServerMessage {
+    let ice = control
+        .application(application)
+        .map(|a| a.ice_server.clone());
+    let (uri, username, credential) = match ice {
+        Some(ice) => (ice.uri, ice.username, ice.credential),
+        None => Default::default(),
+    };
+    ServerMessage::IceServerConfig {
+        uri,
+        username,
+        credential,
+    }
+}
+
+/// Viewers are not served yet: a stream that is live says so, another one does not exist.
+fn play(control: &Control, id: &BroadcastId) -> ServerMessage {
+    if is_live(control, id) {
+        ServerMessage::error(id.stream(), "webrtc_not_enabled")
+    } else {
+        ServerMessage::NoStream {
+            stream: id.stream().to_owned(),
+        }
+    }
+}
+
+fn is_live(control: &Control, id: &BroadcastId) -> bool {
+    let record = control.catalog.broadcast(id);
+    record.is_some_and(|record| lifecycle::status_word(control, &record) == "broadcasting")
+}
+
+fn stream_info(control: &Control, id: &BroadcastId) -> ServerMessage {
+    let stream = id.stream().to_owned();
+    let publisher = control
+        .shards
+        .broadcast(id)
+        .and_then(|status| status.publisher);
+    let Some(publisher) = publisher else {
+        return ServerMessage::NoStream { stream };
+    };
+    let video = publisher.video.unwrap_or_default();
+    let info = json!([{
+        "streamWidth": video.width, "streamHeight": video.height,
+        "videoBitrate": publisher.bitrate_bps, "audioBitrate": 0,
+        "videoCodec": video.codec}]);
+    ServerMessage::StreamInformation { stream, info }
+}
+
+/// The socket is open to everybody, so what only REST may show is left out.
+fn object(control: &Control, id: &BroadcastId) -> ServerMessage {
+    let stream = id.stream().to_owned();
+    let Some(record) = control.catalog.broadcast(id) else {
+        return ServerMessage::NoStream { stream };
+    };
+    let broadcast = rest::public_broadcast(control, &record);
+    ServerMessage::BroadcastObject {
+        stream,
+        broadcast: broadcast.to_string(),
+    }
+}
+
+fn update_meta_data(control: &Control, id: &BroadcastId, meta_data: String) {
+    control.catalog.change_soon(|t| {
+        if let Some(record) = t.broadcast(id) {
+            let mut record = record.as_ref().clone();
+            record.profile.meta_data = Some(meta_data);
+            t.put_broadcast(record);
+        }
+    });
+}

@@ -1,0 +1,349 @@
+//! What ties the parts together: the settings, the catalog, the shards and the signalling hub.
+//!
+//! Lock order: hub, then catalog, shards or sockets. Effects of the hub are carried out while it
+//! is locked, so that they happen in the order in which it decided them; none of them waits.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::{Duration, Instant},
+};
+
+use shardcast_link::{
+    BroadcastId, Command, EndReason, Event, SessionId, ShardHello, ShardStatus, WantedBroadcast,
+    WantedDestination,
+};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+
+use crate::{
+    clock, lifecycle,
+    metrics::Metrics,
+    redact,
+    settings::{ApplicationSettings, Settings},
+    shards::Shards,
+    signalling::{Effect, Hub, SocketId, socket::Sockets},
+    store::{BroadcastRecord, Catalog},
+};
+
+/// One control process.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) settings: Settings,
+    /// A name for logs and session ids, unique per process start.
+    pub(crate) instance: String,
+    pub(crate) catalog: Catalog,
+    pub(crate) shards: Shards,
+    pub(crate) sockets: Sockets,
+    pub(crate) metrics: Metrics,
+    /// Shards that the engine has; the configured number until one has said its own.
+    pub(crate) shards_expected: AtomicU64,
+    /// When this process began; what was live before is given its hold time from here.
+    pub(crate) started_unix_ms: u64,
+    /// No new sockets or sessions.
+    pub(crate) stopping: AtomicBool,
+    hub: Mutex<Hub>,
+}
+
+impl Control {
+    pub(crate) fn new(settings: Settings, catalog: Catalog) -> Self {
+        let instance = format!("{:x}-{:08x}", clock::unix_ms(), rand::random::<u32>());
+        let shards_expected = AtomicU64::new(u64::from(settings.engine.shards));
+        Self {
+            hub: Mutex::new(Hub::new(instance.clone())),
+            instance,
+            catalog,
+            shards: Shards::default(),
+            sockets: Sockets::default(),
+            metrics: Metrics::default(),
+            shards_expected,
+            started_unix_ms: clock::unix_ms(),
+            stopping: AtomicBool::new(false),
+            settings,
+        }
+    }
+
+    pub(crate) fn application(&self, name: &str) -> Option<&ApplicationSettings> {
+        self.settings.application.get(name)
+    }
+
+    /// Runs `decide` on the hub and carries out what it decided.
+    pub(crate) fn with_hub<R>(&self, decide: impl FnOnce(&mut Hub, &mut Vec<Effect>) -> R) -> R {
+        let mut hub = self.lock_hub();
+        let mut effects = Vec::new();
+        let result = decide(&mut hub, &mut effects);
+        self.carry_out(&mut hub, effects);
+        result
+    }
+
+    /// Age of the last media of `id` in milliseconds, if any is known.
+    pub(crate) fn media_age_ms(&self, id: &BroadcastId) -> Option<u64> {
+        let reported = self.shards.media_age_ms(id);
+        // Between the first media and the first report.
+        let seen = || {
+            self.shards
+                .media_seen(id)
+                .map(|at| clock::unix_ms().saturating_sub(at))
+        };
+        reported.or_else(seen)
+    }
+
+    fn lock_hub(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn carry_out(&self, hub: &mut Hub, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { socket, message } => self.sockets.send(socket, &message),
+                Effect::Close { socket, code } => self.sockets.close(socket, code),
+                Effect::Offer {
+                    session,
+                    broadcast,
+                    sdp,
+                    start_timeout_ms,
+                } => {
+                    self.hand_over(hub, session, broadcast, sdp, start_timeout_ms);
+                }
+                Effect::Candidate {
+                    session,
+                    shard,
+                    candidate,
+                } => {
+                    self.shards
+                        .send(shard, Command::Candidate { session, candidate });
+                }
+                Effect::Unpublish {
+                    session,
+                    shard,
+                    wished,
+                } => {
+                    self.shards
+                        .send(shard, Command::Unpublish { session, wished });
+                }
+                Effect::Started {
+                    broadcast,
+                    name,
+                    meta_data,
+                } => {
+                    lifecycle::started(self, &broadcast, name, meta_data);
+                }
+                Effect::Finish { broadcast } => lifecycle::finish(self, &broadcast),
+            }
+        }
+    }
+
+    /// Places the broadcast and gives its shard the wanted state, then the offer. Without a
+    /// reachable shard the offer stays with the hub until there is one.
+    fn hand_over(
+        &self,
+        hub: &mut Hub,
+        session: SessionId,
+        broadcast: BroadcastId,
+        sdp: String,
+        start_timeout_ms: u64,
+    ) {
+        let Some(shard) = self.shards.place(&broadcast) else {
+            tracing::warn!(%broadcast, "no shard is reachable; the offer waits for one");
+            return;
+        };
+        let want = Command::Want {
+            broadcast: self.wanted(&broadcast),
+        };
+        let publish = Command::Publish {
+            session: session.clone(),
+            broadcast,
+            sdp,
+            start_timeout_ms,
+        };
+        if self.shards.send(shard, want) && self.shards.send(shard, publish) {
+            let mut effects = Vec::new();
+            hub.offer_handed_over(&session, shard, &mut effects);
+            self.carry_out(hub, effects);
+        }
+    }
+
+    /// The state that the shard of `id` shall bring about.
+    pub(crate) fn wanted(&self, id: &BroadcastId) -> WantedBroadcast {
+        let mut wanted = WantedBroadcast::new(id.clone());
+        if let Some(application) = self.application(id.application()) {
+            wanted.hold_ms = application.hold_ms;
+            wanted.keyframe_interval_ms = application.keyframe_interval_ms;
+        }
+        if let Some(record) = self.catalog.broadcast(id) {
+            wanted.destinations = destinations(&record);
+        }
+        wanted
+    }
+
+    /// The destinations of `id` have changed: its shard is told, if it has one.
+    pub(crate) fn destinations_changed(&self, id: &BroadcastId) {
+        if let Some(shard) = self.shards.assignment(id) {
+            self.shards.send(
+                shard,
+                Command::Want {
+                    broadcast: self.wanted(id),
+                },
+            );
+        }
+    }
+
+    /// Ends `id` for its publisher and its destinations, by wish of REST.
+    pub(crate) fn end(&self, id: &BroadcastId) {
+        self.with_hub(|hub, out| hub.evict(id, out));
+        lifecycle::finish(self, id);
+    }
+
+    pub(crate) fn shard_connected(
+        &self,
+        hello: ShardHello,
+        status: ShardStatus,
+        engine_pid: Option<i32>,
+        commands: mpsc::Sender<Command>,
+    ) {
+        let shard = hello.shard;
+        self.shards_expected.store(
+            u64::from(hello.shards.max(1)),
+            std::sync::atomic::Ordering::Relaxed,
+        );
+        tracing::info!(
+            shard,
+            engine = hello.engine,
+            udp_port = hello.udp_port,
+            broadcasts = status.broadcasts.len(),
+            "shard connected"
+        );
+        let replaced = self.shards.connected(hello, engine_pid, commands);
+        self.with_hub(|hub, out| {
+            if replaced {
+                tracing::warn!(shard, "the engine is a new one; its sessions are lost");
+                hub.engine_replaced(shard, out);
+            }
+            self.reconcile(hub, shard, &status);
+            hub.shard_reachable(out);
+        });
+        self.shards.status(shard, status);
+    }
+
+    /// Tells a shard what it shall have of what it has.
+    fn reconcile(&self, hub: &Hub, shard: u16, status: &ShardStatus) {
+        for broadcast in &status.broadcasts {
+            let id = &broadcast.id;
+            let elsewhere = self
+                .shards
+                .assignment(id)
+                .is_some_and(|other| other != shard);
+            let known = self.catalog.broadcast(id).is_some() || hub.is_claimed(id);
+            let command = if known && !elsewhere {
+                Command::Want {
+                    broadcast: self.wanted(id),
+                }
+            } else {
+                tracing::warn!(shard, broadcast = %id, "the shard has a broadcast that is over");
+                Command::Forget {
+                    broadcast: id.clone(),
+                }
+            };
+            self.shards.send(shard, command);
+        }
+    }
+
+    pub(crate) fn shard_disconnected(&self, shard: u16) {
+        self.shards.disconnected(shard);
+    }
+
+    pub(crate) fn shard_event(&self, shard: u16, event: Event) {
+        match event {
+            Event::Status(status) => self.shards.status(shard, status),
+            Event::Destination { broadcast, status } => {
+                log_destination(&broadcast, &status);
+                self.shards.destination(shard, &broadcast, status);
+            }
+            Event::Answer {
+                session,
+                sdp,
+                candidates,
+                offers_video,
+                offers_audio,
+            } => {
+                let media = offers_video || offers_audio;
+                if !media {
+                    let why = crate::signalling::NO_MEDIA_OFFERED;
+                    tracing::warn!(%session, why, "a publisher offers no media");
+                }
+                self.with_hub(|hub, out| hub.answered(&session, sdp, candidates, media, out));
+            }
+            Event::Refused { session, problem } => {
+                tracing::warn!(%session, problem = problem.message, "an offer was refused");
+                self.with_hub(|hub, out| hub.refused(&session, problem, out));
+            }
+            Event::Publishing { session, broadcast } => {
+                tracing::info!(%broadcast, %session, shard, "publishing");
+                self.with_hub(|hub, out| hub.publishing(&session, &broadcast, out));
+            }
+            Event::Ended {
+                session,
+                broadcast,
+                reason,
+            } => self.ended(&session, &broadcast, reason),
+            Event::Hello(_) => tracing::warn!(shard, "a second hello is ignored"),
+            _ => {}
+        }
+    }
+
+    fn ended(&self, session: &SessionId, broadcast: &BroadcastId, reason: EndReason) {
+        tracing::info!(%broadcast, %session, ?reason, "session ended");
+        self.with_hub(|hub, out| hub.ended(Instant::now(), session, reason, out));
+    }
+
+    /// Runs what becomes due, until the process ends.
+    pub(crate) async fn run_deadlines(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for n in 0u64.. {
+            ticks.tick().await;
+            self.with_hub(|hub, out| hub.tick(Instant::now(), out));
+            if n.is_multiple_of(4) {
+                self.with_hub(|hub, _| lifecycle::sweep(&self, hub));
+            }
+            if n.is_multiple_of(240) {
+                let now = clock::unix_s();
+                self.catalog
+                    .change_soon(|t| t.remove_tokens(|token| token.expire_unix_s <= now));
+            }
+        }
+    }
+
+    /// Takes a socket into the hub.
+    pub(crate) fn socket_opened(&self, socket: SocketId) {
+        self.with_hub(|hub, _| hub.socket_opened(Instant::now(), socket));
+    }
+
+    pub(crate) fn socket_closed(&self, socket: SocketId) {
+        self.with_hub(|hub, _| hub.socket_closed(Instant::now(), socket));
+    }
+}
+
+fn destinations(record: &BroadcastRecord) -> Vec<WantedDestination> {
+    let destination = |endpoint: &crate::store::EndpointRecord| WantedDestination {
+        id: endpoint.id.clone(),
+        url: endpoint.url.clone(),
+    };
+    record.endpoints().iter().map(destination).collect()
+}
+
+fn log_destination(broadcast: &BroadcastId, status: &shardcast_link::DestinationStatus) {
+    let problem = status
+        .last_problem
+        .as_ref()
+        .map(|problem| redact::text(&problem.message));
+    tracing::info!(
+        %broadcast,
+        destination = %status.id,
+        state = ?status.state,
+        attempts = status.attempts,
+        problem,
+        "destination"
+    );
+}

@@ -1,0 +1,44 @@
+//! `/healthz`: the process answers. `/readyz`: it can take publishers.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+
+use crate::control::Control;
+
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether all shards that the engine has are reachable, and the store can write.
+pub(crate) fn is_ready(control: &Control) -> bool {
+    problems(control).is_empty()
+}
+
+pub(crate) async fn readyz(State(control): State<Arc<Control>>) -> impl IntoResponse {
+    let problems = problems(&control);
+    if problems.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned())
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", problems.join("\n")),
+        )
+    }
+}
+
+fn problems(control: &Control) -> Vec<String> {
+    let mut problems = Vec::new();
+    let expected = control.shards_expected.load(Ordering::Relaxed);
+    let connected = control.shards.connected_count() as u64;
+    if connected < expected {
+        problems.push(format!("{connected} of {expected} shards are connected"));
+    }
+    if !control.catalog.is_healthy() {
+        problems.push("the store cannot write; see the log".to_owned());
+    }
+    if control.stopping.load(Ordering::Relaxed) {
+        problems.push("stopping".to_owned());
+    }
+    problems
+}

@@ -1,0 +1,79 @@
+//! Every bound of the control process, each with its reason.
+
+use std::time::Duration;
+
+/// JSON bodies of REST. The largest honest one is a broadcast with its metadata: a few kilobytes.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// How much of a refused body is read and thrown away, so that the client sees the 413 instead of
+/// a reset connection.
+pub(crate) const BODY_DRAIN_BYTES_MAX: usize = 64 << 20;
+/// And for how long.
+pub(crate) const BODY_DRAIN: Duration = Duration::from_secs(5);
+
+/// TCP connections to the HTTP and HTTPS ports together: a bound on file descriptors and memory.
+pub(crate) const CONNECTIONS_MAX: usize = 20_000;
+/// A client that does not finish its TLS handshake or request head in this time is let go.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// One signalling message. An SDP offer is below 100 KB.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Signalling sockets at a time.
+pub(crate) const SOCKETS_MAX: usize = 10_000;
+/// Messages waiting for a slow signalling client; past it the socket is closed.
+pub(crate) const SOCKET_QUEUE_MAX: usize = 256;
+/// Mean rate of a socket's messages; a browser sends some tens of candidates and a ping each 3 s.
+pub(crate) const MESSAGES_PER_SECOND: u32 = 50;
+/// Burst on top of the mean rate.
+pub(crate) const MESSAGES_BURST: u32 = 500;
+/// Streams published over one socket at a time. The SDK uses one.
+pub(crate) const STREAMS_PER_SOCKET_MAX: usize = 32;
+/// ICE candidates of one session; browsers with many interfaces reach about forty.
+pub(crate) const CANDIDATES_PER_SESSION_MAX: usize = 200;
+/// Length of one candidate line.
+pub(crate) const CANDIDATE_BYTES_MAX: usize = 1024;
+/// The server pings each socket so often, so that a dead one is known by silence.
+pub(crate) const SOCKET_PING: Duration = Duration::from_secs(4);
+/// Without any frame for so long a socket is closed.
+pub(crate) const SOCKET_IDLE: Duration = Duration::from_secs(30);
+
+/// The holder of a stream id that was silent for so long may be replaced; the SDK pings each 3 s.
+pub(crate) const SOCKET_DEAD: Duration = Duration::from_secs(8);
+/// Media of a publisher older than this is stale: its id may be taken over, and its `stop` is
+/// taken for the first half of the SDK's own retry.
+pub(crate) const MEDIA_STALE_MS: u64 = 2_000;
+/// How long a stream outlives the close of its socket, or the `stop` of a retry: the SDK publishes
+/// again within about a second.
+pub(crate) const RETURN_GRACE: Duration = Duration::from_secs(3);
+/// How long control waits for the shard to confirm what it must confirm anyway.
+pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
+
+/// Stored broadcasts. All are kept in memory, about 2 KB each.
+pub(crate) const BROADCASTS_MAX: usize = 100_000;
+/// Stored tokens, about 200 bytes each; expired ones are removed.
+pub(crate) const TOKENS_MAX: usize = 1_000_000;
+/// Length of an RTMP URL with its key.
+pub(crate) const URL_BYTES_MAX: usize = 2_048;
+/// Length of one text field of a broadcast, such as its metadata.
+pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Rows in one page of a list, as Ant Media Server has it.
+pub(crate) const LIST_ROWS_MAX: usize = 250;
+/// Mutations written to the store in one transaction.
+pub(crate) const STORE_BATCH_MAX: usize = 256;
+
+/// Commands waiting for a shard's socket. A healthy shard reads within a millisecond; past this
+/// the link counts as broken.
+pub(crate) const LINK_QUEUE_MAX: usize = 16_384;
+/// Shards of one engine.
+pub(crate) const SHARDS_MAX: u16 = 256;
+/// Between two attempts to reach a shard's socket.
+pub(crate) const LINK_RETRY: Duration = Duration::from_millis(100);
+/// A shard that says nothing for so long is not there: it sends a status each second.
+pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(10);
+
+/// First pause before the engine is started again; doubles up to [`ENGINE_BACKOFF_MAX`].
+pub(crate) const ENGINE_BACKOFF_MIN: Duration = Duration::from_millis(100);
+pub(crate) const ENGINE_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// An engine that ran for so long was healthy: the next pause is short again.
+pub(crate) const ENGINE_HEALTHY: Duration = Duration::from_secs(10);
+/// How long a stopping engine may take to end its destinations properly.
+pub(crate) const ENGINE_STOP: Duration = Duration::from_secs(5);

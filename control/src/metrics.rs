@@ -1,0 +1,247 @@
+//! `/metrics` in the text format of Prometheus (exposition format 0.0.4).
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::{control::Control, health};
+
+/// Counters of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// By hundreds of the status code, from 1xx.
+    responses: [AtomicU64; 5],
+    pub(crate) engine_starts: AtomicU64,
+}
+
+/// Counts each response.
+pub(crate) async fn count(
+    State(control): State<Arc<Control>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let class = usize::from(response.status().as_u16() / 100).saturating_sub(1);
+    if let Some(counter) = control.metrics.responses.get(class) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+    response
+}
+
+pub(crate) async fn metrics(State(control): State<Arc<Control>>) -> impl IntoResponse {
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    (StatusCode::OK, kind, Text::of(&control))
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn of(control: &Control) -> String {
+        let mut text = Self::default();
+        text.process(control);
+        text.broadcasts(control);
+        text.shards(control);
+        text.0
+    }
+
+    fn process(&mut self, control: &Control) {
+        self.family("shardcast_ready", "gauge", "1 when publishers can be taken");
+        self.row("shardcast_ready", "", u64::from(health::is_ready(control)));
+        self.family(
+            "shardcast_http_responses_total",
+            "counter",
+            "HTTP responses by class",
+        );
+        for (class, counter) in (1..).zip(&control.metrics.responses) {
+            let labels = format!("{{class=\"{class}xx\"}}");
+            let value = counter.load(Ordering::Relaxed);
+            self.row("shardcast_http_responses_total", &labels, value);
+        }
+        self.family(
+            "shardcast_signalling_sockets",
+            "gauge",
+            "open signalling sockets",
+        );
+        let sockets = control.with_hub(|hub, _| hub.socket_count());
+        self.row("shardcast_signalling_sockets", "", sockets as u64);
+        self.family(
+            "shardcast_engine_starts_total",
+            "counter",
+            "times the engine was started",
+        );
+        let starts = control.metrics.engine_starts.load(Ordering::Relaxed);
+        self.row("shardcast_engine_starts_total", "", starts);
+    }
+
+    fn broadcasts(&mut self, control: &Control) {
+        self.family(
+            "shardcast_broadcasts",
+            "gauge",
+            "stored broadcasts by status",
+        );
+        let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
+        for record in control.catalog.broadcasts() {
+            let word = crate::lifecycle::status_word(control, &record);
+            *counts
+                .entry((record.id.application().to_owned(), word))
+                .or_default() += 1;
+        }
+        for ((application, word), count) in counts {
+            let labels = format!("{{application=\"{application}\",status=\"{word}\"}}");
+            self.row("shardcast_broadcasts", &labels, count);
+        }
+    }
+
+    fn shards(&mut self, control: &Control) {
+        let mut sums: BTreeMap<u16, Sums> = BTreeMap::new();
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        control.shards.each(|shard, view| {
+            let sum = sums.entry(shard).or_default();
+            sum.connected = u64::from(view.is_connected());
+            sum.cpu_permille = u64::from(view.status.cpu_permille);
+            sum.datagrams_received = view.status.datagrams_received;
+            sum.datagrams_sent = view.status.datagrams_sent;
+            sum.datagrams_unknown = view.status.datagrams_unknown;
+            for broadcast in view.broadcasts.values() {
+                sum.ring_bytes += broadcast.ring_bytes;
+                if let Some(publisher) = &broadcast.publisher {
+                    sum.publishers += u64::from(!broadcast.holding);
+                    sum.bytes_received += publisher.bytes_received;
+                    sum.packets_lost += publisher.packets_lost;
+                    sum.frames += publisher.video.as_ref().map_or(0, |video| video.frames);
+                }
+                for destination in &broadcast.destinations {
+                    let state = serde_json::to_value(destination.state).unwrap_or_default();
+                    let state = state.as_str().unwrap_or("unknown").to_owned();
+                    *states.entry(state).or_default() += 1;
+                    sum.bytes_sent += destination.bytes_sent;
+                    sum.frames_sent += destination.video_frames;
+                    sum.frames_dropped += destination.frames_dropped;
+                }
+            }
+        });
+        self.family(
+            "shardcast_destinations",
+            "gauge",
+            "destinations of live broadcasts by state",
+        );
+        for (state, count) in states {
+            self.row(
+                "shardcast_destinations",
+                &format!("{{state=\"{state}\"}}"),
+                count,
+            );
+        }
+        for (name, help, value) in SUMS {
+            self.family(name, "gauge", help);
+            for (shard, sum) in &sums {
+                self.row(name, &format!("{{shard=\"{shard}\"}}"), value(sum));
+            }
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn row(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+/// What one shard has. Sums over broadcasts fall when a broadcast ends, so they are gauges.
+#[derive(Debug, Default)]
+struct Sums {
+    connected: u64,
+    cpu_permille: u64,
+    datagrams_received: u64,
+    datagrams_sent: u64,
+    datagrams_unknown: u64,
+    publishers: u64,
+    bytes_received: u64,
+    packets_lost: u64,
+    frames: u64,
+    bytes_sent: u64,
+    frames_sent: u64,
+    frames_dropped: u64,
+    ring_bytes: u64,
+}
+
+type Row = (&'static str, &'static str, fn(&Sums) -> u64);
+
+const SUMS: [Row; 13] = [
+    (
+        "shardcast_shard_connected",
+        "1 when the shard can be reached",
+        |s| s.connected,
+    ),
+    (
+        "shardcast_shard_cpu_permille",
+        "CPU of the shard's thread",
+        |s| s.cpu_permille,
+    ),
+    (
+        "shardcast_shard_datagrams_received",
+        "since its start",
+        |s| s.datagrams_received,
+    ),
+    ("shardcast_shard_datagrams_sent", "since its start", |s| {
+        s.datagrams_sent
+    }),
+    ("shardcast_shard_datagrams_unknown", "of no session", |s| {
+        s.datagrams_unknown
+    }),
+    ("shardcast_publishers", "publishers with media", |s| {
+        s.publishers
+    }),
+    (
+        "shardcast_publisher_bytes",
+        "payload of the present publishers",
+        |s| s.bytes_received,
+    ),
+    (
+        "shardcast_publisher_packets_lost",
+        "of the present publishers",
+        |s| s.packets_lost,
+    ),
+    (
+        "shardcast_publisher_video_frames",
+        "of the present publishers",
+        |s| s.frames,
+    ),
+    (
+        "shardcast_destination_bytes",
+        "sent to the present destinations",
+        |s| s.bytes_sent,
+    ),
+    (
+        "shardcast_destination_video_frames",
+        "to the present destinations",
+        |s| s.frames_sent,
+    ),
+    (
+        "shardcast_destination_frames_dropped",
+        "too slow destinations",
+        |s| s.frames_dropped,
+    ),
+    ("shardcast_ring_bytes", "media kept for consumers", |s| {
+        s.ring_bytes
+    }),
+];

@@ -1,0 +1,327 @@
+//! Destinations of a broadcast, under the old path (`rtmp-endpoint`) and the new (`endpoint`),
+//! with the URL in the body or the query, as `rtmpUrl` or `endpointUrl`.
+//!
+//! Adding never fails because a stream is just starting: the destination is stored, and its shard
+//! starts it when there is media.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use rand::{Rng, distr::Alphanumeric};
+use serde_json::{Map, Value};
+use shardcast_link::{BroadcastId, DestinationId};
+use url::Url;
+
+use super::{
+    Application,
+    body::{self, BodyError, JsonBody},
+    broadcasts::{Parameters, StreamPath, unknown},
+    responses::Outcome,
+};
+use crate::{control::Control, limits, redact, store::EndpointRecord};
+
+/// Keys of an Endpoint body: what clients may send, plus what they may have read here.
+const FIELDS: [&str; 6] = [
+    "status",
+    "type",
+    "rtmpUrl",
+    "endpointUrl",
+    "endpointServiceId",
+    "detail",
+];
+
+/// What a request says about one endpoint.
+#[derive(Debug)]
+struct Wish {
+    url: Option<String>,
+    service_id: Option<String>,
+    /// 0 is the source.
+    resolution_height: u32,
+}
+
+impl Wish {
+    fn read(
+        query: &HashMap<String, String>,
+        object: Option<Map<String, Value>>,
+    ) -> Result<Self, BodyError> {
+        let object = object.unwrap_or_default();
+        let known = FIELDS.iter().map(|field| (*field).to_owned()).collect();
+        body::only_known(&object, &known, "Endpoint")?;
+        let given = |key: &str| -> Result<Option<String>, BodyError> {
+            let text = body::text(&object, key)?.or_else(|| query.get(key).cloned());
+            Ok(text
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty()))
+        };
+        let url = match given("rtmpUrl")? {
+            Some(url) => Some(url),
+            None => given("endpointUrl")?,
+        };
+        let height = query
+            .get("resolutionHeight")
+            .map_or(Ok(0), |text| text.trim().parse());
+        Ok(Self {
+            url,
+            service_id: given("endpointServiceId")?,
+            resolution_height: height.map_err(|_| {
+                BodyError::Value("resolutionHeight must be a whole number".to_owned())
+            })?,
+        })
+    }
+}
+
+/// POST `/{id}/rtmp-endpoint` and `/{id}/endpoint`
+pub(super) async fn add(
+    State(control): State<Arc<Control>>,
+    application: Application,
+    Path((_, stream)): StreamPath,
+    Query(query): Parameters,
+    body: JsonBody,
+) -> Response {
+    let wish = match body.object().and_then(|object| Wish::read(&query, object)) {
+        Ok(wish) => wish,
+        Err(error) => return error.into_response(),
+    };
+    let Some(url) = wish.url else {
+        return Outcome::failed("missing url: rtmpUrl or endpointUrl").into_response();
+    };
+    if let Err(problem) = check_url(&url) {
+        return Outcome::failed(problem).into_response();
+    }
+    let Some(id) = application.broadcast(&stream) else {
+        return unknown().into_response();
+    };
+    if let Err(problem) = check_height(&control, &id, wish.resolution_height) {
+        return Outcome::failed(problem).into_response();
+    }
+    let service_id = wish.service_id.unwrap_or_else(random_service_id);
+    let endpoint = EndpointRecord {
+        id: DestinationId(service_id.clone()),
+        url,
+        last: None,
+    };
+    let shown = redact::url(&endpoint.url);
+    let most = application.settings.endpoints_max;
+    match control
+        .catalog
+        .change(|t| insert(t, &id, endpoint, most))
+        .await
+    {
+        Ok(Ok(())) => {
+            tracing::info!(broadcast = %id, destination = service_id, url = shown, "added");
+            control.destinations_changed(&id);
+            Outcome::added(service_id).into_response()
+        }
+        Ok(Err(outcome)) => outcome.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn insert(
+    t: &mut crate::store::Transaction<'_>,
+    id: &BroadcastId,
+    endpoint: EndpointRecord,
+    most: usize,
+) -> Result<(), Outcome> {
+    let Some(record) = t.broadcast(id) else {
+        return Err(unknown());
+    };
+    let mut record = record.as_ref().clone();
+    let endpoints = record.endpoints.get_or_insert_default();
+    if endpoints.iter().any(|known| known.url == endpoint.url) {
+        return Err(Outcome::failed(
+            "this URL is a destination of the broadcast already",
+        ));
+    }
+    if endpoints.iter().any(|known| known.id == endpoint.id) {
+        return Err(Outcome::failed("this endpointServiceId is in use already"));
+    }
+    if endpoints.len() >= most {
+        return Err(Outcome::failed(format!(
+            "endpoints_max allows {most} destinations"
+        )));
+    }
+    endpoints.push(endpoint);
+    t.put_broadcast(record);
+    Ok(())
+}
+
+/// DELETE of the same paths; by `endpointServiceId`, or by URL as the StreamLick guide does.
+pub(super) async fn remove(
+    State(control): State<Arc<Control>>,
+    application: Application,
+    Path((_, stream)): StreamPath,
+    Query(query): Parameters,
+    body: JsonBody,
+) -> Response {
+    let wish = match body.object().and_then(|object| Wish::read(&query, object)) {
+        Ok(wish) => wish,
+        Err(error) => return error.into_response(),
+    };
+    let Some(id) = application.broadcast(&stream) else {
+        return unknown().into_response();
+    };
+    if wish.url.is_none() && wish.service_id.is_none() {
+        let outcome = Outcome::failed("name the destination: endpointServiceId, or its URL");
+        return outcome.into_response();
+    }
+    let is_meant = |endpoint: &EndpointRecord| match &wish.service_id {
+        Some(service_id) => endpoint.id.0 == *service_id,
+        None => wish.url.as_deref() == Some(endpoint.url.as_str()),
+    };
+    let removed = control
+        .catalog
+        .change(|t| {
+            let Some(record) = t.broadcast(&id) else {
+                return Err(unknown());
+            };
+            let mut record = record.as_ref().clone();
+            let before = record.endpoints().len();
+            record
+                .endpoints
+                .iter_mut()
+                .for_each(|list| list.retain(|e| !is_meant(e)));
+            if record.endpoints().len() == before {
+                return Err(Outcome::failed("the broadcast has no such destination"));
+            }
+            t.put_broadcast(record);
+            Ok(())
+        })
+        .await;
+    match removed {
+        Ok(Ok(())) => {
+            tracing::info!(broadcast = %id, "destination removed");
+            control.destinations_changed(&id);
+            Outcome::done().into_response()
+        }
+        Ok(Err(outcome)) => outcome.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The `endPointList` of a Broadcast body; `None` when it has none.
+pub(super) fn list_of(
+    object: &Map<String, Value>,
+) -> Result<Option<Vec<EndpointRecord>>, BodyError> {
+    let Some(list) = object.get("endPointList") else {
+        return Ok(None);
+    };
+    let Some(list) = list.as_array() else {
+        return Err(BodyError::Value("endPointList must be a list".to_owned()));
+    };
+    let mut endpoints: Vec<EndpointRecord> = Vec::new();
+    for entry in list {
+        let mut entry = entry.as_object().cloned().unwrap_or_default();
+        entry.retain(|_, value| !value.is_null());
+        let wish = Wish::read(&HashMap::new(), Some(entry))?;
+        let url = wish
+            .url
+            .ok_or(BodyError::Value("an endpoint has no URL".to_owned()))?;
+        check_url(&url).map_err(BodyError::Value)?;
+        let id = DestinationId(wish.service_id.unwrap_or_else(random_service_id));
+        if endpoints
+            .iter()
+            .any(|known| known.url == url || known.id == id)
+        {
+            return Err(BodyError::Value(
+                "endPointList has an endpoint twice".to_owned(),
+            ));
+        }
+        endpoints.push(EndpointRecord {
+            id,
+            url,
+            last: None,
+        });
+    }
+    Ok(Some(endpoints))
+}
+
+/// Whether a destination can be sent to. Keys never appear in the words.
+fn check_url(text: &str) -> Result<(), String> {
+    if text.len() > limits::URL_BYTES_MAX {
+        return Err(format!("the URL is over {} bytes", limits::URL_BYTES_MAX));
+    }
+    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    match url.scheme() {
+        "rtmp" => {}
+        "rtmps" | "srt" | "rtsp" | "http" | "https" => {
+            return Err(format!(
+                "{} destinations are not supported yet; use rtmp",
+                url.scheme()
+            ));
+        }
+        other => {
+            return Err(format!(
+                "'{other}' is not a protocol of destinations; use rtmp"
+            ));
+        }
+    }
+    if url.host_str().unwrap_or_default().is_empty() {
+        return Err("the URL has no host".to_owned());
+    }
+    // rtmp://host[:port]/application/key; the application may have several parts.
+    let parts = url
+        .path()
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .count();
+    if parts < 1 {
+        return Err("the URL has no application: rtmp://host/application/key".to_owned());
+    }
+    Ok(())
+}
+
+/// Only the source is sent; its own height is another name for it.
+fn check_height(control: &Control, id: &BroadcastId, height: u32) -> Result<(), String> {
+    let video = control
+        .shards
+        .broadcast(id)
+        .and_then(|live| live.publisher?.video);
+    if height == 0 || video.is_some_and(|video| video.height == height) {
+        return Ok(());
+    }
+    Err(format!(
+        "the height {height} is not available; leave resolutionHeight out for the source"
+    ))
+}
+
+fn random_service_id() -> String {
+    let random: String = rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(6)
+        .map(char::from)
+        .collect();
+    format!("custom{random}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_sent_to_is_refused_in_words_without_its_key() {
+        let cases = [
+            ("rtmp://h/app/key", None),
+            ("rtmp://h:1936/a/b/key", None),
+            ("rtmp://[::1]/app/key", None),
+            ("srt://h:4200?streamid=secret", Some("not supported")),
+            ("ftp://h/secret", Some("not a protocol")),
+            ("secret", Some("not a URL")),
+            ("rtmp:///app/secret", Some("host")),
+            ("rtmp://h", Some("application")),
+        ];
+        for (url, wanted) in cases {
+            let problem = check_url(url).err();
+            assert_eq!(problem.is_some(), wanted.is_some(), "{url}: {problem:?}");
+            if let (Some(problem), Some(wanted)) = (problem, wanted) {
+                assert!(
+                    problem.contains(wanted) && !problem.contains("secret"),
+                    "{problem}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What a body says about a broadcast, laid over what is stored.
+
+use serde_json::{Map, Value};
+
+use super::{
+    body::{self, BodyError},
+    broadcast_json,
+};
+use crate::{limits, store::Profile};
+
+/// Lays the fields of `object` over `profile`. Fields that clients cannot set are accepted and
+/// ignored, because clients send back what they have read.
+pub(super) fn overlay(
+    profile: &Profile,
+    object: &Map<String, Value>,
+) -> Result<Profile, BodyError> {
+    body::only_known(object, &broadcast_json::FIELDS, "Broadcast")?;
+    let stored = serde_json::to_value(profile).unwrap_or_default();
+    let Value::Object(mut merged) = stored else {
+        return Ok(profile.clone());
+    };
+    for (key, value) in object {
+        if value
+            .as_str()
+            .is_some_and(|text| text.len() > limits::TEXT_BYTES_MAX)
+        {
+            return Err(BodyError::Value(format!("{key} is too long")));
+        }
+        if merged.contains_key(key) {
+            merged.insert(key.clone(), value.clone());
+        }
+    }
+    if merged.get("mainTrackStreamId").and_then(Value::as_str) == Some("") {
+        merged.insert("mainTrackStreamId".to_owned(), Value::Null);
+    }
+    serde_json::from_value(Value::Object(merged)).map_err(|error| {
+        BodyError::Value(format!("a field of Broadcast has a wrong value: {error}"))
+    })
+}
+
+/// Why Ant Media Server would refuse to create it.
+pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
+    if profile
+        .sub_folder
+        .as_deref()
+        .is_some_and(|folder| folder.contains(".."))
+    {
+        return Some("subFolder must not contain '..'");
+    }
+    let url = profile.stream_url.as_deref().unwrap_or_default();
+    let pulls = matches!(profile.kind.as_str(), "ipCamera" | "streamSource");
+    if pulls && url::Url::parse(url).is_err() {
+        return Some("streamUrl is not a URL");
+    }
+    None
+}

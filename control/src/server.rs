@@ -1,0 +1,321 @@
+//! Brings the control process up and down: store, certificate, ports, links and routes.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use crate::{
+    api,
+    control::Control,
+    health, limits, metrics, pages,
+    rest::{self, ip_filter::Peer},
+    runtime_file,
+    settings::Settings,
+    shards::link,
+    signalling::socket,
+    store::{Catalog, RedbStore, StoreError},
+    supervisor::{Supervisor, SupervisorError},
+    tls::{Certificates, TlsError},
+};
+
+/// The control process cannot start. The operator's fault, or the machine's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data directory cannot be made or written.
+    #[error("cannot use the directory {path}: {source}")]
+    Folder { path: PathBuf, source: io::Error },
+    /// Another process has the port, or this one may not.
+    #[error("cannot listen on {address}: {source}; choose another with --{setting}")]
+    Listen {
+        address: SocketAddr,
+        setting: &'static str,
+        source: io::Error,
+    },
+    /// Says itself what to do.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store's file cannot be used.
+    #[error("{0}")]
+    Store(String),
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// A running control process.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where HTTP is served.
+    pub http_addr: SocketAddr,
+    /// Where HTTPS is served.
+    pub https_addr: SocketAddr,
+    control: Arc<Control>,
+    shutdown: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Starts an engine beside this process unless one is running, and keeps it running.
+    ///
+    /// # Errors
+    /// When there is no engine executable.
+    pub fn supervise(&self) -> Result<Supervisor, SupervisorError> {
+        Supervisor::start(Arc::clone(&self.control))
+    }
+
+    /// Ends every broadcast; destinations get a proper end from their shards.
+    pub fn end_broadcasts(&self) {
+        self.control.stopping.store(true, Ordering::Relaxed);
+        for record in self.control.catalog.broadcasts() {
+            if record.is_live() {
+                self.control.end(&record.id);
+            }
+        }
+    }
+
+    /// Closes ports and sockets; what was changed is stored before this returns.
+    pub async fn stop(self) {
+        self.control.stopping.store(true, Ordering::Relaxed);
+        self.control.sockets.close_all();
+        // Lets close frames out.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.shutdown.send_replace(true);
+        if let Err(error) = self.control.catalog.settled().await {
+            tracing::error!(%error, "the last changes were not stored");
+        }
+        for task in self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Starts a control process: binds its ports and returns when they take connections. Shards are
+/// looked for from then on.
+///
+/// # Errors
+/// When a directory, a port, the certificate or the store cannot be used.
+pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
+    for path in [&settings.data_dir, &settings.link_dir] {
+        std::fs::create_dir_all(path).map_err(|source| ServeError::Folder {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let store = settings.data_dir.join("store.redb");
+    let catalog = tokio::task::spawn_blocking(move || Catalog::open(RedbStore::open(&store)?))
+        .await
+        .map_err(|error| ServeError::Store(error.to_string()))??;
+    let certificates = Certificates::load(&settings)?;
+    let tls = TlsAcceptor::from(certificates.server_config()?);
+    let (http, http_addr) = listen(&settings, settings.http_port, "http-port").await?;
+    let (https, https_addr) = listen(&settings, settings.https_port, "https-port").await?;
+    let control = Arc::new(Control::new(settings, catalog));
+    let (shutdown, stopped) = watch::channel(false);
+    let listener = Listener {
+        router: router(&control),
+        connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+        stopped,
+    };
+    let tasks = vec![
+        tokio::spawn(keep_links(Arc::clone(&control))),
+        tokio::spawn(Arc::clone(&control).run_deadlines()),
+        tokio::spawn(certificates.watch()),
+        tokio::spawn(runtime_file::keep(
+            Arc::clone(&control),
+            http_addr,
+            https_addr,
+        )),
+        tokio::spawn(listener.clone().accept(http, None)),
+        tokio::spawn(listener.accept(https, Some(tls))),
+    ];
+    tracing::info!(http = %http_addr, https = %https_addr, "listening");
+    Ok(Handle {
+        http_addr,
+        https_addr,
+        control,
+        shutdown,
+        tasks,
+    })
+}
+
+async fn listen(
+    settings: &Settings,
+    port: u16,
+    setting: &'static str,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let address = SocketAddr::new(settings.bind, port);
+    let failed = |source| ServeError::Listen {
+        address,
+        setting,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// One link for each shard that the engine says it has.
+async fn keep_links(control: Arc<Control>) {
+    let mut links: Vec<JoinHandle<()>> = Vec::new();
+    loop {
+        let wanted = control.shards_expected.load(Ordering::Relaxed);
+        let wanted = wanted.clamp(1, u64::from(limits::SHARDS_MAX));
+        for shard in links.len()..usize::try_from(wanted).unwrap_or(1) {
+            let shard = u16::try_from(shard).unwrap_or(u16::MAX);
+            links.push(tokio::spawn(link::run(Arc::clone(&control), shard)));
+        }
+        tokio::time::sleep(limits::LINK_RETRY).await;
+    }
+}
+
+fn router(control: &Arc<Control>) -> Router {
+    let filter = middleware::from_fn_with_state(Arc::clone(control), rest::ip_filter::server);
+    let operators = Router::new()
+        .route("/metrics", get(metrics::metrics))
+        .layer(filter);
+    Router::new()
+        .merge(operators)
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .nest("/api/v1", api::router(control))
+        .nest("/rest/v2", rest::server_router(control))
+        .nest("/{app}/rest/v2", rest::application_router(control))
+        .route("/{app}/websocket", any(signalling))
+        .route("/{app}/websocket/signaling", any(signalling))
+        .fallback(get(pages::serve))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(control),
+            metrics::count,
+        ))
+        .with_state(Arc::clone(control))
+}
+
+/// Returns when it is time to stop, or when nobody is left to say so.
+pub(crate) async fn stopped(signal: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which says the same.
+    let _ = signal.wait_for(|stopped| *stopped).await;
+}
+
+async fn signalling(
+    State(control): State<Arc<Control>>,
+    Path(application): Path<String>,
+    request: Request,
+) -> Response {
+    if control.application(&application).is_none() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    if control.stopping.load(Ordering::Relaxed) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    socket::upgrade(&control, application, request)
+}
+
+/// Accepts connections of one port.
+#[derive(Clone)]
+struct Listener {
+    router: Router,
+    connections: Arc<Semaphore>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Listener {
+    async fn accept(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                return;
+            };
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, mostly: waiting lets connections end.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (this, tls) = (self.clone(), tls.clone());
+            tokio::spawn(async move {
+                this.connection(stream, peer, tls).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+        // Signalling is small messages that must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => self.http(stream, peer).await,
+            Some(tls) => match timeout(limits::HANDSHAKE, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(stream, peer).await,
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn http(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+    ) {
+        let router = self.router;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            let response = router.clone().oneshot(request);
+            async move {
+                response.await.or_else(|never: Infallible| match never {})
+                    as Result<Response, Infallible>
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits::HANDSHAKE)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+            }
+            () = stopped(&mut self.stopped) => {
+                connection.as_mut().graceful_shutdown();
+                // What is being answered is answered.
+                let _ = timeout(Duration::from_secs(1), connection).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Names of Ant Media Server's settings, so that its files can be carried over.
+//!
+//! What has a counterpart here is mapped, the rest is accepted with a warning that says whether it
+//! is unknown, or known and without effect. The prefix `settings.` of 2.x files may stay.
+
+use std::net::IpAddr;
+
+use toml::{Table, Value};
+
+use super::ApplicationOverrides;
+use crate::cidr::CidrList;
+
+/// What an `[ant_media]` table means here.
+#[derive(Clone, Debug, Default)]
+pub struct Translated {
+    pub application: ApplicationOverrides,
+    pub server: ServerPart,
+}
+
+/// Server-wide settings (`red5.properties` there).
+#[derive(Clone, Debug, Default)]
+pub struct ServerPart {
+    pub http_port: Option<u16>,
+    pub https_port: Option<u16>,
+    pub udp_port_base: Option<u16>,
+    pub name: Option<String>,
+    pub advertise: Option<Vec<IpAddr>>,
+}
+
+/// Settings that exist there and have no effect here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "webRTCEnabled",
+    "webRTCPortRangeMax",
+    "webrtc.portRangeMax",
+    "webRTCTcpCandidatesEnabled",
+    "webrtc.tcpCandidateEnabled",
+    "replaceCandidateAddrWithServerAddr",
+    "disableIPv6Candidates",
+    "iceGatheringTimeoutMs",
+    "dropWebRTCIngestIfNoPacketReceived",
+    "webRTCFrameRate",
+    "gopSize",
+    "encoderSettingsString",
+    "encoderSettings",
+    "encoderName",
+    "encoderParameters",
+    "encoderThreadCount",
+    "encoderSelectionPreference",
+    "h264Enabled",
+    "vp8Enabled",
+    "h265Enabled",
+    "av1Enabled",
+    "aacEncodingEnabled",
+    "audioBitrateSFU",
+    "heightRtmpForwarding",
+    "useOriginalWebRTCEnabled",
+    "addOriginalMuxerIntoHLSPlaylist",
+    "forceDecoding",
+    "encodingQueueSize",
+    "mp4MuxingEnabled",
+    "webMMuxingEnabled",
+    "addDateTimeToMp4FileName",
+    "fileNameFormat",
+    "hlsMuxingEnabled",
+    "hlsTime",
+    "hlsListSize",
+    "hlsPlayListSize",
+    "hlsPlayListType",
+    "hlsSegmentType",
+    "hlsflags",
+    "deleteHLSFilesOnEnded",
+    "dashMuxingEnabled",
+    "dashSegDuration",
+    "dashFragmentDuration",
+    "dashTargetLatency",
+    "generatePreview",
+    "createPreviewPeriod",
+    "previewHeight",
+    "previewFormat",
+    "previewOverwrite",
+    "endpointRepublishLimit",
+    "endpoint.republishLimit",
+    "endpointHealthCheckPeriodMs",
+    "endpoint.healthCheckPeriodMs",
+    "rtmpIngestBufferTimeMs",
+    "maxAnalyzeDurationMS",
+    "dataChannelEnabled",
+    "dataChannelPlayerDistribution",
+    "dataChannelWebHookURL",
+    "listenerHookURL",
+    "webhookRetryCount",
+    "webhookRetryDelay",
+    "webhookContentType",
+    "webhookStreamStatusUpdatePeriodMs",
+    "webRTCViewerLimit",
+    "maxResolutionAccept",
+    "allowedPublisherCIDR",
+    "writeStatsToDatastore",
+    "muxerFinishScript",
+    "streamStartedScript",
+    "streamEndedScript",
+    "streamIdleTimeoutScript",
+    "vodUploadFinishScript",
+    "s3RecordingEnabled",
+    "playTokenControlEnabled",
+    "rtmp.port",
+    "rtmps.enabled",
+    "rtmps.port",
+    "useGlobalIp",
+];
+
+/// Settings that exist nowhere but are found in guides.
+const NOT_A_SETTING: &[&str] = &[
+    "rtmpEnabled",
+    "webRTCKeyFrameInterval",
+    "hlsSegmentTime",
+    "dtlsTimeoutMs",
+];
+
+/// Translates `table`; what has no effect is said in `warnings`, with `place` in front.
+pub fn translate(table: &Table, place: &str, warnings: &mut Vec<String>) -> Translated {
+    let mut translated = Translated::default();
+    let mut flat = Vec::new();
+    flatten(table, "", &mut flat);
+    for (key, value) in flat {
+        let name = key.strip_prefix("settings.").unwrap_or(&key);
+        if assign(&mut translated, name, value) {
+            continue;
+        }
+        let why = if MAPPED.contains(&name) {
+            format!("the value {value} cannot be used; it is ignored")
+        } else if WITHOUT_EFFECT.contains(&name) {
+            "has no counterpart in Shardcast; it is ignored".to_owned()
+        } else if NOT_A_SETTING.contains(&name) {
+            "is not a setting of Ant Media Server either; it is ignored".to_owned()
+        } else {
+            "is not known; it is ignored".to_owned()
+        };
+        warnings.push(format!("{place} {key}: {why}"));
+    }
+    translated
+}
+
+/// Dotted keys without quotes become tables in TOML; join them again.
+fn flatten<'a>(table: &'a Table, prefix: &str, out: &mut Vec<(String, &'a Value)>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        match value {
+            Value::Table(inner) => flatten(inner, &key, out),
+            value => out.push((key, value)),
+        }
+    }
+}
+
+/// Names that [`assign`] knows.
+const MAPPED: &[&str] = &[
+    "publishTokenControlEnabled",
+    "acceptOnlyStreamsInDataStore",
+    "webRTCClientStartTimeoutMs",
+    "webrtc.client.start.timeoutMs",
+    "webRTCKeyframeTime",
+    "ingestingStreamLimit",
+    "remoteAllowedCIDR",
+    "ipFilterEnabled",
+    "stunServerURI",
+    "webrtc.stunServerURI",
+    "webrtc.stunServerUri",
+    "turnServerUsername",
+    "turnServerCredential",
+    "http.port",
+    "https.port",
+    "server.name",
+    "webRTCPortRangeMin",
+    "webrtc.portRangeMin",
+    "webrtc.externalIP",
+];
+
+fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
+    let (app, server) = (&mut to.application, &mut to.server);
+    match name {
+        "publishTokenControlEnabled" => put(&mut app.publish_token_control_enabled, boolean(value)),
+        "acceptOnlyStreamsInDataStore" => {
+            put(&mut app.accept_only_streams_in_data_store, boolean(value))
+        }
+        "webRTCClientStartTimeoutMs" | "webrtc.client.start.timeoutMs" => {
+            put(&mut app.webrtc_client_start_timeout_ms, parse(value))
+        }
+        "webRTCKeyframeTime" => put(&mut app.webrtc_keyframe_time, parse(value)),
+        "ingestingStreamLimit" => put(&mut app.ingesting_stream_limit, parse(value)),
+        "remoteAllowedCIDR" => put(&mut app.remote_allowed_cidr, parse(value)),
+        "ipFilterEnabled" => match boolean(value) {
+            Some(false) => put(&mut app.remote_allowed_cidr, Some(CidrList::everywhere())),
+            enabled => enabled.is_some(),
+        },
+        "stunServerURI" | "webrtc.stunServerURI" | "webrtc.stunServerUri" => {
+            put(&mut app.stun_server_uri, parse(value))
+        }
+        "turnServerUsername" => put(&mut app.turn_server_username, parse(value)),
+        "turnServerCredential" => put(&mut app.turn_server_credential, parse(value)),
+        "http.port" => put(&mut server.http_port, parse(value)),
+        "https.port" => put(&mut server.https_port, parse(value)),
+        "server.name" => match parse::<String>(value) {
+            Some(name) if name.is_empty() => true,
+            name => put(&mut server.name, name),
+        },
+        "webRTCPortRangeMin" | "webrtc.portRangeMin" => {
+            put(&mut server.udp_port_base, parse(value))
+        }
+        "webrtc.externalIP" => put(&mut server.advertise, parse(value).map(|ip| vec![ip])),
+        _ => false,
+    }
+}
+
+fn put<T>(target: &mut Option<T>, value: Option<T>) -> bool {
+    let usable = value.is_some();
+    if usable {
+        *target = value;
+    }
+    usable
+}
+
+/// Properties files hold texts; TOML may hold numbers and booleans.
+fn parse<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.to_string().parse().ok(),
+    }
+}
+
+fn boolean(value: &Value) -> Option<bool> {
+    parse(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(text: &str) -> (Translated, Vec<String>) {
+        let mut warnings = Vec::new();
+        let table = toml::from_str(text).unwrap();
+        (translate(&table, "[ant_media]", &mut warnings), warnings)
+    }
+
+    #[test]
+    fn the_obvious_names_are_mapped_with_or_without_the_old_prefix() {
+        let (translated, warnings) = from(
+            "settings.publishTokenControlEnabled = \"true\"\n\
+             settings.webrtc.portRangeMin = 41000\n\
+             webRTCKeyframeTime = 3000\n",
+        );
+        assert_eq!(
+            translated.application.publish_token_control_enabled,
+            Some(true)
+        );
+        assert_eq!(translated.application.webrtc_keyframe_time, Some(3000));
+        assert_eq!(translated.server.udp_port_base, Some(41_000));
+        assert_eq!(warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_rest_is_accepted_with_a_warning_that_says_why() {
+        let (_, warnings) = from("rtmpEnabled = true\nhlsTime = \"2\"\nnonsense = 1\n");
+        assert_eq!(warnings.len(), 3);
+        assert!(
+            warnings
+                .iter()
+                .any(|w| w.contains("hlsTime: has no counterpart"))
+        );
+        assert!(
+            warnings
+                .iter()
+                .any(|w| w.contains("rtmpEnabled: is not a setting of Ant"))
+        );
+        assert!(
+            warnings
+                .iter()
+                .any(|w| w.contains("nonsense: is not known"))
+        );
+    }
+
+    #[test]
+    fn a_mapped_name_with_an_unusable_value_is_said_to_be_ignored() {
+        let (translated, warnings) = from("webRTCKeyframeTime = \"soon\"");
+        assert_eq!(translated.application.webrtc_keyframe_time, None);
+        assert!(warnings[0].contains("cannot be used"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_disabled_filter_opens_rest_to_everybody() {
+        let (translated, _) = from("ipFilterEnabled = false");
+        let ranges = translated.application.remote_allowed_cidr.unwrap();
+        assert!(ranges.contains("203.0.113.1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,141 @@
+//! Settings that each application may have for itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cidr::CidrList;
+
+/// Settings of one application. Names that Ant Media Server has are kept.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationSettings {
+    /// Publishing needs a token.
+    pub publish_token_control_enabled: bool,
+    /// Publishing needs a broadcast that was created before.
+    pub accept_only_streams_in_data_store: bool,
+    /// Without media for so long after the offer, a publish attempt ends. Milliseconds.
+    #[serde(rename = "webRTCClientStartTimeoutMs")]
+    pub start_timeout_ms: u64,
+    /// How often a keyframe is asked of the publisher. Milliseconds.
+    #[serde(rename = "webRTCKeyframeTime")]
+    pub keyframe_interval_ms: u64,
+    /// How long destinations are held open for a lost publisher. Milliseconds.
+    #[serde(rename = "hold_ms")]
+    pub hold_ms: u64,
+    /// Destinations of one broadcast.
+    #[serde(rename = "endpoints_max")]
+    pub endpoints_max: usize,
+    /// Live broadcasts at a time; `None` is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingesting_stream_limit: Option<usize>,
+    /// Who may use REST.
+    #[serde(rename = "remoteAllowedCIDR")]
+    pub remote_allowed_cidr: CidrList,
+    #[serde(flatten)]
+    pub ice_server: IceServer,
+}
+
+/// The STUN or TURN server that browsers are told to use (`getIceServerConfig`).
+#[derive(Clone, Debug, Serialize)]
+pub struct IceServer {
+    /// `stun:…` or `turn:…`.
+    #[serde(rename = "stunServerURI")]
+    pub uri: String,
+    #[serde(rename = "turnServerUsername")]
+    pub username: String,
+    /// Secret towards anybody but the browsers of this server.
+    #[serde(rename = "turnServerCredential")]
+    pub credential: String,
+}
+
+impl Default for ApplicationSettings {
+    fn default() -> Self {
+        Self {
+            publish_token_control_enabled: false,
+            accept_only_streams_in_data_store: false,
+            start_timeout_ms: 10_000,
+            keyframe_interval_ms: 2_000,
+            hold_ms: 60_000,
+            // No licence gate as elsewhere; a bound all the same, far above what a studio uses.
+            endpoints_max: 1_000,
+            ingesting_stream_limit: None,
+            remote_allowed_cidr: CidrList::loopback(),
+            ice_server: IceServer {
+                uri: "stun:stun1.l.google.com:19302".to_owned(),
+                username: String::new(),
+                credential: String::new(),
+            },
+        }
+    }
+}
+
+/// One layer of an application's settings: an `[application.NAME]` table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApplicationOverrides {
+    #[serde(alias = "publishTokenControlEnabled")]
+    pub publish_token_control_enabled: Option<bool>,
+    #[serde(alias = "acceptOnlyStreamsInDataStore")]
+    pub accept_only_streams_in_data_store: Option<bool>,
+    #[serde(alias = "webRTCClientStartTimeoutMs")]
+    pub webrtc_client_start_timeout_ms: Option<u64>,
+    #[serde(alias = "webRTCKeyframeTime")]
+    pub webrtc_keyframe_time: Option<u64>,
+    pub hold_ms: Option<u64>,
+    pub endpoints_max: Option<usize>,
+    /// -1 is no limit.
+    #[serde(alias = "ingestingStreamLimit")]
+    pub ingesting_stream_limit: Option<i64>,
+    #[serde(alias = "remoteAllowedCIDR")]
+    pub remote_allowed_cidr: Option<CidrList>,
+    #[serde(alias = "stunServerURI")]
+    pub stun_server_uri: Option<String>,
+    #[serde(alias = "turnServerUsername")]
+    pub turn_server_username: Option<String>,
+    #[serde(alias = "turnServerCredential")]
+    pub turn_server_credential: Option<String>,
+    /// Names of Ant Media Server; the names above win over it.
+    pub ant_media: Option<toml::Table>,
+}
+
+impl ApplicationOverrides {
+    /// Lays this layer over `settings`.
+    pub fn apply(&self, settings: &mut ApplicationSettings) {
+        set(
+            &mut settings.publish_token_control_enabled,
+            &self.publish_token_control_enabled,
+        );
+        set(
+            &mut settings.accept_only_streams_in_data_store,
+            &self.accept_only_streams_in_data_store,
+        );
+        set(
+            &mut settings.start_timeout_ms,
+            &self.webrtc_client_start_timeout_ms,
+        );
+        set(
+            &mut settings.keyframe_interval_ms,
+            &self.webrtc_keyframe_time,
+        );
+        set(&mut settings.hold_ms, &self.hold_ms);
+        set(&mut settings.endpoints_max, &self.endpoints_max);
+        if let Some(limit) = self.ingesting_stream_limit {
+            settings.ingesting_stream_limit = usize::try_from(limit).ok();
+        }
+        set(&mut settings.remote_allowed_cidr, &self.remote_allowed_cidr);
+        set(&mut settings.ice_server.uri, &self.stun_server_uri);
+        set(
+            &mut settings.ice_server.username,
+            &self.turn_server_username,
+        );
+        set(
+            &mut settings.ice_server.credential,
+            &self.turn_server_credential,
+        );
+    }
+}
+
+fn set<T: Clone>(target: &mut T, value: &Option<T>) {
+    if let Some(value) = value {
+        target.clone_from(value);
+    }
+}

@@ -1,0 +1,313 @@
+//! Lays flags and variables over the file over the defaults, and checks the result.
+
+use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, thread};
+
+use shardcast_link::id::is_name;
+
+use super::{
+    ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles,
+    ant_media::{self, Translated},
+};
+use crate::{cidr::CidrList, limits};
+
+/// Settings cannot be used. The operator's fault; the message says which and where.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file named by `--config` cannot be read.
+    #[error("cannot read the settings file {path}: {source}")]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// A wrong key or value; `source` has line and column.
+    #[error("{path}: {source}")]
+    File {
+        path: PathBuf,
+        source: toml::de::Error,
+    },
+    /// Settings that contradict each other, or a value out of range.
+    #[error("setting {key}: {problem}")]
+    Value { key: &'static str, problem: String },
+}
+
+/// Paths under which the server has pages of its own.
+const RESERVED: [&str; 8] = [
+    "rest", "api", "sdk", "js", "css", "metrics", "healthz", "readyz",
+];
+
+pub(super) fn load(overrides: Overrides) -> Result<Settings, SettingsError> {
+    let file = match &overrides.config {
+        None => Overrides::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+            toml::from_str(&text).map_err(|source| SettingsError::File {
+                path: path.clone(),
+                source,
+            })?
+        }
+    };
+    resolve(overrides, file)
+}
+
+pub(super) fn resolve(flags: Overrides, file: Overrides) -> Result<Settings, SettingsError> {
+    let mut warnings = Vec::new();
+    let shared = translate(file.ant_media.as_ref(), "[ant_media]", &mut warnings);
+    let ant = &shared.server;
+    let data_dir = flags
+        .data_dir
+        .clone()
+        .or(file.data_dir.clone())
+        .unwrap_or("data".into());
+    let link_dir = flags.link_dir.clone().or(file.link_dir.clone());
+    let bind = flags
+        .bind
+        .or(file.bind)
+        .unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    Ok(Settings {
+        bind,
+        http_port: flags
+            .http_port
+            .or(file.http_port)
+            .or(ant.http_port)
+            .unwrap_or(5080),
+        https_port: flags
+            .https_port
+            .or(file.https_port)
+            .or(ant.https_port)
+            .unwrap_or(5443),
+        tls: tls_files(&flags, &file)?,
+        link_dir: link_dir.unwrap_or_else(|| data_dir.join("link")),
+        data_dir,
+        server_name: flags
+            .server_name
+            .clone()
+            .or(file.server_name.clone())
+            .or(ant.name.clone()),
+        remote_allowed_cidr: flags
+            .remote_allowed_cidr
+            .clone()
+            .or(file.remote_allowed_cidr.clone())
+            .or(shared.application.remote_allowed_cidr.clone())
+            .unwrap_or_else(CidrList::loopback),
+        engine: engine_settings(&flags, &file, &shared)?,
+        log: flags
+            .log
+            .clone()
+            .or(file.log.clone())
+            .unwrap_or("info".into()),
+        log_format: flags.log_format.or(file.log_format),
+        application: applications(&flags, &file, &shared, &mut warnings)?,
+        warnings,
+    })
+}
+
+fn translate(table: Option<&toml::Table>, place: &str, warnings: &mut Vec<String>) -> Translated {
+    match table {
+        Some(table) => ant_media::translate(table, place, warnings),
+        None => Translated::default(),
+    }
+}
+
+fn tls_files(flags: &Overrides, file: &Overrides) -> Result<Option<TlsFiles>, SettingsError> {
+    let cert = flags.tls_cert.clone().or(file.tls_cert.clone());
+    let key = flags.tls_key.clone().or(file.tls_key.clone());
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(value("tls_cert", "needs tls_key beside it")),
+        (None, Some(_)) => Err(value("tls_key", "needs tls_cert beside it")),
+    }
+}
+
+fn engine_settings(
+    flags: &Overrides,
+    file: &Overrides,
+    shared: &Translated,
+) -> Result<EngineSettings, SettingsError> {
+    let all_cores = thread::available_parallelism().map_or(1, |n| n.get());
+    let cores = flags
+        .cores
+        .clone()
+        .or(file.cores.clone())
+        .unwrap_or_default();
+    let shards = match flags.shards.or(file.shards) {
+        Some(shards) => usize::from(shards),
+        None if cores.is_empty() => all_cores,
+        None => cores.len(),
+    };
+    let shards = u16::try_from(shards).unwrap_or(u16::MAX);
+    if shards == 0 || shards > limits::SHARDS_MAX {
+        return Err(value(
+            "shards",
+            format!("must be from 1 to {}", limits::SHARDS_MAX),
+        ));
+    }
+    if !cores.is_empty() && cores.len() < usize::from(shards) {
+        return Err(value(
+            "cores",
+            format!("names {} cores for {shards} shards", cores.len()),
+        ));
+    }
+    let udp_port_base = flags
+        .udp_port_base
+        .or(file.udp_port_base)
+        .or(shared.server.udp_port_base);
+    let udp_port_base = udp_port_base.unwrap_or(50_000);
+    if udp_port_base != 0 && udp_port_base.checked_add(shards - 1).is_none() {
+        return Err(value(
+            "udp_port_base",
+            format!("{shards} ports above it pass 65535"),
+        ));
+    }
+    let advertise = flags.advertise.clone().or(file.advertise.clone());
+    Ok(EngineSettings {
+        path: flags.engine_path.clone().or(file.engine_path.clone()),
+        shards,
+        cores,
+        udp_port_base,
+        advertise: advertise
+            .or(shared.server.advertise.clone())
+            .unwrap_or_default(),
+    })
+}
+
+/// For each application, weakest first: defaults, `[ant_media]`, the file's top level, the flags,
+/// `[application.NAME.ant_media]`, `[application.NAME]`.
+fn applications(
+    flags: &Overrides,
+    file: &Overrides,
+    shared: &Translated,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<String, ApplicationSettings>, SettingsError> {
+    let mut names = flags
+        .applications
+        .clone()
+        .or(file.applications.clone())
+        .unwrap_or_else(|| vec!["StreamLick".to_owned(), "LiveApp".to_owned()]);
+    names.extend(file.application.keys().cloned());
+    let mut applications = BTreeMap::new();
+    for name in names {
+        if !is_name(&name) || RESERVED.contains(&name.as_str()) {
+            let problem = format!("'{name}' cannot name an application");
+            return Err(value("applications", problem));
+        }
+        let mut settings = ApplicationSettings::default();
+        shared.application.apply(&mut settings);
+        file.application_defaults().apply(&mut settings);
+        flags.application_defaults().apply(&mut settings);
+        if let Some(own) = file.application.get(&name) {
+            let place = format!("[application.{name}.ant_media]");
+            translate(own.ant_media.as_ref(), &place, warnings)
+                .application
+                .apply(&mut settings);
+            own.apply(&mut settings);
+        }
+        check(&settings)?;
+        applications.insert(name, settings);
+    }
+    Ok(applications)
+}
+
+fn check(settings: &ApplicationSettings) -> Result<(), SettingsError> {
+    let ice = settings.ice_server.uri.as_str();
+    if !(ice.is_empty() || ice.starts_with("stun:") || ice.starts_with("turn:")) {
+        return Err(value("stunServerURI", "must begin with stun: or turn:"));
+    }
+    if !(1_000..=300_000).contains(&settings.start_timeout_ms) {
+        return Err(value(
+            "webRTCClientStartTimeoutMs",
+            "must be from 1000 to 300000",
+        ));
+    }
+    if !(500..=60_000).contains(&settings.keyframe_interval_ms) {
+        return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
+    }
+    if settings.hold_ms > 3_600_000 {
+        return Err(value("hold_ms", "must be at most 3600000, an hour"));
+    }
+    Ok(())
+}
+
+fn value(key: &'static str, problem: impl Into<String>) -> SettingsError {
+    SettingsError::Value {
+        key,
+        problem: problem.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Overrides {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let flags = Overrides {
+            http_port: Some(1),
+            ..Overrides::default()
+        };
+        let settings = resolve(flags, file("http_port = 2\nhttps_port = 3")).unwrap();
+        assert_eq!((settings.http_port, settings.https_port), (1, 3));
+        assert_eq!(settings.engine.udp_port_base, 50_000);
+    }
+
+    #[test]
+    fn a_wrong_key_is_refused_with_its_line() {
+        let error = toml::from_str::<Overrides>("http_port = 1\nhtp_port = 2").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("line 2") && text.contains("htp_port"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_line() {
+        for text in [
+            "\nhttp_port = 99999",
+            "\nbind = \"x\"",
+            "\nremoteAllowedCIDR = \"1/99\"",
+        ] {
+            let error = toml::from_str::<Overrides>(text).unwrap_err().to_string();
+            assert!(error.contains("line 2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_application_has_its_own_token_control() {
+        let text = "[application.StreamLick]\npublishTokenControlEnabled = true";
+        let settings = resolve(Overrides::default(), file(text)).unwrap();
+        assert!(settings.application["StreamLick"].publish_token_control_enabled);
+        assert!(!settings.application["LiveApp"].publish_token_control_enabled);
+    }
+
+    #[test]
+    fn a_certificate_without_a_key_is_refused() {
+        let error = resolve(Overrides::default(), file("tls_cert = \"a.pem\"")).unwrap_err();
+        assert!(error.to_string().contains("tls_key"), "{error}");
+    }
+
+    #[test]
+    fn an_application_cannot_take_the_name_of_a_page() {
+        let error = resolve(Overrides::default(), file("applications = [\"rest\"]")).unwrap_err();
+        assert!(error.to_string().contains("'rest'"), "{error}");
+    }
+
+    #[test]
+    fn what_is_printed_can_be_understood_and_hides_the_turn_password() {
+        let text = "turnServerCredential = \"hush\"\nstunServerURI = \"turn:t.example\"";
+        let printed = resolve(Overrides::default(), file(text)).unwrap().to_toml();
+        assert!(printed.contains("http_port = 5080"), "{printed}");
+        assert!(
+            printed.contains("turn:t.example") && !printed.contains("hush"),
+            "{printed}"
+        );
+    }
+}

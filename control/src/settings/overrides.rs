@@ -1,0 +1,214 @@
+//! One layer of settings: what a TOML file, or flags and variables together, may say.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::application::ApplicationOverrides;
+use crate::cidr::CidrList;
+
+/// Every setting, each of them optional. The names of fields are the TOML keys; flags replace `_`
+/// by `-`, variables are upper case behind `SHARDCAST_`.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Overrides {
+    /// TOML file with settings.
+    #[arg(long, env = "SHARDCAST_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Where the store, the certificate and runtime.json live [default: data]
+    #[arg(long, env = "SHARDCAST_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Where the shards' sockets are [default: link, in the data directory]
+    #[arg(long, env = "SHARDCAST_LINK_DIR", value_name = "DIR")]
+    pub link_dir: Option<PathBuf>,
+
+    /// Address that all ports are bound to [default: 0.0.0.0]
+    #[arg(long, env = "SHARDCAST_BIND", value_name = "ADDR")]
+    pub bind: Option<IpAddr>,
+
+    /// HTTP and WebSocket port; 0 picks a free one [default: 5080]
+    #[arg(long, env = "SHARDCAST_HTTP_PORT", value_name = "PORT")]
+    pub http_port: Option<u16>,
+
+    /// HTTPS and secure WebSocket port; 0 picks a free one [default: 5443]
+    #[arg(long, env = "SHARDCAST_HTTPS_PORT", value_name = "PORT")]
+    pub https_port: Option<u16>,
+
+    /// Certificate chain, PEM; read again when it changes [default: self-signed]
+    #[arg(long, env = "SHARDCAST_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key, PEM; read again when it changes
+    #[arg(long, env = "SHARDCAST_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Host name of this server in the URLs it hands out
+    #[arg(long, env = "SHARDCAST_SERVER_NAME", value_name = "HOST")]
+    pub server_name: Option<String>,
+
+    /// Applications, comma-separated [default: StreamLick,LiveApp]
+    #[arg(
+        long,
+        env = "SHARDCAST_APPLICATIONS",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub applications: Option<Vec<String>>,
+
+    /// Who may use REST, metrics and /api: ranges, comma-separated [default: loopback only]
+    #[arg(long, env = "SHARDCAST_REMOTE_ALLOWED_CIDR", value_name = "RANGES")]
+    #[serde(alias = "remoteAllowedCIDR")]
+    pub remote_allowed_cidr: Option<CidrList>,
+
+    /// The shardcast-engine executable [default: the one beside this executable]
+    #[arg(long, env = "SHARDCAST_ENGINE_PATH", value_name = "FILE")]
+    pub engine_path: Option<PathBuf>,
+
+    /// Executors of the engine, one per core [default: number of cores]
+    #[arg(long, env = "SHARDCAST_SHARDS", value_name = "N")]
+    pub shards: Option<u16>,
+
+    /// Cores for the executors, comma-separated [default: the first ones]
+    #[arg(
+        long,
+        env = "SHARDCAST_CORES",
+        value_name = "CORES",
+        value_delimiter = ','
+    )]
+    pub cores: Option<Vec<u16>>,
+
+    /// UDP port of shard 0, shard n uses n more; 0 picks free ports [default: 50000]
+    #[arg(long, env = "SHARDCAST_UDP_PORT_BASE", value_name = "PORT")]
+    pub udp_port_base: Option<u16>,
+
+    /// Address browsers are told to send media to; may be repeated [default: those of this machine]
+    #[arg(
+        long,
+        env = "SHARDCAST_ADVERTISE",
+        value_name = "IP",
+        value_delimiter = ','
+    )]
+    pub advertise: Option<Vec<IpAddr>>,
+
+    /// Publishing needs a token [default: false]
+    #[arg(long, env = "SHARDCAST_PUBLISH_TOKEN_CONTROL_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "publishTokenControlEnabled")]
+    pub publish_token_control_enabled: Option<bool>,
+
+    /// Publishing needs a broadcast that was created before [default: false]
+    #[arg(long, env = "SHARDCAST_ACCEPT_ONLY_STREAMS_IN_DATA_STORE", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "acceptOnlyStreamsInDataStore")]
+    pub accept_only_streams_in_data_store: Option<bool>,
+
+    /// Time for the first media after an offer, in ms [default: 10000]
+    #[arg(
+        long,
+        env = "SHARDCAST_WEBRTC_CLIENT_START_TIMEOUT_MS",
+        value_name = "MS"
+    )]
+    #[serde(alias = "webRTCClientStartTimeoutMs")]
+    pub webrtc_client_start_timeout_ms: Option<u64>,
+
+    /// How often a keyframe is asked of the publisher, in ms [default: 2000]
+    #[arg(long, env = "SHARDCAST_WEBRTC_KEYFRAME_TIME", value_name = "MS")]
+    #[serde(alias = "webRTCKeyframeTime")]
+    pub webrtc_keyframe_time: Option<u64>,
+
+    /// How long destinations are held open for a lost publisher, in ms [default: 60000]
+    #[arg(long, env = "SHARDCAST_HOLD_MS", value_name = "MS")]
+    pub hold_ms: Option<u64>,
+
+    /// Destinations of one broadcast [default: 1000]
+    #[arg(long, env = "SHARDCAST_ENDPOINTS_MAX", value_name = "N")]
+    pub endpoints_max: Option<usize>,
+
+    /// Live broadcasts of an application; -1 is no limit [default: -1]
+    #[arg(
+        long,
+        env = "SHARDCAST_INGESTING_STREAM_LIMIT",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    #[serde(alias = "ingestingStreamLimit")]
+    pub ingesting_stream_limit: Option<i64>,
+
+    /// STUN or TURN server that browsers are told to use
+    #[arg(long, env = "SHARDCAST_STUN_SERVER_URI", value_name = "URI")]
+    #[serde(alias = "stunServerURI")]
+    pub stun_server_uri: Option<String>,
+
+    /// User name for the TURN server
+    #[arg(long, env = "SHARDCAST_TURN_SERVER_USERNAME", value_name = "NAME")]
+    #[serde(alias = "turnServerUsername")]
+    pub turn_server_username: Option<String>,
+
+    /// Password for the TURN server
+    #[arg(
+        long,
+        env = "SHARDCAST_TURN_SERVER_CREDENTIAL",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    #[serde(alias = "turnServerCredential")]
+    pub turn_server_credential: Option<String>,
+
+    /// Log filter, such as info or info,shardcast_control=debug [default: info]
+    #[arg(long, env = "SHARDCAST_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// Log format [default: human on a terminal, json otherwise]
+    #[arg(long, env = "SHARDCAST_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Settings of single applications; file only.
+    #[arg(skip)]
+    pub application: BTreeMap<String, ApplicationOverrides>,
+
+    /// Names of Ant Media Server, for all applications; file only.
+    #[arg(skip)]
+    pub ant_media: Option<toml::Table>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+impl LogFormat {
+    /// The word that the engine's `--log-format` takes too.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Overrides {
+    /// The part of this layer that holds for each application.
+    pub fn application_defaults(&self) -> ApplicationOverrides {
+        ApplicationOverrides {
+            publish_token_control_enabled: self.publish_token_control_enabled,
+            accept_only_streams_in_data_store: self.accept_only_streams_in_data_store,
+            webrtc_client_start_timeout_ms: self.webrtc_client_start_timeout_ms,
+            webrtc_keyframe_time: self.webrtc_keyframe_time,
+            hold_ms: self.hold_ms,
+            endpoints_max: self.endpoints_max,
+            ingesting_stream_limit: self.ingesting_stream_limit,
+            remote_allowed_cidr: self.remote_allowed_cidr.clone(),
+            stun_server_uri: self.stun_server_uri.clone(),
+            turn_server_username: self.turn_server_username.clone(),
+            turn_server_credential: self.turn_server_credential.clone(),
+            ant_media: None,
+        }
+    }
+}

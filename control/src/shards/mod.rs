@@ -1,0 +1,243 @@
+//! The shards as control sees them: which are reachable, what they reported last, which broadcast
+//! is assigned to which.
+
+pub(crate) mod link;
+mod view;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use shardcast_link::{
+    BroadcastId, BroadcastStatus, Command, DestinationStatus, ShardHello, ShardStatus,
+};
+use tokio::sync::mpsc;
+
+pub(crate) use view::ShardView;
+
+use crate::placement::{self, Member};
+
+/// All shards. Every method is short and never waits.
+#[derive(Debug, Default)]
+pub(crate) struct Shards {
+    inner: Mutex<Inner>,
+    /// Nobody listened on shard 0's socket when it was last tried.
+    absent: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    shards: BTreeMap<u16, ShardView>,
+    /// Recorded when a broadcast is placed; sticky until it is over.
+    assignments: HashMap<BroadcastId, u16>,
+    /// When a broadcast's media was last known to flow, in Unix milliseconds.
+    media_seen: HashMap<BroadcastId, u64>,
+}
+
+impl Shards {
+    /// The shard has said hello and reported. Returns whether it belongs to another engine
+    /// process than before.
+    pub(crate) fn connected(
+        &self,
+        hello: ShardHello,
+        engine_pid: Option<i32>,
+        commands: mpsc::Sender<Command>,
+    ) -> bool {
+        let mut inner = self.lock();
+        let shard = hello.shard;
+        let before = inner
+            .shards
+            .get(&shard)
+            .map(|view| view.hello.engine.clone());
+        let replaced = before.is_some_and(|engine| engine != hello.engine);
+        inner
+            .shards
+            .insert(shard, ShardView::new(hello, engine_pid, commands));
+        if replaced {
+            inner.assignments.retain(|_, assigned| *assigned != shard);
+        }
+        replaced
+    }
+
+    /// Whether there is no engine: known only after the first attempt to reach it.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_absent(&self, absent: bool) {
+        self.absent.store(absent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn disconnected(&self, shard: u16) {
+        if let Some(view) = self.lock().shards.get_mut(&shard) {
+            view.disconnect();
+        }
+    }
+
+    pub(crate) fn status(&self, shard: u16, status: ShardStatus) {
+        let mut inner = self.lock();
+        let now_unix_ms = crate::clock::unix_ms();
+        let mut flowing = Vec::new();
+        for broadcast in &status.broadcasts {
+            inner
+                .assignments
+                .entry(broadcast.id.clone())
+                .or_insert(shard);
+            if let Some(publisher) = broadcast.publisher.as_ref().filter(|_| !broadcast.holding) {
+                let seen = now_unix_ms.saturating_sub(publisher.media_age_ms);
+                flowing.push((broadcast.id.clone(), seen));
+            }
+        }
+        inner.media_seen.extend(flowing);
+        if let Some(view) = inner.shards.get_mut(&shard) {
+            view.report(status);
+        }
+    }
+
+    pub(crate) fn destination(&self, shard: u16, id: &BroadcastId, status: DestinationStatus) {
+        if let Some(view) = self.lock().shards.get_mut(&shard) {
+            view.destination(id, status);
+        }
+    }
+
+    /// Queues a command. `false`: the shard cannot be reached; it is brought up to date when it
+    /// can.
+    pub(crate) fn send(&self, shard: u16, command: Command) -> bool {
+        let inner = self.lock();
+        let Some(commands) = inner
+            .shards
+            .get(&shard)
+            .and_then(|view| view.commands.as_ref())
+        else {
+            return false;
+        };
+        let sent = commands.try_send(command).is_ok();
+        if !sent {
+            tracing::warn!(shard, "the shard does not take commands");
+        }
+        sent
+    }
+
+    /// The reachable shard that has `id` or shall have it; the assignment is recorded.
+    pub(crate) fn place(&self, id: &BroadcastId) -> Option<u16> {
+        let mut inner = self.lock();
+        if let Some(shard) = inner.assignments.get(id).copied() {
+            if inner
+                .shards
+                .get(&shard)
+                .is_some_and(ShardView::is_connected)
+            {
+                return Some(shard);
+            }
+        }
+        let (shards, members) = inner.members();
+        let shard = *shards.get(placement::choose(id, &members)?)?;
+        inner.assignments.insert(id.clone(), shard);
+        Some(shard)
+    }
+
+    /// The assignment of `id`, if it has one, and all reachable shards in its hash order.
+    pub(crate) fn preference(&self, id: &BroadcastId) -> (Option<u16>, Vec<u16>) {
+        let inner = self.lock();
+        let (shards, members) = inner.members();
+        let order = placement::order(id, &members);
+        let order = order
+            .into_iter()
+            .filter_map(|index| shards.get(index).copied());
+        (inner.assignments.get(id).copied(), order.collect())
+    }
+
+    /// The reachable shard that a new broadcast `id` would go to now.
+    pub(crate) fn would_take(&self, id: &BroadcastId) -> Option<u16> {
+        let (shards, members) = self.lock().members();
+        shards.get(placement::choose(id, &members)?).copied()
+    }
+
+    pub(crate) fn assignment(&self, id: &BroadcastId) -> Option<u16> {
+        self.lock().assignments.get(id).copied()
+    }
+
+    /// The broadcast is over.
+    pub(crate) fn release(&self, id: &BroadcastId) {
+        let mut inner = self.lock();
+        inner.assignments.remove(id);
+        inner.media_seen.remove(id);
+    }
+
+    /// What the shard that has `id` reported of it.
+    pub(crate) fn broadcast(&self, id: &BroadcastId) -> Option<BroadcastStatus> {
+        let inner = self.lock();
+        inner.find(id).cloned()
+    }
+
+    /// Age of the last media of `id`, when a shard has a publisher for it.
+    pub(crate) fn media_age_ms(&self, id: &BroadcastId) -> Option<u64> {
+        let inner = self.lock();
+        let view = inner.shards.get(inner.assignments.get(id)?)?;
+        let publisher = view.broadcasts.get(id)?.publisher.as_ref()?;
+        // The report itself is up to a second old; a flowing stream is younger than that.
+        Some(publisher.media_age_ms)
+    }
+
+    /// When media of `id` was last known to flow, in Unix milliseconds.
+    pub(crate) fn media_seen(&self, id: &BroadcastId) -> Option<u64> {
+        self.lock().media_seen.get(id).copied()
+    }
+
+    /// Media of `id` flows now.
+    pub(crate) fn media_flows(&self, id: &BroadcastId) {
+        self.lock()
+            .media_seen
+            .insert(id.clone(), crate::clock::unix_ms());
+    }
+
+    /// Calls `read` with every shard, by number.
+    pub(crate) fn each(&self, mut read: impl FnMut(u16, &ShardView)) {
+        for (shard, view) in &self.lock().shards {
+            read(*shard, view);
+        }
+    }
+
+    /// Shards that can be reached now.
+    pub(crate) fn connected_count(&self) -> usize {
+        self.lock()
+            .shards
+            .values()
+            .filter(|view| view.is_connected())
+            .count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn members(&self) -> (Vec<u16>, Vec<Member>) {
+        let mut loads: HashMap<u16, u64> = HashMap::new();
+        for shard in self.assignments.values() {
+            *loads.entry(*shard).or_default() += 1;
+        }
+        let connected = self.shards.iter().filter(|(_, view)| view.is_connected());
+        connected
+            .map(|(shard, view)| {
+                let load = loads.get(shard).copied().unwrap_or(0);
+                let member = Member {
+                    name: shard.to_string(),
+                    weight: view.hello.capacity,
+                    load,
+                };
+                (*shard, member)
+            })
+            .unzip()
+    }
+
+    fn find(&self, id: &BroadcastId) -> Option<&BroadcastStatus> {
+        let assigned = self.assignments.get(id)?;
+        self.shards.get(assigned)?.broadcasts.get(id)
+    }
+}

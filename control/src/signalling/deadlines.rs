@@ -1,0 +1,73 @@
+//! What becomes due without anybody saying anything.
+
+use std::time::{Duration, Instant};
+
+use shardcast_link::{BroadcastId, EndReason, SessionId};
+
+use super::{Effect, Hub, hub::unpublish, session::Phase};
+use crate::limits;
+
+impl Hub {
+    /// Runs what has become due; to be called a few times a second.
+    pub(crate) fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
+        for id in ids {
+            self.tick_session(now, &id, out);
+        }
+        let due: Vec<BroadcastId> = self
+            .returning
+            .iter()
+            .filter(|(_, deadline)| now >= **deadline)
+            .map(|(broadcast, _)| broadcast.clone())
+            .collect();
+        for broadcast in due {
+            self.returning.remove(&broadcast);
+            if !self.claims.contains_key(&broadcast) {
+                out.push(Effect::Finish { broadcast });
+            }
+        }
+        for socket in self.sockets.values_mut() {
+            socket
+                .closing
+                .retain(|_, at| now < *at + limits::SOCKET_DEAD);
+        }
+    }
+
+    fn tick_session(&mut self, now: Instant, id: &SessionId, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let start_due = session.since + Duration::from_millis(session.start_timeout_ms);
+        match session.phase {
+            Phase::Stopping { since, wished } => {
+                if now >= since + limits::SHARD_CONFIRM {
+                    // The shard has not confirmed; whoever waits is not kept waiting.
+                    let reason = EndReason::Wished;
+                    session.phase = Phase::Stopping { since, wished };
+                    self.ended(now, &id.clone(), reason, out);
+                }
+            }
+            Phase::Superseded { since } => {
+                if now >= since + Duration::from_millis(session.start_timeout_ms) {
+                    unpublish(id, session, false, out);
+                    self.drop_session(id);
+                }
+            }
+            _ if session
+                .gone
+                .is_some_and(|gone| now >= gone + limits::RETURN_GRACE) =>
+            {
+                unpublish(id, session, false, out);
+                self.drop_session(id);
+            }
+            Phase::AwaitingOffer | Phase::AwaitingShard { .. } if now >= start_due => {
+                self.ended(now, &id.clone(), EndReason::StartTimeout, out);
+            }
+            Phase::Offered | Phase::Answered if now >= start_due + limits::SHARD_CONFIRM => {
+                unpublish(id, session, false, out);
+                self.ended(now, &id.clone(), EndReason::StartTimeout, out);
+            }
+            _ => {}
+        }
+    }
+}

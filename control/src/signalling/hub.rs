@@ -1,0 +1,502 @@
+//! Who publishes what over which socket. Pure: every method takes the time and what is known
+//! elsewhere, and appends what shall happen to a list of [`Effect`]s.
+//!
+//! A stream id is *claimed* by at most one session. A claim ends at once with `stop`, so that the
+//! SDK's retry (`stop`, 500 ms, `publish`) finds the id free; what the shard still has of the old
+//! session is ended behind it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use shardcast_link::{BroadcastId, SessionId};
+
+use super::{
+    message::ServerMessage,
+    session::{Phase, Session},
+};
+use crate::limits;
+
+/// A signalling socket; never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SocketId(pub(crate) u64);
+
+/// What shall happen, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect {
+    Send {
+        socket: SocketId,
+        message: ServerMessage,
+    },
+    /// Close with this WebSocket code.
+    Close { socket: SocketId, code: u16 },
+    /// Hand the offer to a shard; the outcome comes back by [`Hub::offer_handed_over`].
+    Offer {
+        session: SessionId,
+        broadcast: BroadcastId,
+        sdp: String,
+        start_timeout_ms: u64,
+    },
+    Candidate {
+        session: SessionId,
+        shard: u16,
+        candidate: String,
+    },
+    Unpublish {
+        session: SessionId,
+        shard: u16,
+        wished: bool,
+    },
+    /// Media flows.
+    Started {
+        broadcast: BroadcastId,
+        name: String,
+        meta_data: String,
+    },
+    /// The broadcast is over, and its destinations with it.
+    Finish { broadcast: BroadcastId },
+}
+
+/// A `publish` and what is known around it.
+#[derive(Clone, Debug)]
+pub(crate) struct PublishRequest {
+    pub(crate) broadcast: BroadcastId,
+    pub(crate) name: String,
+    pub(crate) meta_data: String,
+    /// The word of refusal, when tokens or settings do not allow it.
+    pub(crate) admission: Result<(), &'static str>,
+    /// Age of the last media of this broadcast, when a shard has it.
+    pub(crate) media_age_ms: Option<u64>,
+    pub(crate) start_timeout_ms: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) heard: Instant,
+    /// Whether it has ever published.
+    pub(super) used: bool,
+    /// Streams whose peer connection was closed while media flowed: the `stop` that follows is
+    /// the user's.
+    pub(super) closing: HashMap<BroadcastId, Instant>,
+}
+
+/// All sockets and sessions of this process.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    /// Makes session ids unique beyond this process.
+    instance: String,
+    sessions_made: u64,
+    pub(super) sockets: HashMap<SocketId, Socket>,
+    pub(super) sessions: HashMap<SessionId, Session>,
+    pub(super) claims: HashMap<BroadcastId, SessionId>,
+    /// Streams that stopped while their media was stale: the SDK is about to publish again. They
+    /// end then if it does not.
+    pub(super) returning: HashMap<BroadcastId, Instant>,
+}
+
+impl Hub {
+    pub(crate) fn new(instance: String) -> Self {
+        Self {
+            instance,
+            sessions_made: 0,
+            sockets: HashMap::new(),
+            sessions: HashMap::new(),
+            claims: HashMap::new(),
+            returning: HashMap::new(),
+        }
+    }
+
+    /// Number of open sockets.
+    pub(crate) fn socket_count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether somebody publishes `broadcast`, or is about to.
+    pub(crate) fn is_claimed(&self, broadcast: &BroadcastId) -> bool {
+        self.claims.contains_key(broadcast) || self.returning.contains_key(broadcast)
+    }
+
+    /// Whether `socket` is the one that publishes `broadcast`.
+    pub(crate) fn is_held_by(&self, broadcast: &BroadcastId, socket: SocketId) -> bool {
+        self.claim(broadcast)
+            .is_some_and(|(_, session)| session.socket == socket)
+    }
+
+    pub(crate) fn socket_opened(&mut self, now: Instant, socket: SocketId) {
+        let entry = Socket {
+            heard: now,
+            used: false,
+            closing: HashMap::new(),
+        };
+        self.sockets.insert(socket, entry);
+    }
+
+    /// Any frame has come.
+    pub(crate) fn socket_heard(&mut self, now: Instant, socket: SocketId) {
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.heard = now;
+        }
+    }
+
+    pub(crate) fn socket_closed(&mut self, now: Instant, socket: SocketId) {
+        self.sockets.remove(&socket);
+        let of_socket = |(_, session): &(&SessionId, &mut Session)| session.socket == socket;
+        let mut dropped = Vec::new();
+        for (id, session) in self.sessions.iter_mut().filter(of_socket) {
+            session.gone = Some(now);
+            if !session.is_on_shard() {
+                dropped.push(id.clone());
+            }
+        }
+        for id in dropped {
+            self.drop_session(&id);
+        }
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        request: PublishRequest,
+        out: &mut Vec<Effect>,
+    ) {
+        let stream = request.broadcast.stream().to_owned();
+        if let Err(definition) = self.may_publish(now, socket, &request) {
+            out.push(Effect::Send {
+                socket,
+                message: ServerMessage::error(&stream, definition),
+            });
+            return;
+        }
+        self.supersede(now, &request.broadcast, out);
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.used = true;
+            socket.closing.remove(&request.broadcast);
+        }
+        self.returning.remove(&request.broadcast);
+        self.sessions_made += 1;
+        let id = SessionId(format!("{}-{}", self.instance, self.sessions_made));
+        self.claims.insert(request.broadcast.clone(), id.clone());
+        let session = Session {
+            broadcast: request.broadcast,
+            socket,
+            phase: Phase::AwaitingOffer,
+            since: now,
+            start_timeout_ms: request.start_timeout_ms,
+            name: request.name,
+            meta_data: request.meta_data,
+            shard: None,
+            candidates_waiting: Vec::new(),
+            candidate_count: 0,
+            gone: None,
+        };
+        self.sessions.insert(id, session);
+        out.push(Effect::Send {
+            socket,
+            message: ServerMessage::Start { stream },
+        });
+    }
+
+    fn may_publish(
+        &self,
+        now: Instant,
+        socket: SocketId,
+        request: &PublishRequest,
+    ) -> Result<(), &'static str> {
+        request.admission?;
+        let of_socket = self
+            .sessions
+            .values()
+            .filter(|session| session.socket == socket);
+        if of_socket.count() >= limits::STREAMS_PER_SOCKET_MAX {
+            return Err("highResourceUsage");
+        }
+        let Some((_, holder)) = self.claim(&request.broadcast) else {
+            return Ok(());
+        };
+        if holder.socket == socket {
+            return Err("already_publishing");
+        }
+        let alive = self.sockets.get(&holder.socket).is_some_and(|holder| {
+            now.saturating_duration_since(holder.heard) <= limits::SOCKET_DEAD
+        });
+        let fresh = if holder.is_starting() {
+            now < holder.since + Duration::from_millis(holder.start_timeout_ms)
+        } else {
+            request
+                .media_age_ms
+                .is_some_and(|age| age <= limits::MEDIA_STALE_MS)
+        };
+        if alive && fresh {
+            Err("streamIdInUse")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes the claim off its holder. Media of a session that publishes goes on until the new
+    /// one's arrives; the shard sees to that.
+    fn supersede(&mut self, now: Instant, broadcast: &BroadcastId, out: &mut Vec<Effect>) {
+        let Some(id) = self.claims.remove(broadcast) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.phase == Phase::Publishing {
+            session.phase = Phase::Superseded { since: now };
+            return;
+        }
+        unpublish(&id, session, false, out);
+        self.drop_session(&id);
+    }
+
+    pub(crate) fn offer(
+        &mut self,
+        socket: SocketId,
+        broadcast: &BroadcastId,
+        sdp: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let refuse = |definition| Effect::Send {
+            socket,
+            message: ServerMessage::error(broadcast.stream(), definition),
+        };
+        let Some((id, session)) = self.claim_of(broadcast, socket) else {
+            return out.push(refuse("not_initialized_yet"));
+        };
+        if session.phase != Phase::AwaitingOffer {
+            return out.push(refuse("already_publishing"));
+        }
+        let Some(sdp) = sdp.filter(|sdp| !sdp.is_empty()) else {
+            return out.push(refuse("notSetRemoteDescription"));
+        };
+        session.phase = Phase::AwaitingShard { sdp: sdp.clone() };
+        let start_timeout_ms = session.start_timeout_ms;
+        out.push(Effect::Offer {
+            session: id,
+            broadcast: broadcast.clone(),
+            sdp,
+            start_timeout_ms,
+        });
+    }
+
+    /// The offer of `session` is on its way to `shard`; candidates follow it.
+    pub(crate) fn offer_handed_over(
+        &mut self,
+        session: &SessionId,
+        shard: u16,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return;
+        };
+        entry.phase = Phase::Offered;
+        entry.shard = Some(shard);
+        for candidate in entry.candidates_waiting.drain(..) {
+            out.push(Effect::Candidate {
+                session: session.clone(),
+                shard,
+                candidate,
+            });
+        }
+    }
+
+    /// A shard has become reachable: offers that wait are tried again.
+    pub(crate) fn shard_reachable(&self, out: &mut Vec<Effect>) {
+        for (id, session) in &self.sessions {
+            if let Phase::AwaitingShard { sdp } = &session.phase {
+                out.push(Effect::Offer {
+                    session: id.clone(),
+                    broadcast: session.broadcast.clone(),
+                    sdp: sdp.clone(),
+                    start_timeout_ms: session.start_timeout_ms,
+                });
+            }
+        }
+    }
+
+    /// The engine behind `shard` is another one than before: its sessions are lost. The SDK comes
+    /// back at once when it is told so, instead of after its own timeouts.
+    pub(crate) fn engine_replaced(&mut self, shard: u16, out: &mut Vec<Effect>) {
+        let on_shard = |(_, session): &(&SessionId, &Session)| session.shard == Some(shard);
+        let lost: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(on_shard)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut sockets = HashSet::new();
+        for id in lost {
+            if let Some(session) = self.drop_session(&id) {
+                if !matches!(
+                    session.phase,
+                    Phase::Stopping { .. } | Phase::Superseded { .. }
+                ) {
+                    sockets.insert(session.socket);
+                }
+            }
+        }
+        for socket in sockets {
+            if self.sockets.contains_key(&socket) {
+                out.push(Effect::Send {
+                    socket,
+                    message: ServerMessage::ServerWillStop,
+                });
+                out.push(Effect::Close { socket, code: 1012 });
+            }
+        }
+    }
+
+    pub(crate) fn candidate(
+        &mut self,
+        socket: SocketId,
+        broadcast: &BroadcastId,
+        candidate: String,
+        out: &mut Vec<Effect>,
+    ) {
+        let used = self.sockets.get(&socket).is_some_and(|socket| socket.used);
+        let Some((id, session)) = self.claim_of(broadcast, socket) else {
+            // Behind a `stop` they are stragglers.
+            if !used {
+                let message = ServerMessage::error(broadcast.stream(), "not_initialized_yet");
+                out.push(Effect::Send { socket, message });
+            }
+            return;
+        };
+        // An empty one says that no more will come.
+        if candidate.is_empty()
+            || candidate.len() > limits::CANDIDATE_BYTES_MAX
+            || session.candidate_count >= limits::CANDIDATES_PER_SESSION_MAX
+        {
+            return;
+        }
+        session.candidate_count += 1;
+        match session.shard {
+            Some(shard) => out.push(Effect::Candidate {
+                session: id,
+                shard,
+                candidate,
+            }),
+            None => session.candidates_waiting.push(candidate),
+        }
+    }
+
+    /// `stop`. When media flows until now it is the user's wish and ends the broadcast; in a stall
+    /// it is the first half of the SDK's retry, and destinations are held open for a while.
+    pub(crate) fn stop(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        broadcast: &BroadcastId,
+        media_age_ms: Option<u64>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some((id, session)) = self.claim_of(broadcast, socket) else {
+            return self.stop_unclaimed(socket, broadcast, out);
+        };
+        let wished = session.phase == Phase::Publishing
+            && media_age_ms.is_some_and(|age| age <= limits::MEDIA_STALE_MS);
+        let on_shard = session.is_on_shard();
+        unpublish(&id, session, wished, out);
+        session.phase = Phase::Stopping { since: now, wished };
+        self.claims.remove(broadcast);
+        if !wished {
+            self.returning
+                .insert(broadcast.clone(), now + limits::RETURN_GRACE);
+        }
+        if !on_shard {
+            self.drop_session(&id);
+            out.push(notify(socket, broadcast, "publish_finished"));
+        }
+    }
+
+    fn stop_unclaimed(&mut self, socket: SocketId, broadcast: &BroadcastId, out: &mut Vec<Effect>) {
+        let claimed = self.claims.contains_key(broadcast);
+        let Some(entry) = self.sockets.get_mut(&socket) else {
+            return;
+        };
+        if entry.closing.remove(broadcast).is_some() && !claimed {
+            out.push(Effect::Finish {
+                broadcast: broadcast.clone(),
+            });
+        } else if !entry.used {
+            let message = ServerMessage::error(broadcast.stream(), "not_initialized_yet");
+            out.push(Effect::Send { socket, message });
+        }
+    }
+
+    /// REST has stopped or deleted the broadcast.
+    pub(crate) fn evict(&mut self, broadcast: &BroadcastId, out: &mut Vec<Effect>) {
+        self.returning.remove(broadcast);
+        let Some(id) = self.claims.get(broadcast).cloned() else {
+            return;
+        };
+        if let Some(session) = self.drop_session(&id) {
+            if self.sockets.contains_key(&session.socket) {
+                out.push(notify(session.socket, broadcast, "publish_finished"));
+            }
+        }
+    }
+
+    pub(super) fn claim(&self, broadcast: &BroadcastId) -> Option<(&SessionId, &Session)> {
+        let id = self.claims.get(broadcast)?;
+        self.sessions.get(id).map(|session| (id, session))
+    }
+
+    /// The session that claims `broadcast`, when it is one of `socket`.
+    pub(super) fn claim_of(
+        &mut self,
+        broadcast: &BroadcastId,
+        socket: SocketId,
+    ) -> Option<(SessionId, &mut Session)> {
+        let id = self.claims.get(broadcast)?;
+        let session = self
+            .sessions
+            .get_mut(id)
+            .filter(|session| session.socket == socket)?;
+        Some((id.clone(), session))
+    }
+
+    pub(super) fn drop_session(&mut self, id: &SessionId) -> Option<Session> {
+        let session = self.sessions.remove(id)?;
+        if self.claims.get(&session.broadcast) == Some(id) {
+            self.claims.remove(&session.broadcast);
+        }
+        Some(session)
+    }
+
+    pub(super) fn send_if_open(
+        &self,
+        socket: SocketId,
+        message: ServerMessage,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.sockets.contains_key(&socket) {
+            out.push(Effect::Send { socket, message });
+        }
+    }
+}
+
+pub(super) fn unpublish(id: &SessionId, session: &Session, wished: bool, out: &mut Vec<Effect>) {
+    if let Some(shard) = session.shard {
+        out.push(Effect::Unpublish {
+            session: id.clone(),
+            shard,
+            wished,
+        });
+    }
+}
+
+pub(super) fn notify(
+    socket: SocketId,
+    broadcast: &BroadcastId,
+    definition: &'static str,
+) -> Effect {
+    let stream = broadcast.stream().to_owned();
+    Effect::Send {
+        socket,
+        message: ServerMessage::Notification { stream, definition },
+    }
+}

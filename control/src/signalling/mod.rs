@@ -1,0 +1,18 @@
+//! WebRTC signalling as the browser SDK of Ant Media Server speaks it.
+//!
+//! [`message`] reads and writes the JSON texts, [`Hub`] decides (pure: time, tokens and the
+//! shards' reports come in as arguments, effects go out), [`socket`] moves the frames.
+
+pub(crate) mod admission;
+mod deadlines;
+mod hub;
+pub(crate) mod message;
+mod reports;
+mod session;
+pub(crate) mod socket;
+
+#[cfg(test)]
+mod hub_tests;
+
+pub(crate) use hub::{Effect, Hub, PublishRequest, SocketId};
+pub(crate) use reports::NO_MEDIA_OFFERED;

@@ -1,0 +1,326 @@
+//! The signalling WebSocket: frames in, messages to the hub; messages from the hub, frames out.
+//!
+//! The upgrade is done here and not by axum, because a client that sends a frame over the limit
+//! must be told so (close code 1009) while it still writes: what it goes on to send is read and
+//! thrown away, or its kernel would discard our close frame with a reset.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::AsyncReadExt,
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error as WsError, Message,
+        error::CapacityError,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{
+    SocketId,
+    message::{self, ServerMessage},
+};
+use crate::{commands, control::Control, limits};
+
+/// What is on its way to a client.
+#[derive(Debug)]
+enum Outgoing {
+    Text(String),
+    Close(u16),
+}
+
+/// The queues towards all open sockets.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    queues: Mutex<HashMap<SocketId, mpsc::Sender<Outgoing>>>,
+    made: AtomicU64,
+}
+
+impl Sockets {
+    /// Queues a message; a client that does not read loses its socket.
+    pub(crate) fn send(&self, socket: SocketId, message: &ServerMessage) {
+        self.push(socket, Outgoing::Text(message.to_text()));
+    }
+
+    pub(crate) fn close(&self, socket: SocketId, code: u16) {
+        self.push(socket, Outgoing::Close(code));
+    }
+
+    /// Tells every client that this process goes away, so that the SDK looks for the next one.
+    pub(crate) fn close_all(&self) {
+        let sockets: Vec<SocketId> = self.lock().keys().copied().collect();
+        for socket in sockets {
+            self.send(socket, &ServerMessage::ServerWillStop);
+            self.close(socket, CloseCode::Restart.into());
+        }
+    }
+
+    fn push(&self, socket: SocketId, outgoing: Outgoing) {
+        let mut queues = self.lock();
+        let Some(queue) = queues.get(&socket) else {
+            return;
+        };
+        if queue.try_send(outgoing).is_err() {
+            // Dropping the sender ends the socket's task.
+            queues.remove(&socket);
+        }
+    }
+
+    fn open(&self) -> Option<(SocketId, mpsc::Receiver<Outgoing>)> {
+        let mut queues = self.lock();
+        if queues.len() >= limits::SOCKETS_MAX {
+            return None;
+        }
+        let socket = SocketId(self.made.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = mpsc::channel(limits::SOCKET_QUEUE_MAX);
+        queues.insert(socket, sender);
+        Some((socket, receiver))
+    }
+
+    fn forget(&self, socket: SocketId) {
+        self.lock().remove(&socket);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketId, mpsc::Sender<Outgoing>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the upgrade request of a socket for `application` (RFC 6455 §4.2).
+pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Request) -> Response {
+    let Some(accept) = accept_key(request.headers()) else {
+        let text = "this is the signalling WebSocket: connect with ws:// or wss://\n";
+        return (
+            StatusCode::UPGRADE_REQUIRED,
+            [(header::UPGRADE, "websocket")],
+            text,
+        )
+            .into_response();
+    };
+    let Some((socket, queue)) = control.sockets.open() else {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many signalling sockets\n",
+        )
+            .into_response();
+    };
+    let control = Arc::clone(control);
+    tokio::spawn(async move {
+        control.socket_opened(socket);
+        match hyper::upgrade::on(request).await {
+            Ok(upgraded) => serve(&control, &application, socket, upgraded, queue).await,
+            Err(error) => tracing::debug!(%error, "a socket was not upgraded"),
+        }
+        control.sockets.forget(socket);
+        control.socket_closed(socket);
+    });
+    let headers = [
+        (header::UPGRADE, "websocket".to_owned()),
+        (header::CONNECTION, "Upgrade".to_owned()),
+        (header::SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
+}
+
+fn accept_key(headers: &HeaderMap) -> Option<String> {
+    let has = |name, word: &str| {
+        let value = headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        value
+            .split(',')
+            .any(|part| part.trim().eq_ignore_ascii_case(word))
+    };
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    let asked = has(header::UPGRADE, "websocket")
+        && has(header::CONNECTION, "upgrade")
+        && has(header::SEC_WEBSOCKET_VERSION, "13");
+    asked.then(|| derive_accept_key(key.as_bytes()))
+}
+
+type Stream = WebSocketStream<TokioIo<Upgraded>>;
+
+async fn serve(
+    control: &Arc<Control>,
+    application: &str,
+    socket: SocketId,
+    upgraded: Upgraded,
+    mut queue: mpsc::Receiver<Outgoing>,
+) {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(limits::MESSAGE_BYTES_MAX));
+    let io = TokioIo::new(upgraded);
+    let mut stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let mut pings = interval(limits::SOCKET_PING);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
+    let mut budget = Budget::new(heard);
+    let close = loop {
+        tokio::select! {
+            frame = stream.next() => {
+                heard = Instant::now();
+                control.with_hub(|hub, _| hub.socket_heard(heard, socket));
+                match take(control, application, socket, frame, &mut budget) {
+                    Next::Go => {}
+                    Next::Close(code) => break Some(code),
+                    Next::Gone => break None,
+                }
+            }
+            outgoing = queue.recv() => {
+                let sent = match outgoing {
+                    Some(Outgoing::Text(text)) => stream.send(Message::text(text)).await,
+                    Some(Outgoing::Close(code)) => break Some(CloseCode::from(code)),
+                    None => break Some(CloseCode::Policy),
+                };
+                if sent.is_err() {
+                    break None;
+                }
+            }
+            _ = pings.tick() => {
+                if heard.elapsed() > limits::SOCKET_IDLE {
+                    break Some(CloseCode::Away);
+                }
+                if stream.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
+                    break None;
+                }
+            }
+        }
+    };
+    // A client that neither reads nor closes is not waited for.
+    let _ = match close {
+        Some(code) => timeout(limits::BODY_DRAIN, end(stream, code)).await,
+        None => timeout(limits::BODY_DRAIN, async { drop(stream.close(None).await) }).await,
+    };
+}
+
+/// What follows a frame.
+enum Next {
+    Go,
+    Close(CloseCode),
+    Gone,
+}
+
+fn take(
+    control: &Arc<Control>,
+    application: &str,
+    socket: SocketId,
+    frame: Option<Result<Message, WsError>>,
+    budget: &mut Budget,
+) -> Next {
+    if !budget.take(Instant::now()) {
+        return Next::Close(CloseCode::Policy);
+    }
+    match frame {
+        Some(Ok(Message::Text(text))) => {
+            match message::parse(application, &text) {
+                Ok(message) => commands::carry_out(control, socket, application, message),
+                Err(malformed) => control.sockets.send(socket, &malformed.answer()),
+            }
+            Next::Go
+        }
+        // RFC 6455 §7.4.1: a type of data that it cannot accept.
+        Some(Ok(Message::Binary(_))) => Next::Close(CloseCode::Unsupported),
+        Some(Ok(Message::Close(_))) | None => Next::Gone,
+        Some(Ok(_)) => Next::Go,
+        Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+            Next::Close(CloseCode::Size)
+        }
+        Some(Err(WsError::Utf8(_))) => Next::Close(CloseCode::Invalid),
+        Some(Err(WsError::Protocol(_))) => Next::Close(CloseCode::Protocol),
+        Some(Err(_)) => Next::Gone,
+    }
+}
+
+/// Says why, then reads on until the client has closed.
+async fn end(mut stream: Stream, code: CloseCode) {
+    let frame = CloseFrame {
+        code,
+        reason: reason(code).into(),
+    };
+    if stream.send(Message::Close(Some(frame))).await.is_err() {
+        return;
+    }
+    let mut io = stream.into_inner();
+    let mut scratch = vec![0; 64 << 10];
+    let mut read = 0;
+    while read < limits::BODY_DRAIN_BYTES_MAX {
+        match io.read(&mut scratch).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => read += n,
+        }
+    }
+}
+
+fn reason(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::Size => "a message is at most 1 MiB",
+        CloseCode::Unsupported => "messages are JSON texts",
+        CloseCode::Policy => "too many messages, or they are not read",
+        CloseCode::Away => "nothing was heard for 30 s",
+        CloseCode::Restart => "come back on a new socket",
+        _ => "",
+    }
+}
+
+/// Tokens for messages, refilled over time.
+#[derive(Debug)]
+struct Budget {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self {
+            tokens: f64::from(limits::MESSAGES_BURST),
+            at: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64()
+            * f64::from(limits::MESSAGES_PER_SECOND);
+        self.tokens = (self.tokens + earned).min(f64::from(limits::MESSAGES_BURST)) - 1.0;
+        self.at = now;
+        self.tokens >= 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_of_messages_runs_out_of_budget_and_earns_it_back() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+        let taken = (0..10_000).take_while(|_| budget.take(start)).count();
+        assert_eq!(taken, limits::MESSAGES_BURST as usize);
+        assert!(budget.take(start + Duration::from_secs(1)));
+    }
+}

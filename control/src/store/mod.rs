@@ -1,0 +1,42 @@
+//! What outlives the process: broadcasts with their destinations, and tokens.
+//!
+//! [`Store`] is the seam: `redb` in the data directory here, something shared where many machines
+//! work together. [`Catalog`] keeps everything in memory and writes through it.
+
+mod catalog;
+mod records;
+mod redb_store;
+
+pub(crate) use catalog::{Catalog, Transaction};
+pub(crate) use records::{
+    BroadcastRecord, Contents, EndpointRecord, LastWords, Lifecycle, Mutation, Profile, TokenRecord,
+};
+pub(crate) use redb_store::RedbStore;
+
+/// The store failed. Nothing a client did; the operator looks at the disk.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has the file open.
+    #[error("the store {path} is in use: another shardcast runs with this data directory")]
+    InUse { path: String },
+    /// Disk full, no permission, a damaged file.
+    #[error("the store failed: {0}; check space and permissions of the data directory")]
+    Failed(String),
+    /// A row that this version cannot read.
+    #[error(
+        "the store holds an unreadable row {key}: {source}; was it written by a newer version?"
+    )]
+    Row {
+        key: String,
+        source: serde_json::Error,
+    },
+}
+
+/// Durable rows. Calls block; they come from one thread of the [`Catalog`].
+pub(crate) trait Store: Send + 'static {
+    /// Everything; called once, at the start.
+    fn load(&mut self) -> Result<Contents, StoreError>;
+    /// Writes all of `mutations` or none; when it returns they survive a power failure.
+    fn commit(&mut self, mutations: &[Mutation]) -> Result<(), StoreError>;
+}

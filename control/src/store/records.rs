@@ -1,0 +1,210 @@
+//! The rows of the store.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shardcast_link::{BroadcastId, DestinationId, DestinationStatus};
+
+/// All rows.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) broadcasts: Vec<BroadcastRecord>,
+    pub(crate) tokens: Vec<TokenRecord>,
+}
+
+/// One change of one row.
+#[derive(Debug)]
+pub(crate) enum Mutation {
+    PutBroadcast(Arc<BroadcastRecord>),
+    RemoveBroadcast(BroadcastId),
+    PutToken(TokenRecord),
+    RemoveToken(String),
+}
+
+/// A broadcast as control knows it without any shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BroadcastRecord {
+    pub(crate) id: BroadcastId,
+    /// Published without having been created: it is removed when publishing ends.
+    #[serde(default)]
+    pub(crate) zombi: bool,
+    pub(crate) created_unix_ms: u64,
+    #[serde(default)]
+    pub(crate) profile: Profile,
+    /// `None` until the first is added, which clients can see.
+    #[serde(default)]
+    pub(crate) endpoints: Option<Vec<EndpointRecord>>,
+    #[serde(default)]
+    pub(crate) lifecycle: Lifecycle,
+    /// The shard that has or last had it.
+    #[serde(default)]
+    pub(crate) shard: Option<u16>,
+}
+
+/// Where a broadcast is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum Lifecycle {
+    #[default]
+    Created,
+    /// Media has come; the publisher is there or is waited for.
+    Live { since_unix_ms: u64 },
+    Finished {
+        since_unix_ms: u64,
+        ended_unix_ms: u64,
+    },
+}
+
+/// One destination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EndpointRecord {
+    pub(crate) id: DestinationId,
+    /// With the stream key.
+    pub(crate) url: String,
+    /// How it ended when the broadcast was last live.
+    #[serde(default)]
+    pub(crate) last: Option<LastWords>,
+}
+
+/// A destination's last report of a broadcast that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LastWords {
+    pub(crate) status: DestinationStatus,
+}
+
+/// A permission to publish or play one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenRecord {
+    /// The secret itself.
+    pub(crate) token: String,
+    pub(crate) broadcast: BroadcastId,
+    /// `publish` or `play`.
+    pub(crate) kind: String,
+    /// It is valid before this second.
+    pub(crate) expire_unix_s: u64,
+    #[serde(default)]
+    pub(crate) room: Option<String>,
+}
+
+/// The part of a broadcast that clients set, under the names that the REST API has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Profile {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) category: Option<String>,
+    pub(crate) meta_data: Option<String>,
+    pub(crate) role: Option<String>,
+    pub(crate) quality: Option<String>,
+    pub(crate) play_list_status: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) publish: bool,
+    pub(crate) public_stream: bool,
+    #[serde(rename = "is360")]
+    pub(crate) is_360: bool,
+    #[serde(rename = "virtual")]
+    pub(crate) is_virtual: bool,
+    pub(crate) auto_start_stop_enabled: bool,
+    pub(crate) playlist_loop_enabled: bool,
+    pub(crate) planned_start_date: i64,
+    pub(crate) planned_end_date: i64,
+    pub(crate) seek_time_in_ms: i64,
+    #[serde(rename = "expireDurationMS")]
+    pub(crate) expire_duration_ms: i64,
+    pub(crate) play_list_item_list: Option<Vec<Value>>,
+    pub(crate) encoder_settings_list: Option<Vec<Value>>,
+    #[serde(rename = "listenerHookURL")]
+    pub(crate) listener_hook_url: Option<String>,
+    pub(crate) ip_addr: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) stream_url: Option<String>,
+    pub(crate) mp4_enabled: i64,
+    #[serde(rename = "webMEnabled")]
+    pub(crate) webm_enabled: i64,
+    #[serde(rename = "webRTCViewerLimit")]
+    pub(crate) webrtc_viewer_limit: i64,
+    pub(crate) hls_viewer_limit: i64,
+    pub(crate) dash_viewer_limit: i64,
+    pub(crate) subtracks_limit: i64,
+    pub(crate) main_track_stream_id: Option<String>,
+    pub(crate) sub_folder: Option<String>,
+    pub(crate) latitude: Option<String>,
+    pub(crate) longitude: Option<String>,
+    pub(crate) altitude: Option<String>,
+    pub(crate) current_play_index: i64,
+    pub(crate) max_idle_time: i64,
+    pub(crate) hls_parameters: Option<Value>,
+    pub(crate) sub_track_stream_ids: Vec<String>,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            name: None,
+            description: None,
+            category: None,
+            meta_data: None,
+            role: None,
+            quality: None,
+            play_list_status: None,
+            kind: "liveStream".to_owned(),
+            publish: true,
+            public_stream: true,
+            is_360: false,
+            is_virtual: false,
+            auto_start_stop_enabled: false,
+            playlist_loop_enabled: true,
+            planned_start_date: 0,
+            planned_end_date: 0,
+            seek_time_in_ms: 0,
+            expire_duration_ms: 0,
+            play_list_item_list: None,
+            encoder_settings_list: None,
+            listener_hook_url: None,
+            ip_addr: None,
+            username: None,
+            password: None,
+            stream_url: None,
+            mp4_enabled: 0,
+            webm_enabled: 0,
+            webrtc_viewer_limit: -1,
+            hls_viewer_limit: -1,
+            dash_viewer_limit: -1,
+            subtracks_limit: -1,
+            main_track_stream_id: None,
+            sub_folder: None,
+            latitude: None,
+            longitude: None,
+            altitude: None,
+            current_play_index: 0,
+            max_idle_time: 0,
+            hls_parameters: None,
+            sub_track_stream_ids: Vec::new(),
+        }
+    }
+}
+
+impl BroadcastRecord {
+    pub(crate) fn new(id: BroadcastId, created_unix_ms: u64) -> Self {
+        Self {
+            id,
+            zombi: false,
+            created_unix_ms,
+            profile: Profile::default(),
+            endpoints: None,
+            lifecycle: Lifecycle::Created,
+            shard: None,
+        }
+    }
+
+    pub(crate) fn endpoints(&self) -> &[EndpointRecord] {
+        self.endpoints.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Live { .. })
+    }
+}

@@ -1,0 +1,183 @@
+//! The store of a single machine: a redb file. Commits are durable (fsync) when they return, and
+//! a process killed in between leaves the last commit in place.
+
+use std::path::Path;
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::de::DeserializeOwned;
+
+use super::{Contents, Mutation, Store, StoreError};
+
+const BROADCASTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("broadcasts");
+const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
+
+/// Rows as JSON in two tables.
+#[derive(Debug)]
+pub(crate) struct RedbStore {
+    database: Database,
+}
+
+impl RedbStore {
+    /// Opens `path` or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+                path: path.display().to_string(),
+            },
+            error => StoreError::Failed(format!("{}: {error}", path.display())),
+        })?;
+        let store = Self { database };
+        store.make_tables().map_err(failed)?;
+        Ok(store)
+    }
+
+    fn make_tables(&self) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        write.open_table(BROADCASTS)?;
+        write.open_table(TOKENS)?;
+        write.commit()?;
+        Ok(())
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        table: TableDefinition<'_, &str, &[u8]>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut rows = Vec::new();
+        for (key, json) in self.raw(table).map_err(failed)? {
+            let row =
+                serde_json::from_slice(&json).map_err(|source| StoreError::Row { key, source })?;
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    fn raw(
+        &self,
+        table: TableDefinition<'_, &str, &[u8]>,
+    ) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let table = read.open_table(table)?;
+        let mut rows = Vec::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value().to_owned(), value.value().to_owned()));
+        }
+        Ok(rows)
+    }
+
+    fn write(&self, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        {
+            let mut broadcasts = write.open_table(BROADCASTS)?;
+            let mut tokens = write.open_table(TOKENS)?;
+            for (mutation, json) in mutations {
+                match mutation {
+                    Mutation::PutBroadcast(record) => {
+                        broadcasts.insert(record.id.as_str(), json.as_slice())?;
+                    }
+                    Mutation::RemoveBroadcast(id) => {
+                        broadcasts.remove(id.as_str())?;
+                    }
+                    Mutation::PutToken(record) => {
+                        tokens.insert(record.token.as_str(), json.as_slice())?;
+                    }
+                    Mutation::RemoveToken(token) => {
+                        tokens.remove(token.as_str())?;
+                    }
+                }
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
+
+impl Store for RedbStore {
+    fn load(&mut self) -> Result<Contents, StoreError> {
+        Ok(Contents {
+            broadcasts: self.read(BROADCASTS)?,
+            tokens: self.read(TOKENS)?,
+        })
+    }
+
+    fn commit(&mut self, mutations: &[Mutation]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(mutations.len());
+        for mutation in mutations {
+            let json = match mutation {
+                Mutation::PutBroadcast(record) => serde_json::to_vec(record.as_ref()),
+                Mutation::PutToken(record) => serde_json::to_vec(record),
+                Mutation::RemoveBroadcast(_) | Mutation::RemoveToken(_) => Ok(Vec::new()),
+            };
+            rows.push((
+                mutation,
+                json.map_err(|e| StoreError::Failed(e.to_string()))?,
+            ));
+        }
+        self.write(&rows).map_err(failed)
+    }
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn failed(error: redb::Error) -> StoreError {
+    StoreError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shardcast_link::BroadcastId;
+
+    use super::*;
+    use crate::store::{BroadcastRecord, TokenRecord};
+
+    #[test]
+    fn what_was_committed_is_there_after_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let id = BroadcastId::new("app", "one").unwrap();
+        let record = BroadcastRecord::new(id.clone(), 7);
+        let token = TokenRecord {
+            token: "t".into(),
+            broadcast: id.clone(),
+            kind: "publish".into(),
+            expire_unix_s: 9,
+            room: None,
+        };
+        let mut store = RedbStore::open(&path).unwrap();
+        store
+            .commit(&[
+                Mutation::PutBroadcast(Arc::new(record.clone())),
+                Mutation::PutToken(token.clone()),
+            ])
+            .unwrap();
+        drop(store);
+        let mut store = RedbStore::open(&path).unwrap();
+        let contents = store.load().unwrap();
+        assert_eq!(
+            (contents.broadcasts, contents.tokens),
+            (vec![record], vec![token])
+        );
+        store
+            .commit(&[
+                Mutation::RemoveBroadcast(id),
+                Mutation::RemoveToken("t".into()),
+            ])
+            .unwrap();
+        let contents = store.load().unwrap();
+        assert!(contents.broadcasts.is_empty() && contents.tokens.is_empty());
+    }
+
+    #[test]
+    fn a_second_process_on_the_same_file_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let _first = RedbStore::open(&path).unwrap();
+        let error = RedbStore::open(&path).unwrap_err();
+        assert!(error.to_string().contains("another shardcast"), "{error}");
+    }
+}

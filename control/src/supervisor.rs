@@ -1,0 +1,254 @@
+//! Keeps an engine running on this machine.
+//!
+//! The engine outlives this process: it is in a process group of its own, its sockets are in the
+//! file system, and a later control process finds it there. Only a graceful stop ends it.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{control::Control, limits, server::stopped};
+
+/// How often the state of links is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The engine cannot be run. The operator's fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SupervisorError {
+    /// Not installed, or somewhere else.
+    #[error("there is no engine at {0}: build it, or say where it is with --engine-path")]
+    NoEngine(PathBuf),
+    /// The operating system does not tell where this executable is.
+    #[error("cannot find this executable: {0}; say where the engine is with --engine-path")]
+    NoSelf(io::Error),
+}
+
+/// The task that looks after the engine.
+#[derive(Debug)]
+pub struct Supervisor {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    pub(crate) fn start(control: Arc<Control>) -> Result<Self, SupervisorError> {
+        let path = match &control.settings.engine.path {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()
+                .map_err(SupervisorError::NoSelf)?
+                .with_file_name("shardcast-engine"),
+        };
+        if !path.is_file() {
+            return Err(SupervisorError::NoEngine(path));
+        }
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(
+            Keeper {
+                control,
+                path,
+                stopped,
+            }
+            .run(),
+        );
+        Ok(Self { stop, task })
+    }
+
+    /// Ends the engine: it is asked to, and after [`limits::ENGINE_STOP`] made to.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the supervisor failed");
+        }
+    }
+}
+
+struct Keeper {
+    control: Arc<Control>,
+    path: PathBuf,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut backoff = limits::ENGINE_BACKOFF_MIN;
+        while self.wait_for_absence().await {
+            let Some(lock) = self.lock() else {
+                // Another control process is starting one.
+                sleep(limits::LINK_RETRY).await;
+                continue;
+            };
+            let started = Instant::now();
+            match self.spawn() {
+                Ok(child) => {
+                    if self.watch(child).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(path = %self.path.display(), %error, "cannot start the engine");
+                }
+            }
+            drop(lock);
+            if started.elapsed() >= limits::ENGINE_HEALTHY {
+                backoff = limits::ENGINE_BACKOFF_MIN;
+            }
+            tracing::warn!(
+                pause_ms = backoff.as_millis(),
+                "the engine is started again"
+            );
+            tokio::select! {
+                () = sleep(backoff) => {}
+                () = stopped(&mut self.stopped) => return,
+            }
+            backoff = (backoff * 2).min(limits::ENGINE_BACKOFF_MAX);
+        }
+        self.end_adopted().await;
+    }
+
+    /// Returns true once nobody answers on shard 0's socket, false when it is time to stop.
+    async fn wait_for_absence(&mut self) -> bool {
+        loop {
+            if *self.stopped.borrow() {
+                return false;
+            }
+            if self.control.shards.is_absent() {
+                return true;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Held while an engine of ours runs; the kernel releases it with this process.
+    fn lock(&self) -> Option<File> {
+        let path = self.control.settings.link_dir.join("supervisor.lock");
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file
+            .inspect_err(|error| tracing::error!(%error, "cannot make {path:?}"))
+            .ok()?;
+        match file.try_lock() {
+            Ok(()) => Some(file),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => {
+                tracing::error!(%error, "cannot lock {path:?}");
+                None
+            }
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let settings = &self.control.settings;
+        let engine = &settings.engine;
+        let mut command = Command::new(&self.path);
+        command
+            .arg("--link-dir")
+            .arg(&settings.link_dir)
+            .args(["--shards", &engine.shards.to_string()])
+            .args(["--bind", &settings.bind.to_string()])
+            .args(["--udp-port-base", &engine.udp_port_base.to_string()])
+            .args(["--log", &settings.log]);
+        if !engine.cores.is_empty() {
+            let cores: Vec<String> = engine.cores.iter().map(ToString::to_string).collect();
+            command.args(["--cores", &cores.join(",")]);
+        }
+        for address in &engine.advertise {
+            command.args(["--advertise", &address.to_string()]);
+        }
+        if let Some(format) = settings.log_format {
+            command.args(["--log-format", format.as_str()]);
+        }
+        // Its log goes where ours goes, without passing through us: we may die first.
+        command
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(false);
+        let child = command.spawn()?;
+        self.control
+            .metrics
+            .engine_starts
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::info!(pid = child.id(), shards = engine.shards, "engine started");
+        Ok(child)
+    }
+
+    /// Returns true when the engine was ended because this process stops.
+    async fn watch(&mut self, mut child: Child) -> bool {
+        tokio::select! {
+            status = child.wait() => {
+                log_exit(status);
+                false
+            }
+            () = stopped(&mut self.stopped) => {
+                end_child(child).await;
+                true
+            }
+        }
+    }
+
+    /// Ends an engine that an earlier control process has started.
+    async fn end_adopted(&self) {
+        let mut pid = None;
+        self.control.shards.each(|_, view| {
+            pid = pid.or(view.engine_pid.filter(|_| view.is_connected()));
+        });
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            return;
+        };
+        signal(pid, Signal::TERM);
+        let gone = async {
+            while !self.control.shards.is_absent() {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(limits::ENGINE_STOP, gone).await.is_err() {
+            tracing::warn!("the engine does not end; it is killed");
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+async fn end_child(mut child: Child) {
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        signal(pid, Signal::TERM);
+    }
+    match timeout(limits::ENGINE_STOP, child.wait()).await {
+        Ok(status) => log_exit(status),
+        Err(_) => {
+            tracing::warn!("the engine does not end; it is killed");
+            if let Err(error) = child.kill().await {
+                tracing::error!(%error, "cannot kill the engine");
+            }
+        }
+    }
+}
+
+fn signal(pid: Pid, signal: Signal) {
+    if let Err(error) = kill_process(pid, signal) {
+        tracing::warn!(%error, pid = pid.as_raw_nonzero().get(), "cannot signal the engine");
+    }
+}
+
+fn log_exit(status: io::Result<ExitStatus>) {
+    match status {
+        Ok(status) if status.success() => tracing::info!("engine ended"),
+        Ok(status) => tracing::error!(%status, "engine ended"),
+        Err(error) => tracing::error!(%error, "the engine cannot be waited for"),
+    }
+}
