@@ -2,6 +2,9 @@
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Thrown by a `look` that knows that waiting longer is of no use. */
+export class Hopeless extends Error {}
+
 /**
  * Calls `look` until it gives something truthy, and returns that. Errors thrown by `look` count as
  * "not yet"; the last one is part of the message when time runs out.
@@ -15,6 +18,7 @@ export async function until(what, look, { within_ms = 30_000, every_ms = 50 } = 
       if (found) return found;
       last = null;
     } catch (failure) {
+      if (failure instanceof Hopeless) throw failure;
       last = failure;
     }
     if (Date.now() > deadline) {

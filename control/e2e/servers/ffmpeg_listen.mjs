@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
-import { until } from "../waiting.mjs";
+import { Hopeless, until } from "../waiting.mjs";
 import { freePort } from "./free_port.mjs";
 import { Child } from "./process.mjs";
 
@@ -18,7 +18,7 @@ export async function ffmpegListen(it, name = "ffmpeg") {
   it.showOnFailure(name, () => child.output);
   // A probe by connecting would be taken for the publisher, so the kernel's table is asked.
   await until("ffmpeg to listen", () => {
-    if (!child.running) throw new Error(child.output);
+    if (!child.running) throw new Hopeless(child.output);
     return listens(port);
   });
   return {

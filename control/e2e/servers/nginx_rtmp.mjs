@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "n
 import { createServer } from "node:http";
 import { createConnection } from "node:net";
 import path from "node:path";
-import { until } from "../waiting.mjs";
+import { Hopeless, until } from "../waiting.mjs";
 import { freePort } from "./free_port.mjs";
 import { Child } from "./process.mjs";
 
@@ -100,7 +100,7 @@ export async function nginxRtmp(it, applications) {
   const server = new NginxRtmp(folder, port, events);
   it.showOnFailure("nginx", () => child.output + server.errorLog());
   await until("nginx to listen", () => {
-    if (!child.running) throw new Error(child.output);
+    if (!child.running) throw new Hopeless(child.output);
     return new Promise((resolve, reject) => {
       const socket = createConnection(port, "127.0.0.1", () => resolve(socket.destroy()));
       socket.once("error", reject);

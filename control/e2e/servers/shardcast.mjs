@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { sleep, until } from "../waiting.mjs";
+import { Hopeless, sleep, until } from "../waiting.mjs";
 import { Child } from "./process.mjs";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -36,7 +36,7 @@ class Shardcast {
     this.outputs.push(this.child);
     const { child } = this;
     this.runtime = await until("shardcast to say its ports", () => {
-      if (!child.running) throw new Error(`shardcast has ended: ${child.output.slice(-2000)}`);
+      if (!child.running) throw new Hopeless(`shardcast has ended: ${child.output.slice(-2000)}`);
       const found = this.readRuntime();
       return found?.pid === child.pid && found.engine_pid ? found : null;
     });
