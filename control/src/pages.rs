@@ -1,7 +1,8 @@
 //! The pages for people, embedded by the build script, and the browser SDK they use.
 
 use axum::{
-    http::{HeaderMap, StatusCode, Uri, header},
+    extract::Request,
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use siphasher::sip::SipHasher13;
@@ -10,12 +11,17 @@ use siphasher::sip::SipHasher13;
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 /// Serves `/`, the files of `control/web/public` and, below `/sdk`, the modules of the SDK.
-pub(crate) async fn serve(uri: Uri, headers: HeaderMap) -> Response {
-    let Some((path, content)) = find(uri.path()) else {
+pub(crate) fn serve(request: &Request) -> Response {
+    let found = find(request.uri().path());
+    if found.is_some() && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let Some((path, content)) = found else {
         return (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
     };
     let tag = tag(content);
-    let sent = headers
+    let sent = request
+        .headers()
         .get(header::IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok());
     let caching = [

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Path, Request, State},
     http::StatusCode,
@@ -34,7 +34,7 @@ use crate::{
     api,
     control::Control,
     health, limits, metrics, pages,
-    rest::{self, ip_filter::Peer},
+    rest::{Trees, ip_filter, ip_filter::Peer},
     runtime_file,
     settings::Settings,
     shards::link,
@@ -199,7 +199,7 @@ async fn keep_links(control: Arc<Control>) {
 }
 
 fn router(control: &Arc<Control>) -> Router {
-    let filter = middleware::from_fn_with_state(Arc::clone(control), rest::ip_filter::server);
+    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::server);
     let operators = Router::new()
         .route("/metrics", get(metrics::metrics))
         .layer(filter);
@@ -208,16 +208,23 @@ fn router(control: &Arc<Control>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .nest("/api/v1", api::router(control))
-        .nest("/rest/v2", rest::server_router(control))
-        .nest("/{app}/rest/v2", rest::application_router(control))
         .route("/{app}/websocket", any(signalling))
         .route("/{app}/websocket/signaling", any(signalling))
-        .fallback(get(pages::serve))
+        .fallback(rest_or_page)
+        .layer(Extension(Trees::new(control)))
         .layer(middleware::from_fn_with_state(
             Arc::clone(control),
             metrics::count,
         ))
         .with_state(Arc::clone(control))
+}
+
+/// REST of any application, or else a page.
+async fn rest_or_page(Extension(trees): Extension<Trees>, request: Request) -> Response {
+    match trees.answer(request).await {
+        Ok(response) => response,
+        Err(request) => pages::serve(&request),
+    }
 }
 
 /// Returns when it is time to stop, or when nobody is left to say so.

@@ -24,8 +24,8 @@ use crate::{
     store::{BroadcastRecord, Profile},
 };
 
-/// Path parameters: the application and a stream.
-pub(super) type StreamPath = Path<(String, String)>;
+/// The path parameter: a stream.
+pub(super) type StreamPath = Path<String>;
 pub(super) type Parameters = Query<HashMap<String, String>>;
 
 /// POST `/create`
@@ -112,7 +112,7 @@ fn random_stream() -> String {
 pub(super) async fn read(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Response {
     let id = application.broadcast(&stream);
     match id.and_then(|id| control.catalog.broadcast(&id)) {
@@ -125,7 +125,7 @@ pub(super) async fn read(
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
     body: JsonBody,
 ) -> Response {
     let object = match body.object() {
@@ -169,7 +169,7 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Response {
     delete_one(&control, application.broadcast(&stream)).await
 }
@@ -222,7 +222,7 @@ async fn delete_one(control: &Control, id: Option<BroadcastId>) -> Response {
 pub(super) async fn stop(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Response {
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
@@ -247,7 +247,7 @@ pub(super) async fn stop(
 pub(super) async fn start(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Outcome {
     let id = application.broadcast(&stream);
     match id.and_then(|id| control.catalog.broadcast(&id)) {

@@ -77,7 +77,7 @@ impl Wish {
 pub(super) async fn add(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
     Query(query): Parameters,
     body: JsonBody,
 ) -> Response {
@@ -153,7 +153,7 @@ fn insert(
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
     Query(query): Parameters,
     body: JsonBody,
 ) -> Response {

@@ -7,12 +7,13 @@ use std::{
 };
 
 use axum::{
-    extract::{OriginalUri, Request, State},
+    extract::{Request, State},
     http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
+use super::ApplicationName;
 use crate::{cidr::CidrList, control::Control};
 
 /// The other end of the connection, put into each request by the listener.
@@ -25,9 +26,11 @@ pub(crate) async fn application(
     request: Request,
     next: Next,
 ) -> Response {
-    let original = request.extensions().get::<OriginalUri>();
-    let path = original.map_or(request.uri().path(), |original| original.0.path());
-    let name = path.split('/').nth(1).unwrap_or_default();
+    let name = request
+        .extensions()
+        .get::<ApplicationName>()
+        .map(|name| name.0.as_str());
+    let name = name.unwrap_or_default();
     let Some(application) = control.application(name) else {
         return StatusCode::NOT_FOUND.into_response();
     };

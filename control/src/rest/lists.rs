@@ -44,7 +44,7 @@ pub(super) fn not_a_page() -> Response {
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, offset, size)): Path<(String, String, String)>,
+    Path((offset, size)): Path<(String, String)>,
     Query(query): Parameters,
 ) -> Response {
     let Some(page) = Page::read(&offset, &size) else {
@@ -71,7 +71,7 @@ pub(super) async fn list(
 pub(super) async fn list_of_kind(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, offset, size, kind)): Path<(String, String, String, String)>,
+    Path((offset, size, kind)): Path<(String, String, String)>,
 ) -> Response {
     let Some(page) = Page::read(&offset, &size) else {
         return not_a_page();
@@ -114,7 +114,7 @@ pub(super) async fn count(
 pub(super) async fn count_matching(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, search)): Path<(String, String)>,
+    Path(search): Path<String>,
 ) -> Json<Value> {
     number(matching(&control, &application, &search).len())
 }

@@ -17,37 +17,84 @@ mod statistics;
 mod tokens;
 mod types;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::FromRequestParts,
-    http::{HeaderName, Method, StatusCode, header, request::Parts},
+    extract::{FromRequestParts, Request},
+    http::{HeaderName, Method, StatusCode, Uri, header, request::Parts},
     middleware,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
 use shardcast_link::BroadcastId;
+use tower::ServiceExt;
 use tower_http::cors::{Any, CorsLayer};
 
 pub(crate) use broadcast_json::public_broadcast;
 
 use crate::{control::Control, settings::ApplicationSettings};
 
-/// Routes below `/{app}/rest/v2`.
-pub(crate) fn application_router(control: &Arc<Control>) -> Router<Arc<Control>> {
-    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::application);
-    Router::new()
-        .route("/version", get(server::version))
-        .nest("/broadcasts", broadcasts_router())
-        .fallback(not_found)
-        .layer(filter)
-        .layer(cors())
+/// The two trees of REST. Which one a request belongs to is told by its path; each sees the rest
+/// of the path only.
+#[derive(Clone, Debug)]
+pub(crate) struct Trees {
+    application: Router,
+    server: Router,
 }
 
-fn broadcasts_router() -> Router<Arc<Control>> {
+impl Trees {
+    pub(crate) fn new(control: &Arc<Control>) -> Self {
+        Self {
+            application: application_tree(control),
+            server: server_tree(control),
+        }
+    }
+
+    /// Answers `request` when its path is `/{app}/rest/v2/…` or `/rest/v2/…`; gives it back
+    /// otherwise.
+    pub(crate) async fn answer(&self, mut request: Request) -> Result<Response, Request> {
+        let Some((application, rest)) = split(request.uri().path()) else {
+            return Err(request);
+        };
+        let application = application.map(str::to_owned);
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let Ok(uri) = format!("/{}{query}", rest.trim_start_matches('/')).parse::<Uri>() else {
+            return Err(request);
+        };
+        *request.uri_mut() = uri;
+        let tree = match application {
+            Some(name) => {
+                request.extensions_mut().insert(ApplicationName(name));
+                self.application.clone()
+            }
+            None => self.server.clone(),
+        };
+        tree.oneshot(request)
+            .await
+            .or_else(|never: Infallible| match never {})
+    }
+}
+
+/// The application (`None` for the server) and what comes behind `rest/v2`.
+fn split(path: &str) -> Option<(Option<&str>, &str)> {
+    let is_end = |rest: &&str| rest.is_empty() || rest.starts_with('/');
+    if let Some(rest) = path.strip_prefix("/rest/v2").filter(is_end) {
+        return Some((None, rest));
+    }
+    let (application, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let rest = rest.strip_prefix("rest/v2").filter(is_end)?;
+    Some((Some(application), rest))
+}
+
+fn application_tree(control: &Arc<Control>) -> Router {
+    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::application);
     let endpoint = post(endpoints::add).delete(endpoints::remove);
-    Router::new()
+    let broadcasts = Router::new()
         .route("/", delete(broadcasts::delete_many))
         .route("/create", post(broadcasts::create))
         .route("/count", get(lists::count))
@@ -78,12 +125,18 @@ fn broadcasts_router() -> Router<Arc<Control>> {
         .route(
             "/{id}/webrtc-client-stats/{offset}/{size}",
             get(statistics::clients),
-        )
+        );
+    Router::new()
+        .route("/version", get(server::version))
+        .route("/broadcasts/", delete(broadcasts::delete_many))
+        .nest("/broadcasts", broadcasts)
         .fallback(not_found)
+        .layer(filter)
+        .layer(cors())
+        .with_state(Arc::clone(control))
 }
 
-/// Routes below `/rest/v2`, which belong to no application.
-pub(crate) fn server_router(control: &Arc<Control>) -> Router<Arc<Control>> {
+fn server_tree(control: &Arc<Control>) -> Router {
     let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::server);
     Router::new()
         .route("/version", get(server::version))
@@ -93,6 +146,7 @@ pub(crate) fn server_router(control: &Arc<Control>) -> Router<Arc<Control>> {
         .fallback(not_found)
         .layer(filter)
         .layer(cors())
+        .with_state(Arc::clone(control))
 }
 
 async fn not_found() -> impl IntoResponse {
@@ -123,6 +177,10 @@ fn cors() -> CorsLayer {
         .max_age(Duration::from_secs(1800))
 }
 
+/// The first part of a request's path.
+#[derive(Clone, Debug)]
+pub(crate) struct ApplicationName(pub(crate) String);
+
 /// The application that a path names.
 #[derive(Debug)]
 pub(crate) struct Application {
@@ -144,10 +202,11 @@ impl FromRequestParts<Arc<Control>> for Application {
         parts: &mut Parts,
         control: &Arc<Control>,
     ) -> Result<Self, Self::Rejection> {
-        // Nested routers see a path without the prefix; the original is kept beside it.
-        let original = parts.extensions.get::<axum::extract::OriginalUri>();
-        let path = original.map_or(parts.uri.path(), |original| original.0.path());
-        let name = path.split('/').nth(1).unwrap_or_default();
+        let name = parts
+            .extensions
+            .get::<ApplicationName>()
+            .map(|name| name.0.as_str());
+        let name = name.unwrap_or_default();
         let settings = control.application(name).ok_or(StatusCode::NOT_FOUND)?;
         Ok(Self {
             name: name.to_owned(),

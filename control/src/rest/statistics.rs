@@ -15,7 +15,7 @@ use crate::control::Control;
 pub(super) async fn one(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Json<Statistics> {
     let id = application.broadcast(&stream);
     // Viewers are not served yet, so a known stream has none.
@@ -54,7 +54,7 @@ pub(super) async fn total(
 pub(super) async fn stream_info(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Json<Value> {
     let id = application.broadcast(&stream);
     let live = id.and_then(|id| control.shards.broadcast(&id));

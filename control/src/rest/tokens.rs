@@ -26,7 +26,7 @@ const MILLISECONDS_FROM: u64 = 100_000_000_000;
 pub(super) async fn issue(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
     Query(query): Parameters,
 ) -> Response {
     let Some(broadcast) = application.broadcast(&stream) else {
@@ -121,7 +121,7 @@ pub(super) async fn validate(
 pub(super) async fn revoke_all(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream)): StreamPath,
+    Path(stream): StreamPath,
 ) -> Response {
     let Some(id) = application.broadcast(&stream) else {
         return Outcome::failed("Stream id is not valid").into_response();
@@ -141,7 +141,7 @@ pub(super) async fn revoke_all(
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     application: Application,
-    Path((_, stream, offset, size)): Path<(String, String, String, String)>,
+    Path((stream, offset, size)): Path<(String, String, String)>,
 ) -> Response {
     let Some(page) = lists::Page::read(&offset, &size) else {
         return lists::not_a_page();
