@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use shardcast_core::io::{AudioJob, LaneId};
+use shardcast_core::{
+    io::{AudioJob, LaneId},
+    opus,
+};
 use shardcast_media::OpusToAac;
 
 use crate::limits::{AUDIO_LANES_MAX, AUDIO_SAMPLES_PER_JOB_MAX};
@@ -67,7 +70,7 @@ fn decode(codec: &mut OpusToAac, lane: LaneId, packet: &[u8]) -> Vec<Bytes> {
         silence(
             codec,
             lane,
-            opus_samples(packet).unwrap_or(PACKET_SAMPLES_DEFAULT),
+            opus::duration_samples(packet).unwrap_or(PACKET_SAMPLES_DEFAULT),
         )
     })
 }
@@ -89,49 +92,9 @@ fn silence(codec: &mut OpusToAac, lane: LaneId, samples: u32) -> Vec<Bytes> {
         })
 }
 
-/// Length of an Opus packet at 48 kHz, from its first two bytes (RFC 6716, sections 3.1 and 3.2).
-fn opus_samples(packet: &[u8]) -> Option<u32> {
-    let toc = *packet.first()?;
-    let config = toc >> 3;
-    let step = u32::from(config & 3);
-    let frame = match config {
-        // SILK: 10, 20, 40, 60 ms.
-        0..=11 if step == 3 => 2_880,
-        0..=11 => 480 << step,
-        // Hybrid: 10, 20 ms.
-        12..=15 => 480 << (step & 1),
-        // CELT: 2.5, 5, 10, 20 ms.
-        _ => 120 << step,
-    };
-    let frames = match toc & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => u32::from(*packet.get(1)? & 0x3f),
-    };
-    // "No packet is longer than 120 ms" (section 3.4, R5).
-    Some(frame * frames).filter(|samples| (1..=5_760).contains(samples))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_length_of_an_opus_packet_is_read_from_its_head() {
-        for (packet, samples) in [
-            (&[31 << 3][..], Some(960)), // CELT fullband 20 ms, as browsers send
-            (&[28 << 3][..], Some(120)), // CELT 2.5 ms
-            (&[(3 << 3) | 1][..], Some(5_760)), // two SILK frames of 60 ms
-            (&[13 << 3][..], Some(960)), // hybrid 20 ms
-            (&[(31 << 3) | 3, 3][..], Some(2_880)),
-            (&[(31 << 3) | 3, 0][..], None),
-            (&[(31 << 3) | 3, 63][..], None),
-            (&[(31 << 3) | 3][..], None),
-            (&[][..], None),
-        ] {
-            assert_eq!(opus_samples(packet), samples, "{packet:?}");
-        }
-    }
 
     #[test]
     fn a_packet_that_is_not_opus_becomes_silence_of_the_usual_length() {

@@ -31,14 +31,18 @@ pub(crate) const UDP_SEGMENTED_BYTES_MAX: usize = 65_535 - 20 - 8;
 pub(crate) const UDP_ROUNDS_PER_TURN: usize = 4;
 
 /// How long a busy receiver lets datagrams gather in the kernel. A wake costs more than ten
-/// datagrams; below a millisecond nobody hears or sees it.
-pub(crate) const MODERATION_PAUSE: Duration = Duration::from_micros(700);
+/// datagrams; half of this, which is what a datagram waits on average, is far below a frame.
+pub(crate) const MODERATION_PAUSE: Duration = Duration::from_micros(1_200);
 
-/// Span over which the receiver judges whether it is busy.
-pub(crate) const MODERATION_WINDOW: Duration = Duration::from_millis(8);
+/// Span over which the receiver judges whether it is busy: about thirteen pauses.
+pub(crate) const MODERATION_WINDOW: Duration = Duration::from_millis(16);
 
-/// Datagrams in a window that make the receiver busy: two in a millisecond, about four publishers.
-pub(crate) const MODERATION_DATAGRAMS: usize = 16;
+/// Wakes in a window that make the receiver busy: nearly as many as looking on time would cost.
+pub(crate) const MODERATION_WAKES_BUSY: usize = 12;
+
+/// Looks in a window that must have found something for the receiver to stay busy: below it,
+/// waking for each datagram is cheaper.
+pub(crate) const MODERATION_WAKES_CALM: usize = 7;
 
 /// Shortest distance of two timer wakes of a shard: a wake costs seven system calls, and no timer
 /// of a media server needs to be finer.

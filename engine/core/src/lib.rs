@@ -17,6 +17,7 @@ mod destination;
 pub mod h264;
 pub mod io;
 mod limits;
+pub mod opus;
 mod ring;
 pub mod rtmp;
 mod shard;

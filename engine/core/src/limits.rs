@@ -30,7 +30,7 @@ pub(crate) const BACKOFF_RESET_MS: u64 = 10_000;
 pub(crate) const FIRST_KEYFRAME_MS: u64 = 5_000;
 /// Destinations of one broadcast. Not a limit of the design: it bounds what one REST client can
 /// make a shard connect to.
-pub(crate) const DESTINATIONS_MAX: usize = 200;
+pub(crate) const DESTINATIONS_MAX: usize = 1_000;
 
 /// Broadcasts of one shard.
 pub(crate) const BROADCASTS_MAX: usize = 10_000;

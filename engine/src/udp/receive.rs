@@ -14,8 +14,8 @@ use shardcast_core::io::Input;
 use super::control::{self, CONTROL_BYTES};
 use crate::{
     limits::{
-        MODERATION_DATAGRAMS, MODERATION_PAUSE, MODERATION_WINDOW, UDP_RECEIVE_BUFFER_BYTES,
-        UDP_RECEIVE_SLOTS, UDP_ROUNDS_PER_TURN,
+        MODERATION_PAUSE, MODERATION_WAKES_BUSY, MODERATION_WAKES_CALM, MODERATION_WINDOW,
+        UDP_RECEIVE_BUFFER_BYTES, UDP_RECEIVE_SLOTS, UDP_ROUNDS_PER_TURN,
     },
     shell::{Shell, ShellHandle},
 };
@@ -30,7 +30,9 @@ pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<Socke
     };
     loop {
         // An io_uring receive that only looks: it costs nothing while nothing comes.
-        if let Err(error) = socket.peek_from(&mut [0]).await {
+        if !moderation.is_busy()
+            && let Err(error) = socket.peek_from(&mut [0]).await
+        {
             tracing::warn!("waiting for datagrams failed: {error}");
             sleep(Duration::from_millis(10)).await;
         }
@@ -240,14 +242,16 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Interrupt moderation: whether to let datagrams gather before looking again.
+/// Interrupt moderation: whether to wait for a datagram, or to look again after a pause.
 ///
-/// Waking the executor costs more than handling ten datagrams, so a busy socket is looked at about
-/// once a millisecond. An idle one is never slept on: the first datagram is handled at once.
+/// Waking the executor costs more than handling ten datagrams. When datagrams come so often that
+/// nearly every pause would find some, looking on time wakes less often than they would. An idle
+/// socket is never slept on: its first datagrams are handled at once.
 #[derive(Debug)]
 struct Moderation {
     window_since: Instant,
-    datagrams: usize,
+    /// Drains in this window that found something.
+    fruitful: usize,
     busy: bool,
 }
 
@@ -255,19 +259,28 @@ impl Moderation {
     fn new(now: Instant) -> Self {
         Self {
             window_since: now,
-            datagrams: 0,
+            fruitful: 0,
             busy: false,
         }
     }
 
-    fn after_drain(&mut self, now: Instant, drained: usize) -> Option<Duration> {
-        self.datagrams += drained;
+    fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// How long to pause after a drain that found so many datagrams.
+    fn after_drain(&mut self, now: Instant, datagrams: usize) -> Option<Duration> {
+        self.fruitful += usize::from(datagrams > 0);
         let elapsed = now.saturating_duration_since(self.window_since);
         if elapsed >= MODERATION_WINDOW {
+            let enough = match self.busy {
+                true => MODERATION_WAKES_CALM,
+                false => MODERATION_WAKES_BUSY,
+            };
             // A window that nobody closed in time was a quiet one.
-            self.busy = elapsed < 2 * MODERATION_WINDOW && self.datagrams >= MODERATION_DATAGRAMS;
+            self.busy = elapsed < 2 * MODERATION_WINDOW && self.fruitful >= enough;
             self.window_since = now;
-            self.datagrams = 0;
+            self.fruitful = 0;
         }
         self.busy.then_some(MODERATION_PAUSE)
     }
@@ -296,23 +309,53 @@ mod tests {
         assert_eq!(segments(&[], None).count(), 0);
     }
 
+    /// Drains at these distances, each finding `datagrams`; whether the receiver ends up busy.
+    fn is_busy_after(
+        moderation: &mut Moderation,
+        now: &mut Instant,
+        gap_us: u64,
+        datagrams: usize,
+    ) -> bool {
+        for _ in 0..100 {
+            *now += Duration::from_micros(gap_us);
+            moderation.after_drain(*now, datagrams);
+        }
+        moderation.is_busy()
+    }
+
     #[test]
-    fn an_idle_socket_is_never_slept_on_and_a_busy_one_is_until_it_calms_down() {
-        let start = Instant::now();
-        let ms = Duration::from_millis;
-        let mut moderation = Moderation::new(start);
-        for packet in 0..20 {
-            assert_eq!(moderation.after_drain(start + ms(20 * packet), 1), None);
-        }
-        let start = start + ms(1_000);
-        let mut busy_after = None;
-        for n in 0..40 {
-            if moderation.after_drain(start + ms(n), 4).is_some() && busy_after.is_none() {
-                busy_after = Some(n);
-            }
-        }
-        assert!(busy_after.is_some_and(|n| n <= 20), "{busy_after:?}");
-        assert_eq!(moderation.after_drain(start + ms(500), 1), None);
+    fn a_socket_is_slept_on_only_while_sleeping_wakes_less_often() {
+        let mut now = Instant::now();
+        let mut moderation = Moderation::new(now);
+        assert!(
+            !is_busy_after(&mut moderation, &mut now, 20_000, 1),
+            "a lone audio stream"
+        );
+        assert!(
+            !is_busy_after(&mut moderation, &mut now, 2_000, 8),
+            "few wakes, many datagrams"
+        );
+        assert!(
+            is_busy_after(&mut moderation, &mut now, 300, 1),
+            "many wakes"
+        );
+        assert!(
+            is_busy_after(&mut moderation, &mut now, 1_250, 4),
+            "each pause finds some"
+        );
+        assert!(
+            !is_busy_after(&mut moderation, &mut now, 1_250, 0),
+            "the pauses find nothing"
+        );
+    }
+
+    #[test]
+    fn the_first_datagram_after_silence_is_not_slept_on() {
+        let mut now = Instant::now();
+        let mut moderation = Moderation::new(now);
+        assert!(is_busy_after(&mut moderation, &mut now, 300, 1));
+        now += Duration::from_secs(1);
+        assert_eq!(moderation.after_drain(now, 1), None);
     }
 
     #[test]

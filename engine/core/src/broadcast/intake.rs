@@ -10,9 +10,10 @@ use std::{
 use bytes::Bytes;
 use shardcast_link::{AudioStatus, VideoStatus};
 
-use super::audio_clock::{AudioClock, Feed, SAMPLE_RATE, opus_duration};
+use super::audio_clock::{AudioClock, Feed, SAMPLE_RATE};
 use crate::{
     h264::{ParameterSets, VideoUnit},
+    opus,
     ring::{Kind, Ring, Unit},
     rtmp::flv,
 };
@@ -154,7 +155,7 @@ impl Intake {
     /// An Opus packet.
     pub(crate) fn audio(&mut self, pts_us: i64, packet: &[u8]) {
         self.audio_packets += 1;
-        let Some(duration) = opus_duration(packet) else {
+        let Some(duration) = opus::duration_samples(packet) else {
             return;
         };
         for feed in self.audio.packet(pts_us, duration) {
