@@ -1,1 +1,17 @@
-//! lib
+//! Load generator, sinks and test harness: what measures Shardcast, and what its tests stand on.
+//!
+//! [`publisher`] is the browser, [`sink`] and [`faulty`] are the platforms, [`harness`] starts a
+//! whole Shardcast between them. The binary `shardcast-bench` gives the same to people.
+#![forbid(unsafe_code)]
+
+pub mod clip;
+pub mod clock;
+mod error;
+pub mod harness;
+pub mod limits;
+pub mod mark;
+pub mod publisher;
+pub mod sink;
+pub mod stats;
+
+pub use error::BenchError;

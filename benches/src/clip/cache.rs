@@ -1,0 +1,159 @@
+//! Encodes the picture once per format and keeps it, because it takes seconds.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::{ClipFormat, LOOP_SECONDS, PHASE_FRAMES};
+use crate::BenchError;
+
+/// Raised when the way of making clips changes, so that old files are not taken.
+const VERSION: u32 = 1;
+
+/// All encodings of the picture, one after the other, as Annex B.
+pub(super) fn video(format: &ClipFormat) -> Result<Vec<u8>, BenchError> {
+    let ClipFormat {
+        width,
+        height,
+        fps,
+        video_kbps,
+        ..
+    } = format;
+    let directory = directory();
+    let path = directory.join(format!(
+        "v{VERSION}-{width}x{height}-{fps}-{video_kbps}.h264"
+    ));
+    if let Ok(bytes) = fs::read(&path) {
+        return Ok(bytes);
+    }
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| BenchError::File { path, error }
+    };
+    fs::create_dir_all(&directory).map_err(at(&directory))?;
+    let bytes = encode(format, &raw_pictures(format)?)?;
+    // Another process may be making the same: each writes its own file and renames it.
+    let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(at(&directory))?;
+    file.write_all(&bytes).map_err(at(&path))?;
+    file.persist(&path).map_err(|e| BenchError::File {
+        path,
+        error: e.error,
+    })?;
+    Ok(bytes)
+}
+
+fn directory() -> PathBuf {
+    std::env::temp_dir().join("shardcast-bench-clips")
+}
+
+/// A moving test picture with grain, so that the encoder has something to spend its bits on, white
+/// for one frame each second.
+fn raw_pictures(format: &ClipFormat) -> Result<Vec<u8>, BenchError> {
+    let ClipFormat {
+        width, height, fps, ..
+    } = format;
+    let source = format!(
+        "testsrc2=size={width}x{height}:rate={fps}:duration={LOOP_SECONDS},\
+         noise=alls=12:allf=t:all_seed=1,\
+         drawbox=color=white:thickness=fill:enable='eq(mod(n,{fps}),0)',format=yuv420p"
+    );
+    let args = ["-f", "lavfi", "-i", &source, "-f", "rawvideo", "-"];
+    run(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin"])
+            .args(args),
+        Vec::new(),
+    )
+}
+
+/// Feeds the loop to x264 as often as there are phases, each time from another place.
+fn encode(format: &ClipFormat, raw: &[u8]) -> Result<Vec<u8>, BenchError> {
+    let picture_bytes = (format.width * format.height * 3 / 2) as usize;
+    let pictures: Vec<&[u8]> = raw.chunks_exact(picture_bytes).collect();
+    let frames = format.loop_frames();
+    if pictures.len() != frames as usize {
+        let reason = format!("{} pictures instead of {frames}", pictures.len());
+        return Err(BenchError::Program {
+            program: "ffmpeg".to_owned(),
+            reason,
+        });
+    }
+    let fps = format.fps.to_string();
+    let size = format!("{}x{}", format.width, format.height);
+    let rate = format!("{}k", format.video_kbps);
+    let x264 = format!(
+        "keyint={frames}:min-keyint={frames}:scenecut=0:bframes=0:ref=1:slices=1:sliced-threads=0:\
+         threads=2:aud=0:repeat-headers=1:rc-lookahead=0:force-cfr=1"
+    );
+    let input = [
+        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &fps, "-i", "-",
+    ];
+    let codec = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+    ];
+    let limits = ["-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate];
+    let output = [
+        "-profile:v",
+        "baseline",
+        "-x264-params",
+        &x264,
+        "-f",
+        "h264",
+        "-",
+    ];
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-v", "error"])
+        .args(input)
+        .args(codec)
+        .args(limits)
+        .args(output);
+    let phases = (0..frames).step_by(PHASE_FRAMES as usize);
+    let order = phases.flat_map(|phase| (0..frames).map(move |n| ((phase + n) % frames) as usize));
+    let feed = order.filter_map(|place| pictures.get(place).copied());
+    run(&mut command, feed.collect())
+}
+
+/// Runs a program with these slices as its input and gives its output.
+fn run(command: &mut Command, input: Vec<&[u8]>) -> Result<Vec<u8>, BenchError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |reason: String| BenchError::Program {
+        program: program.clone(),
+        reason,
+    };
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(format!("it cannot be started ({e}); install it")))?;
+    let stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let Some(mut stdin) = stdin else { return };
+            for slice in input {
+                // The program's own words tell why it no longer reads.
+                if stdin.write_all(slice).is_err() {
+                    return;
+                }
+            }
+        });
+        child.wait_with_output()
+    });
+    let output = output.map_err(|e| failed(e.to_string()))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ))
+    }
+}

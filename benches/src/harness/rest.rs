@@ -1,0 +1,113 @@
+//! The calls a studio makes.
+
+use serde_json::{Value, json};
+
+use super::{APPLICATION, Harness, Response, request};
+use crate::BenchError;
+
+impl Harness {
+    /// Any call below `/{application}/rest/v2`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn rest(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, BenchError> {
+        let path = format!("/{APPLICATION}/rest/v2{path}");
+        request(self.http(), method, &path, body).await
+    }
+
+    /// Creates a broadcast with this id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn create(&self, stream_id: &str) -> Result<(), BenchError> {
+        let body = json!({"streamId": stream_id, "name": stream_id, "type": "liveStream"});
+        let response = self.rest("POST", "/broadcasts/create", Some(&body)).await?;
+        if response.status == 200 {
+            return Ok(());
+        }
+        Err(BenchError::Refused {
+            what: "create",
+            answer: response.text,
+        })
+    }
+
+    /// Adds a destination and gives its `endpointServiceId`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn add(&self, stream_id: &str, url: &str) -> Result<String, BenchError> {
+        let body = json!({"rtmpUrl": url});
+        let path = format!("/broadcasts/{stream_id}/rtmp-endpoint");
+        let response = self.rest("POST", &path, Some(&body)).await?;
+        match response.json() {
+            Value::Object(result) if result.get("success") == Some(&Value::Bool(true)) => {
+                let id = result
+                    .get("dataId")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                Ok(id.to_owned())
+            }
+            _ => Err(BenchError::Refused {
+                what: "rtmp-endpoint",
+                answer: response.text,
+            }),
+        }
+    }
+
+    /// Removes a destination.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn remove(&self, stream_id: &str, endpoint_id: &str) -> Result<(), BenchError> {
+        let path = format!("/broadcasts/{stream_id}/rtmp-endpoint?endpointServiceId={endpoint_id}");
+        let response = self.rest("DELETE", &path, None).await?;
+        if response.json().get("success") == Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        Err(BenchError::Refused {
+            what: "removal",
+            answer: response.text,
+        })
+    }
+
+    /// Deletes a broadcast.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn delete(&self, stream_id: &str) -> Result<Response, BenchError> {
+        self.rest("DELETE", &format!("/broadcasts/{stream_id}"), None)
+            .await
+    }
+
+    /// The broadcast, null when there is none.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn broadcast(&self, stream_id: &str) -> Result<Value, BenchError> {
+        Ok(self
+            .rest("GET", &format!("/broadcasts/{stream_id}"), None)
+            .await?
+            .json())
+    }
+
+    /// One destination out of `endPointList`, null when there is none.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn endpoint(&self, stream_id: &str, endpoint_id: &str) -> Result<Value, BenchError> {
+        let broadcast = self.broadcast(stream_id).await?;
+        let list = broadcast.get("endPointList").and_then(Value::as_array);
+        let is_it = |endpoint: &&Value| {
+            endpoint.get("endpointServiceId").and_then(Value::as_str) == Some(endpoint_id)
+        };
+        Ok(list
+            .and_then(|list| list.iter().find(is_it))
+            .cloned()
+            .unwrap_or_default())
+    }
+}

@@ -1,0 +1,134 @@
+//! The publisher is understood by a receiver that knows nothing of it: a WebSocket server with the
+//! signalling of Ant Media and a str0m of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+mod receiver;
+
+use std::time::Duration;
+
+use receiver::{Manners, Receiver};
+use shardcast_bench::{
+    clip::{Clip, ClipFormat},
+    mark::Mark,
+    publisher::{Publisher, PublisherOptions, PublisherState},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn clip() -> std::sync::Arc<Clip> {
+    Clip::load(ClipFormat::small()).unwrap()
+}
+
+/// The mark in an access unit with start codes.
+fn mark(unit: &[u8]) -> Option<Mark> {
+    let at = unit.windows(4).position(|window| window == [0, 0, 1, 6])?;
+    Mark::read(&unit[at + 3..])
+}
+
+fn is_key(unit: &[u8]) -> bool {
+    unit.windows(4)
+        .any(|window| window[..3] == [0, 0, 1] && window[3] & 0x1f == 5)
+}
+
+#[tokio::test]
+async fn every_frame_arrives_marked_and_in_order() {
+    let server = Receiver::start(Manners::default()).await;
+    let options = PublisherOptions {
+        number: 7,
+        ..PublisherOptions::new(&server.url, "one")
+    };
+    let publisher = Publisher::start(clip(), options);
+    publisher.published(PATIENCE).await.unwrap();
+    server.wait(PATIENCE, |seen| seen.video.len() >= 100).await;
+    let report = publisher.stop().await;
+    server.wait(PATIENCE, |seen| seen.commands.len() == 4).await;
+    let seen = server.seen();
+
+    let marks: Vec<Mark> = seen.video.iter().map(|unit| mark(unit).unwrap()).collect();
+    let numbers: Vec<u32> = marks.iter().map(|mark| mark.frame).collect();
+    assert_eq!(numbers, (0..marks.len() as u32).collect::<Vec<_>>());
+    assert!(marks.iter().all(|mark| mark.publisher == 7));
+    assert!(is_key(&seen.video[0]));
+    assert!(seen.sound > 100, "{} packets of sound", seen.sound);
+    assert_eq!(
+        seen.commands,
+        ["publish", "takeConfiguration", "takeCandidate", "stop"]
+    );
+    assert!(seen.offer.contains("m=audio") && seen.offer.contains("m=application"));
+    assert_eq!(
+        (report.state, report.attempts),
+        (PublisherState::Stopped, 1)
+    );
+    assert_eq!(report.errors, [""; 0]);
+}
+
+#[tokio::test]
+async fn keyframes_come_when_they_are_asked_for() {
+    let server = Receiver::start(Manners {
+        ask_keyframe_every: Some(25),
+        ..Default::default()
+    })
+    .await;
+    let publisher = Publisher::start(clip(), PublisherOptions::new(&server.url, "keys"));
+    server.wait(PATIENCE, |seen| seen.video.len() >= 150).await;
+    publisher.stop().await;
+    let seen = server.seen();
+    let keys: Vec<usize> = (0..seen.video.len())
+        .filter(|n| is_key(&seen.video[*n]))
+        .collect();
+    // Each 25 frames one is asked for; on a busy machine some are late, none is missing.
+    assert!(keys.len() >= 5, "keyframes at {keys:?}");
+    assert!(
+        keys.windows(2).all(|pair| pair[1] - pair[0] < 50),
+        "keyframes at {keys:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_publisher_that_lost_its_socket_comes_back_and_goes_on_counting() {
+    let server = Receiver::start(Manners {
+        drop_first_after: Some(30),
+        ..Default::default()
+    })
+    .await;
+    let publisher = Publisher::start(clip(), PublisherOptions::new(&server.url, "back"));
+    publisher
+        .wait("second start", PATIENCE, |r| r.publish_started == 2)
+        .await
+        .unwrap();
+    server.wait(PATIENCE, |seen| seen.video.len() >= 60).await;
+    let report = publisher.stop().await;
+    assert_eq!(report.attempts, 2, "{report:?}");
+    let seen = server.seen();
+    let numbers: Vec<u32> = seen
+        .video
+        .iter()
+        .map(|unit| mark(unit).unwrap().frame)
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "{numbers:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_tried_again_as_the_sdk_does() {
+    let server = Receiver::start(Manners {
+        mute: true,
+        ..Default::default()
+    })
+    .await;
+    let publisher = Publisher::start(clip(), PublisherOptions::new(&server.url, "mute"));
+    publisher
+        .wait("second attempt", PATIENCE, |r| r.attempts == 2)
+        .await
+        .unwrap();
+    server.wait(PATIENCE, |seen| seen.commands.len() >= 3).await;
+    drop(publisher);
+    assert_eq!(server.seen().commands[..3], ["publish", "stop", "publish"]);
+}
