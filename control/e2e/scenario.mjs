@@ -7,6 +7,8 @@ import path from "node:path";
 import test from "node:test";
 
 const LOG_LINES_SHOWN = 60;
+/** For looking at recordings afterwards. */
+const KEEP_FOLDERS = process.env.SHARDCAST_E2E_KEEP === "1";
 
 export class Scenario {
   constructor(folder) {
@@ -29,7 +31,8 @@ export class Scenario {
     for (const ending of this.endings.reverse()) {
       await ending().catch((failure) => console.error(`while cleaning up: ${failure.message}`));
     }
-    await rm(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    if (KEEP_FOLDERS) console.error(`kept ${this.folder}`);
+    else await rm(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 
   showLogs() {
