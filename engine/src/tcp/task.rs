@@ -14,7 +14,7 @@ use std::{
 
 use futures_lite::{
     AsyncRead, AsyncWrite, FutureExt,
-    future::{or, poll_fn},
+    future::{or, poll_fn, yield_now},
 };
 use glommio::{net::TcpStream, timer::Timer};
 use shardcast_core::io::{Close, ConnId, Input, TcpEvent};
@@ -60,7 +60,12 @@ pub(crate) fn adopt(
     let shared = Rc::clone(&connection);
     let life = {
         let handle = handle.clone();
-        async move { serve(&handle, &shared, id).await }
+        async move {
+            // glommio runs a new task at once, up to its first wait, and the shell is still
+            // borrowed by whoever has accepted the connection.
+            yield_now().await;
+            serve(&handle, &shared, id).await
+        }
     };
     live(shell, handle, id, connection, life);
     Ok(())
