@@ -5,7 +5,7 @@
 //! died comes back without its broadcasts; publishers come back a moment later). A broadcast that
 //! was created stays as `finished`; one that was only published is removed.
 
-use shardcast_link::{BroadcastId, Command};
+use shardcast_link::{BroadcastId, Command, DestinationState, DestinationStatus};
 
 use crate::{
     clock,
@@ -82,10 +82,28 @@ pub(crate) fn finish(control: &Control, id: &BroadcastId) {
                     .iter()
                     .find(|status| status.id == endpoint.id)
             });
-            endpoint.last = status.cloned().map(|status| LastWords { status });
+            endpoint.last = status.cloned().map(|status| LastWords {
+                status: ended(status, now),
+            });
         }
         t.put_broadcast(record);
     });
+}
+
+/// The last report of a destination, as it is once its broadcast is over: what was in trouble keeps
+/// saying so, everything else has ended.
+fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
+    let in_trouble = matches!(
+        status.state,
+        DestinationState::BackingOff | DestinationState::Failed
+    );
+    if !in_trouble {
+        status.state = DestinationState::Ended;
+        status.since_unix_ms = now;
+    }
+    status.bitrate_bps = 0;
+    status.queue_ms = 0;
+    status
 }
 
 /// Finishes what is live on paper only. Called once a second.
