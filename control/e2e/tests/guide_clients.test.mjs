@@ -150,7 +150,7 @@ hlsPlayListSize = 5
 "webrtc.stunServerUri" = "stun:127.0.0.1:3478"
 `);
   const server = await shardcast(it, { args: ["--config", file] });
-  for (const name of ["rtmpEnabled", "webRTCKeyFrameInterval", "hlsSegmentTime", "dtlsTimeoutMs"]) {
+  for (const name of ["webRTCKeyFrameInterval", "hlsSegmentTime", "dtlsTimeoutMs"]) {
     assert.match(server.output(), new RegExp(name), `${name} is warned about`);
   }
 });
