@@ -15,13 +15,13 @@
 //!     "publisher": null,
 //!     "destinations": []
 //!   }],
-//!   "local_sink": {"streams": []}
+//!   "local_sink": {"url_base": "rtmp://127.0.0.1:1935/sink", "streams": []}
 //! }
 //! ```
 //!
 //! `publisher` is [`shardcast_link::PublisherStatus`] or null; each of `destinations` is
 //! [`shardcast_link::DestinationStatus`] with `url` beside it, cut so that no stream key is shown.
-//! `local_sink` is there while the engine has a test sink.
+//! `local_sink` is there while the engine takes RTMP; `streams` are [`SinkStatus`].
 //!
 //! `GET /api/v1/placement/{app}/{stream}`: which shard has the stream, or would get it.
 //!
@@ -31,7 +31,10 @@
 //!
 //! `shard` is null when no shard is reachable; `order` is the hash order of reachable shards.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     Json, Router,
@@ -64,8 +67,12 @@ pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
 
 async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
     let mut shards = Vec::new();
+    let mut sink = None;
     let mut sinks: Vec<SinkStatus> = Vec::new();
     control.shards.each(|shard, view| {
+        if view.is_connected() && sink.is_none() {
+            sink = view.hello.rtmp_port;
+        }
         sinks.extend(view.status.sinks.iter().cloned());
         shards.push(json!({
             "shard": shard,
@@ -84,7 +91,7 @@ async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
         .iter()
         .map(|record| broadcast(&control, record))
         .collect();
-    Json(json!({
+    let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "instance": control.instance,
         "uptime_s": (clock::unix_ms().saturating_sub(control.started_unix_ms)) / 1000,
@@ -92,7 +99,22 @@ async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
         "shards_expected": control.shards_expected.load(Ordering::Relaxed),
         "shards": shards,
         "broadcasts": broadcasts,
-    }))
+    });
+    if let (Some(port), Some(object)) = (sink, status.as_object_mut()) {
+        // Destinations reach it from the same machine.
+        let bind = control.settings.bind;
+        let host = if bind.is_unspecified() {
+            IpAddr::from([127, 0, 0, 1])
+        } else {
+            bind
+        };
+        let url_base = format!("rtmp://{}/sink", SocketAddr::new(host, port));
+        object.insert(
+            "local_sink".to_owned(),
+            json!({"url_base": url_base, "streams": sinks}),
+        );
+    }
+    Json(status)
 }
 
 fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {

@@ -104,7 +104,7 @@ impl Control {
                     sdp,
                     start_timeout_ms,
                 } => {
-                    self.hand_over(hub, session, broadcast, sdp, start_timeout_ms);
+                    self.hand_over(hub, &session, broadcast, sdp, start_timeout_ms);
                 }
                 Effect::Candidate {
                     session,
@@ -139,7 +139,7 @@ impl Control {
     fn hand_over(
         &self,
         hub: &mut Hub,
-        session: SessionId,
+        session: &SessionId,
         broadcast: BroadcastId,
         sdp: String,
         start_timeout_ms: u64,
@@ -159,7 +159,7 @@ impl Control {
         };
         if self.shards.send(shard, want) && self.shards.send(shard, publish) {
             let mut effects = Vec::new();
-            hub.offer_handed_over(&session, shard, &mut effects);
+            hub.offer_handed_over(session, shard, &mut effects);
             self.carry_out(hub, effects);
         }
     }

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Command::Run(options) => (options, true),
         Command::Control(options) => (options, false),
     };
-    match start(options, with_engine) {
+    match start(&options, with_engine) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("shardcast: {error}");
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
 
 type AnyError = Box<dyn std::error::Error>;
 
-fn start(options: Options, with_engine: bool) -> Result<ExitCode, AnyError> {
-    let settings = Settings::load(options.overrides)?;
+fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
+    let settings = Settings::load(&options.overrides)?;
     if options.print_config {
         print!("{}", settings.to_toml());
         return Ok(ExitCode::SUCCESS);

@@ -302,8 +302,11 @@ impl Listener {
             request.extensions_mut().insert(Peer(peer));
             let response = router.clone().oneshot(request);
             async move {
-                response.await.or_else(|never: Infallible| match never {})
-                    as Result<Response, Infallible>
+                Ok::<_, Infallible>(
+                    response
+                        .await
+                        .unwrap_or_else(|never: Infallible| match never {}),
+                )
             }
         });
         let connection = http1::Builder::new()

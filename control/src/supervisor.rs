@@ -164,6 +164,9 @@ impl Keeper {
             let cores: Vec<String> = engine.cores.iter().map(ToString::to_string).collect();
             command.args(["--cores", &cores.join(",")]);
         }
+        if let Some(port) = engine.rtmp_port {
+            command.args(["--rtmp-port", &port.to_string()]);
+        }
         for address in &engine.advertise {
             command.args(["--advertise", &address.to_string()]);
         }

@@ -53,6 +53,10 @@ impl Trees {
 
     /// Answers `request` when its path is `/{app}/rest/v2/…` or `/rest/v2/…`; gives it back
     /// otherwise.
+    #[allow(
+        clippy::result_large_err,
+        reason = "not an error: the request goes on to the pages"
+    )]
     pub(crate) async fn answer(&self, mut request: Request) -> Result<Response, Request> {
         let Some((application, rest)) = split(request.uri().path()) else {
             return Err(request);
@@ -74,9 +78,10 @@ impl Trees {
             }
             None => self.server.clone(),
         };
-        tree.oneshot(request)
+        Ok(tree
+            .oneshot(request)
             .await
-            .or_else(|never: Infallible| match never {})
+            .unwrap_or_else(|never: Infallible| match never {}))
     }
 }
 

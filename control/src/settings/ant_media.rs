@@ -23,6 +23,8 @@ pub struct ServerPart {
     pub http_port: Option<u16>,
     pub https_port: Option<u16>,
     pub udp_port_base: Option<u16>,
+    pub rtmp_port: Option<u16>,
+    pub rtmp_enabled: Option<bool>,
     pub name: Option<String>,
     pub advertise: Option<Vec<IpAddr>>,
 }
@@ -103,19 +105,13 @@ const WITHOUT_EFFECT: &[&str] = &[
     "vodUploadFinishScript",
     "s3RecordingEnabled",
     "playTokenControlEnabled",
-    "rtmp.port",
     "rtmps.enabled",
     "rtmps.port",
     "useGlobalIp",
 ];
 
 /// Settings that exist nowhere but are found in guides.
-const NOT_A_SETTING: &[&str] = &[
-    "rtmpEnabled",
-    "webRTCKeyFrameInterval",
-    "hlsSegmentTime",
-    "dtlsTimeoutMs",
-];
+const NOT_A_SETTING: &[&str] = &["webRTCKeyFrameInterval", "hlsSegmentTime", "dtlsTimeoutMs"];
 
 /// Translates `table`; what has no effect is said in `warnings`, with `place` in front.
 pub fn translate(table: &Table, place: &str, warnings: &mut Vec<String>) -> Translated {
@@ -174,6 +170,8 @@ const MAPPED: &[&str] = &[
     "http.port",
     "https.port",
     "server.name",
+    "rtmp.port",
+    "rtmpEnabled",
     "webRTCPortRangeMin",
     "webrtc.portRangeMin",
     "webrtc.externalIP",
@@ -203,6 +201,9 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         "turnServerCredential" => put(&mut app.turn_server_credential, parse(value)),
         "http.port" => put(&mut server.http_port, parse(value)),
         "https.port" => put(&mut server.https_port, parse(value)),
+        "rtmp.port" => put(&mut server.rtmp_port, parse(value)),
+        // Not a setting there, but guides have it, and what it means is plain.
+        "rtmpEnabled" => put(&mut server.rtmp_enabled, boolean(value)),
         "server.name" => match parse::<String>(value) {
             Some(name) if name.is_empty() => true,
             name => put(&mut server.name, name),
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_rest_is_accepted_with_a_warning_that_says_why() {
-        let (_, warnings) = from("rtmpEnabled = true\nhlsTime = \"2\"\nnonsense = 1\n");
+        let (_, warnings) = from("dtlsTimeoutMs = 1\nhlsTime = \"2\"\nnonsense = 1\n");
         assert_eq!(warnings.len(), 3);
         assert!(
             warnings
@@ -273,7 +274,7 @@ mod tests {
         assert!(
             warnings
                 .iter()
-                .any(|w| w.contains("rtmpEnabled: is not a setting of Ant"))
+                .any(|w| w.contains("dtlsTimeoutMs: is not a setting of Ant"))
         );
         assert!(
             warnings

@@ -36,7 +36,7 @@ const RESERVED: [&str; 8] = [
     "rest", "api", "sdk", "js", "css", "metrics", "healthz", "readyz",
 ];
 
-pub(super) fn load(overrides: Overrides) -> Result<Settings, SettingsError> {
+pub(super) fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
     let file = match &overrides.config {
         None => Overrides::default(),
         Some(path) => {
@@ -50,10 +50,10 @@ pub(super) fn load(overrides: Overrides) -> Result<Settings, SettingsError> {
             })?
         }
     };
-    resolve(overrides, file)
+    resolve(overrides, &file)
 }
 
-pub(super) fn resolve(flags: Overrides, file: Overrides) -> Result<Settings, SettingsError> {
+pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, SettingsError> {
     let mut warnings = Vec::new();
     let shared = translate(file.ant_media.as_ref(), "[ant_media]", &mut warnings);
     let ant = &shared.server;
@@ -79,7 +79,7 @@ pub(super) fn resolve(flags: Overrides, file: Overrides) -> Result<Settings, Set
             .or(file.https_port)
             .or(ant.https_port)
             .unwrap_or(5443),
-        tls: tls_files(&flags, &file)?,
+        tls: tls_files(flags, file)?,
         link_dir: link_dir.unwrap_or_else(|| data_dir.join("link")),
         data_dir,
         server_name: flags
@@ -93,14 +93,14 @@ pub(super) fn resolve(flags: Overrides, file: Overrides) -> Result<Settings, Set
             .or(file.remote_allowed_cidr.clone())
             .or(shared.application.remote_allowed_cidr.clone())
             .unwrap_or_else(CidrList::loopback),
-        engine: engine_settings(&flags, &file, &shared)?,
+        engine: engine_settings(flags, file, &shared)?,
         log: flags
             .log
             .clone()
             .or(file.log.clone())
             .unwrap_or("info".into()),
         log_format: flags.log_format.or(file.log_format),
-        application: applications(&flags, &file, &shared, &mut warnings)?,
+        application: applications(flags, file, &shared, &mut warnings)?,
         warnings,
     })
 }
@@ -163,12 +163,25 @@ fn engine_settings(
             format!("{shards} ports above it pass 65535"),
         ));
     }
+    // Whoever wants free ports wants them all, so that instances run side by side.
+    let rtmp_port_default = if udp_port_base == 0 { 0 } else { 1935 };
+    let rtmp_port = flags
+        .rtmp_port
+        .or(file.rtmp_port)
+        .or(shared.server.rtmp_port);
+    let rtmp_enabled = flags
+        .rtmp_enabled
+        .or(file.rtmp_enabled)
+        .or(shared.server.rtmp_enabled);
     let advertise = flags.advertise.clone().or(file.advertise.clone());
     Ok(EngineSettings {
         path: flags.engine_path.clone().or(file.engine_path.clone()),
         shards,
         cores,
         udp_port_base,
+        rtmp_port: rtmp_enabled
+            .unwrap_or(true)
+            .then_some(rtmp_port.unwrap_or(rtmp_port_default)),
         advertise: advertise
             .or(shared.server.advertise.clone())
             .unwrap_or_default(),
@@ -253,7 +266,7 @@ mod tests {
             http_port: Some(1),
             ..Overrides::default()
         };
-        let settings = resolve(flags, file("http_port = 2\nhttps_port = 3")).unwrap();
+        let settings = resolve(&flags, &file("http_port = 2\nhttps_port = 3")).unwrap();
         assert_eq!((settings.http_port, settings.https_port), (1, 3));
         assert_eq!(settings.engine.udp_port_base, 50_000);
     }
@@ -283,27 +296,29 @@ mod tests {
     #[test]
     fn an_application_has_its_own_token_control() {
         let text = "[application.StreamLick]\npublishTokenControlEnabled = true";
-        let settings = resolve(Overrides::default(), file(text)).unwrap();
+        let settings = resolve(&Overrides::default(), &file(text)).unwrap();
         assert!(settings.application["StreamLick"].publish_token_control_enabled);
         assert!(!settings.application["LiveApp"].publish_token_control_enabled);
     }
 
     #[test]
     fn a_certificate_without_a_key_is_refused() {
-        let error = resolve(Overrides::default(), file("tls_cert = \"a.pem\"")).unwrap_err();
+        let error = resolve(&Overrides::default(), &file("tls_cert = \"a.pem\"")).unwrap_err();
         assert!(error.to_string().contains("tls_key"), "{error}");
     }
 
     #[test]
     fn an_application_cannot_take_the_name_of_a_page() {
-        let error = resolve(Overrides::default(), file("applications = [\"rest\"]")).unwrap_err();
+        let error = resolve(&Overrides::default(), &file("applications = [\"rest\"]")).unwrap_err();
         assert!(error.to_string().contains("'rest'"), "{error}");
     }
 
     #[test]
     fn what_is_printed_can_be_understood_and_hides_the_turn_password() {
         let text = "turnServerCredential = \"hush\"\nstunServerURI = \"turn:t.example\"";
-        let printed = resolve(Overrides::default(), file(text)).unwrap().to_toml();
+        let printed = resolve(&Overrides::default(), &file(text))
+            .unwrap()
+            .to_toml();
         assert!(printed.contains("http_port = 5080"), "{printed}");
         assert!(
             printed.contains("turn:t.example") && !printed.contains("hush"),

@@ -77,6 +77,9 @@ pub struct EngineSettings {
     pub cores: Vec<u16>,
     /// UDP port of shard 0; shard n uses n more. 0 picks free ports.
     pub udp_port_base: u16,
+    /// TCP port for RTMP; 0 picks a free one, `None` takes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp_port: Option<u16>,
     /// Addresses that browsers are told to send media to; empty means the addresses of this
     /// machine.
     pub advertise: Vec<IpAddr>,
@@ -88,7 +91,7 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, holds a wrong key or value (the message has the line), or
     /// when settings contradict each other.
-    pub fn load(overrides: Overrides) -> Result<Self, SettingsError> {
+    pub fn load(overrides: &Overrides) -> Result<Self, SettingsError> {
         layers::load(overrides)
     }
 
@@ -103,7 +106,7 @@ impl Settings {
             shards: Some(1),
             ..Overrides::default()
         };
-        layers::resolve(overrides, Overrides::default()).unwrap_or_else(|error| {
+        layers::resolve(&overrides, &Overrides::default()).unwrap_or_else(|error| {
             // The values above do not contradict each other.
             unreachable!("{error}")
         })

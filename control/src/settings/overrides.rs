@@ -85,6 +85,16 @@ pub struct Overrides {
     #[arg(long, env = "SHARDCAST_UDP_PORT_BASE", value_name = "PORT")]
     pub udp_port_base: Option<u16>,
 
+    /// Take RTMP: the application sink is a destination for tests [default: true]
+    #[arg(long, env = "SHARDCAST_RTMP_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "rtmpEnabled")]
+    pub rtmp_enabled: Option<bool>,
+
+    /// RTMP port; 0 picks a free one [default: 1935, or a free one when udp_port_base is 0]
+    #[arg(long, env = "SHARDCAST_RTMP_PORT", value_name = "PORT")]
+    pub rtmp_port: Option<u16>,
+
     /// Address browsers are told to send media to; may be repeated [default: those of this machine]
     #[arg(
         long,

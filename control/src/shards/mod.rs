@@ -125,14 +125,10 @@ impl Shards {
     /// The reachable shard that has `id` or shall have it; the assignment is recorded.
     pub(crate) fn place(&self, id: &BroadcastId) -> Option<u16> {
         let mut inner = self.lock();
-        if let Some(shard) = inner.assignments.get(id).copied() {
-            if inner
-                .shards
-                .get(&shard)
-                .is_some_and(ShardView::is_connected)
-            {
-                return Some(shard);
-            }
+        let assigned = inner.assignments.get(id).copied();
+        let reachable = |shard: &u16| inner.shards.get(shard).is_some_and(ShardView::is_connected);
+        if let Some(shard) = assigned.filter(reachable) {
+            return Some(shard);
         }
         let (shards, members) = inner.members();
         let shard = *shards.get(placement::choose(id, &members)?)?;

@@ -39,20 +39,17 @@ impl Hub {
         };
         let start_due = session.since + Duration::from_millis(session.start_timeout_ms);
         match session.phase {
-            Phase::Stopping { since, wished } => {
-                if now >= since + limits::SHARD_CONFIRM {
-                    // The shard has not confirmed; whoever waits is not kept waiting.
-                    let reason = EndReason::Wished;
-                    session.phase = Phase::Stopping { since, wished };
-                    self.ended(now, &id.clone(), reason, out);
-                }
+            // The shard has not confirmed; whoever waits is not kept waiting.
+            Phase::Stopping { since, .. } if now >= since + limits::SHARD_CONFIRM => {
+                self.ended(now, id, EndReason::Wished, out);
             }
-            Phase::Superseded { since } => {
-                if now >= since + Duration::from_millis(session.start_timeout_ms) {
-                    unpublish(id, session, false, out);
-                    self.drop_session(id);
-                }
+            Phase::Superseded { since }
+                if now >= since + Duration::from_millis(session.start_timeout_ms) =>
+            {
+                unpublish(id, session, false, out);
+                self.drop_session(id);
             }
+            Phase::Stopping { .. } | Phase::Superseded { .. } => {}
             _ if session
                 .gone
                 .is_some_and(|gone| now >= gone + limits::RETURN_GRACE) =>
@@ -61,11 +58,11 @@ impl Hub {
                 self.drop_session(id);
             }
             Phase::AwaitingOffer | Phase::AwaitingShard { .. } if now >= start_due => {
-                self.ended(now, &id.clone(), EndReason::StartTimeout, out);
+                self.ended(now, id, EndReason::StartTimeout, out);
             }
             Phase::Offered | Phase::Answered if now >= start_due + limits::SHARD_CONFIRM => {
                 unpublish(id, session, false, out);
-                self.ended(now, &id.clone(), EndReason::StartTimeout, out);
+                self.ended(now, id, EndReason::StartTimeout, out);
             }
             _ => {}
         }

@@ -329,13 +329,14 @@ impl Hub {
             .collect();
         let mut sockets = HashSet::new();
         for id in lost {
-            if let Some(session) = self.drop_session(&id) {
-                if !matches!(
-                    session.phase,
-                    Phase::Stopping { .. } | Phase::Superseded { .. }
-                ) {
-                    sockets.insert(session.socket);
-                }
+            let Some(session) = self.drop_session(&id) else {
+                continue;
+            };
+            if !matches!(
+                session.phase,
+                Phase::Stopping { .. } | Phase::Superseded { .. }
+            ) {
+                sockets.insert(session.socket);
             }
         }
         for socket in sockets {
@@ -433,10 +434,11 @@ impl Hub {
         let Some(id) = self.claims.get(broadcast).cloned() else {
             return;
         };
-        if let Some(session) = self.drop_session(&id) {
-            if self.sockets.contains_key(&session.socket) {
-                out.push(notify(session.socket, broadcast, "publish_finished"));
-            }
+        let Some(session) = self.drop_session(&id) else {
+            return;
+        };
+        if self.sockets.contains_key(&session.socket) {
+            out.push(notify(session.socket, broadcast, "publish_finished"));
         }
     }
 

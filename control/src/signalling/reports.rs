@@ -112,10 +112,9 @@ impl Hub {
                 broadcast: broadcast.clone(),
             });
         }
-        if reason == EndReason::PeerClosed && session.phase == Phase::Publishing {
-            if let Some(socket) = self.sockets.get_mut(&socket) {
-                socket.closing.insert(broadcast.clone(), now);
-            }
+        let closed_live = reason == EndReason::PeerClosed && session.phase == Phase::Publishing;
+        if let Some(socket) = self.sockets.get_mut(&socket).filter(|_| closed_live) {
+            socket.closing.insert(broadcast.clone(), now);
         }
         // The same socket has published again: news of the old session would only confuse it.
         if self.is_held_by(broadcast, socket) {

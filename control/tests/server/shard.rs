@@ -1,0 +1,175 @@
+//! The other end of the link, moved by hand: says exactly what the test wants a shard to say and
+//! shows what control asked of it.
+
+use std::path::Path;
+
+use bytes::BytesMut;
+use shardcast_link::{
+    BroadcastId, BroadcastStatus, Command, DestinationId, DestinationState, DestinationStatus,
+    Event, PublisherStatus, SessionId, ShardHello, ShardStatus, VERSION, VideoStatus, frame,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    time::timeout,
+};
+
+use super::PATIENCE;
+
+/// Shard 0 of an engine with one shard.
+pub struct Shard {
+    listener: UnixListener,
+    stream: Option<UnixStream>,
+    buffer: BytesMut,
+    engine: String,
+}
+
+impl Shard {
+    /// Listens where a server with `data_dir` looks for shard 0.
+    pub fn listen(data_dir: &Path) -> Self {
+        let folder = data_dir.join("link");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("shard-0.sock");
+        let _ = std::fs::remove_file(&path);
+        Self {
+            listener: UnixListener::bind(path).unwrap(),
+            stream: None,
+            buffer: BytesMut::new(),
+            engine: "engine-1".into(),
+        }
+    }
+
+    /// Takes a control process: reads its hello, says ours and `status`.
+    pub async fn accept(&mut self, status: ShardStatus) {
+        let accepted = timeout(PATIENCE, self.listener.accept())
+            .await
+            .expect("no control");
+        self.stream = Some(accepted.unwrap().0);
+        self.buffer.clear();
+        assert!(matches!(self.next().await, Command::Hello(_)));
+        self.say(Event::Hello(ShardHello {
+            version: VERSION,
+            engine: self.engine.clone(),
+            shard: 0,
+            shards: 1,
+            udp_port: 50_000,
+            capacity: 100,
+            rtmp_port: None,
+        }))
+        .await;
+        self.say(Event::Status(status)).await;
+    }
+
+    /// Ends the connection as the death of the engine does; the next one is another process.
+    pub fn die(&mut self) {
+        self.stream = None;
+        self.engine = "engine-2".into();
+    }
+
+    pub async fn say(&mut self, event: Event) {
+        let mut bytes = BytesMut::new();
+        frame::encode(&event, &mut bytes).unwrap();
+        self.stream
+            .as_mut()
+            .unwrap()
+            .write_all(&bytes)
+            .await
+            .unwrap();
+    }
+
+    /// The next command.
+    pub async fn next(&mut self) -> Command {
+        loop {
+            if let Some(command) = frame::decode(&mut self.buffer).unwrap() {
+                return command;
+            }
+            let stream = self.stream.as_mut().unwrap();
+            let read = timeout(PATIENCE, stream.read_buf(&mut self.buffer)).await;
+            assert_ne!(
+                read.expect("no command in time").unwrap(),
+                0,
+                "control has gone"
+            );
+        }
+    }
+
+    /// Takes the Want and the Publish of an offer; gives the session.
+    pub async fn take_publish(&mut self) -> SessionId {
+        let want = self.next().await;
+        assert!(
+            matches!(want, Command::Want { .. }),
+            "{want:?} came before the Want"
+        );
+        match self.next().await {
+            Command::Publish { session, .. } => session,
+            other => panic!("not a publish: {other:?}"),
+        }
+    }
+
+    /// Answers the offer and reports its first media.
+    pub async fn go_live(&mut self, session: &SessionId, id: &BroadcastId) {
+        self.say(answer(session, true)).await;
+        let (session, broadcast) = (session.clone(), id.clone());
+        self.say(Event::Publishing { session, broadcast }).await;
+    }
+}
+
+pub fn answer(session: &SessionId, media: bool) -> Event {
+    Event::Answer {
+        session: session.clone(),
+        sdp: "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n".into(),
+        candidates: vec!["candidate:1 1 udp 2113929471 127.0.0.1 50000 typ host".into()],
+        offers_video: media,
+        offers_audio: media,
+    }
+}
+
+/// A report of one live broadcast.
+pub fn live(id: &BroadcastId, session: &SessionId) -> ShardStatus {
+    let publisher = PublisherStatus {
+        session: session.clone(),
+        since_unix_ms: 1,
+        remote: "203.0.113.5:4000".into(),
+        video: Some(VideoStatus {
+            codec: "H264".into(),
+            width: 1280,
+            height: 720,
+            frames_per_second: 30,
+            ..VideoStatus::default()
+        }),
+        audio: None,
+        bytes_received: 1_000_000,
+        bitrate_bps: 2_500_000,
+        packets_lost: 3,
+        jitter_ms: 4,
+        rtt_ms: 5,
+        media_age_ms: 10,
+    };
+    let broadcast = BroadcastStatus {
+        id: id.clone(),
+        publisher: Some(publisher),
+        holding: false,
+        destinations: Vec::new(),
+        ring_bytes: 0,
+    };
+    ShardStatus {
+        broadcasts: vec![broadcast],
+        ..ShardStatus::default()
+    }
+}
+
+pub fn destination(id: &str, state: DestinationState) -> DestinationStatus {
+    DestinationStatus {
+        id: DestinationId(id.into()),
+        state,
+        since_unix_ms: 1,
+        attempts: 1,
+        last_problem: None,
+        bytes_sent: 0,
+        bitrate_bps: 0,
+        queue_ms: 0,
+        video_frames: 0,
+        audio_frames: 0,
+        frames_dropped: 0,
+    }
+}
