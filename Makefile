@@ -29,7 +29,7 @@ help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
 
 run: build-tools web
-	$(CARGO) build --release --locked --bins
+	$(CARGO) build --release --locked -p shardcast-control -p shardcast-engine --bins
 	exec target/release/shardcast run $(ARGS)
 
 test: build-tools test-tools web e2e lint
@@ -50,6 +50,7 @@ bench: build-tools test-tools web
 	$(CARGO) bench --workspace --locked
 	$(CARGO) build --release --locked --bins
 	target/release/shardcast-bench live $(ARGS)
+	target/release/shardcast-bench first-frame
 
 # --- set-up -----------------------------------------------------------------------------------
 
