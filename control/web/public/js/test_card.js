@@ -80,7 +80,9 @@ export class TestCard {
     const { pen } = this;
     const { width, height } = this.canvas;
     const fraction = now - Math.floor(now);
-    const flash = fraction < FLASH_SECONDS;
+    // A picture stands for half a frame before and after it, so the one nearest to the beep flashes.
+    const nearest = now + 0.5 / this.framesPerSecond;
+    const flash = nearest - Math.floor(nearest) < FLASH_SECONDS;
 
     BARS.forEach((colour, i) => {
       pen.fillStyle = colour;
