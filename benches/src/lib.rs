@@ -7,8 +7,10 @@
 pub mod clip;
 pub mod clock;
 mod error;
+pub mod faulty;
 pub mod harness;
 pub mod limits;
+pub mod live;
 pub mod mark;
 pub mod publisher;
 pub mod sink;

@@ -1,1 +1,140 @@
-fn main() {}
+//! The binary `shardcast-bench`: the instruments of the library for people.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod print;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser;
+use shardcast_bench::{
+    BenchError,
+    clip::Clip,
+    harness::{Harness, HarnessOptions},
+    live::{LiveOptions, first_frame, live},
+    publisher::{Publisher, PublisherOptions},
+    sink::{Sink, SinkOptions},
+};
+use tokio::time::sleep;
+
+use cli::{Cli, Command, FirstFrame, Listen, Live, Publish};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let Cli { json, command } = Cli::parse();
+    // One thread moves the bytes, the main thread waits: the rest of the machine is what is
+    // measured.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(command, json)),
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        // The measurement was made, and something was lost.
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("shardcast-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything was as it should be.
+async fn run(command: Command, json: bool) -> Result<bool, BenchError> {
+    match command {
+        Command::Publish(options) => publish(options, json).await,
+        Command::Sink(options) => sink(&options, json).await,
+        Command::Live(options) => measure_live(&options, json).await,
+        Command::FirstFrame(options) => measure_first_frame(&options, json).await,
+    }
+}
+
+async fn publish(options: Publish, json: bool) -> Result<bool, BenchError> {
+    let clip = Clip::load(options.picture.format())?;
+    let mut publishers = Vec::new();
+    for number in 0..options.streams {
+        let stream_id = format!("{}{number}", options.stream_prefix);
+        let publisher = PublisherOptions {
+            number,
+            token: options.token.clone(),
+            audio: !options.no_audio,
+            video: !options.no_video,
+            ..PublisherOptions::new(options.url.clone(), stream_id)
+        };
+        publishers.push(Publisher::start(Arc::clone(&clip), publisher));
+    }
+    wait(options.seconds).await;
+    let mut reports = Vec::new();
+    for publisher in publishers {
+        reports.push(publisher.stop().await);
+    }
+    print::publishers(&reports, json);
+    Ok(reports.iter().all(|report| report.errors.is_empty()))
+}
+
+async fn sink(options: &Listen, json: bool) -> Result<bool, BenchError> {
+    let listen = Some(options.listen);
+    let sink = Sink::with(SinkOptions {
+        listen,
+        ..Default::default()
+    })?;
+    if !json {
+        println!("listening on rtmp://{}/live/…", sink.address());
+    }
+    wait(options.seconds).await;
+    let connections = sink.connections();
+    print::connections(&connections, json);
+    Ok(connections
+        .iter()
+        .all(|connection| connection.faults().is_empty()))
+}
+
+async fn measure_live(options: &Live, json: bool) -> Result<bool, BenchError> {
+    let clip = Clip::load(options.picture.format())?;
+    let harness = HarnessOptions {
+        shards: options.shards,
+        ..Default::default()
+    };
+    let harness = Harness::start(harness).await?;
+    let report = live(
+        &harness,
+        &clip,
+        &LiveOptions {
+            broadcasts: options.broadcasts,
+            destinations: options.destinations,
+            duration: Duration::from_secs(options.seconds),
+            audio: !options.no_audio,
+        },
+    )
+    .await?;
+    print::live(&report, json);
+    Ok(report.frames_lost == 0 && report.faults.is_empty())
+}
+
+async fn measure_first_frame(options: &FirstFrame, json: bool) -> Result<bool, BenchError> {
+    let clip = Clip::load(options.picture.format())?;
+    let harness = Harness::start(HarnessOptions::default()).await?;
+    let report = first_frame(&harness, &clip, options.runs).await?;
+    print::first_frame(&report, json);
+    Ok(true)
+}
+
+/// So many seconds, or until Ctrl-C.
+async fn wait(seconds: Option<u64>) {
+    let time = async {
+        match seconds {
+            Some(seconds) => sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = time => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -202,6 +202,10 @@ impl Measure {
         report
     }
 
+    pub(super) fn delays_ms(&self) -> &[f64] {
+        &self.delays_ms
+    }
+
     fn video(&mut self, message: &Message, now_us: u64) {
         let Some((&[kind, packet_type, a, b, c], body)) = message.payload.split_first_chunk()
         else {

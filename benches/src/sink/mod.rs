@@ -20,6 +20,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 pub use measure::{ConnectionReport, Ended};
 
 use crate::limits::SINK_CONNECTIONS_MAX;
+use crate::stats::Percentiles;
 use crate::{BenchError, clock};
 use measure::Measure;
 
@@ -108,6 +109,21 @@ impl Sink {
                 .report()
         };
         connections.iter().map(report).collect()
+    }
+
+    /// Delays of all frames of all connections together.
+    pub fn delay_ms(&self) -> Option<Percentiles> {
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut all = Vec::new();
+        for measure in connections {
+            let measure = measure.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend_from_slice(measure.delays_ms());
+        }
+        Percentiles::of(all)
     }
 
     /// The connections that published under this key.

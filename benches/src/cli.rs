@@ -1,0 +1,134 @@
+//! The command line of `shardcast-bench`.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use shardcast_bench::{BenchError, clip::ClipFormat};
+
+/// Load generator, RTMP sink and measurements for Shardcast.
+#[derive(Debug, Parser)]
+#[command(name = "shardcast-bench", version)]
+pub(crate) struct Cli {
+    /// Print JSON and nothing else
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish synthetic streams over WebRTC, as Ant Media's SDK does
+    Publish(Publish),
+    /// Take RTMP streams and measure them
+    Sink(Listen),
+    /// Start a Shardcast, publish to it, and print what it costs
+    #[command(alias = "run")]
+    Live(Live),
+    /// Start a Shardcast, and measure how soon a destination has picture and sound
+    FirstFrame(FirstFrame),
+}
+
+/// What the clip looks like.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Picture {
+    /// Picture size in pixels
+    #[arg(long, default_value = "1280x720", value_name = "WxH", value_parser = size)]
+    pub(crate) size: (u32, u32),
+    /// Frames a second
+    #[arg(long, default_value_t = 30)]
+    pub(crate) fps: u32,
+    /// Video bit rate in kbit/s
+    #[arg(long, default_value_t = 2_500)]
+    pub(crate) bitrate_kbps: u32,
+    /// Opus bit rate in kbit/s
+    #[arg(long, default_value_t = 96)]
+    pub(crate) audio_kbps: u32,
+}
+
+impl Picture {
+    pub(crate) fn format(&self) -> ClipFormat {
+        let (width, height) = self.size;
+        ClipFormat {
+            width,
+            height,
+            fps: self.fps,
+            video_kbps: self.bitrate_kbps,
+            audio_kbps: self.audio_kbps,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// Signalling address of the application
+    #[arg(long, default_value = "ws://127.0.0.1:5080/StreamLick/websocket")]
+    pub(crate) url: String,
+    /// Publishers
+    #[arg(long, default_value_t = 1)]
+    pub(crate) streams: u32,
+    /// Stream ids are this and a number
+    #[arg(long, default_value = "bench")]
+    pub(crate) stream_prefix: String,
+    /// End after so many seconds; without it, at Ctrl-C
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+    /// Publish token
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// Send no sound
+    #[arg(long, conflicts_with = "no_video")]
+    pub(crate) no_audio: bool,
+    /// Send no picture
+    #[arg(long)]
+    pub(crate) no_video: bool,
+    #[command(flatten)]
+    pub(crate) picture: Picture,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:1936")]
+    pub(crate) listen: SocketAddr,
+    /// End after so many seconds; without it, at Ctrl-C
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Live {
+    /// Broadcasts at the same time
+    #[arg(long, default_value_t = 10)]
+    pub(crate) broadcasts: u32,
+    /// RTMP destinations of each
+    #[arg(long, default_value_t = 2)]
+    pub(crate) destinations: u32,
+    /// Length of the measurement in seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// Executors of the engine, on the first cores
+    #[arg(long, default_value_t = 1)]
+    pub(crate) shards: u16,
+    /// Send no sound
+    #[arg(long)]
+    pub(crate) no_audio: bool,
+    #[command(flatten)]
+    pub(crate) picture: Picture,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FirstFrame {
+    /// How often
+    #[arg(long, default_value_t = 10)]
+    pub(crate) runs: u32,
+    #[command(flatten)]
+    pub(crate) picture: Picture,
+}
+
+fn size(text: &str) -> Result<(u32, u32), BenchError> {
+    let parsed = text
+        .split_once('x')
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    parsed.ok_or_else(|| BenchError::Argument(format!("'{text}' is no size like 1280x720")))
+}
