@@ -1,7 +1,7 @@
 //! What ties the parts together: the settings, the catalog, the shards and the signalling hub.
 //!
-//! Lock order: hub, then catalog, shards or sockets. Effects of the hub are carried out while it
-//! is locked, so that they happen in the order in which it decided them; none of them waits.
+//! Lock order: hub, then shards, then catalog or sockets. The hub's effects are carried out while
+//! it is locked, so that they happen in the order in which it decided them; none of them waits.
 
 use std::{
     sync::{
@@ -234,7 +234,17 @@ impl Control {
                 .shards
                 .assignment(id)
                 .is_some_and(|other| other != shard);
-            let known = self.catalog.broadcast(id).is_some() || hub.is_claimed(id);
+            let over = self.shards.is_forgotten(id);
+            let record = self.catalog.broadcast(id);
+            let known = !over && (record.is_some() || hub.is_claimed(id));
+            // Media came while no control process was there to hear of it.
+            let publishes = broadcast
+                .publisher
+                .as_ref()
+                .is_some_and(|p| p.bytes_received > 0);
+            if known && publishes && record.is_some_and(|record| !record.is_live()) {
+                lifecycle::started(self, id, String::new(), String::new());
+            }
             let command = if known && !elsewhere {
                 Command::Want {
                     broadcast: self.wanted(id),

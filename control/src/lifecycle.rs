@@ -5,7 +5,7 @@
 //! died comes back without its broadcasts; publishers come back a moment later). A broadcast that
 //! was created stays as `finished`; one that was only published is removed.
 
-use shardcast_link::{BroadcastId, Command, DestinationState, DestinationStatus};
+use shardcast_link::{BroadcastId, DestinationState, DestinationStatus};
 
 use crate::{
     clock,
@@ -49,15 +49,7 @@ pub(crate) fn started(control: &Control, id: &BroadcastId, name: String, meta_da
 /// what is known of its destinations is kept for those who ask afterwards.
 pub(crate) fn finish(control: &Control, id: &BroadcastId) {
     let last = control.shards.broadcast(id);
-    if let Some(shard) = control.shards.assignment(id) {
-        control.shards.send(
-            shard,
-            Command::Forget {
-                broadcast: id.clone(),
-            },
-        );
-    }
-    control.shards.release(id);
+    control.shards.forget(id);
     let now = clock::unix_ms();
     control.catalog.change_soon(|t| {
         let Some(record) = t.broadcast(id) else {
@@ -133,6 +125,14 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
         if over {
             finish(control, id);
         }
+    }
+    // What an attempt that never got to its first media has left behind.
+    let is_live = |id: &BroadcastId| control.catalog.broadcast(id).is_some_and(|r| r.is_live());
+    for id in control
+        .shards
+        .unused(|id| hub.is_claimed(id) || is_live(id))
+    {
+        control.shards.forget(&id);
     }
 }
 

@@ -14,20 +14,23 @@ use server::{Server, broadcasts, publish, raw, request};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
+const TEXT: (&str, &str) = ("Content-Type", "text/plain");
+
+/// Headers, body, and the status they get.
+type Case = (&'static [(&'static str, &'static str)], &'static [u8], u16);
 
 #[tokio::test]
 async fn bodies_that_are_not_what_they_should_be_have_their_codes() {
     let server = Server::start().await;
     let path = broadcasts("create");
-    let text = ("Content-Type", "text/plain");
-    let cases: [(&[(&str, &str)], &[u8], u16); 9] = [
+    let cases: [Case; 9] = [
         (&[JSON], b"{", 400),
         (&[JSON], b"[1]", 400),
         (&[JSON], b"\"s1\"", 400),
         (&[JSON], b"\xff\xfe", 400),
         (&[JSON], b"{\"nonsense\": 1}", 400),
         (&[JSON], b"{\"plannedStartDate\": \"soon\"}", 400),
-        (&[text], b"{}", 415),
+        (&[TEXT], b"{}", 415),
         (&[], b"{}", 415),
         (
             &[("Content-Type", "application/json; charset=utf-8")],

@@ -414,3 +414,73 @@ async fn metrics_count_what_is_live() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_an_attempt_without_media_left_at_the_shard_is_forgotten() {
+    let (server, mut shard) = start().await;
+    let mut client = server.connect().await;
+    client.ask(publish("s1")).await;
+    client.send(offer("s1")).await;
+    let session = shard.take_publish().await;
+    let broadcast = id("s1");
+    let reason = EndReason::StartTimeout;
+    shard
+        .say(Event::Ended {
+            session: session.clone(),
+            broadcast,
+            reason,
+        })
+        .await;
+    assert_eq!(client.next().await["definition"], "publishTimeoutError");
+    let mut left = live(&id("s1"), &session);
+    left.broadcasts[0].publisher = None;
+    shard.say(Event::Status(left)).await;
+    assert_eq!(
+        shard.next().await,
+        Command::Forget {
+            broadcast: id("s1")
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_stop_that_the_shard_could_not_hear_is_told_when_it_is_back() {
+    let (server, mut shard) = start().await;
+    server.create("s1").await;
+    let (_client, session) = go_live(&server, &mut shard).await;
+    shard.cut();
+    until("the link to be seen as down", async || {
+        (server.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    assert!(server.post_empty(&broadcasts("s1/stop")).await.success());
+    shard.accept(live(&id("s1"), &session)).await;
+    assert_eq!(
+        shard.next().await,
+        Command::Forget {
+            broadcast: id("s1")
+        }
+    );
+    assert_eq!(status(&server).await["status"], "finished");
+}
+
+#[tokio::test]
+async fn a_publisher_that_is_lost_is_held_and_then_finished() {
+    let (server, mut shard) = start().await;
+    server.create("s1").await;
+    let (client, session) = go_live(&server, &mut shard).await;
+    drop(client);
+    let unpublish = Command::Unpublish {
+        session: session.clone(),
+        wished: false,
+    };
+    assert_eq!(shard.next().await, unpublish, "after a grace");
+    let mut report = live(&id("s1"), &session);
+    report.broadcasts[0].holding = true;
+    shard.say(Event::Status(report.clone())).await;
+    assert_eq!(status(&server).await["status"], "broadcasting");
+    report.broadcasts[0].holding = false;
+    report.broadcasts[0].publisher = None;
+    shard.say(Event::Status(report)).await;
+    until_status(&server, "finished").await;
+}

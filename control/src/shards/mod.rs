@@ -5,7 +5,7 @@ pub(crate) mod link;
 mod view;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -34,6 +34,8 @@ struct Inner {
     shards: BTreeMap<u16, ShardView>,
     /// Recorded when a broadcast is placed; sticky until it is over.
     assignments: HashMap<BroadcastId, u16>,
+    /// Broadcasts that ended while their shard could not be told.
+    forget_later: HashSet<BroadcastId>,
     /// When a broadcast's media was last known to flow, in Unix milliseconds.
     media_seen: HashMap<BroadcastId, u64>,
 }
@@ -133,6 +135,7 @@ impl Shards {
         let (shards, members) = inner.members();
         let shard = *shards.get(placement::choose(id, &members)?)?;
         inner.assignments.insert(id.clone(), shard);
+        inner.forget_later.remove(id);
         Some(shard)
     }
 
@@ -157,11 +160,49 @@ impl Shards {
         self.lock().assignments.get(id).copied()
     }
 
-    /// The broadcast is over.
-    pub(crate) fn release(&self, id: &BroadcastId) {
+    /// The broadcast is over: its shard forgets it, now or when it can be reached again.
+    pub(crate) fn forget(&self, id: &BroadcastId) {
+        if let Some(shard) = self.assignment(id) {
+            let sent = self.send(
+                shard,
+                Command::Forget {
+                    broadcast: id.clone(),
+                },
+            );
+            if !sent {
+                self.lock().forget_later.insert(id.clone());
+            }
+        }
         let mut inner = self.lock();
         inner.assignments.remove(id);
         inner.media_seen.remove(id);
+    }
+
+    /// Whether `id` has ended while its shard could not be told; asked once.
+    pub(crate) fn is_forgotten(&self, id: &BroadcastId) -> bool {
+        self.lock().forget_later.remove(id)
+    }
+
+    /// Drops assignments of broadcasts that no shard has and for which `is_used` does not hold,
+    /// and gives those that a shard still has without anybody using them.
+    pub(crate) fn unused(&self, is_used: impl Fn(&BroadcastId) -> bool) -> Vec<BroadcastId> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut idle = Vec::new();
+        inner.assignments.retain(|id, shard| {
+            let held = inner
+                .shards
+                .get(shard)
+                .and_then(|view| view.broadcasts.get(id));
+            let Some(status) = held else {
+                return is_used(id);
+            };
+            if status.publisher.is_none() && !status.holding && !is_used(id) {
+                idle.push(id.clone());
+            }
+            true
+        });
+        idle
     }
 
     /// What the shard that has `id` reported of it.

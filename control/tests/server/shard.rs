@@ -66,6 +66,11 @@ impl Shard {
         self.engine = "engine-2".into();
     }
 
+    /// Ends the connection; the engine lives on.
+    pub fn cut(&mut self) {
+        self.stream = None;
+    }
+
     pub async fn say(&mut self, event: Event) {
         let mut bytes = BytesMut::new();
         frame::encode(&event, &mut bytes).unwrap();
