@@ -314,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_printed_is_a_settings_file_that_means_the_same() {
+        let text = "applications = [\"One\"]\nshards = 2\ncores = [0, 1]\ntls_cert = \"c\"\n\
+            tls_key = \"k\"\nadvertise = [\"192.0.2.1\"]\nrtmp_enabled = false\n\
+            [application.One]\nhold_ms = 5\ningestingStreamLimit = 3\n";
+        let printed = resolve(&Overrides::default(), &file(text))
+            .unwrap()
+            .to_toml();
+        let again = resolve(&Overrides::default(), &file(&printed)).unwrap();
+        assert_eq!(again.to_toml(), printed);
+        assert_eq!(again.application["One"].hold_ms, 5);
+        assert_eq!(again.application.len(), 1);
+    }
+
+    #[test]
     fn what_is_printed_can_be_understood_and_hides_the_turn_password() {
         let text = "turnServerCredential = \"hush\"\nstunServerURI = \"turn:t.example\"";
         let printed = resolve(&Overrides::default(), &file(text))

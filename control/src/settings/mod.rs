@@ -32,7 +32,7 @@ pub struct Settings {
     /// 0 picks a free port.
     pub https_port: u16,
     /// PEM files; without them a self-signed pair is made in the data directory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub tls: Option<TlsFiles>,
     /// Where the store, the certificate and `runtime.json` live.
     pub data_dir: PathBuf,
@@ -45,6 +45,7 @@ pub struct Settings {
     #[serde(rename = "remoteAllowedCIDR")]
     pub remote_allowed_cidr: CidrList,
     /// The engine on this machine.
+    #[serde(flatten)]
     pub engine: EngineSettings,
     /// A `tracing` filter, such as `info,shardcast_control=debug`.
     pub log: String,
@@ -61,7 +62,9 @@ pub struct Settings {
 /// Certificate chain and key, PEM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TlsFiles {
+    #[serde(rename = "tls_cert")]
     pub cert: PathBuf,
+    #[serde(rename = "tls_key")]
     pub key: PathBuf,
 }
 
@@ -69,11 +72,12 @@ pub struct TlsFiles {
 #[derive(Clone, Debug, Serialize)]
 pub struct EngineSettings {
     /// `None`: the `shardcast-engine` beside this executable.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "engine_path", skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Executors, each pinned to a core.
     pub shards: u16,
     /// Cores to pin to; empty leaves the choice to the engine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cores: Vec<u16>,
     /// UDP port of shard 0; shard n uses n more. 0 picks free ports.
     pub udp_port_base: u16,
@@ -112,7 +116,7 @@ impl Settings {
         })
     }
 
-    /// The settings in force as TOML, secrets masked.
+    /// The settings in force as a settings file, secrets masked.
     pub fn to_toml(&self) -> String {
         let mut shown = self.clone();
         for application in shown.application.values_mut() {
@@ -120,7 +124,16 @@ impl Settings {
                 application.ice_server.credential = "***".to_owned();
             }
         }
-        toml::to_string(&shown).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+        let names: Vec<&String> = self.application.keys().collect();
+        let text = toml::Table::try_from(&shown).and_then(|mut table| {
+            table.insert("applications".to_owned(), toml::Value::try_from(names)?);
+            table.insert(
+                "rtmp_enabled".to_owned(),
+                self.engine.rtmp_port.is_some().into(),
+            );
+            toml::to_string(&table)
+        });
+        text.unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
     }
 
     /// Host for URLs handed out: the configured name, an advertised address, or the bound one.
