@@ -20,6 +20,7 @@ function videoTag(tag, body) {
     codec: isAvc ? "h264" : `codec ${body[0] & 0x0f}`,
     key: body[0] >> 4 === 1,
     header: isAvc && body[1] === 0,
+    end: isAvc && body[1] === 2,
     composition_ms: body.readIntBE(2, 3),
     // Of the access unit alone, so that the same picture is known again at another destination.
     hash: createHash("sha1").update(body.subarray(5)).digest("base64"),
@@ -51,8 +52,8 @@ export function readFlv(file) {
   return tags;
 }
 
-/** Access units and audio frames without sequence headers and metadata. */
-export const frames = (tags, kind) => tags.filter((tag) => tag.kind === kind && !tag.header);
+/** Access units and audio frames without sequence headers, ends of sequence and metadata. */
+export const frames = (tags, kind) => tags.filter((tag) => tag.kind === kind && !tag.header && !tag.end);
 
 /** Places where a timestamp of one kind is lower than the one before it. */
 export function stepsBack(list) {
@@ -63,6 +64,18 @@ export function stepsBack(list) {
 export function keyframeDistances(video) {
   const keys = video.filter((tag) => tag.key);
   return keys.slice(1).map((tag, i) => tag.dts_ms - keys[i].dts_ms);
+}
+
+/**
+ * Length of each group of pictures that has an end, where it begins, how many pictures are in it, and
+ * the longest pause between two of them.
+ */
+export function groupsOfPictures(video) {
+  const keys = video.flatMap((tag, i) => (tag.key ? [i] : []));
+  return keys.slice(1).map((end, i) => {
+    const pauses = video.slice(keys[i] + 1, end + 1).map((tag, j) => tag.dts_ms - video[keys[i] + j].dts_ms);
+    return { at_ms: video[keys[i]].dts_ms, length_ms: video[end].dts_ms - video[keys[i]].dts_ms, pictures: end - keys[i], pause_ms: Math.max(...pauses) };
+  });
 }
 
 /**
