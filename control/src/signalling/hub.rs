@@ -14,7 +14,7 @@ use shardcast_link::{BroadcastId, SessionId};
 
 use super::{
     message::ServerMessage,
-    session::{Phase, Session},
+    session::{Phase, Session, Socket},
 };
 use crate::limits;
 
@@ -69,16 +69,6 @@ pub(crate) struct PublishRequest {
     /// Age of the last media of this broadcast, when a shard has it.
     pub(crate) media_age_ms: Option<u64>,
     pub(crate) start_timeout_ms: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Socket {
-    pub(super) heard: Instant,
-    /// Whether it has ever published.
-    pub(super) used: bool,
-    /// Streams whose peer connection was closed while media flowed: the `stop` that follows is
-    /// the user's.
-    pub(super) closing: HashMap<BroadcastId, Instant>,
 }
 
 /// All sockets and sessions of this process.
@@ -384,44 +374,45 @@ impl Hub {
         }
     }
 
-    /// `stop`. When media flows until now it is the user's wish and ends the broadcast; in a stall
-    /// it is the first half of the SDK's retry, and destinations are held open for a while.
+    /// `stop`, which means two things that look alike: the user wishes the end, or the SDK clears
+    /// the way for its retry and publishes again after 500 ms. The id is free at once, and the
+    /// broadcast ends only when nobody has come back for it.
     pub(crate) fn stop(
         &mut self,
         now: Instant,
         socket: SocketId,
         broadcast: &BroadcastId,
-        media_age_ms: Option<u64>,
         out: &mut Vec<Effect>,
     ) {
         let Some((id, session)) = self.claim_of(broadcast, socket) else {
-            return self.stop_unclaimed(socket, broadcast, out);
+            return self.stop_unclaimed(now, socket, broadcast, out);
         };
-        let wished = session.phase == Phase::Publishing
-            && media_age_ms.is_some_and(|age| age <= limits::MEDIA_STALE_MS);
         let on_shard = session.is_on_shard();
-        unpublish(&id, session, wished, out);
-        session.phase = Phase::Stopping { since: now, wished };
+        unpublish(&id, session, out);
+        session.phase = Phase::Stopping { since: now };
         self.claims.remove(broadcast);
-        if !wished {
-            self.returning
-                .insert(broadcast.clone(), now + limits::RETURN_GRACE);
-        }
+        self.returning
+            .insert(broadcast.clone(), now + limits::STOP_GRACE);
         if !on_shard {
             self.drop_session(&id);
             out.push(notify(socket, broadcast, "publish_finished"));
         }
     }
 
-    fn stop_unclaimed(&mut self, socket: SocketId, broadcast: &BroadcastId, out: &mut Vec<Effect>) {
+    fn stop_unclaimed(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        broadcast: &BroadcastId,
+        out: &mut Vec<Effect>,
+    ) {
         let claimed = self.claims.contains_key(broadcast);
         let Some(entry) = self.sockets.get_mut(&socket) else {
             return;
         };
         if entry.closing.remove(broadcast).is_some() && !claimed {
-            out.push(Effect::Finish {
-                broadcast: broadcast.clone(),
-            });
+            self.returning
+                .insert(broadcast.clone(), now + limits::STOP_GRACE);
         } else if !entry.used {
             let message = ServerMessage::error(broadcast.stream(), "not_initialized_yet");
             out.push(Effect::Send { socket, message });
@@ -481,13 +472,12 @@ impl Hub {
     }
 }
 
-pub(super) fn unpublish(id: &SessionId, session: &Session, wished: bool, out: &mut Vec<Effect>) {
+pub(super) fn unpublish(id: &SessionId, session: &Session, out: &mut Vec<Effect>) {
     if let Some(shard) = session.shard {
         out.push(Effect::Unpublish {
             session: id.clone(),
             shard,
-            wished,
-        });
+            });
     }
 }
 

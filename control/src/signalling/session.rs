@@ -1,10 +1,22 @@
-//! One attempt to publish, from `publish` to the shard's word that it is over.
+//! One attempt to publish, from `publish` to the shard's word that it is over; and the socket it
+//! came by.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use shardcast_link::BroadcastId;
 
 use super::SocketId;
+
+/// An open socket of the [`super::Hub`].
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) heard: Instant,
+    /// Whether it has ever published.
+    pub(super) used: bool,
+    /// Streams whose peer connection was closed while media flowed: the `stop` that follows is
+    /// the user's.
+    pub(super) closing: HashMap<BroadcastId, Instant>,
+}
 
 /// A session of the [`super::Hub`].
 #[derive(Debug)]
