@@ -31,6 +31,8 @@ pub struct PublisherOptions {
     pub data_channel: bool,
     /// Goes into the mark of each frame.
     pub number: u32,
+    /// Goes on sending after the loss of its WebSocket, which the SDK does not.
+    pub outlives_socket: bool,
 }
 
 impl PublisherOptions {
@@ -44,6 +46,7 @@ impl PublisherOptions {
             audio: true,
             data_channel: true,
             number: 0,
+            outlives_socket: false,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The delays are those of the SDK: a connection that is not up 3 s after `publish`, or that hears
 //! nothing for as long as Chromium takes to call it disconnected and 3 s more, is closed, `stop` is
-//! sent, and 500 ms later `publish` again. After the loss of the WebSocket the wait is one second.
+//! sent, and 500 ms later `publish` again. After the loss of the WebSocket media flows for 500 ms
+//! more before the same happens, because the SDK takes so long to act.
 
 use std::{
     net::IpAddr,
@@ -28,7 +29,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// Chromium calls a connection disconnected after 2.5 s without an answer, the SDK waits 3 s more.
 const SILENCE_PATIENCE: Duration = Duration::from_millis(5_500);
 const AFTER_STOP: Duration = Duration::from_millis(500);
-const AFTER_SOCKET_LOSS: Duration = Duration::from_secs(1);
+/// From the loss of the WebSocket to the end of the peer connection.
+const AFTER_SOCKET_LOSS: Duration = Duration::from_millis(500);
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_millis(50);
 
@@ -68,13 +70,13 @@ pub(super) async fn run(
                 life.report
                     .send_modify(|report| report.error("the WebSocket was closed"));
                 life.socket = None;
-                AFTER_SOCKET_LOSS
+                AFTER_STOP
             }
             Err(error) => {
                 life.report
                     .send_modify(|report| report.error(error.to_string()));
                 life.socket = None;
-                AFTER_SOCKET_LOSS
+                AFTER_STOP + AFTER_SOCKET_LOSS
             }
         };
         life.report
@@ -143,6 +145,7 @@ impl Life {
             ping,
             deadline: Instant::now() + CONNECT_PATIENCE,
             epoch: None,
+            socket_lost: None,
         };
         let ending = attempt.drive(&mut socket).await;
         attempt.peer.close().await;
@@ -166,6 +169,8 @@ struct Attempt<'a> {
     deadline: Instant,
     /// When media began.
     epoch: Option<Instant>,
+    /// When the WebSocket was lost.
+    socket_lost: Option<Instant>,
 }
 
 impl Attempt<'_> {
@@ -181,8 +186,14 @@ impl Attempt<'_> {
                     readable?;
                     self.peer.receive().await?;
                 }
-                message = socket.next() => ending = self.take(message, socket).await?,
-                _ = self.ping.tick() => socket.ping().await?,
+                message = socket.next(), if self.socket_lost.is_none() => {
+                    ending = self.take(message, socket).await?;
+                }
+                _ = self.ping.tick(), if self.socket_lost.is_none() => {
+                    if socket.ping().await.is_err() {
+                        self.socket_lost = Some(Instant::now());
+                    }
+                }
             }
             if let Some(ending) = ending.or_else(|| self.look_after()) {
                 return Ok(ending);
@@ -202,6 +213,14 @@ impl Attempt<'_> {
             at = at.min(epoch + self.life.feeder.next_packet_due());
         }
         at
+    }
+
+    /// When the loss of the WebSocket ends the attempt.
+    fn socket_end(&self) -> Option<Instant> {
+        let lost = self
+            .socket_lost
+            .filter(|_| !self.life.options.outlives_socket)?;
+        Some(lost + AFTER_SOCKET_LOSS)
     }
 
     async fn wake(&mut self) -> Result<(), BenchError> {
@@ -287,7 +306,7 @@ impl Attempt<'_> {
                     .report
                     .send_modify(|report| report.error(definition));
             }
-            ServerMessage::Closed => return Ok(Some(Ending::SocketLost)),
+            ServerMessage::Closed => self.socket_lost = Some(Instant::now()),
             ServerMessage::Pong | ServerMessage::Other(_) => {}
         }
         Ok(None)
@@ -314,6 +333,9 @@ impl Attempt<'_> {
             }
         }
         let now = Instant::now();
+        if self.socket_end().is_some_and(|end| now >= end) {
+            return Some(Ending::SocketLost);
+        }
         if self.epoch.is_none() {
             return (now >= self.deadline)
                 .then_some(Ending::PeerLost("not connected 3 s after publish"));

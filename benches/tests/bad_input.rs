@@ -1,0 +1,200 @@
+//! While a broadcast is live, everything else that a network can send at Shardcast changes nothing
+//! for it: not one frame is lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use shardcast_bench::{
+    clip::{Clip, ClipFormat},
+    harness::{Harness, HarnessOptions, request},
+    publisher::{Publisher, PublisherOptions, ServerMessage, Signalling},
+    sink::Sink,
+};
+use tokio_tungstenite::tungstenite::Message;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Show {
+    harness: Harness,
+    sink: Sink,
+    publisher: Publisher,
+}
+
+async fn live() -> Show {
+    let harness = Harness::start(HarnessOptions::default()).await.unwrap();
+    let sink = Sink::start().unwrap();
+    harness.create("show").await.unwrap();
+    harness.add("show", &sink.url("good")).await.unwrap();
+    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let publisher = Publisher::start(clip, PublisherOptions::new(harness.signalling(), "show"));
+    sink.frames("good", 30, PATIENCE).await.unwrap();
+    Show {
+        harness,
+        sink,
+        publisher,
+    }
+}
+
+impl Show {
+    /// The broadcast goes on, and nothing was lost.
+    async fn assert_unharmed(self) {
+        let before = self.sink.stream("good").unwrap().video_frames;
+        let stream = self
+            .sink
+            .frames("good", before + 30, PATIENCE)
+            .await
+            .unwrap();
+        assert_eq!(stream.faults(), [""; 0], "{stream:?}");
+        assert_eq!(self.sink.streams("good").len(), 1);
+        let ready = request(self.harness.http(), "GET", "/readyz", None)
+            .await
+            .unwrap();
+        assert_eq!(ready.status, 200);
+        let report = self.publisher.stop().await;
+        assert_eq!(report.attempts, 1, "{report:?}");
+    }
+}
+
+/// Datagrams of every kind at full speed: noise, and what begins like STUN, DTLS and RTP.
+fn flood(port: u16, duration: Duration) -> u64 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to: SocketAddr = ([127, 0, 0, 1], port).into();
+    let mut random = StdRng::seed_from_u64(3);
+    let mut datagram = [0; 1_200];
+    let mut sent = 0;
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        for first in [0x00, 0x01, 0x14, 0x16, 0x17, 0x80, 0x90, 0xff] {
+            random.fill(&mut datagram[..64]);
+            datagram[0] = first;
+            let length = random.random_range(1..datagram.len());
+            sent += u64::from(socket.send_to(&datagram[..length], to).is_ok());
+        }
+    }
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_datagrams_at_full_speed_for_ten_seconds() {
+    let show = live().await;
+    let port = show.harness.runtime().unwrap().udp_ports[0];
+    let flood = tokio::task::spawn_blocking(move || flood(port, Duration::from_secs(10)));
+    let sent = flood.await.unwrap();
+    assert!(sent > 10_000, "only {sent} datagrams were sent");
+    show.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_of_garbage_get_an_error() {
+    let show = live().await;
+    let offers = [
+        String::new(),
+        "garbage".to_owned(),
+        "v=0\r\n".to_owned(),
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n"
+            .to_owned(),
+        "m=".repeat(200_000),
+        "\u{0}\u{1}é".repeat(1_000),
+    ];
+    for (n, offer) in offers.iter().enumerate() {
+        let mut socket = Signalling::connect(&show.harness.signalling())
+            .await
+            .unwrap();
+        let stream_id = format!("bad{n}");
+        socket
+            .publish(&stream_id, None, (true, true))
+            .await
+            .unwrap();
+        socket.offer(&stream_id, offer).await.unwrap();
+        let error = async {
+            loop {
+                match socket.next().await {
+                    ServerMessage::Error(definition) => return definition,
+                    ServerMessage::Closed => return "closed".to_owned(),
+                    _ => {}
+                }
+            }
+        };
+        let error = tokio::time::timeout(PATIENCE, error).await;
+        assert!(
+            error.is_ok_and(|error| !error.is_empty()),
+            "offer {n} got no error"
+        );
+    }
+    show.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_none_and_out_of_order() {
+    let show = live().await;
+    let mut socket = Signalling::connect(&show.harness.signalling())
+        .await
+        .unwrap();
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"command\":7}",
+        "{\"command\":\"dance\"}",
+    ] {
+        socket.send_raw(Message::text(text)).await.unwrap();
+    }
+    let early = json!({"command": "takeCandidate", "streamId": "x", "label": 0, "candidate": "?"});
+    socket.send(&early).await.unwrap();
+    socket.stop("never-started").await.unwrap();
+    socket.send(&json!({"command": "publish"})).await.unwrap();
+    let mut answers = Vec::new();
+    while !answers.contains(&ServerMessage::Error("noStreamNameSpecified".to_owned())) {
+        let answer = tokio::time::timeout(PATIENCE, socket.next()).await;
+        answers.push(answer.unwrap_or_else(|_| panic!("only {answers:?} came")));
+        assert!(!answers.contains(&ServerMessage::Closed), "{answers:?}");
+    }
+    // Another publisher's stream cannot be stopped from outside, nor offered to.
+    socket.stop("show").await.unwrap();
+    socket.offer("show", "v=0").await.unwrap();
+    show.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_or_binary_frame_closes_its_own_socket() {
+    let show = live().await;
+    for frame in [
+        Message::text("x".repeat(8 << 20)),
+        Message::binary(vec![0xff; 1_000]),
+    ] {
+        let mut socket = Signalling::connect(&show.harness.signalling())
+            .await
+            .unwrap();
+        // The server may close before all of it is sent.
+        let _ = socket.send_raw(frame).await;
+        let closed = async { while socket.next().await != ServerMessage::Closed {} };
+        tokio::time::timeout(PATIENCE, closed).await.unwrap();
+    }
+    show.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_body_is_refused() {
+    let show = live().await;
+    let body = json!({"streamId": "big", "metaData": "x".repeat(10 << 20)});
+    let answer = show
+        .harness
+        .rest("POST", "/broadcasts/create", Some(&body))
+        .await;
+    // The server may close before all of it is sent.
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status, 413, "{}", answer.text);
+    }
+    show.assert_unharmed().await;
+}

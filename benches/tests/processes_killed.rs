@@ -1,0 +1,159 @@
+//! Either process may be killed: media survives the control process, and everything comes back
+//! after the engine, with no call from the studio.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+use std::time::{Duration, Instant};
+
+use shardcast_bench::{
+    clip::{Clip, ClipFormat},
+    harness::{Harness, HarnessOptions},
+    publisher::{Publisher, PublisherOptions, PublisherState},
+    sink::{ConnectionReport, Sink},
+};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+struct Show {
+    harness: Harness,
+    sink: Sink,
+    publisher: Publisher,
+    endpoint: String,
+}
+
+async fn live(outlives_socket: bool) -> Show {
+    let harness = Harness::start(HarnessOptions::default()).await.unwrap();
+    let sink = Sink::start().unwrap();
+    harness.create("show").await.unwrap();
+    harness.add("show", &sink.url("a")).await.unwrap();
+    let endpoint = harness.add("show", &sink.url("b")).await.unwrap();
+    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let options = PublisherOptions {
+        outlives_socket,
+        ..PublisherOptions::new(harness.signalling(), "show")
+    };
+    let publisher = Publisher::start(clip, options);
+    for key in ["a", "b"] {
+        sink.frames(key, 60, PATIENCE).await.unwrap();
+    }
+    Show {
+        harness,
+        sink,
+        publisher,
+        endpoint,
+    }
+}
+
+impl Show {
+    /// Both destinations have got everything that was sent, on one connection.
+    fn assert_nothing_missed(&self) {
+        for key in ["a", "b"] {
+            let streams = self.sink.streams(key);
+            assert_eq!(streams.len(), 1, "{key} was connected again");
+            assert_eq!(streams[0].faults(), [""; 0], "{key}");
+        }
+    }
+
+    async fn assert_live_as_before(&self) {
+        let broadcast = self.harness.broadcast("show").await.unwrap();
+        assert_eq!(broadcast["status"], "broadcasting", "{broadcast}");
+        assert_eq!(
+            broadcast["endPointList"].as_array().unwrap().len(),
+            2,
+            "{broadcast}"
+        );
+        let status = self.harness.endpoint("show", &self.endpoint).await.unwrap();
+        assert_eq!(status["status"], "broadcasting", "{status}");
+    }
+
+    async fn more_frames(&self) {
+        let before = self.sink.stream("a").unwrap().video_frames;
+        self.sink.frames("a", before + 60, PATIENCE).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn destinations_miss_nothing_while_control_is_dead_and_the_next_one_knows_everything() {
+    let mut show = live(true).await;
+    let engine = show.harness.engine_pid();
+    show.harness.kill_control().unwrap();
+    show.more_frames().await;
+    show.assert_nothing_missed();
+
+    show.harness.restart_control().await.unwrap();
+    assert_eq!(
+        show.harness.engine_pid(),
+        engine,
+        "the engine was not left alone"
+    );
+    show.assert_live_as_before().await;
+    show.more_frames().await;
+    show.assert_nothing_missed();
+    assert_eq!(show.publisher.report().attempts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_that_lost_its_socket_takes_its_own_stream_over() {
+    let mut show = live(false).await;
+    show.harness.kill_control().unwrap();
+    show.harness.restart_control().await.unwrap();
+    show.publisher
+        .wait("second start", PATIENCE, |r| r.publish_started == 2)
+        .await
+        .unwrap();
+    show.more_frames().await;
+    show.assert_live_as_before().await;
+    show.assert_nothing_missed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stream_comes_back_to_all_destinations_after_the_engine_was_killed() {
+    let Show {
+        mut harness,
+        sink,
+        publisher,
+        ..
+    } = live(false).await;
+    let killed = Instant::now();
+    harness.kill_engine().unwrap();
+    harness.wait_new_engine(PATIENCE).await.unwrap();
+    let took = killed.elapsed();
+    assert!(
+        took < Duration::from_secs(10),
+        "the engine was away for {took:?}"
+    );
+
+    for key in ["a", "b"] {
+        let back = |s: &ConnectionReport| s.ended.is_none() && s.video_frames >= 60;
+        let stream = sink.wait(key, "return", PATIENCE, back).await.unwrap();
+        assert_eq!(stream.faults(), [""; 0], "{key}");
+        assert!(stream.starts_on_keyframe);
+        assert_eq!(sink.streams(key).len(), 2, "{key}: once before, once after");
+    }
+    assert_eq!(publisher.report().state, PublisherState::Sending);
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_graceful_stop_ends_every_destination_properly() {
+    let Show {
+        mut harness,
+        sink,
+        publisher,
+        ..
+    } = live(false).await;
+    harness.stop(PATIENCE).await.unwrap();
+    for key in ["a", "b"] {
+        let stream = sink
+            .wait(key, "end", PATIENCE, |s| s.ended.is_some())
+            .await
+            .unwrap();
+        assert!(stream.ended_cleanly(), "{key}: {:?}", stream.ended);
+        assert_eq!(stream.faults(), [""; 0], "{key}");
+    }
+    drop(publisher);
+}
