@@ -63,8 +63,7 @@ pub(crate) fn carry_out(
             control.with_hub(|hub, out| hub.candidate(socket, &broadcast, candidate, out));
         }
         ClientMessage::Stop { broadcast } => {
-            let age = control.media_age_ms(&broadcast);
-            control.with_hub(|hub, out| hub.stop(now, socket, &broadcast, age, out));
+            control.with_hub(|hub, out| hub.stop(now, socket, &broadcast, out));
         }
         ClientMessage::Play { broadcast } => send(play(control, &broadcast)),
         ClientMessage::GetStreamInfo { broadcast } => send(stream_info(control, &broadcast)),

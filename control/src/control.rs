@@ -114,13 +114,8 @@ impl Control {
                     self.shards
                         .send(shard, Command::Candidate { session, candidate });
                 }
-                Effect::Unpublish {
-                    session,
-                    shard,
-                    wished,
-                } => {
-                    self.shards
-                        .send(shard, Command::Unpublish { session, wished });
+                Effect::Unpublish { session, shard } => {
+                    self.shards.send(shard, Command::Unpublish { session });
                 }
                 Effect::Started {
                     broadcast,

@@ -38,12 +38,12 @@ pub(crate) const SOCKET_IDLE: Duration = Duration::from_secs(30);
 
 /// The holder of a stream id that was silent for so long may be replaced; the SDK pings each 3 s.
 pub(crate) const SOCKET_DEAD: Duration = Duration::from_secs(8);
-/// Media of a publisher older than this is stale: its id may be taken over, and its `stop` is
-/// taken for the first half of the SDK's own retry.
+/// Media of a publisher older than this is stale: its id may be taken over.
 pub(crate) const MEDIA_STALE_MS: u64 = 2_000;
-/// How long a stream outlives the close of its socket, or the `stop` of a retry: the SDK publishes
-/// again within about a second.
+/// How long a stream outlives the close of its socket: the SDK is back within about a second.
 pub(crate) const RETURN_GRACE: Duration = Duration::from_secs(3);
+/// How long a broadcast outlives `stop`: the SDK's retry says it too, and publishes 500 ms later.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
 /// How long control waits for the shard to confirm what it must confirm anyway.
 pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
 

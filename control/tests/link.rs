@@ -202,7 +202,6 @@ async fn a_stop_ends_the_broadcast_and_a_created_one_stays_finished() {
     client.send(stop("s1")).await;
     let unpublish = Command::Unpublish {
         session: session.clone(),
-        wished: true,
     };
     assert_eq!(shard.next().await, unpublish);
     let broadcast = id("s1");
@@ -472,7 +471,6 @@ async fn a_publisher_that_is_lost_is_held_and_then_finished() {
     drop(client);
     let unpublish = Command::Unpublish {
         session: session.clone(),
-        wished: false,
     };
     assert_eq!(shard.next().await, unpublish, "after a grace");
     let mut report = live(&id("s1"), &session);

@@ -46,7 +46,7 @@ impl Hub {
             Phase::Superseded { since }
                 if now >= since + Duration::from_millis(session.start_timeout_ms) =>
             {
-                unpublish(id, session, false, out);
+                unpublish(id, session, out);
                 self.drop_session(id);
             }
             Phase::Stopping { .. } | Phase::Superseded { .. } => {}
@@ -54,14 +54,14 @@ impl Hub {
                 .gone
                 .is_some_and(|gone| now >= gone + limits::RETURN_GRACE) =>
             {
-                unpublish(id, session, false, out);
+                unpublish(id, session, out);
                 self.drop_session(id);
             }
             Phase::AwaitingOffer | Phase::AwaitingShard { .. } if now >= start_due => {
                 self.ended(now, id, EndReason::StartTimeout, out);
             }
             Phase::Offered | Phase::Answered if now >= start_due + limits::SHARD_CONFIRM => {
-                unpublish(id, session, false, out);
+                unpublish(id, session, out);
                 self.ended(now, id, EndReason::StartTimeout, out);
             }
             _ => {}

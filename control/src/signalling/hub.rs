@@ -30,7 +30,10 @@ pub(crate) enum Effect {
         message: ServerMessage,
     },
     /// Close with this WebSocket code.
-    Close { socket: SocketId, code: u16 },
+    Close {
+        socket: SocketId,
+        code: u16,
+    },
     /// Hand the offer to a shard; the outcome comes back by [`Hub::offer_handed_over`].
     Offer {
         session: SessionId,
@@ -46,7 +49,6 @@ pub(crate) enum Effect {
     Unpublish {
         session: SessionId,
         shard: u16,
-        wished: bool,
     },
     /// Media flows.
     Started {
@@ -55,7 +57,9 @@ pub(crate) enum Effect {
         meta_data: String,
     },
     /// The broadcast is over, and its destinations with it.
-    Finish { broadcast: BroadcastId },
+    Finish {
+        broadcast: BroadcastId,
+    },
 }
 
 /// A `publish` and what is known around it.
@@ -238,7 +242,7 @@ impl Hub {
             session.phase = Phase::Superseded { since: now };
             return;
         }
-        unpublish(&id, session, false, out);
+        unpublish(&id, session, out);
         self.drop_session(&id);
     }
 
@@ -477,7 +481,7 @@ pub(super) fn unpublish(id: &SessionId, session: &Session, out: &mut Vec<Effect>
         out.push(Effect::Unpublish {
             session: id.clone(),
             shard,
-            });
+        });
     }
 }
 

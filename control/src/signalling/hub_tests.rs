@@ -88,8 +88,8 @@ impl Stage {
     }
 
     fn stop(&mut self, socket: SocketId) -> Vec<Effect> {
-        let (id, age) = (self.id(), self.media_age_ms);
-        self.act(|hub, now, out| hub.stop(now, socket, &id, age, out))
+        let id = self.id();
+        self.act(|hub, now, out| hub.stop(now, socket, &id, out))
     }
 
     fn ended(&mut self, session: &SessionId, reason: EndReason) -> Vec<Effect> {
@@ -133,11 +133,10 @@ fn words(effects: &[Effect], socket: SocketId) -> Vec<String> {
     effects.iter().filter_map(word).collect()
 }
 
-fn unpublish(session: &SessionId, wished: bool) -> Effect {
+fn unpublish(session: &SessionId) -> Effect {
     Effect::Unpublish {
         session: session.clone(),
         shard: 0,
-        wished,
     }
 }
 
@@ -163,32 +162,20 @@ fn a_publish_goes_from_start_over_the_answer_to_publish_started() {
 fn a_stop_frees_the_id_at_once() {
     let mut stage = Stage::new();
     let first = stage.live(A);
-    assert_eq!(stage.stop(A), [unpublish(&first, true)]);
+    assert_eq!(stage.stop(A), [unpublish(&first)]);
     assert_eq!(words(&stage.publish(B), B), ["start"]);
 }
 
 #[test]
-fn a_stop_while_media_flows_ends_the_broadcast_when_the_shard_confirms() {
-    let mut stage = Stage::new();
-    let session = stage.live(A);
-    stage.stop(A);
-    let effects = stage.ended(&session, EndReason::Wished);
-    assert!(
-        effects.contains(&Effect::Finish {
-            broadcast: stage.id()
-        }),
-        "{effects:?}"
-    );
-    assert_eq!(words(&effects, A), ["publish_finished"]);
-}
-
-#[test]
-fn a_stop_in_a_stall_is_a_retry_and_holds_the_broadcast_for_it() {
+fn a_stop_is_confirmed_at_once_and_held_for_the_retry_of_the_sdk() {
     let mut stage = Stage::new();
     let first = stage.live(A);
-    stage.media_age_ms = Some(4_000);
-    assert_eq!(stage.stop(A), [unpublish(&first, false)]);
-    assert_eq!(words(&stage.pass(500), A), Vec::<String>::new());
+    assert_eq!(stage.stop(A), [unpublish(&first)]);
+    assert_eq!(
+        words(&stage.ended(&first, EndReason::Lost), A),
+        ["publish_finished"]
+    );
+    stage.pass(500);
     assert_eq!(words(&stage.publish(A), A), ["start"]);
     let finished = stage.pass(20_000).contains(&Effect::Finish {
         broadcast: stage.id(),
@@ -197,10 +184,9 @@ fn a_stop_in_a_stall_is_a_retry_and_holds_the_broadcast_for_it() {
 }
 
 #[test]
-fn a_stop_in_a_stall_without_a_retry_ends_the_broadcast_after_a_grace() {
+fn a_stop_without_a_retry_ends_the_broadcast() {
     let mut stage = Stage::new();
     stage.live(A);
-    stage.media_age_ms = Some(4_000);
     stage.stop(A);
     assert!(!stage.pass(1_000).contains(&Effect::Finish {
         broadcast: stage.id()
@@ -218,12 +204,10 @@ fn a_peer_connection_that_closes_before_the_stop_still_ends_the_broadcast() {
         words(&stage.ended(&session, EndReason::PeerClosed), A),
         ["publish_finished"]
     );
-    assert_eq!(
-        stage.stop(A),
-        [Effect::Finish {
-            broadcast: stage.id()
-        }]
-    );
+    assert_eq!(stage.stop(A), []);
+    assert!(stage.pass(2_500).contains(&Effect::Finish {
+        broadcast: stage.id()
+    }));
 }
 
 #[test]
@@ -265,7 +249,7 @@ fn the_old_session_goes_on_until_media_of_the_new_one_comes() {
     let new = stage.offer(B);
     stage.answer(&new);
     assert!(
-        !stage.pass(5_000).contains(&unpublish(&old, false)),
+        !stage.pass(5_000).contains(&unpublish(&old)),
         "it was cut too early"
     );
     assert_eq!(stage.ended(&old, EndReason::Replaced), []);
@@ -278,7 +262,7 @@ fn a_closed_socket_ends_its_session_after_a_grace_and_holds_the_broadcast() {
     let session = stage.live(A);
     stage.close(A);
     assert_eq!(stage.pass(2_000), []);
-    assert_eq!(stage.pass(1_500), [unpublish(&session, false)]);
+    assert_eq!(stage.pass(1_500), [unpublish(&session)]);
     assert!(!stage.hub.is_claimed(&stage.id()));
 }
 
@@ -318,7 +302,6 @@ fn nothing_is_sent_for_a_stream_after_its_stop() {
 fn news_of_an_old_session_is_kept_from_a_socket_that_has_published_again() {
     let mut stage = Stage::new();
     let old = stage.live(A);
-    stage.media_age_ms = Some(4_000);
     stage.stop(A);
     stage.publish(A);
     assert_eq!(stage.ended(&old, EndReason::Wished), []);
@@ -377,7 +360,7 @@ fn a_session_without_media_is_timed_out_by_the_shard_or_behind_it() {
     let session = stage.offer(A);
     let effects = stage.pass(13_000);
     assert_eq!(words(&effects, A), ["error publishTimeoutError"]);
-    assert!(effects.contains(&unpublish(&session, false)));
+    assert!(effects.contains(&unpublish(&session)));
 }
 
 #[test]

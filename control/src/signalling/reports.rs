@@ -106,12 +106,6 @@ impl Hub {
             return;
         };
         let (socket, broadcast) = (session.socket, &session.broadcast);
-        let was_wished = matches!(session.phase, Phase::Stopping { wished: true, .. });
-        if was_wished && !self.is_claimed(broadcast) {
-            out.push(Effect::Finish {
-                broadcast: broadcast.clone(),
-            });
-        }
         let closed_live = reason == EndReason::PeerClosed && session.phase == Phase::Publishing;
         if let Some(socket) = self.sockets.get_mut(&socket).filter(|_| closed_live) {
             socket.closing.insert(broadcast.clone(), now);

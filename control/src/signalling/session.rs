@@ -51,8 +51,8 @@ pub(super) enum Phase {
     Answered,
     /// Media flows.
     Publishing,
-    /// Told to end; `wished` means that the broadcast ends with it.
-    Stopping { since: Instant, wished: bool },
+    /// Told to end.
+    Stopping { since: Instant },
     /// Another session has the id now; this one goes when the shard says so.
     Superseded { since: Instant },
 }

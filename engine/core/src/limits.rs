@@ -42,8 +42,6 @@ pub(crate) const PEER_ADDRESSES_MAX: usize = 16;
 pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
 /// Keyframe requests to a publisher are at least this far apart.
 pub(crate) const KEYFRAME_REQUEST_MS_MIN: u64 = 300;
-/// A publisher without media for so long is stale: another session may have its broadcast.
-pub(crate) const MEDIA_STALE_MS: u64 = 1_500;
 /// A publisher without media for so long is gone, even if its ICE is still well.
 pub(crate) const MEDIA_LOST_MS: u64 = 15_000;
 /// A publisher whose ICE is disconnected for so long is gone. The SDK starts a new session after

@@ -11,12 +11,11 @@
 mod sim;
 
 use shardcast_core::rtmp::{message::type_id, server::UnpublishedBy};
-use shardcast_link::{Command, DestinationState, EndReason};
+use shardcast_link::EndReason;
 
 use sim::{
     Site, World,
     client::{Client, Sends},
-    session,
 };
 
 fn live(sites: &[(&str, Site)], sends: Sends) -> World {
@@ -168,30 +167,6 @@ fn a_publisher_without_video_is_sent_on_as_sound() {
         server.audio().len()
     );
     assert!(server.video().is_empty());
-}
-
-#[test]
-fn stop_ends_every_destination_properly() {
-    let mut world = live(
-        &[("one", Site::Well), ("two", Site::Well)],
-        Sends::default(),
-    );
-    world.run_ms(3_000);
-    world.command(Command::Unpublish {
-        session: session("first"),
-        wished: true,
-    });
-    assert_eq!(world.ended("first"), Some(EndReason::Wished));
-    for name in ["one", "two"] {
-        assert!(
-            world
-                .server(name, 0)
-                .ended_by
-                .contains(&UnpublishedBy::DeleteStream),
-            "{name}"
-        );
-        assert_eq!(world.destination(name).state, DestinationState::Ended);
-    }
 }
 
 #[test]

@@ -42,7 +42,6 @@ fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
     let silence = world.server("one", 0).audio().len();
     world.command(Command::Unpublish {
         session: session("first"),
-        wished: false,
     });
     world.run_ms(6_000);
     assert!(
@@ -81,7 +80,6 @@ fn sound_and_picture_are_together_again_after_a_return() {
     world.clients[0].dead = true;
     world.command(Command::Unpublish {
         session: session("first"),
-        wished: false,
     });
     world.run_ms(5_000);
     returns(&mut world, "second", 4001);
@@ -99,7 +97,6 @@ fn nobody_returns_and_the_destinations_are_ended_properly() {
     world.clients[0].dead = true;
     world.command(Command::Unpublish {
         session: session("first"),
-        wished: false,
     });
     world.run_ms(61_000);
     assert_eq!(world.destination("one").state, DestinationState::Ended);
@@ -127,23 +124,6 @@ fn a_second_session_takes_over_when_its_media_arrives_and_not_before() {
     assert_eq!(world.ended("first"), Some(EndReason::Replaced));
     world.server("one", 0).assert_sound();
     assert_eq!(world.connections("one"), 1);
-}
-
-#[test]
-fn a_stop_after_the_media_has_died_is_a_retry_and_ends_nothing() {
-    let mut world = on_air();
-    world.clients[0].dead = true;
-    world.run_ms(3_500);
-    world.command(Command::Unpublish {
-        session: session("first"),
-        wished: true,
-    });
-    assert_eq!(world.ended("first"), Some(EndReason::Lost));
-    world.run_ms(500);
-    returns(&mut world, "second", 4001);
-    world.run_ms(2_000);
-    assert_eq!(world.connections("one"), 1);
-    assert!(world.server("one", 0).ended_by.is_empty());
 }
 
 #[test]

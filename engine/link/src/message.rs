@@ -31,13 +31,9 @@ pub enum Command {
         session: SessionId,
         candidate: String,
     },
-    /// The client is gone, or has said `stop`.
-    Unpublish {
-        session: SessionId,
-        /// Whether somebody wished it (`stop`, REST) and the destinations shall end with it. When
-        /// false the destinations are held open for a publisher that returns.
-        wished: bool,
-    },
+    /// The client is gone, or has said `stop`. Destinations are held open for a publisher that
+    /// returns; [`Command::Forget`] ends them.
+    Unpublish { session: SessionId },
 }
 
 /// Shard → control.

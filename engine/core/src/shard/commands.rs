@@ -10,7 +10,7 @@ use super::{BroadcastKey, Peer, Shard, TimerKey};
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId, Slot},
     destination::Destination,
-    limits::{BROADCASTS_MAX, MEDIA_STALE_MS, PEERS_MAX},
+    limits::{BROADCASTS_MAX, PEERS_MAX},
     webrtc::publisher::Publisher,
 };
 
@@ -34,7 +34,11 @@ impl Shard {
                     self.with_peer(now, peer, |publisher| publisher.candidate(now, &candidate));
                 }
             }
-            Command::Unpublish { session, wished } => self.unpublish(now, &session, wished),
+            Command::Unpublish { session } => {
+                if let Some(peer) = self.sessions.get(&session).copied() {
+                    self.drop_peer(now, peer, EndReason::Lost);
+                }
+            }
             _ => tracing::warn!("control sent a command of a newer version"),
         }
     }
@@ -150,24 +154,6 @@ impl Shard {
             }
             Err(problem) => self.event(Event::Refused { session, problem }),
         }
-    }
-
-    /// A client that says `stop` after its media had already died is the SDK clearing the way for
-    /// its next attempt, not a person ending the show.
-    fn unpublish(&mut self, now: Instant, session: &SessionId, wished: bool) {
-        let Some(id) = self.sessions.get(session).copied() else {
-            return;
-        };
-        let Some(peer) = self.peers.get(&id) else {
-            return;
-        };
-        let stale = peer.publisher.media_age(now) >= Duration::from_millis(MEDIA_STALE_MS);
-        let reason = if wished && !stale {
-            EndReason::Wished
-        } else {
-            EndReason::Lost
-        };
-        self.drop_peer(now, id, reason);
     }
 
     fn broadcast_key(&mut self, id: &BroadcastId) -> Option<BroadcastKey> {
