@@ -44,7 +44,7 @@ pub struct Cli {
     )]
     pub udp_port_base: u16,
 
-    /// TCP port for RTMP; 0 picks a free one; without it there is none
+    /// TCP port on loopback for the RTMP test sink; 0 picks a free one; without it there is none
     #[arg(long, value_name = "PORT", env = "SHARDCAST_ENGINE_RTMP_PORT")]
     pub rtmp_port: Option<u16>,
 

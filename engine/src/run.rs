@@ -1,7 +1,7 @@
 //! The process: check the machine, start the shards, wait for a signal or for a shard that dies.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::fd::AsFd,
     process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -133,7 +133,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             interfaces: interfaces.clone(),
         })?;
         let rtmp = match settings.rtmp_port {
-            Some(port) if shard == 0 => Some(bind_rtmp(settings, port)?),
+            Some(port) if shard == 0 => Some(bind_rtmp(port)?),
             _ => None,
         };
         let seed = host::random_seed().map_err(system("reading random numbers"))?;
@@ -150,8 +150,9 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
     Ok(plans)
 }
 
-fn bind_rtmp(settings: &Settings, port: u16) -> Result<RtmpPort, EngineError> {
-    RtmpPort::bind(SocketAddr::new(settings.bind, port))
+/// On loopback only: nothing but the test sink is behind it yet, and that is nobody else's.
+fn bind_rtmp(port: u16) -> Result<RtmpPort, EngineError> {
+    RtmpPort::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
         .map_err(|source| EngineError::Rtmp { port, source })
 }
 
