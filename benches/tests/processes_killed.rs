@@ -54,7 +54,8 @@ impl Show {
         for key in ["a", "b"] {
             let streams = self.sink.streams(key);
             assert_eq!(streams.len(), 1, "{key} was connected again");
-            assert_eq!(streams[0].faults(), [""; 0], "{key}");
+            let report = self.publisher.report();
+            assert_eq!(streams[0].faults(), [""; 0], "{key}: {report:?}");
         }
     }
 

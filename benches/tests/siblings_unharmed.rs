@@ -73,16 +73,10 @@ async fn problem(harness: &Harness, id: &str) -> Value {
 
 /// What the status says of the last problem.
 fn words(status: &Value) -> String {
-    let detail = &status["detail"];
-    let problem = ["lastProblem", "last_problem", "problem"].map(|key| &detail[key]);
-    let problem = problem
-        .into_iter()
-        .find(|value| !value.is_null())
-        .unwrap_or(&Value::Null);
-    match problem {
-        Value::Object(object) => object["message"].as_str().unwrap_or_default().to_owned(),
-        other => other.as_str().unwrap_or_default().to_owned(),
-    }
+    status["detail"]["problem"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn assert_words(status: &Value, expected: &[&str]) {

@@ -219,7 +219,10 @@ impl Peer {
         if let Some(writer) = self.rtc.writer(mid) {
             writer.write(pt, wallclock, time, data)?;
         }
-        self.drain().await
+        self.drain().await?;
+        // str0m cuts it into packets when time passes: now, so that a frame that counts as sent is
+        // sent, whatever happens next.
+        self.wake().await
     }
 
     /// The payload type that both sides know. H.264 is cut into fragments, so packetization mode 1

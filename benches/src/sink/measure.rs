@@ -62,6 +62,8 @@ pub struct ConnectionReport {
     pub last_mark: Option<u32>,
     /// Numbers between them that never came.
     pub frames_missing: u64,
+    /// Where they are missing: the number before the gap and the one behind it; the first sixteen.
+    pub gaps: Vec<(u32, u32)>,
     /// Numbers that came twice or too late.
     pub frames_repeated: u64,
     /// From the publisher's send call to our read call.
@@ -91,7 +93,10 @@ impl ConnectionReport {
         };
         fault(
             self.frames_missing > 0,
-            format!("{} frames are missing", self.frames_missing),
+            format!(
+                "{} frames are missing, between {:?}",
+                self.frames_missing, self.gaps
+            ),
         );
         fault(
             self.frames_repeated > 0,
@@ -264,12 +269,24 @@ impl Measure {
         if self.publisher.replace(mark.publisher) != Some(mark.publisher) {
             self.report.first_mark = Some(mark.frame);
         } else if let Some(last) = self.report.last_mark {
-            match mark.frame.checked_sub(last + 1) {
-                Some(missing) => self.report.frames_missing += u64::from(missing),
-                None => self.report.frames_repeated += 1,
-            }
+            self.follow(last, mark.frame);
         }
         self.report.last_mark = Some(mark.frame);
+    }
+
+    fn follow(&mut self, last: u32, frame: u32) {
+        /// Enough to see a pattern.
+        const GAPS_MAX: usize = 16;
+        match frame.checked_sub(last.saturating_add(1)) {
+            Some(0) => {}
+            Some(missing) => {
+                self.report.frames_missing += u64::from(missing);
+                if self.report.gaps.len() < GAPS_MAX {
+                    self.report.gaps.push((last, frame));
+                }
+            }
+            None => self.report.frames_repeated += 1,
+        }
     }
 
     fn audio(&mut self, message: &Message, now_us: u64) {
