@@ -78,7 +78,7 @@ impl Connection {
                     if let Err(error) = self.session.handle(window.get(..length).unwrap_or(&[])) {
                         return Ok(Ended::Broken(error.to_string()));
                     }
-                    self.act().await?;
+                    self.act().await;
                     if length == self.read_length() && length < READ_BYTES {
                         sleep(SLOW_TICK).await;
                     }
@@ -91,7 +91,7 @@ impl Connection {
                     }
                     self.accept_at = None;
                     self.accept();
-                    self.act().await?;
+                    self.act().await;
                 }
             }
         }
@@ -114,10 +114,12 @@ impl Connection {
     }
 
     /// Does what the session wants.
-    async fn act(&mut self) -> std::io::Result<()> {
+    async fn act(&mut self) {
         while let Some(output) = self.session.poll() {
             match output {
-                ServerOutput::Send(bytes) => self.stream.write_all(&bytes).await?,
+                // A client that has said good-bye does not wait for answers. What it said before is
+                // still to be read, and reading tells how the connection ended.
+                ServerOutput::Send(bytes) => drop(self.stream.write_all(&bytes).await),
                 ServerOutput::Connect { application, .. } => {
                     self.measure(|measure| measure.connected(application));
                 }
@@ -133,7 +135,6 @@ impl Connection {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     fn asked(&mut self, stream_key: String) {
