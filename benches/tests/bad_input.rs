@@ -7,12 +7,8 @@
     reason = "test"
 )]
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use shardcast_bench::{
     clip::{Clip, ClipFormat},
@@ -63,35 +59,6 @@ impl Show {
         let report = self.publisher.stop().await;
         assert_eq!(report.attempts, 1, "{report:?}");
     }
-}
-
-/// Datagrams of every kind at full speed: noise, and what begins like STUN, DTLS and RTP.
-fn flood(port: u16, duration: Duration) -> u64 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let to: SocketAddr = ([127, 0, 0, 1], port).into();
-    let mut random = StdRng::seed_from_u64(3);
-    let mut datagram = [0; 1_200];
-    let mut sent = 0;
-    let end = Instant::now() + duration;
-    while Instant::now() < end {
-        for first in [0x00, 0x01, 0x14, 0x16, 0x17, 0x80, 0x90, 0xff] {
-            random.fill(&mut datagram[..64]);
-            datagram[0] = first;
-            let length = random.random_range(1..datagram.len());
-            sent += u64::from(socket.send_to(&datagram[..length], to).is_ok());
-        }
-    }
-    sent
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_datagrams_at_full_speed_for_ten_seconds() {
-    let show = live().await;
-    let port = show.harness.runtime().unwrap().udp_ports[0];
-    let flood = tokio::task::spawn_blocking(move || flood(port, Duration::from_secs(10)));
-    let sent = flood.await.unwrap();
-    assert!(sent > 10_000, "only {sent} datagrams were sent");
-    show.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
