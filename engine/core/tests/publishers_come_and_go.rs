@@ -243,6 +243,18 @@ fn lost_packets_are_repaired_or_closed_by_a_keyframe() {
 }
 
 #[test]
+fn a_network_that_is_gone_for_300_ms_costs_no_frame() {
+    let mut world = on_air();
+    world.clients[0].lose_every = 1;
+    world.run_ms(300);
+    world.clients[0].lose_every = 0;
+    world.run_ms(5_000);
+    let sent = world.clients[0].frames_sent;
+    let received = world.server("one", 0).video().len() as u64;
+    assert!(received + 3 >= sent, "{received} of {sent} frames");
+}
+
+#[test]
 fn forgetting_a_broadcast_ends_everything_and_leaves_nothing() {
     let mut world = on_air();
     world.command(Command::Forget {
