@@ -6,7 +6,10 @@ use std::{
     os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +25,7 @@ use crate::{
     link,
     log::panic_words,
     machine::Machine,
+    pacemaker::{self, Beat},
     rtmp_port::{self, RtmpPort},
     sched,
     shell::ShellHandle,
@@ -95,10 +99,13 @@ impl Shards {
             reports,
             ended: bell()?,
         };
+        let mut beats = Vec::with_capacity(count);
         for plan in plans {
             let stop = bell()?;
             shards.stops.push(stop.clone());
-            spawn(plan, &stop, reporter.clone(), shards.ended.clone())?;
+            let beat = Beat::new();
+            beats.push(Arc::clone(&beat));
+            spawn(plan, &stop, beat, reporter.clone(), shards.ended.clone())?;
         }
         for _ in 0..count {
             match shards.reports.recv() {
@@ -110,6 +117,10 @@ impl Shards {
                 Err(_) => break,
             }
         }
+        pacemaker::start(beats).map_err(|source| EngineError::System {
+            what: "starting the pacemaker",
+            source,
+        })?;
         Ok(shards)
     }
 
@@ -150,6 +161,7 @@ impl AsFd for Shards {
 fn spawn(
     plan: ShardPlan,
     stop: &Bell,
+    beat: Arc<Beat>,
     reporter: Sender<Report>,
     ended: Bell,
 ) -> Result<(), EngineError> {
@@ -161,8 +173,10 @@ fn spawn(
     let shard = plan.shard;
     let work = move || {
         let listening = reporter.clone();
-        let result = catch_unwind(AssertUnwindSafe(|| run_thread(plan, stop, &listening)))
-            .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_words(&*panic))));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            run_thread(plan, stop, beat, &listening)
+        }))
+        .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_words(&*panic))));
         // Nobody listens only when the process is ending anyway.
         let _ = reporter.send(Report::Ended(ShardEnd { shard, result }));
         ended.ring();
@@ -174,7 +188,12 @@ fn spawn(
     Ok(())
 }
 
-fn run_thread(plan: ShardPlan, stop: OwnedFd, listening: &Sender<Report>) -> Result<(), String> {
+fn run_thread(
+    plan: ShardPlan,
+    stop: OwnedFd,
+    beat: Arc<Beat>,
+    listening: &Sender<Report>,
+) -> Result<(), String> {
     let shard = plan.shard;
     let executor =
         LocalExecutorBuilder::new(plan.core.map_or(Placement::Unbound, Placement::Fixed))
@@ -188,12 +207,13 @@ fn run_thread(plan: ShardPlan, stop: OwnedFd, listening: &Sender<Report>) -> Res
     if let Err(error) = sched::request_short_slice() {
         tracing::debug!(shard, "the scheduler keeps its slice: {error}");
     }
-    executor.run(run_shard(plan, stop, listening))
+    executor.run(run_shard(plan, stop, beat, listening))
 }
 
 async fn run_shard(
     plan: ShardPlan,
     stop: OwnedFd,
+    beat: Arc<Beat>,
     listening: &Sender<Report>,
 ) -> Result<(), String> {
     let ShardPlan {
@@ -212,7 +232,7 @@ async fn run_shard(
     // SAFETY: the socket lives in the receiving task, which ends only with this executor, and
     // nothing sends afterwards.
     let queue = unsafe { SendQueue::new(&socket, address, &locals) };
-    let shell = ShellHandle::new(machine(), queue);
+    let shell = ShellHandle::new(machine(), queue, Arc::clone(&beat));
     let listener = link::listen(&link_socket)
         .map_err(|error| format!("cannot listen at {}: {error}", link_socket.display()))?;
 
@@ -225,6 +245,7 @@ async fn run_shard(
         tracing::info!(shard, port = rtmp.port, "listening for RTMP");
         core_task(&shell, "the RTMP port", rtmp_port::run(shell.clone(), rtmp));
     }
+    core_task(&shell, "the pacemaker's end", beat.attend());
     core_task(&shell, "the timer", shell.clone().run_timer());
     core_task(&shell, "the link", link::run(shell.clone(), listener));
     tracing::info!(shard, core, udp = %address, link = %link_socket.display(), "listening");

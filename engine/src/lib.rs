@@ -15,6 +15,7 @@ mod limits;
 mod link;
 mod log;
 mod machine;
+mod pacemaker;
 mod resolve;
 mod rtmp_port;
 mod run;

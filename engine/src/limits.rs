@@ -48,6 +48,15 @@ pub(crate) const MODERATION_WAKES_CALM: usize = 7;
 /// of a media server needs to be finer.
 pub(crate) const TIMER_DISTANCE_MIN: Duration = Duration::from_millis(1);
 
+/// How late a shard may be before the pacemaker wakes it: later than any timer is on a busy core,
+/// and far below a frame.
+pub(crate) const PACE_LATE: Duration = Duration::from_millis(5);
+
+/// How often the pacemaker looks while some shard is due within [`PACE_NEAR`], and otherwise.
+pub(crate) const PACE_ACTIVE: Duration = Duration::from_millis(10);
+pub(crate) const PACE_IDLE: Duration = Duration::from_millis(250);
+pub(crate) const PACE_NEAR: Duration = Duration::from_millis(300);
+
 /// How often a task that can go on without waiting looks at the clock (glommio's default of
 /// 100 ms makes timers 200 ms late beside a busy task).
 pub(crate) const PREEMPT_TIMER: Duration = Duration::from_millis(2);

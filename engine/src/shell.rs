@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::{Rc, Weak},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -24,6 +25,7 @@ use crate::{
     limits::PANICS_MAX,
     link::EventQueue,
     machine::Machine,
+    pacemaker::Beat,
     resolve::{Answer, Resolver},
     tcp::{self, ConnectionTable, Flushed},
     udp::send::SendQueue,
@@ -63,6 +65,7 @@ pub(crate) struct Shell {
     udp: SendQueue,
     lanes: AudioLanes,
     alarm: Alarm,
+    beat: Arc<Beat>,
     cpu: CpuMeter,
     pending: VecDeque<Owned>,
     flushed: Vec<Flushed>,
@@ -77,7 +80,7 @@ pub(crate) struct Shell {
 pub(crate) struct ShellHandle(Rc<RefCell<Shell>>);
 
 impl ShellHandle {
-    pub(crate) fn new(machine: Box<dyn Machine>, udp: SendQueue) -> Self {
+    pub(crate) fn new(machine: Box<dyn Machine>, udp: SendQueue, beat: Arc<Beat>) -> Self {
         Self(Rc::new_cyclic(|me| {
             RefCell::new(Shell {
                 machine,
@@ -87,6 +90,7 @@ impl ShellHandle {
                 udp,
                 lanes: AudioLanes::default(),
                 alarm: Alarm::default(),
+                beat,
                 cpu: CpuMeter::new(Instant::now()),
                 pending: VecDeque::new(),
                 flushed: Vec::new(),
@@ -174,7 +178,15 @@ impl Shell {
         }
         self.udp.flush();
         self.link.wake();
-        self.alarm.moved(self.machine.next_timeout());
+        let next = self.machine.next_timeout();
+        self.alarm.moved(next);
+        self.beat.expect(next);
+    }
+
+    /// The receiver looks again at `at`.
+    pub(crate) fn expect_by(&self, at: Instant) {
+        let next = self.machine.next_timeout();
+        self.beat.expect(Some(next.map_or(at, |next| next.min(at))));
     }
 
     /// Asks the shard to end all broadcasts properly.

@@ -55,7 +55,10 @@ pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<Socke
             }
         }
         match moderation.after_drain(Instant::now(), drained) {
-            Some(pause) => sleep(pause).await,
+            Some(pause) => {
+                shell.with(|shell| shell.expect_by(Instant::now() + pause));
+                sleep(pause).await;
+            }
             None => glommio::yield_if_needed().await,
         }
     }
