@@ -12,15 +12,25 @@
 //!
 //! The change from one to the other is never a step: a stream slews towards where its reports say
 //! it belongs, [`SLEW_PER_MILLE`] of the time that passes, unless it is off by more than
-//! [`STEP_US`], which no network does and only a restarted clock explains.
+//! [`STEP_US`], which only a restarted clock explains.
+//!
+//! The publisher is not believed everything: a result that is further than [`TRUST_US`] from the
+//! time of arrival is taken from the arrival instead. RTP times, sender reports and their NTP
+//! times are the sender's word, and what follows from them costs work (silence for a gap).
 
 /// Speed of correction: 40 ms within 1.6 s.
 const SLEW_PER_MILLE: i64 = 25;
 /// Beyond this a correction is a step.
 const STEP_US: i64 = 500_000;
-/// A report whose NTP time moved against the local clock by more than this comes from a sender
-/// that set its clock; the offset is taken anew.
+/// NTP and RTP time of two reports that disagree by more than this come from a sender that set
+/// its clock; the offset is taken anew.
 const CLOCK_SET_US: i64 = 500_000;
+/// No frame is placed further than this from its arrival: more than the longest hold-back of
+/// reordering and a burst after an outage explain.
+const TRUST_US: i64 = 3_000_000;
+/// How much one report moves the offset towards what its arrival says, so that two clocks that run
+/// at different speeds do not part over hours: 1 ms a report outruns 200 ppm.
+const DRIFT_STEP_US: i64 = 1_000;
 
 /// Which of a publisher's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +44,9 @@ pub(crate) enum Stream {
 pub(crate) struct Timeline {
     /// Local time less sender's NTP time.
     offset_us: Option<i64>,
-    /// The same as seen at the last report's arrival, to notice a clock that was set.
-    arrival_offset_us: i64,
+    /// The offset when it was taken, less what the arrival of that report said: the delay that
+    /// belongs to it. Drift is what departs from this.
+    arrival_lag_us: i64,
     video: StreamClock,
     audio: StreamClock,
 }
@@ -44,7 +55,7 @@ impl Timeline {
     pub(crate) fn new() -> Self {
         Self {
             offset_us: None,
-            arrival_offset_us: 0,
+            arrival_lag_us: 0,
             video: StreamClock::new(90_000),
             audio: StreamClock::new(48_000),
         }
@@ -54,20 +65,43 @@ impl Timeline {
     /// arrived at `now_us`.
     pub(crate) fn place(&mut self, stream: Stream, rtp: u64, now_us: i64) -> i64 {
         let offset_us = self.offset_us;
-        self.clock(stream).place(rtp, now_us, offset_us)
+        let clock = self.clock(stream);
+        let placed_us = clock.place(rtp, now_us, offset_us);
+        if (placed_us - now_us).abs() <= TRUST_US {
+            return placed_us;
+        }
+        clock.restart(rtp, now_us);
+        self.offset_us = None;
+        now_us
     }
 
-    /// A sender report: RTP time `rtp` is NTP time `ntp_us` (microseconds of any epoch).
+    /// A sender report: RTP time `rtp` is NTP time `ntp_us` (microseconds since 1970). A sender
+    /// without a clock says zero (RFC 3550, 6.4.1), which tells nothing.
     pub(crate) fn report(&mut self, stream: Stream, rtp: u64, ntp_us: i64, now_us: i64) {
-        let arrival_offset_us = now_us - ntp_us;
-        let clock_was_set = (arrival_offset_us - self.arrival_offset_us).abs() > CLOCK_SET_US;
-        self.arrival_offset_us = arrival_offset_us;
+        if ntp_us <= 0 {
+            return;
+        }
+        let offset_us = self.offset_us;
+        let arrival_lag_us = self.arrival_lag_us;
         let clock = self.clock(stream);
-        clock.report = Some(Report { rtp, ntp_us });
+        let before = clock.report.replace(Report { rtp, ntp_us });
+        // By the sender's own two clocks, so that a late report is not taken for a set clock.
+        let clock_was_set = before.is_some_and(|before| {
+            let by_ntp_us = ntp_us - before.ntp_us;
+            (by_ntp_us - clock.ticks_us(before.rtp, rtp)).abs() > CLOCK_SET_US
+        });
         let local_us = clock.last.map_or(now_us, |_| clock.by_arrival(rtp, now_us));
-        if self.offset_us.is_none() || clock_was_set {
-            // Taken so that this stream does not move at all; the other one comes to it.
-            self.offset_us = Some(local_us - ntp_us);
+        let arrival_us = now_us - ntp_us;
+        match offset_us.filter(|_| !clock_was_set) {
+            None => {
+                // Taken so that this stream does not move at all; the other one comes to it.
+                self.offset_us = Some(local_us - ntp_us);
+                self.arrival_lag_us = local_us - ntp_us - arrival_us;
+            }
+            Some(offset_us) => {
+                let drift_us = arrival_us + arrival_lag_us - offset_us;
+                self.offset_us = Some(offset_us + drift_us.clamp(-DRIFT_STEP_US, DRIFT_STEP_US));
+            }
         }
     }
 
@@ -144,10 +178,19 @@ impl StreamClock {
         now_us
     }
 
+    /// Begins anew with a frame whose time cannot be believed.
+    fn restart(&mut self, rtp: u64, now_us: i64) {
+        self.earliest = Some((rtp, now_us));
+        self.last = Some((rtp, now_us));
+        self.report = None;
+    }
+
+    /// The distance of two RTP times that are less than half a wrap apart (RFC 3550, 5.1: 32 bits).
+    /// Reports and packets are extended to 64 bits apart from each other, so what is above the
+    /// lower 32 bits need not agree.
     fn ticks_us(&self, from: u64, to: u64) -> i64 {
-        let ticks = i128::from(to) - i128::from(from);
-        let us = ticks * 1_000_000 / i128::from(self.ticks_per_second);
-        i64::try_from(us).unwrap_or(if us < 0 { i64::MIN / 4 } else { i64::MAX / 4 })
+        let ticks = (to as u32).wrapping_sub(from as u32) as i32;
+        i64::from(ticks) * 1_000_000 / self.ticks_per_second
     }
 }
 
@@ -268,6 +311,97 @@ mod tests {
                 "frame {n} stepped by {step} us"
             );
             last = placed;
+        }
+    }
+
+    #[test]
+    fn a_late_report_moves_nothing() {
+        let mut sender = Sender::new(20_000, 20_000);
+        for stream in [Stream::Video, Stream::Audio] {
+            sender.tick();
+            sender.report(stream, 0);
+        }
+        for _ in 0..100 {
+            sender.tick();
+        }
+        // Held back by the network for 700 ms.
+        let rtp = 9_000_000 + u64::try_from(sender.now_us).unwrap() * 90 / 1000;
+        let ntp_us = 3_900_000_000 * SECOND + sender.now_us;
+        sender
+            .timeline
+            .report(Stream::Video, rtp, ntp_us, sender.now_us + 700_000);
+        for _ in 0..50 {
+            let apart = sender.tick();
+            assert!(apart.abs() < 2_000, "{apart} us apart");
+        }
+    }
+
+    #[test]
+    fn reports_without_a_clock_tell_nothing() {
+        let mut timeline = Timeline::new();
+        let mut last_us = timeline.place(Stream::Video, 0, 0);
+        for n in 1..100_u64 {
+            timeline.report(Stream::Video, n * 3000, 0, n as i64 * 33_333);
+            timeline.report(Stream::Audio, n * 1600, -1, n as i64 * 33_333);
+            let placed_us = timeline.place(Stream::Video, n * 3000, n as i64 * 33_333);
+            assert!((32_000..35_000).contains(&(placed_us - last_us)));
+            last_us = placed_us;
+        }
+    }
+
+    #[test]
+    fn a_wrap_between_the_first_packet_and_the_first_report_is_no_jump() {
+        let mut timeline = Timeline::new();
+        let first = u64::from(u32::MAX) - 90_000;
+        for n in 0..300_u64 {
+            let now_us = n as i64 * 33_333;
+            if n == 150 {
+                // The report is extended on its own: its upper half starts from zero.
+                let raw = u64::from((first + n * 3000) as u32);
+                timeline.report(Stream::Video, raw, 3_900_000_000 * SECOND + now_us, now_us);
+            }
+            let placed_us = timeline.place(Stream::Video, first + n * 3000, now_us);
+            assert!(
+                (placed_us - now_us).abs() < 100_000,
+                "frame {n} is placed at {placed_us}"
+            );
+        }
+    }
+
+    #[test]
+    fn times_that_run_away_are_not_believed() {
+        let mut timeline = Timeline::new();
+        timeline.place(Stream::Audio, 0, 0);
+        timeline.report(Stream::Audio, 0, 3_900_000_000 * SECOND, 0);
+        for n in 1..200_u64 {
+            let now_us = n as i64 * 20_000;
+            let placed_us = timeline.place(Stream::Audio, n * 96_000, now_us);
+            assert!(
+                (placed_us - now_us).abs() <= TRUST_US,
+                "packet {n} is placed at {placed_us}"
+            );
+        }
+    }
+
+    #[test]
+    fn clocks_of_different_speed_do_not_part_over_hours() {
+        let mut timeline = Timeline::new();
+        let hours = 8 * 3_600_i64;
+        for second in 0..hours {
+            // The sender's second is 100 ppm shorter than ours.
+            let now_us = second * SECOND - second * 100;
+            let rtp = u64::try_from(second).unwrap() * 90_000;
+            let placed_us = timeline.place(Stream::Video, rtp, now_us);
+            timeline.report(
+                Stream::Video,
+                rtp,
+                3_900_000_000 * SECOND + second * SECOND,
+                now_us,
+            );
+            assert!(
+                (placed_us - now_us).abs() < 100_000,
+                "after {second} s: {placed_us}"
+            );
         }
     }
 }
