@@ -9,6 +9,9 @@ pub(crate) const RING_US_MAX: i64 = 6_000_000;
 /// What one destination has written to its socket and the kernel has not taken, in bytes. Enough
 /// for one large IDR, small enough that a slow destination does not hide its lag in our memory.
 pub(crate) const DESTINATION_OUTSTANDING_BYTES_MAX: usize = 256 << 10;
+/// So much outstanding can only be answers to a server that asks without reading: it is the bound
+/// above, one access unit of the largest size, and room for commands.
+pub(crate) const DESTINATION_FLOODED_BYTES: usize = DESTINATION_OUTSTANDING_BYTES_MAX + (5 << 20);
 /// How far a destination may lag before it jumps to the newest keyframe, in microseconds.
 pub(crate) const DESTINATION_LAG_US_MAX: i64 = 3_000_000;
 /// A connection that takes no bytes for so long while there is media is reset.

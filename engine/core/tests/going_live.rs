@@ -161,6 +161,7 @@ fn a_publisher_without_video_is_sent_on_as_sound() {
     world.run_ms(4_000);
     let server = world.server("one", 0);
     assert_eq!(server.sequence_headers(type_id::AUDIO), 1);
+    assert_eq!(server.metadata, 1);
     assert!(
         server.audio().len() > 150,
         "{} audio frames",

@@ -229,6 +229,43 @@ fn garbage_datagrams_change_nothing() {
 }
 
 #[test]
+fn strangers_who_guess_a_session_s_name_cannot_move_it() {
+    let mut world = on_air();
+    let before = world.server("one", 0).video().len();
+    let to = sim::SHARD_ADDRESS.parse().unwrap();
+    let ufrag = world.clients[0].remote_ufrag.clone();
+    // A STUN binding request whose USERNAME names the session and whose integrity is wrong.
+    let name = format!("{ufrag}:who");
+    let padded = name.len().next_multiple_of(4);
+    let mut request = vec![0, 1, 0, u8::try_from(4 + padded + 24).unwrap()];
+    request.extend([0x21, 0x12, 0xa4, 0x42]);
+    request.extend([7; 12]);
+    request.extend([0, 6, 0, u8::try_from(name.len()).unwrap()]);
+    request.extend(name.bytes());
+    request.resize(20 + 4 + padded, 0);
+    request.extend([0, 8, 0, 20]);
+    request.extend([9; 20]);
+    for n in 0..2_000_u16 {
+        let from = SocketAddr::from(([127, 0, 0, 9], 20_000 + n));
+        world.shard.handle(
+            world.now,
+            Input::Datagram {
+                from,
+                to,
+                payload: &request,
+            },
+        );
+        world.run_ms(1);
+    }
+    let frames = world.server("one", 0).video().len() - before;
+    assert!(
+        (58..=62).contains(&frames),
+        "{frames} frames in two seconds"
+    );
+    assert!(world.latest().datagrams_unknown >= 2_000);
+}
+
+#[test]
 fn lost_packets_are_repaired_or_closed_by_a_keyframe() {
     let mut world = on_air();
     world.clients[0].lose_every = 20;

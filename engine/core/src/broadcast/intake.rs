@@ -127,6 +127,9 @@ impl Intake {
         if let Some(sps) = &unit.sps {
             self.configure(sps, &unit.pps);
         }
+        if !unit.has_picture() {
+            return false; // Parameter sets or SEI alone.
+        }
         if unit.key {
             self.keyframe(now);
         } else if self.awaits_keyframe || !contiguous {
@@ -210,6 +213,10 @@ impl Intake {
             packets: self.audio_packets,
             samples_filled: self.audio.samples_filled(),
         }
+    }
+
+    pub(crate) fn frames_per_second(&self) -> u32 {
+        self.video.frames_per_second
     }
 
     pub(crate) fn has_video(&self) -> bool {

@@ -224,7 +224,7 @@ impl Broadcast {
         };
         MediaFacts {
             expects_video,
-            frames_per_second: self.intake.video_status().frames_per_second,
+            frames_per_second: self.intake.frames_per_second(),
             video_bps: self.intake.video_bps(),
         }
     }

@@ -12,8 +12,8 @@ use super::{DestinationOutput, MediaFacts, Totals};
 use crate::{
     h264::ParameterSets,
     limits::{
-        DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX, FIRST_KEYFRAME_MS,
-        KEYFRAME_REQUEST_MS_MIN,
+        DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
+        FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
     ring::{Kind, Ring, Unit},
     rtmp::{MediaKind, PublishClient, flv},
@@ -27,7 +27,8 @@ const FRESH_KEYFRAME_US: i64 = 500_000;
 
 #[derive(Debug)]
 pub(super) struct Feed {
-    opened: Instant,
+    /// Since when a unit to start with is waited for.
+    waits_since: Option<Instant>,
     /// Sequence number of the next unit; none while a keyframe is waited for.
     cursor: Option<u64>,
     /// Media time that is timestamp 0 of this connection.
@@ -44,9 +45,9 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            opened: now,
+            waits_since: None,
             cursor: None,
             base_us: None,
             config: None,
@@ -74,6 +75,11 @@ impl Feed {
 
     pub(super) fn take_complaint(&mut self) -> Option<String> {
         self.complaint.take()
+    }
+
+    /// More waits than media alone can make: the server lets its questions pile up.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.outstanding > DESTINATION_FLOODED_BYTES
     }
 
     pub(super) fn count_outstanding(&mut self, now: Instant, bytes: usize) {
@@ -132,6 +138,7 @@ impl Feed {
                     .to_owned(),
             );
             self.cursor = resume;
+            self.waits_since = None;
         }
     }
 
@@ -151,10 +158,13 @@ impl Feed {
             ring.get(*seq)
                 .is_some_and(|unit| newest.pts_us - unit.pts_us <= FRESH_KEYFRAME_US)
         });
+        let waits_since = *self.waits_since.get_or_insert(now);
+        // Without video, or when none comes, it starts on sound: never inside a GOP.
         let no_video = !facts.expects_video
             || (ring.newest_keyframe().is_none()
-                && since(self.opened) > Duration::from_millis(FIRST_KEYFRAME_MS));
-        self.cursor = keyframe.or_else(|| no_video.then(|| ring.end() - 1));
+                && since(waits_since) > Duration::from_millis(FIRST_KEYFRAME_MS));
+        let sound = no_video && matches!(newest.kind, Kind::Audio);
+        self.cursor = keyframe.or_else(|| sound.then(|| ring.end() - 1));
         if self.cursor.is_none()
             && self
                 .keyframe_asked
@@ -188,7 +198,11 @@ impl Feed {
             |kind, body: &Bytes| slices.append(&mut client.media(kind, timestamp, body));
         match &unit.kind {
             Kind::Video { config, .. } => {
-                if self.config.as_ref() != Some(config) {
+                let same = self
+                    .config
+                    .as_ref()
+                    .is_some_and(|sent| Rc::ptr_eq(sent, config));
+                if !same {
                     message(MediaKind::Data, &metadata(config, facts));
                     message(MediaKind::Video, &flv::avc_sequence_header(config.record()));
                     if first {
@@ -204,6 +218,7 @@ impl Feed {
             }
             Kind::Audio => {
                 if first {
+                    message(MediaKind::Data, &flv::audio_data_frame(AUDIO_KBPS));
                     message(
                         MediaKind::Audio,
                         &flv::aac_sequence_header(&AUDIO_SPECIFIC_CONFIG),

@@ -270,6 +270,11 @@ impl Destination {
         }
     }
 
+    /// Whether [`Self::poll`] has something.
+    pub(crate) fn wants_something(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     pub(crate) fn poll(&mut self) -> Option<DestinationOutput> {
         self.outputs.pop_front()
     }
@@ -399,6 +404,12 @@ impl Destination {
     /// Moves what the RTMP session wants to say, and notices when it may send media.
     fn pump(&mut self, now: Instant) {
         loop {
+            if let Phase::Open { feed, .. } = &self.phase
+                && feed.is_flooded()
+            {
+                self.fail(now, "it asks for answers and does not take them");
+                return;
+            }
             let output = match &mut self.phase {
                 Phase::Opening { client, .. } | Phase::Open { client, .. } => client.poll(),
                 _ => return,
@@ -421,7 +432,7 @@ impl Destination {
     fn open(&mut self, now: Instant) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Opening { client, .. } => {
-                let feed = Box::new(Feed::new(now));
+                let feed = Box::new(Feed::new());
                 self.enter(
                     now,
                     Phase::Open {

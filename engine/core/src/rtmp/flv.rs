@@ -67,6 +67,25 @@ pub struct Metadata {
     pub audio_kbps: u32,
 }
 
+/// What `onMetaData` says of a stream without pictures: AAC in stereo at 48 kHz.
+pub fn audio_data_frame(audio_kbps: u32) -> Bytes {
+    let encoder = concat!("Shardcast/", env!("CARGO_PKG_VERSION"));
+    Bytes::from(amf::encode(&[
+        "@setDataFrame".into(),
+        "onMetaData".into(),
+        Value::ecma_array([
+            ("duration", 0_u32.into()),
+            ("audiocodecid", 10_u32.into()),
+            ("audiodatarate", audio_kbps.into()),
+            ("audiosamplerate", 48_000_u32.into()),
+            ("audiosamplesize", 16_u32.into()),
+            ("audiochannels", 2_u32.into()),
+            ("stereo", true.into()),
+            ("encoder", encoder.into()),
+        ]),
+    ]))
+}
+
 impl Metadata {
     /// The payload of a data message: `@setDataFrame`, `onMetaData` and the list. Some ingests
     /// decide on this message alone whether they take the stream, so names and order are OBS's.

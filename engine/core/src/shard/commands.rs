@@ -65,7 +65,6 @@ impl Shard {
         for slot in unwanted {
             self.drop_slot(now, key, slot);
         }
-        self.settle_all_destinations(now, key);
         self.settle_broadcast(now, key);
     }
 

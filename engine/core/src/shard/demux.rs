@@ -6,6 +6,16 @@ use str0m::ice::StunMessage;
 
 use crate::{broadcast::PeerId, limits::PEER_ADDRESSES_MAX};
 
+/// Whom a datagram is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Known(PeerId),
+    /// A STUN request from a new address names this peer. Anybody can write that: only its
+    /// MESSAGE-INTEGRITY proves it.
+    Claimed(PeerId),
+    Nobody,
+}
+
 /// By the remote address, once it is known; before that by the ufrag in a STUN request, which we
 /// chose so that it names the peer.
 #[derive(Debug, Default)]
@@ -33,27 +43,29 @@ impl Demux {
         }
     }
 
-    pub(super) fn find(&mut self, from: SocketAddr, payload: &[u8]) -> Option<PeerId> {
+    pub(super) fn find(&self, from: SocketAddr, payload: &[u8]) -> Found {
         // RFC 7983: the first byte of STUN is 0 to 3. A browser may use one address for session
         // after session, so a STUN request always decides anew.
         let known = self.by_address.get(&from).copied();
+        let by_address = known.map_or(Found::Nobody, Found::Known);
         if payload.first().is_none_or(|first| *first > 3) {
-            return known;
+            return by_address;
         }
         let Ok(message) = StunMessage::parse(payload) else {
-            return known;
+            return by_address;
         };
         let Some((local, _)) = message.split_username() else {
-            return known;
+            return by_address;
         };
-        let peer = *self.by_ufrag.get(local)?;
-        if known != Some(peer) {
-            self.learn(from, peer);
+        match self.by_ufrag.get(local) {
+            Some(peer) if known == Some(*peer) => Found::Known(*peer),
+            Some(peer) => Found::Claimed(*peer),
+            None => Found::Nobody,
         }
-        Some(peer)
     }
 
-    fn learn(&mut self, from: SocketAddr, peer: PeerId) {
+    /// `peer` has proved that it is at `from`.
+    pub(super) fn learn(&mut self, from: SocketAddr, peer: PeerId) {
         let Some((_, addresses)) = self.of_peer.get_mut(&peer) else {
             return;
         };

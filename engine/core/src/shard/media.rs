@@ -84,7 +84,6 @@ impl Shard {
                         if let Some(broadcast) = self.broadcasts.get_mut(&key) {
                             broadcast.feed_all(now);
                         }
-                        self.settle_all_destinations(now, key);
                         self.settle_broadcast(now, key);
                     }
                     return;
@@ -111,6 +110,11 @@ impl Shard {
             return false;
         };
         let before = broadcast.peer();
+        if before.is_some_and(|before| before > id) {
+            // A session that began before the one in use: its client has gone on to a newer one.
+            self.drop_peer(now, id, EndReason::Replaced);
+            return false;
+        }
         broadcast.publish(now, id, video);
         let id_text = broadcast.wanted.id.clone();
         if let Some(before) = before.filter(|before| *before != id) {
@@ -166,11 +170,10 @@ impl Shard {
             broadcast: broadcast_id,
             reason,
         });
-        self.settle_all_destinations(now, key);
         self.settle_broadcast(now, key);
     }
 
-    /// Does what a broadcast itself wants: its audio lane and its timer.
+    /// Does what a broadcast wants: its audio lane, its timer, and its destinations.
     pub(super) fn settle_broadcast(&mut self, now: Instant, key: BroadcastKey) {
         let Some(mut broadcast) = self.broadcasts.remove(&key) else {
             return;
@@ -212,7 +215,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn settle_all_destinations(&mut self, now: Instant, key: BroadcastKey) {
+    fn settle_all_destinations(&mut self, now: Instant, key: BroadcastKey) {
         let count = self
             .broadcasts
             .get(&key)
@@ -222,7 +225,8 @@ impl Shard {
                 .broadcasts
                 .get(&key)
                 .and_then(|broadcast| broadcast.slots.get(index));
-            if let Some(destination) = slot.map(|slot| slot.key) {
+            if let Some(slot) = slot.filter(|slot| slot.destination.wants_something()) {
+                let destination = slot.key;
                 self.settle_destination(now, key, destination);
             }
         }

@@ -16,7 +16,10 @@ use std::{
 
 use shardcast_link::{BroadcastId, EndReason, Event, SessionId};
 
-use self::{demux::Demux, status::Counters};
+use self::{
+    demux::{Demux, Found},
+    status::Counters,
+};
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId},
     io::{ConnId, Input, LaneId, LookupId, Output},
@@ -202,23 +205,51 @@ impl Shard {
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
         self.counters.datagrams_received += 1;
-        match self.demux.find(from, payload) {
+        // str0m answers from the address it was reached at, which must be a candidate.
+        let behind_nat = !self.config.advertise.contains(&to);
+        let to = self
+            .config
+            .advertise
+            .first()
+            .filter(|_| behind_nat)
+            .copied()
+            .unwrap_or(to);
+        let peer = match self.demux.find(from, payload) {
+            Found::Known(peer) => Some(peer),
+            Found::Claimed(peer) => {
+                Some(peer).filter(|peer| self.proves(now, *peer, from, to, payload))
+            }
+            Found::Nobody => None,
+        };
+        match peer {
             Some(peer) => {
-                // str0m answers from the address it was reached at, which must be a candidate.
-                let behind_nat = !self.config.advertise.contains(&to);
-                let to = self
-                    .config
-                    .advertise
-                    .first()
-                    .filter(|_| behind_nat)
-                    .copied()
-                    .unwrap_or(to);
                 self.with_peer(now, peer, |publisher| {
                     publisher.datagram(now, from, to, payload);
                 });
             }
             None => self.counters.datagrams_unknown += 1,
         }
+    }
+
+    /// Whether a STUN request from a new address is really from the peer that it names; if so, the
+    /// address is remembered.
+    fn proves(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+    ) -> bool {
+        let Some(peer) = self.peers.get(&id) else {
+            return false;
+        };
+        let check = || peer.publisher.accepts(now, from, to, payload);
+        let proved = catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
+        if proved {
+            self.demux.learn(from, id);
+        }
+        proved
     }
 
     /// Runs something on a publisher and then does what it wants. A panic in the protocols below

@@ -15,7 +15,7 @@ use shardcast_link::{EndReason, Fault, Problem, SessionId};
 use str0m::{
     Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     change::SdpOffer,
-    media::{KeyframeRequestKind, MediaData, MediaKind, Mid},
+    media::{KeyframeRequestKind, MediaData, MediaKind, Mid, Rid},
     net::{Protocol, Receive},
 };
 
@@ -71,7 +71,11 @@ pub(crate) struct Publisher {
     /// Start of the shard's clock.
     epoch: Instant,
     timeline: Timeline,
+    /// The first track of each kind; further ones (a second camera) are not used.
     video: Option<Mid>,
+    audio: Option<Mid>,
+    /// The layer that is used, should the client send several (simulcast).
+    rid: Option<Option<Rid>>,
     offers: Offers,
     outputs: VecDeque<PublisherOutput>,
     rtc_timeout: Instant,
@@ -133,6 +137,8 @@ impl Publisher {
             epoch,
             timeline: Timeline::new(),
             video: None,
+            audio: None,
+            rid: None,
             offers: offered(sdp),
             outputs: VecDeque::new(),
             rtc_timeout: now,
@@ -170,6 +176,19 @@ impl Publisher {
 
     pub(crate) fn media_age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_media)
+    }
+
+    /// Whether a datagram from an address that is not known yet is authentic (RFC 8445, 7.3: a
+    /// request whose integrity does not verify is not from the peer).
+    pub(crate) fn accepts(
+        &self,
+        now: Instant,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+    ) -> bool {
+        Receive::new(Protocol::Udp, from, to, payload)
+            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
     }
 
     pub(crate) fn datagram(
@@ -309,9 +328,14 @@ impl Publisher {
             Event::MediaAdded(media) if media.kind == MediaKind::Video => {
                 self.video.get_or_insert(media.mid);
             }
+            Event::MediaAdded(media) => {
+                self.audio.get_or_insert(media.mid);
+            }
             Event::MediaData(data) => self.media(now, data),
             Event::SenderFeedback(feedback) => {
-                let stream = self.stream(feedback.mid);
+                let Some(stream) = self.stream(feedback.mid) else {
+                    return;
+                };
                 let info = feedback.sender_info;
                 let ntp_us = unix_us(info.ntp_time);
                 self.timeline
@@ -347,9 +371,14 @@ impl Publisher {
     }
 
     fn media(&mut self, now: Instant, data: MediaData) {
+        let Some(stream) = self.stream(data.mid) else {
+            return;
+        };
+        if stream == Stream::Video && *self.rid.get_or_insert(data.rid) != data.rid {
+            return;
+        }
         self.first_media.get_or_insert(now);
         self.last_media = now;
-        let stream = self.stream(data.mid);
         let arrived_us = self.us(data.network_time);
         let pts_us = self.timeline.place(stream, data.time.numer(), arrived_us);
         self.outputs.push_back(match stream {
@@ -365,11 +394,11 @@ impl Publisher {
         });
     }
 
-    fn stream(&self, mid: Mid) -> Stream {
+    fn stream(&self, mid: Mid) -> Option<Stream> {
         if Some(mid) == self.video {
-            Stream::Video
+            Some(Stream::Video)
         } else {
-            Stream::Audio
+            (Some(mid) == self.audio).then_some(Stream::Audio)
         }
     }
 

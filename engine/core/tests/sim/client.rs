@@ -47,6 +47,8 @@ impl Default for Sends {
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) offer: String,
+    /// How the shard names this session in STUN.
+    pub(crate) remote_ufrag: String,
     pending: Option<SdpPendingOffer>,
     rtc: Rtc,
     sends: Sends,
@@ -88,6 +90,7 @@ impl Client {
         Self {
             address,
             offer: offer.to_sdp_string(),
+            remote_ufrag: String::new(),
             pending: Some(pending),
             rtc,
             sends,
@@ -110,6 +113,10 @@ impl Client {
     }
 
     pub(crate) fn answer(&mut self, now: Instant, sdp: &str) {
+        let ufrag = sdp
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("a=ice-ufrag:"));
+        self.remote_ufrag = ufrag.unwrap().to_owned();
         let answer = SdpAnswer::from_sdp_string(sdp).unwrap();
         self.rtc
             .sdp_api()
