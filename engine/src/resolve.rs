@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use futures_lite::future::yield_now;
 use shardcast_core::io::{Input, LookupId};
 
 use crate::{
@@ -65,6 +66,8 @@ impl Resolver {
 }
 
 async fn run(handle: ShellHandle, question: Question) {
+    // glommio runs a new task at once, while the shell is still borrowed by whoever asked.
+    yield_now().await;
     let Question { lookup, host, port } = question;
     let work = move || panic::catch_unwind(|| look_up(&host, port));
     let result = glommio::executor()

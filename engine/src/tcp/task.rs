@@ -60,12 +60,7 @@ pub(crate) fn adopt(
     let shared = Rc::clone(&connection);
     let life = {
         let handle = handle.clone();
-        async move {
-            // glommio runs a new task at once, up to its first wait, and the shell is still
-            // borrowed by whoever has accepted the connection.
-            yield_now().await;
-            serve(&handle, &shared, id).await
-        }
+        async move { serve(&handle, &shared, id).await }
     };
     live(shell, handle, id, connection, life);
     Ok(())
@@ -81,6 +76,10 @@ fn live(
 ) {
     let alive = Rc::clone(&shell.tcp.alive);
     glommio::spawn_local(async move {
+        // glommio runs a new task at once, up to its first wait, and the shell is still borrowed
+        // by whoever asked for the connection. A life may end without waiting, for want of a
+        // descriptor or of the address family, and then tells the shell.
+        yield_now().await;
         let life = AssertUnwindSafe(life).catch_unwind();
         let ended = life.await.unwrap_or_else(|_| {
             tracing::error!(conn = id.0, "the task of a connection panicked");

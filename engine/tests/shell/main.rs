@@ -8,6 +8,7 @@
     reason = "test"
 )]
 
+mod descriptors;
 mod link;
 mod names;
 mod panics;
