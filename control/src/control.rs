@@ -23,7 +23,7 @@ use crate::{
     redact,
     settings::{ApplicationSettings, Settings},
     shards::Shards,
-    signalling::{Effect, Hub, SocketId, socket::Sockets},
+    signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
     store::{BroadcastRecord, Catalog},
 };
 
@@ -184,9 +184,9 @@ impl Control {
         }
     }
 
-    /// Ends `id` for its publisher and its destinations, by wish of REST.
-    pub(crate) fn end(&self, id: &BroadcastId) {
-        self.with_hub(|hub, out| hub.evict(id, out));
+    /// Ends `id` for its publisher and its destinations.
+    pub(crate) fn end(&self, id: &BroadcastId, why: Eviction) {
+        self.with_hub(|hub, out| hub.evict(id, why, out));
         lifecycle::finish(self, id);
     }
 

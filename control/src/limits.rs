@@ -15,10 +15,17 @@ pub(crate) const CONNECTIONS_MAX: usize = 20_000;
 /// A client that does not finish its TLS handshake or request head in this time is let go.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// One signalling message. An SDP offer is below 100 KB.
+/// One signalling message.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// An SDP. A browser's offer is below 20 KB; each is kept while it waits for a shard.
+pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
 /// Signalling sockets at a time.
 pub(crate) const SOCKETS_MAX: usize = 10_000;
+/// Of them, those of one address: an office behind one NAT, not an attacker who takes them all.
+/// Addresses that may use REST (this machine, a proxy) may have more.
+pub(crate) const SOCKETS_PER_ADDRESS_MAX: usize = 256;
+/// How long one frame may take to be written; a client that does not read it by then is let go.
+pub(crate) const SOCKET_WRITE: Duration = Duration::from_secs(10);
 /// Messages waiting for a slow signalling client; past it the socket is closed.
 pub(crate) const SOCKET_QUEUE_MAX: usize = 256;
 /// Mean rate of a socket's messages; a browser sends some tens of candidates and a ping each 3 s.

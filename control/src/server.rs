@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -38,7 +39,7 @@ use crate::{
     runtime_file,
     settings::Settings,
     shards::link,
-    signalling::socket,
+    signalling::{Eviction, socket},
     store::{Catalog, RedbStore, StoreError},
     supervisor::{Supervisor, SupervisorError},
     tls::{Certificates, TlsError},
@@ -98,7 +99,7 @@ impl Handle {
         self.control.stopping.store(true, Ordering::Relaxed);
         for record in self.control.catalog.broadcasts() {
             if record.is_live() {
-                self.control.end(&record.id);
+                self.control.end(&record.id, Eviction::ByShutdown);
             }
         }
     }
@@ -126,10 +127,16 @@ impl Handle {
 /// When a directory, a port, the certificate or the store cannot be used.
 pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     for path in [&settings.data_dir, &settings.link_dir] {
-        std::fs::create_dir_all(path).map_err(|source| ServeError::Folder {
-            path: path.clone(),
-            source,
-        })?;
+        // Stream keys are in there, and who reaches the link commands the engine.
+        let mut folder = std::fs::DirBuilder::new();
+        folder
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| ServeError::Folder {
+                path: path.clone(),
+                source,
+            })?;
     }
     let store = settings.data_dir.join("store.redb");
     let catalog = tokio::task::spawn_blocking(move || Catalog::open(RedbStore::open(&store)?))

@@ -263,6 +263,11 @@ async fn rest_can_stop_and_delete_what_is_live() {
             assert_eq!(status(&server).await["status"], "finished");
         }
         assert_eq!(client.next().await["definition"], "publish_finished");
+        // Without it the SDK publishes again after some seconds.
+        assert_eq!(
+            client.next().await,
+            json!({"command": "stop", "streamId": "s1"})
+        );
         assert_eq!(
             shard.next().await,
             Command::Forget {

@@ -21,6 +21,7 @@ use crate::{
     clock,
     control::Control,
     limits,
+    signalling::Eviction,
     store::{BroadcastRecord, Profile},
 };
 
@@ -207,7 +208,7 @@ async fn delete_one(control: &Control, id: Option<BroadcastId>) -> Response {
         return unknown().into_response();
     };
     let was_live = record.is_live();
-    control.end(&id);
+    control.end(&id, Eviction::ByRest);
     match control.catalog.change(|t| t.remove_broadcast(&id)).await {
         Ok(()) if was_live => {
             Outcome::done_with("broadcast is deleted and its live stream is stopped")
@@ -233,7 +234,7 @@ pub(super) async fn stop(
             Outcome::failed("the stream is not live").into_response()
         }
         Some(_) => {
-            control.end(&id);
+            control.end(&id, Eviction::ByRest);
             // The end itself is on its way to the disk; wait for it.
             match control.catalog.settled().await {
                 Ok(()) => Outcome::done().into_response(),

@@ -101,6 +101,12 @@ impl Hub {
         }
     }
 
+    /// Whether this process gave `session` its id.
+    pub(super) fn was_made_here(&self, session: &SessionId) -> bool {
+        let rest = session.0.strip_prefix(self.instance.as_str());
+        rest.is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// Number of open sockets.
     pub(crate) fn socket_count(&self) -> usize {
         self.sockets.len()
@@ -420,20 +426,6 @@ impl Hub {
         } else if !entry.used {
             let message = ServerMessage::error(broadcast.stream(), "not_initialized_yet");
             out.push(Effect::Send { socket, message });
-        }
-    }
-
-    /// REST has stopped or deleted the broadcast.
-    pub(crate) fn evict(&mut self, broadcast: &BroadcastId, out: &mut Vec<Effect>) {
-        self.returning.remove(broadcast);
-        let Some(id) = self.claims.get(broadcast).cloned() else {
-            return;
-        };
-        let Some(session) = self.drop_session(&id) else {
-            return;
-        };
-        if self.sockets.contains_key(&session.socket) {
-            out.push(notify(session.socket, broadcast, "publish_finished"));
         }
     }
 

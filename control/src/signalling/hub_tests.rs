@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shardcast_link::{BroadcastId, EndReason, Fault, Problem, SessionId};
 
-use super::{Effect, Hub, PublishRequest, SocketId, message::ServerMessage};
+use super::{Effect, Eviction, Hub, PublishRequest, SocketId, message::ServerMessage};
 
 const A: SocketId = SocketId(1);
 const B: SocketId = SocketId(2);
@@ -125,6 +125,7 @@ fn words(effects: &[Effect], socket: SocketId) -> Vec<String> {
             ServerMessage::Candidate { mid, .. } => format!("candidate {mid}"),
             ServerMessage::Notification { definition, .. } => (*definition).to_owned(),
             ServerMessage::Error { definition, .. } => format!("error {definition}"),
+            ServerMessage::Stop { .. } => "stop".to_owned(),
             ServerMessage::ServerWillStop => "server_will_stop".to_owned(),
             other => format!("{other:?}"),
         }),
@@ -416,13 +417,32 @@ fn publishers_of_a_lost_engine_are_sent_to_a_new_socket() {
 }
 
 #[test]
-fn a_stream_that_rest_has_ended_tells_its_publisher() {
+fn a_stream_that_rest_has_ended_tells_its_publisher_to_stay_away() {
     let mut stage = Stage::new();
     stage.live(A);
     let id = stage.id();
-    let effects = stage.act(|hub, _, out| hub.evict(&id, out));
-    assert_eq!(words(&effects, A), ["publish_finished"]);
+    let effects = stage.act(|hub, _, out| hub.evict(&id, Eviction::ByRest, out));
+    assert_eq!(words(&effects, A), ["publish_finished", "stop"]);
     assert!(!stage.hub.is_claimed(&id));
+}
+
+#[test]
+fn a_server_that_stops_does_not_tell_publishers_to_stay_away() {
+    let mut stage = Stage::new();
+    stage.live(A);
+    let id = stage.id();
+    let effects = stage.act(|hub, _, out| hub.evict(&id, Eviction::ByShutdown, out));
+    assert_eq!(words(&effects, A), ["publish_finished"]);
+}
+
+#[test]
+fn late_news_of_a_session_of_this_process_that_is_over_does_not_make_a_broadcast_live() {
+    let mut stage = Stage::new();
+    let session = stage.live(A);
+    let id = stage.id();
+    stage.act(|hub, _, out| hub.evict(&id, Eviction::ByRest, out));
+    let effects = stage.act(|hub, _, out| hub.publishing(&session, &id, out));
+    assert_eq!(effects, []);
 }
 
 #[test]

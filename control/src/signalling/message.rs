@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 use shardcast_link::BroadcastId;
 
+use crate::limits;
+
 /// What a client says, as far as this server knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientMessage {
@@ -60,6 +62,12 @@ pub(crate) enum Malformed {
     },
     UnknownCommand {
         command: String,
+    },
+    /// A text that passes its limit.
+    TooLong {
+        stream: String,
+        field: &'static str,
+        bytes_max: usize,
     },
 }
 
@@ -140,14 +148,14 @@ fn of_stream(
     Ok(match command {
         "publish" => ClientMessage::Publish {
             broadcast,
-            token: string(object, "token"),
-            name: string(object, "streamName"),
-            meta_data: text(object, "metaData"),
+            token: short(object, "token")?,
+            name: short(object, "streamName")?,
+            meta_data: text(object, "metaData")?,
         },
         "takeConfiguration" => ClientMessage::TakeConfiguration {
             broadcast,
             is_offer: string(object, "type") == "offer",
-            sdp: object.get("sdp").and_then(Value::as_str).map(str::to_owned),
+            sdp: sdp(object)?,
         },
         "takeCandidate" => ClientMessage::TakeCandidate {
             broadcast,
@@ -159,7 +167,7 @@ fn of_stream(
         "getBroadcastObject" => ClientMessage::GetBroadcastObject { broadcast },
         "updateStreamMetaData" => ClientMessage::UpdateStreamMetaData {
             broadcast,
-            meta_data: text(object, "metaData"),
+            meta_data: text(object, "metaData")?,
         },
         other if UNSUPPORTED.contains(&other) => ClientMessage::Unsupported {
             command: other.to_owned(),
@@ -180,13 +188,41 @@ fn string(object: &Map<String, Value>, key: &str) -> String {
         .to_owned()
 }
 
+/// The same, bounded.
+fn short(object: &Map<String, Value>, field: &'static str) -> Result<String, Malformed> {
+    bounded(object, field, limits::TEXT_BYTES_MAX, string(object, field))
+}
+
+fn sdp(object: &Map<String, Value>) -> Result<Option<String>, Malformed> {
+    let sdp = object.get("sdp").and_then(Value::as_str);
+    sdp.map(|sdp| bounded(object, "sdp", limits::SDP_BYTES_MAX, sdp.to_owned()))
+        .transpose()
+}
+
 /// Free metadata: a string, or JSON that is kept as its text.
-fn text(object: &Map<String, Value>, key: &str) -> String {
-    match object.get(key) {
+fn text(object: &Map<String, Value>, field: &'static str) -> Result<String, Malformed> {
+    let text = match object.get(field) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
+    };
+    bounded(object, field, limits::TEXT_BYTES_MAX, text)
+}
+
+fn bounded(
+    object: &Map<String, Value>,
+    field: &'static str,
+    bytes_max: usize,
+    text: String,
+) -> Result<String, Malformed> {
+    if text.len() <= bytes_max {
+        return Ok(text);
     }
+    Err(Malformed::TooLong {
+        stream: string(object, "streamId"),
+        field,
+        bytes_max,
+    })
 }
 
 fn shorten(text: &str) -> String {
@@ -218,6 +254,10 @@ pub(crate) enum ServerMessage {
     Notification {
         stream: String,
         definition: &'static str,
+    },
+    /// The client closes its peer connection and does not come back by itself.
+    Stop {
+        stream: String,
     },
     /// `broadcast` is JSON inside a string.
     BroadcastObject {
@@ -277,6 +317,7 @@ impl ServerMessage {
             Self::Notification { stream, definition } => json!({
                 "command": "notification", "definition": definition, "streamId": stream,
                 "subscriberId": ""}),
+            Self::Stop { stream } => json!({"command": "stop", "streamId": stream}),
             Self::BroadcastObject { stream, broadcast } => json!({
                 "command": "notification", "definition": "broadcastObject", "streamId": stream,
                 "broadcast": broadcast}),
@@ -333,6 +374,15 @@ impl Malformed {
                 "unknown_command",
                 format!("there is no command '{command}'"),
             ),
+            Self::TooLong {
+                stream,
+                field,
+                bytes_max,
+            } => ServerMessage::Error {
+                stream: Some(stream.clone()),
+                definition: "invalid_message",
+                message: Some(format!("{field} is over {bytes_max} bytes")),
+            },
         }
     }
 }
@@ -387,6 +437,29 @@ mod tests {
             assert!(
                 answer.contains(&format!("\"definition\":\"{wanted}\"")),
                 "{text}: {answer}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_named_and_goes_no_further() {
+        for (command, field, bytes) in [
+            ("publish", "streamName", limits::TEXT_BYTES_MAX + 1),
+            ("publish", "metaData", limits::TEXT_BYTES_MAX + 1),
+            ("publish", "token", limits::TEXT_BYTES_MAX + 1),
+            (
+                "updateStreamMetaData",
+                "metaData",
+                limits::TEXT_BYTES_MAX + 1,
+            ),
+            ("takeConfiguration", "sdp", limits::SDP_BYTES_MAX + 1),
+        ] {
+            let text = json!({"command": command, "streamId": "a", field: "x".repeat(bytes)});
+            let answer = parse("app", &text.to_string()).unwrap_err().answer();
+            let answer = answer.to_text();
+            assert!(
+                answer.contains("invalid_message") && answer.contains(&format!("{field} is over")),
+                "{answer}"
             );
         }
     }

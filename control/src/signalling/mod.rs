@@ -5,6 +5,7 @@
 
 pub(crate) mod admission;
 mod deadlines;
+mod eviction;
 mod hub;
 pub(crate) mod message;
 mod reports;
@@ -14,5 +15,6 @@ pub(crate) mod socket;
 #[cfg(test)]
 mod hub_tests;
 
+pub(crate) use eviction::Eviction;
 pub(crate) use hub::{Effect, Hub, PublishRequest, SocketId};
 pub(crate) use reports::NO_MEDIA_OFFERED;

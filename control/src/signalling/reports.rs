@@ -83,6 +83,9 @@ impl Hub {
             if self.sockets.contains_key(&session.socket) {
                 out.push(notify(session.socket, broadcast, "publish_started"));
             }
+        } else if self.was_made_here(id) {
+            // Ended here while the report was on its way. One of an earlier process counts.
+            return;
         }
         // In front: the client may call REST as soon as it reads the notification.
         out.insert(

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -41,7 +42,7 @@ use super::{
     SocketId,
     message::{self, ServerMessage},
 };
-use crate::{commands, control::Control, limits};
+use crate::{commands, control::Control, limits, rest::ip_filter::Peer};
 
 /// What is on its way to a client.
 #[derive(Debug)]
@@ -53,8 +54,17 @@ enum Outgoing {
 /// The queues towards all open sockets.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    queues: Mutex<HashMap<SocketId, mpsc::Sender<Outgoing>>>,
+    open: Mutex<Open>,
     made: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// Without those that are about to be closed.
+    queues: HashMap<SocketId, mpsc::Sender<Outgoing>>,
+    /// Every socket until its task has ended, by the address at its other end.
+    addresses: HashMap<SocketId, IpAddr>,
+    per_address: HashMap<IpAddr, usize>,
 }
 
 impl Sockets {
@@ -69,7 +79,7 @@ impl Sockets {
 
     /// Tells every client that this process goes away, so that the SDK looks for the next one.
     pub(crate) fn close_all(&self) {
-        let sockets: Vec<SocketId> = self.lock().keys().copied().collect();
+        let sockets: Vec<SocketId> = self.lock().queues.keys().copied().collect();
         for socket in sockets {
             self.send(socket, &ServerMessage::ServerWillStop);
             self.close(socket, CloseCode::Restart.into());
@@ -77,33 +87,47 @@ impl Sockets {
     }
 
     fn push(&self, socket: SocketId, outgoing: Outgoing) {
-        let mut queues = self.lock();
-        let Some(queue) = queues.get(&socket) else {
+        let mut open = self.lock();
+        let Some(queue) = open.queues.get(&socket) else {
             return;
         };
         if queue.try_send(outgoing).is_err() {
             // Dropping the sender ends the socket's task.
-            queues.remove(&socket);
+            open.queues.remove(&socket);
         }
     }
 
-    fn open(&self) -> Option<(SocketId, mpsc::Receiver<Outgoing>)> {
-        let mut queues = self.lock();
-        if queues.len() >= limits::SOCKETS_MAX {
+    /// `None` when there are too many, in all or of `address` unless that is `trusted`.
+    fn open(&self, address: IpAddr, trusted: bool) -> Option<(SocketId, mpsc::Receiver<Outgoing>)> {
+        let mut open = self.lock();
+        let of_address = open.per_address.get(&address).copied().unwrap_or(0);
+        if open.addresses.len() >= limits::SOCKETS_MAX
+            || (!trusted && of_address >= limits::SOCKETS_PER_ADDRESS_MAX)
+        {
             return None;
         }
         let socket = SocketId(self.made.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = mpsc::channel(limits::SOCKET_QUEUE_MAX);
-        queues.insert(socket, sender);
+        open.queues.insert(socket, sender);
+        open.addresses.insert(socket, address);
+        open.per_address.insert(address, of_address + 1);
         Some((socket, receiver))
     }
 
     fn forget(&self, socket: SocketId) {
-        self.lock().remove(&socket);
+        let mut open = self.lock();
+        open.queues.remove(&socket);
+        let Some(address) = open.addresses.remove(&socket) else {
+            return;
+        };
+        let left = open.per_address.remove(&address).unwrap_or(1) - 1;
+        if left > 0 {
+            open.per_address.insert(address, left);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketId, mpsc::Sender<Outgoing>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +142,12 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         )
             .into_response();
     };
-    let Some((socket, queue)) = control.sockets.open() else {
+    let address = request.extensions().get::<Peer>();
+    let address = address.map_or(IpAddr::from([0, 0, 0, 0]), |peer| {
+        peer.0.ip().to_canonical()
+    });
+    let trusted = control.settings.remote_allowed_cidr.contains(address);
+    let Some((socket, queue)) = control.sockets.open(address, trusted) else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many signalling sockets\n",
@@ -191,11 +220,11 @@ async fn serve(
             }
             outgoing = queue.recv() => {
                 let sent = match outgoing {
-                    Some(Outgoing::Text(text)) => stream.send(Message::text(text)).await,
+                    Some(Outgoing::Text(text)) => write(&mut stream, Message::text(text)).await,
                     Some(Outgoing::Close(code)) => break Some(CloseCode::from(code)),
                     None => break Some(CloseCode::Policy),
                 };
-                if sent.is_err() {
+                if !sent {
                     break None;
                 }
             }
@@ -203,7 +232,7 @@ async fn serve(
                 if heard.elapsed() > limits::SOCKET_IDLE {
                     break Some(CloseCode::Away);
                 }
-                if stream.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
+                if !write(&mut stream, Message::Ping(bytes::Bytes::new())).await {
                     break None;
                 }
             }
@@ -214,6 +243,12 @@ async fn serve(
         Some(code) => timeout(limits::BODY_DRAIN, end(stream, code)).await,
         None => timeout(limits::BODY_DRAIN, async { drop(stream.close(None).await) }).await,
     };
+}
+
+/// Whether the frame was written in time.
+async fn write(stream: &mut Stream, frame: Message) -> bool {
+    let sent = timeout(limits::SOCKET_WRITE, stream.send(frame)).await;
+    matches!(sent, Ok(Ok(())))
 }
 
 /// What follows a frame.
@@ -314,6 +349,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_socket_counts_until_its_task_has_ended_and_one_address_does_not_take_them_all() {
+        let sockets = Sockets::default();
+        let [one, other] = [[203, 0, 113, 1], [203, 0, 113, 2]].map(IpAddr::from);
+        let mut open: Vec<_> = std::iter::from_fn(|| sockets.open(one, false)).collect();
+        assert_eq!(open.len(), limits::SOCKETS_PER_ADDRESS_MAX);
+        assert!(sockets.open(other, false).is_some());
+        assert!(sockets.open(one, true).is_some());
+        sockets.forget(open.remove(0).0);
+        sockets.forget(open.remove(0).0);
+        let (slow, queue) = sockets.open(one, false).unwrap();
+        for _ in 0..=limits::SOCKET_QUEUE_MAX {
+            sockets.send(slow, &ServerMessage::Pong);
+        }
+        assert!(queue.is_closed() || queue.len() == limits::SOCKET_QUEUE_MAX);
+        assert!(sockets.open(one, false).is_none(), "it still counts");
+        sockets.forget(slow);
+        assert!(sockets.open(one, false).is_some());
+    }
 
     #[test]
     fn a_flood_of_messages_runs_out_of_budget_and_earns_it_back() {

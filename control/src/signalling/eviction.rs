@@ -1,0 +1,40 @@
+//! Ends that the publisher did not ask for.
+
+use shardcast_link::BroadcastId;
+
+use super::{Effect, Hub, hub::notify, message::ServerMessage};
+
+/// Why a publisher loses its broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Eviction {
+    /// REST has stopped or deleted it: the publisher shall stay away.
+    ByRest,
+    /// This server stops: the publisher may look for the next one.
+    ByShutdown,
+}
+
+impl Hub {
+    /// Takes the broadcast from whoever publishes it.
+    ///
+    /// The SDK takes a peer connection that fails for an accident and publishes again after some
+    /// nine seconds. `stop` makes it close its peer connection itself, and then it does not.
+    pub(crate) fn evict(&mut self, broadcast: &BroadcastId, why: Eviction, out: &mut Vec<Effect>) {
+        self.returning.remove(broadcast);
+        let Some(id) = self.claims.get(broadcast).cloned() else {
+            return;
+        };
+        let Some(session) = self.drop_session(&id) else {
+            return;
+        };
+        let socket = session.socket;
+        if !self.sockets.contains_key(&socket) {
+            return;
+        }
+        out.push(notify(socket, broadcast, "publish_finished"));
+        if why == Eviction::ByRest {
+            let stream = broadcast.stream().to_owned();
+            let message = ServerMessage::Stop { stream };
+            out.push(Effect::Send { socket, message });
+        }
+    }
+}
