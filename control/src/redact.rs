@@ -4,6 +4,7 @@ use url::Url;
 
 /// `rtmp://host/app/abcd-efgh-ijkl` becomes `rtmp://host/app/…kl`: scheme, host,
 /// port and application stay, the key is cut to its last two characters, passwords and queries go.
+/// Where the key begins is the engine's rule (`engine/core/src/rtmp/url.rs`).
 pub(crate) fn url(text: &str) -> String {
     let Ok(url) = Url::parse(text) else {
         return "…".to_owned();
@@ -13,25 +14,33 @@ pub(crate) fn url(text: &str) -> String {
         .port()
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
-    let mut path: Vec<&str> = url
+    let path: Vec<&str> = url
         .path()
         .split('/')
         .filter(|part| !part.is_empty())
         .collect();
-    let key = path.pop().unwrap_or_default();
-    let shown = if key.chars().count() > 8 {
-        key.chars()
-            .skip(key.chars().count() - 2)
-            .collect::<String>()
+    let (application, key) = path
+        .split_at_checked(application_parts(&path))
+        .unwrap_or_default();
+    let key = key.concat();
+    let length = key.chars().count();
+    let shown: String = if length > 8 {
+        key.chars().skip(length - 2).collect()
     } else {
         String::new()
     };
-    let folder = if path.is_empty() {
-        String::new()
-    } else {
-        format!("{}/", path.join("/"))
-    };
+    let folder: String = application.iter().map(|part| format!("{part}/")).collect();
     format!("{}://{host}{port}/{folder}…{shown}", url.scheme())
+}
+
+/// How many parts of a path are the application, as the engine cuts it: the first, and the second
+/// when a key follows it and it has no colon. A single part may be a key without an application.
+fn application_parts(path: &[&str]) -> usize {
+    match path {
+        [] | [_] => 0,
+        [_, instance, _, ..] if !instance.contains(':') => 2,
+        _ => 1,
+    }
 }
 
 /// A message in which something may be an RTMP URL with its key.
@@ -65,6 +74,15 @@ mod tests {
                 "rtmp://a.example/live/key-that-is-long?token=secret",
                 "rtmp://a.example/live/…ng",
             ),
+            (
+                "rtmp://a.example/live/inst/secret-part/of-the-key",
+                "rtmp://a.example/live/inst/…ey",
+            ),
+            (
+                "rtmp://a.example/live/mp4:secret/key-of-it",
+                "rtmp://a.example/live/…it",
+            ),
+            ("rtmp://a.example/only-a-key", "rtmp://a.example/…ey"),
             ("nonsense", "…"),
         ];
         for (whole, shown) in cases {

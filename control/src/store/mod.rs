@@ -23,14 +23,12 @@ pub enum StoreError {
     /// Disk full, no permission, a damaged file.
     #[error("the store failed: {0}; check space and permissions of the data directory")]
     Failed(String),
-    /// A row that this version cannot read.
+    /// A row that this version cannot read. Neither its key nor its words are told: both may be
+    /// secret.
     #[error(
-        "the store holds an unreadable row {key}: {source}; was it written by a newer version?"
+        "the store holds an unreadable row in {table}, column {column}; was it written by a newer version?"
     )]
-    Row {
-        key: String,
-        source: serde_json::Error,
-    },
+    Row { table: String, column: usize },
 }
 
 /// Durable rows. Calls block; they come from one thread of the [`Catalog`].

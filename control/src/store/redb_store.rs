@@ -1,9 +1,15 @@
 //! The store of a single machine: a redb file. Commits are durable (fsync) when they return, and
 //! a process killed in between leaves the last commit in place.
 
-use std::path::Path;
+use std::{
+    fs::{File, Permissions},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+};
 use serde::de::DeserializeOwned;
 
 use super::{Contents, Mutation, Store, StoreError};
@@ -20,6 +26,8 @@ pub(crate) struct RedbStore {
 impl RedbStore {
     /// Opens `path` or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        private(path)
+            .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
         let database = Database::create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
                 path: path.display().to_string(),
@@ -44,24 +52,23 @@ impl RedbStore {
         table: TableDefinition<'_, &str, &[u8]>,
     ) -> Result<Vec<T>, StoreError> {
         let mut rows = Vec::new();
-        for (key, json) in self.raw(table).map_err(failed)? {
-            let row =
-                serde_json::from_slice(&json).map_err(|source| StoreError::Row { key, source })?;
+        for json in self.raw(table).map_err(failed)? {
+            let row = serde_json::from_slice(&json).map_err(|error| StoreError::Row {
+                table: table.name().to_owned(),
+                column: error.column(),
+            })?;
             rows.push(row);
         }
         Ok(rows)
     }
 
-    fn raw(
-        &self,
-        table: TableDefinition<'_, &str, &[u8]>,
-    ) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+    fn raw(&self, table: TableDefinition<'_, &str, &[u8]>) -> Result<Vec<Vec<u8>>, redb::Error> {
         let read = self.database.begin_read()?;
         let table = read.open_table(table)?;
         let mut rows = Vec::new();
         for row in table.iter()? {
-            let (key, value) = row?;
-            rows.push((key.value().to_owned(), value.value().to_owned()));
+            let (_, value) = row?;
+            rows.push(value.value().to_owned());
         }
         Ok(rows)
     }
@@ -118,6 +125,13 @@ impl Store for RedbStore {
     }
 }
 
+/// Makes the file, if there is none, and keeps it from other users: it holds stream keys.
+fn private(path: &Path) -> std::io::Result<()> {
+    let mut options = File::options();
+    let file = options.append(true).create(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+}
+
 #[allow(
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
@@ -170,6 +184,33 @@ mod tests {
             .unwrap();
         let contents = store.load().unwrap();
         assert!(contents.broadcasts.is_empty() && contents.tokens.is_empty());
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_reported_without_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        let write = store.database.begin_write().unwrap();
+        let row: &[u8] = br#"{"token": 7, "kind": "secret"}"#;
+        let mut table = write.open_table(TOKENS).unwrap();
+        table.insert("secret-token", row).unwrap();
+        drop(table);
+        write.commit().unwrap();
+        let error = { store }.load().unwrap_err().to_string();
+        assert!(
+            error.contains("tokens") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_store_is_for_its_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        RedbStore::open(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
