@@ -12,6 +12,7 @@ pub mod cli;
 mod clock;
 mod commands;
 mod control;
+pub mod descriptors;
 mod health;
 mod lifecycle;
 mod limits;

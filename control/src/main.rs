@@ -7,7 +7,7 @@ use clap::Parser;
 use shardcast_control::{
     Handle, Settings, Supervisor,
     cli::{Cli, Command, Options},
-    logging, serve,
+    descriptors, logging, serve,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -37,6 +37,7 @@ fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(&settings)?;
+    descriptors::raise_limit();
     for warning in &settings.warnings {
         tracing::warn!(setting = warning, "a setting has no effect");
     }
