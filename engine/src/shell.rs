@@ -162,7 +162,7 @@ impl Shell {
             self.feed(now, Input::Timeout);
         }
         loop {
-            while let Some(owned) = self.pending.pop_front() {
+            while let Some(owned) = self.next_pending() {
                 self.feed(now, owned.into_input());
             }
             self.tcp.flush(&mut self.flushed);
@@ -242,9 +242,7 @@ impl Shell {
             Output::Close { conn, how } => self.tcp.close(conn, how),
             Output::Resolve { lookup, host, port } => {
                 let Some(handle) = self.handle() else { return };
-                if let Some(result) = self.resolver.ask(&handle, lookup, host, port) {
-                    self.pending.push_back(Owned::Resolved { lookup, result });
-                }
+                self.resolver.ask(&handle, lookup, host, port);
             }
             Output::Audio(job) => {
                 if let Some((lane, frames)) = self.lanes.run(job) {
@@ -253,6 +251,13 @@ impl Shell {
             }
             Output::Event(event) => self.link.push(&event),
         }
+    }
+
+    fn next_pending(&mut self) -> Option<Owned> {
+        self.pending.pop_front().or_else(|| {
+            let (lookup, result) = self.resolver.answer()?;
+            Some(Owned::Resolved { lookup, result })
+        })
     }
 
     fn handle(&self) -> Option<ShellHandle> {
