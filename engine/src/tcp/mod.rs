@@ -21,7 +21,9 @@ use shardcast_core::io::{Close, ConnId};
 
 use self::queue::WriteQueue;
 pub(crate) use self::task::{adopt, spawn};
-use crate::limits::{TCP_CONNECTIONS_MAX, TCP_QUEUE_BYTES_MAX, TCP_READ_BYTES};
+use crate::limits::{
+    TCP_CONNECTIONS_MAX, TCP_QUEUE_BYTES_MAX, TCP_QUEUE_SLICES_MAX, TCP_READ_BYTES,
+};
 
 type SharedConnection = Rc<RefCell<Connection>>;
 
@@ -128,12 +130,20 @@ impl ConnectionTable {
         };
         let mut connection = shared.borrow_mut();
         connection.queue.push(slices);
-        if connection.queue.bytes() > TCP_QUEUE_BYTES_MAX {
+        let over = if connection.queue.bytes() > TCP_QUEUE_BYTES_MAX {
+            format!("more than {TCP_QUEUE_BYTES_MAX} bytes were waiting")
+        } else if connection.queue.slices() > TCP_QUEUE_SLICES_MAX {
+            format!(
+                "more than {TCP_QUEUE_SLICES_MAX} messages were waiting: the server asks for \
+                 answers and does not read them"
+            )
+        } else {
+            String::new()
+        };
+        if !over.is_empty() {
             drop(connection);
             self.close(id, Close::Abort);
-            return Err(format!(
-                "more than {TCP_QUEUE_BYTES_MAX} bytes were waiting"
-            ));
+            return Err(over);
         }
         drop(connection);
         let shared = Rc::clone(shared);

@@ -31,6 +31,11 @@ impl WriteQueue {
         self.bytes
     }
 
+    /// How many slices wait.
+    pub(super) fn slices(&self) -> usize {
+        self.slices.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0
     }

@@ -124,6 +124,23 @@ fn the_kernel_holds_little_so_that_slowness_shows_early() {
 }
 
 #[test]
+fn a_server_that_pings_without_reading_is_given_up_in_words() {
+    let rig = Rig::new();
+    let _stalled = connect(&rig, SLOW);
+    rig.write(SLOW, vec![Bytes::from(vec![0; TOTAL])]);
+    assert!(accepted(&rig, SLOW) < TOTAL);
+    let pong = Bytes::from_static(&[0; 18]);
+    for _ in 0..5_000 {
+        rig.write(SLOW, vec![pong.clone()]);
+    }
+    match rig.next() {
+        Seen::Closed(SLOW, reason) => assert!(reason.contains("does not read"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rig.next_within(Duration::from_millis(300)), None);
+}
+
+#[test]
 fn many_writes_before_the_connection_is_made_leave_in_order_afterwards() {
     let rig = Rig::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
