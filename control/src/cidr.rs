@@ -99,6 +99,16 @@ impl CidrList {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|range| range.contains(address))
     }
+
+    /// Whether a range that is wider than loopback holds `address`.
+    pub fn contains_beyond_loopback(&self, address: IpAddr) -> bool {
+        let is_wide = |range: &&Cidr| match range.network {
+            IpAddr::V4(_) => range.prefix < 8,
+            IpAddr::V6(_) => range.prefix < 128,
+        };
+        let mut wide = self.0.iter().filter(is_wide);
+        wide.any(|range| range.contains(address))
+    }
 }
 
 impl FromStr for CidrList {

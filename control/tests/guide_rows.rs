@@ -153,6 +153,15 @@ async fn row_9_a_preflight_is_answered_in_front_of_the_filter() {
     ] {
         assert!(allowed.contains(header), "{allowed}");
     }
+    // A page on this machine, from another port, as the guide has it.
+    let local = Server::start().await;
+    local.create("s1").await;
+    for origin in ["http://localhost:3000", "http://127.0.0.1:8000"] {
+        let headers = [("Origin", origin), ("Content-Type", "application/json")];
+        let body = br#"{"rtmpUrl": "rtmp://h/a/k"}"#;
+        let reply = request(local.http(), "POST", &path, &headers, body).await;
+        assert_eq!(reply.status, 200, "{origin}: {}", reply.text());
+    }
     let refused = request(server.http(), "GET", &path, &headers[..1], b"").await;
     assert_eq!(refused.status, 403);
     assert_eq!(

@@ -1,5 +1,5 @@
 //! Who may use REST: the address filter of Ant Media Server, closed to all but this machine until
-//! the operator opens it. `X-Forwarded-For` is not looked at: anybody can write it.
+//! the operator opens it, and behind it the look at who sent the browser ([`super::web_origin`]).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -8,13 +8,13 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::ApplicationName;
-use crate::{cidr::CidrList, control::Control};
+use super::{ApplicationName, web_origin};
+use crate::{cidr::CidrList, control::Control, settings::Settings};
 
 /// The other end of the connection, put into each request by the listener.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub(crate) async fn application(
         return StatusCode::NOT_FOUND.into_response();
     };
     let allowed = application.remote_allowed_cidr.clone();
-    filter(&allowed, request, next).await
+    filter(&control, &allowed, request, next).await
 }
 
 /// Filters by the list of the server.
@@ -45,18 +45,36 @@ pub(crate) async fn server(
     next: Next,
 ) -> Response {
     let allowed = control.settings.remote_allowed_cidr.clone();
-    filter(&allowed, request, next).await
+    filter(&control, &allowed, request, next).await
 }
 
-async fn filter(allowed: &CidrList, request: Request, next: Next) -> Response {
+async fn filter(control: &Control, allowed: &CidrList, request: Request, next: Next) -> Response {
     let address = request
         .extensions()
         .get::<Peer>()
         .map(|peer| peer.0.ip().to_canonical());
-    match address {
-        Some(address) if allowed.contains(address) => next.run(request).await,
-        address => refusal(address),
+    let Some(address) = address.filter(|address| allowed.contains(*address)) else {
+        return refusal(address);
+    };
+    match check_headers(&control.settings, allowed, address, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => (StatusCode::FORBIDDEN, format!("{refusal}.\n")).into_response(),
     }
+}
+
+fn check_headers(
+    settings: &Settings,
+    allowed: &CidrList,
+    address: IpAddr,
+    headers: &HeaderMap,
+) -> Result<(), web_origin::Refusal> {
+    web_origin::check_forwarded(headers, allowed)?;
+    // Where everybody is allowed there is nothing to get around.
+    if !address.is_loopback() || allowed.contains_beyond_loopback(address) {
+        return Ok(());
+    }
+    let server_name = settings.server_name.as_deref();
+    web_origin::check_origin(headers, server_name, &settings.allowed_origins)
 }
 
 fn refusal(address: Option<IpAddr>) -> Response {

@@ -16,6 +16,7 @@ mod server;
 mod statistics;
 mod tokens;
 mod types;
+mod web_origin;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -93,6 +93,11 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
             .or(file.remote_allowed_cidr.clone())
             .or(shared.application.remote_allowed_cidr.clone())
             .unwrap_or_else(CidrList::loopback),
+        allowed_origins: flags
+            .allowed_origins
+            .clone()
+            .or(file.allowed_origins.clone())
+            .unwrap_or_default(),
         engine: engine_settings(flags, file, &shared)?,
         log: flags
             .log

@@ -44,6 +44,9 @@ pub struct Settings {
     /// Who may use the server-wide HTTP endpoints (`/api/v1`, `/metrics`, `/rest`).
     #[serde(rename = "remoteAllowedCIDR")]
     pub remote_allowed_cidr: CidrList,
+    /// Web pages of other sites that may use REST from a browser on this machine, as origins such
+    /// as `https://studio.example`; `*` is any.
+    pub allowed_origins: Vec<String>,
     /// The engine on this machine.
     #[serde(flatten)]
     pub engine: EngineSettings,

@@ -64,6 +64,16 @@ pub struct Overrides {
     #[serde(alias = "remoteAllowedCIDR")]
     pub remote_allowed_cidr: Option<CidrList>,
 
+    /// Web pages of other sites that may use REST from a browser on this machine: origins,
+    /// comma-separated, or * [default: none]
+    #[arg(
+        long,
+        env = "SHARDCAST_ALLOWED_ORIGINS",
+        value_name = "ORIGINS",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Option<Vec<String>>,
+
     /// The shardcast-engine executable [default: the one beside this executable]
     #[arg(long, env = "SHARDCAST_ENGINE_PATH", value_name = "FILE")]
     pub engine_path: Option<PathBuf>,

@@ -1,0 +1,199 @@
+//! Web pages that use the visitor's browser as their hand.
+//!
+//! REST answers this machine without asking who it is. A browser on this machine carries the
+//! requests of every page that it shows, and a page whose name suddenly resolves to 127.0.0.1 (DNS
+//! rebinding) even reads the answers. So where nothing but a loopback address speaks for a request,
+//! its `Host` and its `Origin` must be this machine's too.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderName, header};
+
+use crate::cidr::CidrList;
+
+/// Why a request is refused; the words are for the 403.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// A proxy says that the request came from elsewhere.
+    #[error("Not allowed IP: {0}, forwarded by a proxy, is not in remoteAllowedCIDR")]
+    Forwarded(String),
+    /// A name that somebody else may have pointed at this machine.
+    #[error("Not allowed host: {0} is no name of this server. Set server_name to it")]
+    Host(String),
+    /// A page of another site.
+    #[error("Not allowed origin: {0} is not in allowed_origins. Add it to that setting")]
+    Origin(String),
+}
+
+/// Refuses when a proxy names an address that is not in `allowed`. Anybody can write these
+/// headers, so they never open anything.
+pub(super) fn check_forwarded(headers: &HeaderMap, allowed: &CidrList) -> Result<(), Refusal> {
+    let list = |name| headers.get_all(name).iter();
+    let plain = list(HeaderName::from_static("x-forwarded-for"))
+        .flat_map(|value| value.to_str().unwrap_or("?").split(','));
+    let rfc7239 = list(header::FORWARDED)
+        .flat_map(|value| value.to_str().unwrap_or("for=?").split([',', ';']))
+        .filter_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            key.eq_ignore_ascii_case("for").then_some(value)
+        });
+    for word in plain.chain(rfc7239) {
+        let word = word.trim().trim_matches('"');
+        if !node_address(word).is_some_and(|address| allowed.contains(address)) {
+            return Err(Refusal::Forwarded(shown(word)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what a page of another site has sent, or a name that is not this server's.
+/// `allowed_origins` are origins such as `https://studio.example`; `*` is any.
+pub(super) fn check_origin(
+    headers: &HeaderMap,
+    server_name: Option<&str>,
+    allowed_origins: &[String],
+) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let is_server = |host: &str| server_name.is_some_and(|name| name.eq_ignore_ascii_case(host));
+    let host = text(header::HOST).map(|host| without_port(host).to_ascii_lowercase());
+    if let Some(host) = &host
+        && !(address(host).is_some() || is_localhost(host) || is_server(host))
+    {
+        return Err(Refusal::Host(shown(host)));
+    }
+    let Some(origin) = text(header::ORIGIN) else {
+        return Ok(());
+    };
+    let listed = |allowed: &String| {
+        allowed == "*" || allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)
+    };
+    if allowed_origins.iter().any(listed) {
+        return Ok(());
+    }
+    let from = origin.split_once("://").map(|(_, host)| without_port(host));
+    let is_ours = |from: &str| {
+        address(from).is_some_and(|address| address.is_loopback())
+            || is_localhost(from)
+            || is_server(from)
+            || host
+                .as_deref()
+                .is_some_and(|host| host.eq_ignore_ascii_case(from))
+    };
+    if from.is_some_and(is_ours) {
+        Ok(())
+    } else {
+        Err(Refusal::Origin(shown(origin)))
+    }
+}
+
+/// `1.2.3.4`, `1.2.3.4:5`, `::1` or `[::1]:5` (RFC 7239 §6).
+fn node_address(word: &str) -> Option<IpAddr> {
+    word.parse().ok().or_else(|| address(without_port(word)))
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Names below `localhost` never leave the machine (RFC 6761 §6.3).
+fn is_localhost(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn origin(host: &'static str, origin: &'static str, allowed: &[&str]) -> bool {
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        let headers = headers(&[("host", host), ("origin", origin)]);
+        check_origin(&headers, Some("live.example"), &allowed).is_ok()
+    }
+
+    #[test]
+    fn pages_of_this_machine_and_of_this_server_may_call() {
+        for (host, from) in [
+            ("127.0.0.1:5080", "http://localhost:3000"),
+            ("localhost:5080", "http://127.0.0.1:8080"),
+            ("localhost:5080", "http://studio.localhost"),
+            ("[::1]:5080", "http://[::1]:9"),
+            ("192.0.2.7:5080", "http://192.0.2.7"),
+            ("live.example", "https://live.example:5443"),
+        ] {
+            assert!(origin(host, from, &[]), "{from} to {host}");
+        }
+        assert_eq!(check_origin(&headers(&[]), None, &[]), Ok(()), "no browser");
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_call_only_when_they_are_listed() {
+        for from in [
+            "https://evil.example",
+            "null",
+            "https://localhost.evil.example",
+        ] {
+            assert!(
+                !origin("127.0.0.1:5080", from, &["https://studio.example/"]),
+                "{from}"
+            );
+            assert!(origin("127.0.0.1:5080", from, &["*"]), "{from}");
+        }
+        let listed = ["https://studio.example/"];
+        assert!(origin("127.0.0.1:5080", "https://studio.example", &listed));
+    }
+
+    #[test]
+    fn a_name_that_is_not_this_servers_is_refused_whatever_it_resolves_to() {
+        for host in ["evil.example:5080", "localhost.evil.example", "?"] {
+            assert!(!origin(host, "http://localhost", &["*"]), "{host}");
+        }
+    }
+
+    #[test]
+    fn every_forwarded_address_must_be_allowed_too() {
+        let allowed: CidrList = "127.0.0.0/8,10.0.0.0/8,::1/128".parse().unwrap();
+        for (name, value, wanted) in [
+            ("x-forwarded-for", "10.1.2.3", true),
+            ("x-forwarded-for", "10.1.2.3, 127.0.0.1", true),
+            ("x-forwarded-for", "203.0.113.9, 10.1.2.3", false),
+            ("x-forwarded-for", "unknown", false),
+            ("x-forwarded-for", "", false),
+            (
+                "forwarded",
+                "for=10.1.2.3:80;proto=http, for=\"[::1]:9\"",
+                true,
+            ),
+            ("forwarded", "proto=http;For=203.0.113.9", false),
+        ] {
+            let found = check_forwarded(&headers(&[(name, value)]), &allowed).is_ok();
+            assert_eq!(found, wanted, "{name}: {value}");
+        }
+    }
+}
