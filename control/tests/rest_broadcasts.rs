@@ -268,3 +268,16 @@ async fn a_stream_that_is_not_live_cannot_be_stopped() {
     let reply = server.post_empty(&broadcasts("s1/stop")).await;
     assert_eq!((reply.status, reply.success()), (200, false));
 }
+
+#[tokio::test]
+async fn a_change_is_refused_for_what_a_create_is_refused_for() {
+    let server = Server::start().await;
+    server.create("s1").await;
+    let change = json!({"subFolder": "../up"});
+    let reply = server.send_json("PUT", &broadcasts("s1"), &change).await;
+    assert!(
+        !reply.success() && reply.text().contains("subFolder"),
+        "{}",
+        reply.text()
+    );
+}

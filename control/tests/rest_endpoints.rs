@@ -113,6 +113,7 @@ async fn what_cannot_be_a_destination_is_refused_in_words_and_not_stored() {
         (json!({"rtmpUrl": "key"}), "not a URL"),
         (json!({"rtmpUrl": "ftp://h/a/k"}), "ftp"),
         (json!({"rtmpUrl": "srt://h:4200"}), "not supported"),
+        (json!({"rtmpUrl": "rtmp://h/keyonly"}), "no stream key"),
         (
             json!({"rtmpUrl": format!("rtmp://h/a/{}", "x".repeat(3000))}),
             "bytes",
@@ -203,6 +204,39 @@ async fn the_number_of_destinations_is_bounded_by_a_setting() {
             .await;
         assert_eq!(reply.success(), wanted, "{}", reply.text());
     }
+}
+
+#[tokio::test]
+async fn a_list_of_destinations_does_not_go_round_the_bound_and_keeps_the_ids_of_what_stays() {
+    let server = Server::start_with_file("endpoints_max = 2").await;
+    let list = |count: usize| -> Vec<Value> {
+        let entry = |n| json!({"rtmpUrl": format!("rtmp://h/a/{n}")});
+        (0..count).map(entry).collect()
+    };
+    let create = |count| json!({"streamId": "s1", "endPointList": list(count)});
+    let refused = server.post(&broadcasts("create"), create(3)).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("endpoints_max"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(
+        server.post(&broadcasts("create"), create(1)).await.status,
+        200
+    );
+    let before = endpoints(&server).await;
+    let update = |count| json!({"endPointList": list(count)});
+    let refused = server.send_json("PUT", &broadcasts("s1"), &update(3)).await;
+    assert_eq!(refused.status, 400);
+    let changed = server.send_json("PUT", &broadcasts("s1"), &update(2)).await;
+    assert!(changed.success());
+    let after = endpoints(&server).await;
+    assert_eq!(after.len(), 2);
+    assert_eq!(
+        after[0]["endpointServiceId"],
+        before[0]["endpointServiceId"]
+    );
 }
 
 #[tokio::test]

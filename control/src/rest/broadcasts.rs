@@ -46,7 +46,7 @@ pub(super) async fn create(
         Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    let endpoints = match endpoints::list_of(&object) {
+    let endpoints = match endpoints::list_of(&object, application.settings.endpoints_max) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
@@ -73,7 +73,7 @@ pub(super) async fn create(
     }
     let record = BroadcastRecord {
         profile,
-        endpoints,
+        endpoints: endpoints.map(|listed| endpoints::rows(listed, &[])),
         ..BroadcastRecord::new(id, clock::unix_ms())
     };
     insert(&control, record).await
@@ -136,7 +136,7 @@ pub(super) async fn update(
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    let endpoints = match endpoints::list_of(&object) {
+    let endpoints = match endpoints::list_of(&object, application.settings.endpoints_max) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
@@ -144,23 +144,26 @@ pub(super) async fn update(
         .catalog
         .change(|t| {
             let Some(record) = t.broadcast(&id) else {
-                return Ok(false);
+                return Ok(Some(unknown()));
             };
             let mut record = record.as_ref().clone();
             record.profile = profile::overlay(&record.profile, &object)?;
-            if endpoints.is_some() {
-                record.endpoints = endpoints;
+            if let Some(problem) = profile::problem(&record.profile) {
+                return Ok(Some(Outcome::failed(problem)));
+            }
+            if let Some(listed) = endpoints {
+                record.endpoints = Some(endpoints::rows(listed, record.endpoints()));
             }
             t.put_broadcast(record);
-            Ok::<_, body::BodyError>(true)
+            Ok::<_, body::BodyError>(None)
         })
         .await;
     match changed {
-        Ok(Ok(true)) => {
+        Ok(Ok(None)) => {
             control.destinations_changed(&id);
             Outcome::done().into_response()
         }
-        Ok(Ok(false)) => unknown().into_response(),
+        Ok(Ok(Some(outcome))) => outcome.into_response(),
         Ok(Err(error)) => error.into_response(),
         Err(error) => error.into_response(),
     }

@@ -4,7 +4,10 @@
 //! Adding never fails because a stream is just starting: the destination is stored, and its shard
 //! starts it when there is media.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Path, Query, State},
@@ -202,17 +205,31 @@ pub(super) async fn remove(
     }
 }
 
-/// The `endPointList` of a Broadcast body; `None` when it has none.
+/// One entry of an `endPointList`.
+#[derive(Debug)]
+pub(super) struct Listed {
+    url: String,
+    /// As the client gave it.
+    id: Option<DestinationId>,
+}
+
+/// The `endPointList` of a Broadcast body, of at most `most` entries; `None` when it has none.
 pub(super) fn list_of(
     object: &Map<String, Value>,
-) -> Result<Option<Vec<EndpointRecord>>, BodyError> {
+    most: usize,
+) -> Result<Option<Vec<Listed>>, BodyError> {
     let Some(list) = object.get("endPointList") else {
         return Ok(None);
     };
     let Some(list) = list.as_array() else {
         return Err(BodyError::Value("endPointList must be a list".to_owned()));
     };
-    let mut endpoints: Vec<EndpointRecord> = Vec::new();
+    if list.len() > most {
+        let problem = format!("endpoints_max allows {most} destinations");
+        return Err(BodyError::Value(problem));
+    }
+    let (mut urls, mut ids) = (HashSet::new(), HashSet::new());
+    let mut endpoints = Vec::with_capacity(list.len());
     for entry in list {
         let mut entry = entry.as_object().cloned().unwrap_or_default();
         entry.retain(|_, value| !value.is_null());
@@ -221,22 +238,39 @@ pub(super) fn list_of(
             .url
             .ok_or(BodyError::Value("an endpoint has no URL".to_owned()))?;
         check_url(&url).map_err(BodyError::Value)?;
-        let id = DestinationId(wish.service_id.unwrap_or_else(random_service_id));
-        if endpoints
-            .iter()
-            .any(|known| known.url == url || known.id == id)
-        {
-            return Err(BodyError::Value(
-                "endPointList has an endpoint twice".to_owned(),
-            ));
+        let id = wish.service_id.map(DestinationId);
+        if !urls.insert(url.clone()) || id.clone().is_some_and(|id| !ids.insert(id)) {
+            let problem = "endPointList has an endpoint twice".to_owned();
+            return Err(BodyError::Value(problem));
         }
-        endpoints.push(EndpointRecord {
-            id,
-            url,
-            last: None,
-        });
+        endpoints.push(Listed { url, id });
     }
     Ok(Some(endpoints))
+}
+
+/// The rows of `listed`. A URL that `known` has keeps its id and its last words unless the client
+/// gave another id: its destination goes on as it is.
+pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<EndpointRecord> {
+    let known: HashMap<&str, &EndpointRecord> =
+        known.iter().map(|row| (row.url.as_str(), row)).collect();
+    let taken: HashSet<DestinationId> = listed.iter().filter_map(|one| one.id.clone()).collect();
+    let row = |one: Listed| {
+        let old = known.get(one.url.as_str()).copied();
+        let kept = old
+            .map(|old| old.id.clone())
+            .filter(|id| !taken.contains(id));
+        let id = one
+            .id
+            .or(kept)
+            .unwrap_or_else(|| DestinationId(random_service_id()));
+        let last = old.filter(|old| old.id == id);
+        EndpointRecord {
+            last: last.and_then(|old| old.last.clone()),
+            url: one.url,
+            id,
+        }
+    };
+    listed.into_iter().map(row).collect()
 }
 
 /// Whether a destination can be sent to. Keys never appear in the words.
@@ -262,16 +296,25 @@ fn check_url(text: &str) -> Result<(), String> {
     if url.host_str().unwrap_or_default().is_empty() {
         return Err("the URL has no host".to_owned());
     }
-    // rtmp://host[:port]/application/key; the application may have several parts.
-    let parts = url
-        .path()
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .count();
-    if parts < 1 {
-        return Err("the URL has no application: rtmp://host/application/key".to_owned());
+    if !has_key(&url) {
+        return Err("the URL has no stream key: rtmp://host/application/key".to_owned());
     }
     Ok(())
+}
+
+/// Whether something follows the application. Where the key begins is the engine's rule
+/// (`engine/core/src/rtmp/url.rs`): an empty application counts, and a query may hold the slash.
+fn has_key(url: &Url) -> bool {
+    let path = url.path().strip_prefix('/').unwrap_or_default();
+    if let Some((_, key)) = path.split_once('/') {
+        return !key.is_empty();
+    }
+    let (_, key) = url
+        .query()
+        .unwrap_or_default()
+        .split_once('/')
+        .unwrap_or_default();
+    !path.is_empty() && !key.is_empty()
 }
 
 /// Only the source is sent; its own height is another name for it.
@@ -302,6 +345,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_url_that_stays_keeps_its_id_unless_another_has_taken_it() {
+        let listed = |url: &str, id: Option<&str>| Listed {
+            url: url.to_owned(),
+            id: id.map(|id| DestinationId(id.to_owned())),
+        };
+        let old = rows(vec![listed("a", Some("1")), listed("b", Some("2"))], &[]);
+        let new = vec![listed("a", None), listed("b", None), listed("c", Some("2"))];
+        let new = rows(new, &old);
+        let ids: Vec<&str> = new.iter().map(|row| row.id.0.as_str()).collect();
+        assert_eq!((ids[0], ids[2]), ("1", "2"));
+        assert!(ids[1].starts_with("custom"), "{ids:?}");
+    }
+
+    #[test]
     fn a_url_that_cannot_be_sent_to_is_refused_in_words_without_its_key() {
         let cases = [
             ("rtmp://h/app/key", None),
@@ -311,7 +368,12 @@ mod tests {
             ("ftp://h/secret", Some("not a protocol")),
             ("secret", Some("not a URL")),
             ("rtmp:///app/secret", Some("host")),
-            ("rtmp://h", Some("application")),
+            ("rtmp://h//key", None),
+            ("rtmp://h/app?token=a/key", None),
+            ("rtmp://h", Some("stream key")),
+            ("rtmp://h/secret", Some("stream key")),
+            ("rtmp://h/secret/", Some("stream key")),
+            ("rtmp://h/secret?b=1", Some("stream key")),
         ];
         for (url, wanted) in cases {
             let problem = check_url(url).err();
