@@ -1,6 +1,6 @@
 //! What ties the parts together: the settings, the catalog, the shards and the signalling hub.
 //!
-//! Lock order: hub, then shards, then catalog or sockets. The hub's effects are carried out while
+//! Lock order: hub, then wants, then shards, then catalog or sockets. The hub's effects are carried out while
 //! it is locked, so that they happen in the order in which it decided them; none of them waits.
 
 use std::{
@@ -15,14 +15,14 @@ use shardcast_link::{
     BroadcastId, Command, EndReason, Event, SessionId, ShardHello, ShardStatus, WantedBroadcast,
     WantedDestination,
 };
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::{
     clock, lifecycle,
     metrics::Metrics,
     redact,
     settings::{ApplicationSettings, Settings},
-    shards::Shards,
+    shards::{Commands, Shards},
     signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
     store::{BroadcastRecord, Catalog},
 };
@@ -44,6 +44,7 @@ pub(crate) struct Control {
     /// No new sockets or sessions.
     pub(crate) stopping: AtomicBool,
     hub: Mutex<Hub>,
+    wants: Mutex<()>,
 }
 
 impl Control {
@@ -52,6 +53,7 @@ impl Control {
         let shards_expected = AtomicU64::new(u64::from(settings.engine.shards));
         Self {
             hub: Mutex::new(Hub::new(instance.clone())),
+            wants: Mutex::new(()),
             instance,
             catalog,
             shards: Shards::default(),
@@ -143,16 +145,14 @@ impl Control {
             tracing::warn!(%broadcast, "no shard is reachable; the offer waits for one");
             return;
         };
-        let want = Command::Want {
-            broadcast: self.wanted(&broadcast),
-        };
+        let wanted = self.want(shard, &broadcast);
         let publish = Command::Publish {
             session: session.clone(),
             broadcast,
             sdp,
             start_timeout_ms,
         };
-        if self.shards.send(shard, want) && self.shards.send(shard, publish) {
+        if wanted && self.shards.send(shard, publish) {
             let mut effects = Vec::new();
             hub.offer_handed_over(session, shard, &mut effects);
             self.carry_out(hub, effects);
@@ -174,14 +174,23 @@ impl Control {
 
     /// The destinations of `id` have changed: its shard is told, if it has one.
     pub(crate) fn destinations_changed(&self, id: &BroadcastId) {
+        let _order = self.order_of_wants();
         if let Some(shard) = self.shards.assignment(id) {
-            self.shards.send(
-                shard,
-                Command::Want {
-                    broadcast: self.wanted(id),
-                },
-            );
+            let broadcast = self.wanted(id);
+            self.shards.send(shard, Command::Want { broadcast });
         }
+    }
+
+    fn want(&self, shard: u16, id: &BroadcastId) -> bool {
+        let _order = self.order_of_wants();
+        let broadcast = self.wanted(id);
+        self.shards.send(shard, Command::Want { broadcast })
+    }
+
+    /// Held from reading what is wanted until it is queued, so that of two the later read is the
+    /// one that the shard is left with.
+    pub(crate) fn order_of_wants(&self) -> MutexGuard<'_, ()> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends `id` for its publisher and its destinations.
@@ -195,7 +204,7 @@ impl Control {
         hello: ShardHello,
         status: ShardStatus,
         engine_pid: Option<i32>,
-        commands: mpsc::Sender<Command>,
+        commands: Commands,
     ) {
         let shard = hello.shard;
         self.shards_expected.store(
@@ -240,17 +249,13 @@ impl Control {
             if known && publishes && record.is_some_and(|record| !record.is_live()) {
                 lifecycle::started(self, id, String::new(), String::new());
             }
-            let command = if known && !elsewhere {
-                Command::Want {
-                    broadcast: self.wanted(id),
-                }
+            if known && !elsewhere {
+                self.want(shard, id);
             } else {
                 tracing::warn!(shard, broadcast = %id, "the shard has a broadcast that is over");
-                Command::Forget {
-                    broadcast: id.clone(),
-                }
-            };
-            self.shards.send(shard, command);
+                let broadcast = id.clone();
+                self.shards.send(shard, Command::Forget { broadcast });
+            }
         }
     }
 

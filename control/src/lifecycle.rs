@@ -49,7 +49,11 @@ pub(crate) fn started(control: &Control, id: &BroadcastId, name: String, meta_da
 /// what is known of its destinations is kept for those who ask afterwards.
 pub(crate) fn finish(control: &Control, id: &BroadcastId) {
     let last = control.shards.broadcast(id);
-    control.shards.forget(id);
+    {
+        // A Want that was read before must not follow the Forget.
+        let _order = control.order_of_wants();
+        control.shards.forget(id);
+    }
     let now = clock::unix_ms();
     control.catalog.change_soon(|t| {
         let Some(record) = t.broadcast(id) else {

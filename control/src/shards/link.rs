@@ -10,10 +10,11 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{sleep, timeout},
 };
 
+use super::Commands;
 use crate::{control::Control, limits};
 
 /// A link ended. It is made again.
@@ -27,6 +28,8 @@ enum LinkError {
     Closed,
     #[error("the shard was silent for {} s", limits::LINK_SILENCE.as_secs())]
     Silent,
+    #[error("the shard has not read {} commands", limits::LINK_QUEUE_MAX)]
+    Overrun,
     #[error("the shard did not open with a hello and a status")]
     NoHello,
     #[error("the shard speaks version {0} of the link, this process {VERSION}: update the older")]
@@ -91,9 +94,17 @@ async fn serve(
         return Err(LinkError::NoHello);
     }
     let (commands, queue) = mpsc::channel(limits::LINK_QUEUE_MAX);
+    let broken = Arc::new(Notify::new());
+    let commands = Commands {
+        queue: commands,
+        broken: Arc::clone(&broken),
+    };
     control.shard_connected(hello, status, engine_pid, commands);
     let writer = tokio::spawn(write_all(write, queue));
-    let result = read_all(control, shard, &mut reader).await;
+    let result = tokio::select! {
+        result = read_all(control, shard, &mut reader) => result,
+        () = broken.notified() => Err(LinkError::Overrun),
+    };
     writer.abort();
     result
 }

@@ -15,9 +15,8 @@ use std::{
 use shardcast_link::{
     BroadcastId, BroadcastStatus, Command, DestinationStatus, ShardHello, ShardStatus,
 };
-use tokio::sync::mpsc;
 
-pub(crate) use view::ShardView;
+pub(crate) use view::{Commands, ShardView};
 
 use crate::placement::{self, Member};
 
@@ -47,7 +46,7 @@ impl Shards {
         &self,
         hello: ShardHello,
         engine_pid: Option<i32>,
-        commands: mpsc::Sender<Command>,
+        commands: Commands,
     ) -> bool {
         let mut inner = self.lock();
         let shard = hello.shard;
@@ -109,17 +108,19 @@ impl Shards {
     /// Queues a command. `false`: the shard cannot be reached; it is brought up to date when it
     /// can.
     pub(crate) fn send(&self, shard: u16, command: Command) -> bool {
-        let inner = self.lock();
-        let Some(commands) = inner
-            .shards
-            .get(&shard)
-            .and_then(|view| view.commands.as_ref())
-        else {
+        let mut inner = self.lock();
+        let Some(view) = inner.shards.get_mut(&shard) else {
             return false;
         };
-        let sent = commands.try_send(command).is_ok();
+        let Some(commands) = view.commands.as_ref() else {
+            return false;
+        };
+        let sent = commands.queue.try_send(command).is_ok();
         if !sent {
-            tracing::warn!(shard, "the shard does not take commands");
+            // One command less, and what the shard has is no longer what is wanted.
+            tracing::warn!(shard, "the shard does not take commands; its link is cut");
+            commands.broken.notify_one();
+            view.disconnect();
         }
         sent
     }

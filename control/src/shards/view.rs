@@ -1,11 +1,19 @@
 //! One shard's last reports.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use shardcast_link::{
     BroadcastId, BroadcastStatus, Command, DestinationStatus, ShardHello, ShardStatus,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+
+/// The way to a shard over one link.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands {
+    pub(crate) queue: mpsc::Sender<Command>,
+    /// Told when the queue overflows: the link ends, and the next one brings the shard up to date.
+    pub(crate) broken: Arc<Notify>,
+}
 
 /// A shard that has been reached at least once.
 #[derive(Debug)]
@@ -17,15 +25,11 @@ pub(crate) struct ShardView {
     pub(crate) status: ShardStatus,
     pub(crate) broadcasts: HashMap<BroadcastId, BroadcastStatus>,
     /// `None` while it cannot be reached.
-    pub(crate) commands: Option<mpsc::Sender<Command>>,
+    pub(crate) commands: Option<Commands>,
 }
 
 impl ShardView {
-    pub(crate) fn new(
-        hello: ShardHello,
-        engine_pid: Option<i32>,
-        commands: mpsc::Sender<Command>,
-    ) -> Self {
+    pub(crate) fn new(hello: ShardHello, engine_pid: Option<i32>, commands: Commands) -> Self {
         Self {
             hello,
             engine_pid,
