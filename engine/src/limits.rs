@@ -88,6 +88,10 @@ pub(crate) const TCP_UNSENT_BYTES: u32 = 160 << 10;
 /// it is a defect of ours, and the connection is given up before memory is.
 pub(crate) const TCP_QUEUE_BYTES_MAX: usize = 64 << 20;
 
+/// Slices a connection may have waiting: a hostile server can make us queue answers of a few bytes
+/// each, and every one costs far more than its length.
+pub(crate) const TCP_QUEUE_SLICES_MAX: usize = 4_096;
+
 /// Connections of one shard, those that are being closed included: three destinations for each of
 /// 10,000 broadcasts, and room for reconnects.
 pub(crate) const TCP_CONNECTIONS_MAX: usize = 40_000;
@@ -96,22 +100,24 @@ pub(crate) const TCP_CONNECTIONS_MAX: usize = 40_000;
 /// peer's end.
 pub(crate) const TCP_FLUSH: Duration = Duration::from_secs(2);
 
-/// Name look-ups at a time, each on a thread: a server of names that does not answer holds one
-/// for ten seconds, and others must get by.
-pub(crate) const LOOKUPS_RUNNING_MAX: usize = 4;
+/// Name look-ups at a time, each on a thread that only waits: a server of names that does not
+/// answer holds one for ten seconds, and others must get by.
+pub(crate) const LOOKUPS_RUNNING_MAX: usize = 32;
 
-/// Look-ups that wait for a thread.
-pub(crate) const LOOKUPS_WAITING_MAX: usize = 4_096;
+/// Questions that are open, all askers counted.
+pub(crate) const LOOKUPS_ASKED_MAX: usize = 4_096;
+
+/// A question that waited longer for a thread is not looked up any more: the shard has given it up.
+pub(crate) const LOOKUP_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Addresses handed on for one name. More are never tried.
 pub(crate) const LOOKUP_ADDRESSES_MAX: usize = 16;
 
-/// Audio codecs of one shard: more than a core can run twice over, since one costs 1.2 % of it.
-pub(crate) const AUDIO_LANES_MAX: usize = 256;
+/// Audio codecs of one shard: as many as it may have publishers.
+pub(crate) const AUDIO_LANES_MAX: usize = 4_096;
 
-/// Longest run of silence or concealment in one job, at 48 kHz: what a publisher may be away for
-/// before its destinations are ended.
-pub(crate) const AUDIO_SAMPLES_PER_JOB_MAX: u32 = 48_000 * 60;
+/// Silence that one job pays back, at 48 kHz, for the time in which a lane had no codec.
+pub(crate) const AUDIO_OWED_SAMPLES_PER_JOB: u32 = 48_000;
 
 /// Bytes of events that wait for control to read. Two statuses of the largest size.
 pub(crate) const LINK_QUEUE_BYTES_MAX: usize = 64 << 20;
