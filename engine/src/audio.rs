@@ -46,24 +46,24 @@ impl AudioLanes {
     }
 
     /// Does one job; the frames it made, if any.
-    pub(crate) fn run(&mut self, job: AudioJob) -> Option<(LaneId, Vec<Bytes>)> {
+    pub(crate) fn run(&mut self, job: &AudioJob) -> Option<(LaneId, Vec<Bytes>)> {
         let lane = match job {
             AudioJob::Open { lane } => {
-                self.lanes.entry(lane).or_default();
-                self.open(lane);
+                self.lanes.entry(*lane).or_default();
+                self.open(*lane);
                 return None;
             }
             AudioJob::Close { lane } => {
-                let closed = self.lanes.remove(&lane);
+                let closed = self.lanes.remove(lane);
                 self.codecs -= usize::from(closed.is_some_and(|lane| lane.codec.is_some()));
                 return None;
             }
             AudioJob::Decode { lane, .. }
             | AudioJob::Conceal { lane, .. }
-            | AudioJob::Silence { lane, .. } => lane,
+            | AudioJob::Silence { lane, .. } => *lane,
         };
         self.open(lane);
-        let frames = self.lanes.get_mut(&lane)?.run(lane, &job);
+        let frames = self.lanes.get_mut(&lane)?.run(lane, job);
         (!frames.is_empty()).then_some((lane, frames))
     }
 
@@ -175,12 +175,12 @@ mod tests {
     fn a_packet_that_is_not_opus_becomes_silence_of_the_usual_length() {
         let mut lanes = AudioLanes::default();
         let lane = LaneId(1);
-        lanes.run(AudioJob::Open { lane });
+        lanes.run(&AudioJob::Open { lane });
         let mut frames = 0;
         for _ in 0..50 {
             let packet = Bytes::from_static(&[(31 << 3) | 3]);
             frames += lanes
-                .run(AudioJob::Decode { lane, packet })
+                .run(&AudioJob::Decode { lane, packet })
                 .map_or(0, |(_, f)| f.len());
         }
         // A second in packets of 20 ms is 46.9 frames; the codec may hold a few back.
@@ -193,17 +193,17 @@ mod tests {
         let lane = LaneId(7);
         assert!(
             lanes
-                .run(AudioJob::Silence {
+                .run(&AudioJob::Silence {
                     lane,
                     samples: 48_000
                 })
                 .is_none()
         );
-        lanes.run(AudioJob::Open { lane });
-        lanes.run(AudioJob::Close { lane });
+        lanes.run(&AudioJob::Open { lane });
+        lanes.run(&AudioJob::Close { lane });
         assert!(
             lanes
-                .run(AudioJob::Silence {
+                .run(&AudioJob::Silence {
                     lane,
                     samples: 48_000
                 })
@@ -212,7 +212,7 @@ mod tests {
     }
 
     /// Frames that one job gave.
-    fn frames(lanes: &mut AudioLanes, job: AudioJob) -> usize {
+    fn frames(lanes: &mut AudioLanes, job: &AudioJob) -> usize {
         lanes.run(job).map_or(0, |(_, frames)| frames.len())
     }
 
@@ -226,8 +226,8 @@ mod tests {
         ] {
             let mut lanes = AudioLanes::default();
             let lane = LaneId(1);
-            lanes.run(AudioJob::Open { lane });
-            assert_eq!(frames(&mut lanes, long(lane, samples)), expected);
+            lanes.run(&AudioJob::Open { lane });
+            assert_eq!(frames(&mut lanes, &long(lane, samples)), expected);
         }
     }
 
@@ -235,8 +235,8 @@ mod tests {
     fn a_lane_that_could_not_be_opened_sounds_once_it_can_and_has_lost_no_time() {
         let mut lanes = AudioLanes::with_codecs_max(1);
         let (first, second) = (LaneId(1), LaneId(2));
-        lanes.run(AudioJob::Open { lane: first });
-        lanes.run(AudioJob::Open { lane: second });
+        lanes.run(&AudioJob::Open { lane: first });
+        lanes.run(&AudioJob::Open { lane: second });
         let job = || AudioJob::Silence {
             lane: second,
             samples: 4_800,
@@ -244,13 +244,13 @@ mod tests {
         let mut samples = 0;
         for _ in 0..25 {
             samples += 4_800;
-            assert_eq!(frames(&mut lanes, job()), 0);
+            assert_eq!(frames(&mut lanes, &job()), 0);
         }
-        lanes.run(AudioJob::Close { lane: first });
+        lanes.run(&AudioJob::Close { lane: first });
         let mut sum = 0;
         for _ in 0..5 {
             samples += 4_800;
-            sum += frames(&mut lanes, job());
+            sum += frames(&mut lanes, &job());
         }
         assert_eq!(sum, samples / 1_024 - 1);
     }
@@ -259,12 +259,12 @@ mod tests {
     fn every_publisher_that_the_shard_admits_may_have_sound() {
         let mut lanes = AudioLanes::default();
         for id in 0..300 {
-            lanes.run(AudioJob::Open { lane: LaneId(id) });
+            lanes.run(&AudioJob::Open { lane: LaneId(id) });
         }
         let job = AudioJob::Silence {
             lane: LaneId(299),
             samples: 4_800,
         };
-        assert_eq!(frames(&mut lanes, job), 3);
+        assert_eq!(frames(&mut lanes, &job), 3);
     }
 }

@@ -245,7 +245,7 @@ impl Shell {
                 self.resolver.ask(&handle, lookup, host, port);
             }
             Output::Audio(job) => {
-                if let Some((lane, frames)) = self.lanes.run(job) {
+                if let Some((lane, frames)) = self.lanes.run(&job) {
                     self.pending.push_back(Owned::Audio { lane, frames });
                 }
             }
