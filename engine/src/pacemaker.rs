@@ -42,7 +42,7 @@ impl Beat {
     }
 
     /// The shard will run again at `due` or before.
-    pub(crate) fn expect(&self, due: Option<Instant>) {
+    pub(crate) fn runs_by(&self, due: Option<Instant>) {
         let us = due.map_or(u64::MAX, |due| {
             let since = due.saturating_duration_since(self.epoch);
             u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -136,8 +136,8 @@ mod tests {
         let (late, late_wakes) = attended();
         let (timely, timely_wakes) = attended();
         let now = Instant::now();
-        late.expect(Some(now));
-        timely.expect(Some(now + Duration::from_secs(60)));
+        late.runs_by(Some(now));
+        timely.runs_by(Some(now + Duration::from_secs(60)));
         thread::sleep(PACE_LATE * 2);
         assert_eq!(look(&[late, timely]), PACE_ACTIVE);
         assert_eq!(late_wakes.0.load(Ordering::Relaxed), 1);

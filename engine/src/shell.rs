@@ -180,13 +180,14 @@ impl Shell {
         self.link.wake();
         let next = self.machine.next_timeout();
         self.alarm.moved(next);
-        self.beat.expect(next);
+        self.beat.runs_by(next);
     }
 
     /// The receiver looks again at `at`.
-    pub(crate) fn expect_by(&self, at: Instant) {
+    pub(crate) fn looks_at(&self, at: Instant) {
         let next = self.machine.next_timeout();
-        self.beat.expect(Some(next.map_or(at, |next| next.min(at))));
+        self.beat
+            .runs_by(Some(next.map_or(at, |next| next.min(at))));
     }
 
     /// Asks the shard to end all broadcasts properly.

@@ -56,7 +56,7 @@ pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<Socke
         }
         match moderation.after_drain(Instant::now(), drained) {
             Some(pause) => {
-                shell.with(|shell| shell.expect_by(Instant::now() + pause));
+                shell.with(|shell| shell.looks_at(Instant::now() + pause));
                 sleep(pause).await;
             }
             None => glommio::yield_if_needed().await,

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{DestinationOutput, MediaFacts, Totals};
+use super::{DestinationOutput, MediaFacts, report::Totals};
 use crate::{
     h264::ParameterSets,
     limits::{

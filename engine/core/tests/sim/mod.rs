@@ -75,10 +75,10 @@ pub(crate) struct World {
     /// Where the large slices written to each connection lie in memory.
     pub(crate) written_at: HashMap<ConnId, Vec<usize>>,
     pub(crate) events: Vec<Event>,
-    todo: VecDeque<(Instant, Todo)>,
+    arrivals: VecDeque<(Instant, Arrival)>,
 }
 
-enum Todo {
+enum Arrival {
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Connected(ConnId),
     Closed(ConnId, &'static str),
@@ -118,7 +118,7 @@ impl World {
             lanes: HashMap::new(),
             written_at: HashMap::new(),
             events: Vec::new(),
-            todo: VecDeque::new(),
+            arrivals: VecDeque::new(),
         }
     }
 
@@ -201,9 +201,9 @@ impl World {
                 self.settle();
             }
         }
-        while self.todo.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, todo) = self.todo.pop_front().unwrap();
-            self.arrive(todo);
+        while self.arrivals.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, arrival) = self.arrivals.pop_front().unwrap();
+            self.arrive(arrival);
             self.settle();
         }
         self.take_bytes();
@@ -219,9 +219,9 @@ impl World {
         }
     }
 
-    fn later(&mut self, todo: Todo) {
-        self.todo
-            .push_back((self.now + Duration::from_millis(1), todo));
+    fn later(&mut self, arrival: Arrival) {
+        self.arrivals
+            .push_back((self.now + Duration::from_millis(1), arrival));
     }
 
     fn output(&mut self, output: Output) {
@@ -242,7 +242,7 @@ impl World {
                     Some(_) => Ok(vec![address_of(&host, port)]),
                     None => Err("no such host".to_owned()),
                 };
-                self.later(Todo::Resolved(lookup, result));
+                self.later(Arrival::Resolved(lookup, result));
             }
             Output::Connect { conn, addr } => self.connect(conn, addr),
             Output::Write { conn, slices } => {
@@ -293,18 +293,18 @@ impl World {
         );
         match site {
             Site::BlackHole => {}
-            Site::Refuses => self.later(Todo::Closed(id, "connection refused")),
-            _ => self.later(Todo::Connected(id)),
+            Site::Refuses => self.later(Arrival::Closed(id, "connection refused")),
+            _ => self.later(Arrival::Connected(id)),
         }
     }
 
-    fn arrive(&mut self, todo: Todo) {
+    fn arrive(&mut self, arrival: Arrival) {
         let now = self.now;
-        match todo {
-            Todo::Resolved(lookup, result) => {
+        match arrival {
+            Arrival::Resolved(lookup, result) => {
                 self.shard.handle(now, Input::Resolved { lookup, result });
             }
-            Todo::Connected(conn) => {
+            Arrival::Connected(conn) => {
                 self.shard.handle(
                     now,
                     Input::Tcp {
@@ -313,14 +313,14 @@ impl World {
                     },
                 );
             }
-            Todo::Closed(conn, reason) => {
+            Arrival::Closed(conn, reason) => {
                 self.conns.get_mut(&conn).unwrap().open = false;
                 let event = TcpEvent::Closed {
                     reason: reason.to_owned(),
                 };
                 self.shard.handle(now, Input::Tcp { conn, event });
             }
-            Todo::Received(conn, bytes) => {
+            Arrival::Received(conn, bytes) => {
                 if self.conns[&conn].open {
                     let event = TcpEvent::Received(&bytes);
                     self.shard.handle(now, Input::Tcp { conn, event });
@@ -364,10 +364,10 @@ impl World {
                 self.settle();
             }
             for answer in answers {
-                self.later(Todo::Received(id, answer));
+                self.later(Arrival::Received(id, answer));
             }
             if resets {
-                self.later(Todo::Closed(id, "connection reset by peer"));
+                self.later(Arrival::Closed(id, "connection reset by peer"));
             }
         }
     }
