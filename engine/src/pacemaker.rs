@@ -3,8 +3,8 @@
 //! glommio 0.9.0 parks when its preemption timer fires before the first task queue has run: it
 //! takes "nothing has run" for "nothing is to run", and sleeps with runnable tasks until some I/O
 //! completes (`run_task_queues` returns false for both). On a machine that takes the core away
-//! for longer than [`PREEMPT_TIMER`](crate::limits::PREEMPT_TIMER) this happens about once a
-//! minute and lasts for seconds, with every broadcast of the shard. A wake from another thread
+//! for longer than [`PREEMPT_TIMER`](crate::limits::PREEMPT_TIMER) this happens within
+//! minutes and lasts for seconds, with every broadcast of the shard. A wake from another thread
 //! ends it, so one thread looks whether each shard has run when it said it would.
 
 use std::{
