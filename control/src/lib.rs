@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 mod api;
-pub mod cidr;
 pub mod cli;
 mod clock;
 mod commands;

@@ -13,8 +13,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use shardcast_link::CidrList;
+
 use super::{ApplicationName, web_origin};
-use crate::{cidr::CidrList, control::Control, settings::Settings};
+use crate::{control::Control, settings::Settings};
 
 /// The other end of the connection, put into each request by the listener.
 #[derive(Clone, Copy, Debug)]

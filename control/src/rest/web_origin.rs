@@ -8,8 +8,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, header};
-
-use crate::cidr::CidrList;
+use shardcast_link::CidrList;
 
 /// Why a request is refused; the words are for the 403.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,10 +5,10 @@
 
 use std::net::IpAddr;
 
+use shardcast_link::CidrList;
 use toml::{Table, Value};
 
 use super::ApplicationOverrides;
-use crate::cidr::CidrList;
 
 /// What an `[ant_media]` table means here.
 #[derive(Clone, Debug, Default)]

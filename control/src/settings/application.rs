@@ -1,8 +1,7 @@
 //! Settings that each application may have for itself.
 
 use serde::{Deserialize, Serialize};
-
-use crate::cidr::CidrList;
+use shardcast_link::CidrList;
 
 /// Settings of one application. Names that Ant Media Server has are kept.
 #[derive(Clone, Debug, Serialize)]

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, thread};
 
-use shardcast_link::id::is_name;
+use shardcast_link::{CidrList, id::is_name};
 
 use super::{
     ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles,
     ant_media::{self, Translated},
 };
-use crate::{cidr::CidrList, limits};
+use crate::limits;
 
 /// Settings cannot be used. The operator's fault; the message says which and where.
 #[derive(Debug, thiserror::Error)]

@@ -15,12 +15,11 @@ use std::{
 };
 
 use serde::Serialize;
+use shardcast_link::CidrList;
 
 pub use application::{ApplicationOverrides, ApplicationSettings, IceServer};
 pub use layers::SettingsError;
 pub use overrides::{LogFormat, Overrides};
-
-use crate::cidr::CidrList;
 
 /// All settings in force.
 #[derive(Clone, Debug, Serialize)]

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use shardcast_link::CidrList;
 
 use super::application::ApplicationOverrides;
-use crate::cidr::CidrList;
 
 /// Every setting, each of them optional. The names of fields are the TOML keys; flags replace `_`
 /// by `-`, variables are upper case behind `SHARDCAST_`.

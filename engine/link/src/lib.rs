@@ -8,12 +8,14 @@
 //! On the wire: frames of a 32-bit big-endian length and that many bytes of JSON ([`frame`]).
 #![forbid(unsafe_code)]
 
+pub mod cidr;
 pub mod frame;
 pub mod id;
 mod message;
 mod status;
 mod wanted;
 
+pub use cidr::CidrList;
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
 pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
 pub use status::{

@@ -1,4 +1,4 @@
-//! Address ranges in CIDR notation, for the allow-list of the REST API.
+//! Address ranges in CIDR notation: who may use REST, where destinations may be.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
