@@ -336,9 +336,8 @@ impl Control {
 }
 
 fn destinations(record: &BroadcastRecord) -> Vec<WantedDestination> {
-    let destination = |endpoint: &crate::store::EndpointRecord| WantedDestination {
-        id: endpoint.id.clone(),
-        url: endpoint.url.clone(),
+    let destination = |endpoint: &crate::store::EndpointRecord| {
+        WantedDestination::new(endpoint.id.clone(), endpoint.url.clone())
     };
     record.endpoints().iter().map(destination).collect()
 }

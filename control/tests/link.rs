@@ -347,13 +347,7 @@ async fn a_shard_is_told_what_it_shall_have_of_what_it_has() {
         )
         .await;
     let mut shard = Shard::listen(server.link_dir());
-    let held = |stream: &str| BroadcastStatus {
-        id: id(stream),
-        publisher: None,
-        holding: false,
-        destinations: Vec::new(),
-        ring_bytes: 0,
-    };
+    let held = |stream: &str| BroadcastStatus::new(id(stream));
     let broadcasts = vec![held("s1"), held("stranger")];
     shard
         .accept(ShardStatus {

@@ -134,17 +134,9 @@ mod tests {
 
     fn status(state: DestinationState, video_frames: u64) -> DestinationStatus {
         DestinationStatus {
-            id: DestinationId("d".into()),
-            state,
-            since_unix_ms: 0,
             attempts: 1,
-            last_problem: None,
-            bytes_sent: 0,
-            bitrate_bps: 0,
-            queue_ms: 0,
             video_frames,
-            audio_frames: 0,
-            frames_dropped: 0,
+            ..DestinationStatus::new(DestinationId("d".into()), state)
         }
     }
 

@@ -151,11 +151,8 @@ pub fn live(id: &BroadcastId, session: &SessionId) -> ShardStatus {
         media_age_ms: 10,
     };
     let broadcast = BroadcastStatus {
-        id: id.clone(),
         publisher: Some(publisher),
-        holding: false,
-        destinations: Vec::new(),
-        ring_bytes: 0,
+        ..BroadcastStatus::new(id.clone())
     };
     ShardStatus {
         broadcasts: vec![broadcast],
@@ -165,16 +162,8 @@ pub fn live(id: &BroadcastId, session: &SessionId) -> ShardStatus {
 
 pub fn destination(id: &str, state: DestinationState) -> DestinationStatus {
     DestinationStatus {
-        id: DestinationId(id.into()),
-        state,
         since_unix_ms: 1,
         attempts: 1,
-        last_problem: None,
-        bytes_sent: 0,
-        bitrate_bps: 0,
-        queue_ms: 0,
-        video_frames: 0,
-        audio_frames: 0,
-        frames_dropped: 0,
+        ..DestinationStatus::new(DestinationId(id.into()), state)
     }
 }

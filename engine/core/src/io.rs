@@ -60,10 +60,28 @@ pub enum TcpEvent<'a> {
     Accepted {
         bytes: usize,
     },
+    /// The answer to [`Output::Inspect`].
+    Info(TcpInfo),
     /// Connecting failed, the peer closed, or an error ended it; in words.
     Closed {
         reason: String,
+        /// Whether another attempt may go better without anybody changing something; false for
+        /// a certificate that is not believed.
+        heals: bool,
     },
+}
+
+/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Acknowledged by the peer since the connection began, TLS included.
+    pub acked_bytes: u64,
+    /// Something was sent or waits to be sent that is not acknowledged.
+    pub in_flight: bool,
+    /// Waits in the kernel to be sent.
+    pub unsent_bytes: u32,
+    /// Smoothed round-trip time in microseconds.
+    pub rtt_us: u32,
 }
 
 /// Something to be done outside.
@@ -75,16 +93,22 @@ pub enum Output {
         to: SocketAddr,
         payload: Vec<u8>,
     },
-    /// Open a TCP connection. Answered by `Connected` or `Closed`.
+    /// Open a TCP connection, and TLS on it for this server name or address. Answered by
+    /// `Connected`, once both stand, or `Closed`.
     Connect {
         conn: ConnId,
         addr: SocketAddr,
+        tls: Option<String>,
     },
     /// Gather-write these slices behind everything written before. The shard bounds what it has
     /// outstanding on a connection; the shell keeps what the kernel does not take.
     Write {
         conn: ConnId,
         slices: Vec<Bytes>,
+    },
+    /// Ask the kernel about this connection. Answered by [`TcpEvent::Info`].
+    Inspect {
+        conn: ConnId,
     },
     /// No more input is wanted from this connection, and no `Closed` is answered.
     Close {

@@ -26,4 +26,5 @@ mod timeline;
 mod timers;
 mod webrtc;
 
+pub use destination::AddressRules;
 pub use shard::{Shard, ShardConfig};

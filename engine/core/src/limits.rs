@@ -14,19 +14,30 @@ pub(crate) const DESTINATION_OUTSTANDING_BYTES_MAX: usize = 256 << 10;
 pub(crate) const DESTINATION_FLOODED_BYTES: usize = DESTINATION_OUTSTANDING_BYTES_MAX + (5 << 20);
 /// How far a destination may lag before it jumps to the newest keyframe, in microseconds.
 pub(crate) const DESTINATION_LAG_US_MAX: i64 = 3_000_000;
-/// A connection that takes no bytes for so long while there is media is reset.
+/// A connection that takes or acknowledges nothing for so long while there is media is reset.
 pub(crate) const DESTINATION_STALL_MS: u64 = 10_000;
-/// Name look-up, TCP connect to one address, and RTMP handshake up to the answer to `publish`.
+/// A connection that acknowledges nothing for so long is no longer called live.
+pub(crate) const DESTINATION_SILENT_MS: u64 = 3_000;
+/// How often the kernel is asked what the peer has acknowledged: until the first media is, and then.
+pub(crate) const INSPECT_FIRST_MS: u64 = 50;
+pub(crate) const INSPECT_MS: u64 = 1_000;
+/// Name look-up, TCP connect to one address, the TLS handshake behind it, and the RTMP handshake up
+/// to the answer to `publish`.
 pub(crate) const RESOLVE_TIMEOUT_MS: u64 = 5_000;
 pub(crate) const CONNECT_TIMEOUT_MS: u64 = 5_000;
+pub(crate) const TLS_TIMEOUT_MS: u64 = 5_000;
 pub(crate) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Addresses of one name that are tried in one attempt.
 pub(crate) const ADDRESSES_MAX: usize = 8;
-/// Delay before the second attempt; doubled up to the maximum.
-pub(crate) const BACKOFF_MS_MIN: u64 = 500;
-pub(crate) const BACKOFF_MS_MAX: u64 = 30_000;
+/// A destination that cannot be reached and took media within the last minute is looked for each
+/// second: its server is being restarted, and a connection that is refused costs it nothing.
+pub(crate) const BRISK_MS: u64 = 60_000;
+pub(crate) const BRISK_DELAY_MS_MAX: u64 = 1_000;
+/// For so long after media was taken, a refusal is the server's trouble and not a wrong key.
+pub(crate) const PROVED_MS: u64 = 300_000;
 /// A failure that only a person can heal (stream key refused) is still tried this often.
-pub(crate) const BACKOFF_REFUSED_MS: u64 = 30_000;
+pub(crate) const REFUSED_DELAY_MS_MIN: u64 = 30_000;
+pub(crate) const REFUSED_DELAY_MS_MAX: u64 = 300_000;
 /// After so long on air a destination's next failure starts again from the shortest delay.
 pub(crate) const BACKOFF_RESET_MS: u64 = 10_000;
 /// Open media waits this long for the first keyframe of a publisher that offered video.

@@ -68,10 +68,12 @@ fn one_whose_name_does_not_resolve_says_so() {
     world.want(&[("well", Site::Well)]);
     let mut wanted = shardcast_link::WantedBroadcast::new(sim::broadcast());
     for name in ["well", "nowhere"] {
-        wanted.destinations.push(shardcast_link::WantedDestination {
-            id: shardcast_link::DestinationId(if name == "well" { "well" } else { "bad" }.into()),
-            url: format!("rtmp://{name}/app/key-of-{name}"),
-        });
+        wanted
+            .destinations
+            .push(shardcast_link::WantedDestination::new(
+                shardcast_link::DestinationId(if name == "well" { "well" } else { "bad" }.into()),
+                format!("rtmp://{name}/app/key-of-{name}"),
+            ));
     }
     world.command(shardcast_link::Command::Want { broadcast: wanted });
     let client = Client::new(world.now, 4000, Sends::default());

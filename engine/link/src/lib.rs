@@ -22,7 +22,7 @@ pub use status::{
     AudioStatus, BroadcastStatus, DestinationState, DestinationStatus, PublisherStatus,
     ShardStatus, SinkStatus, VideoStatus,
 };
-pub use wanted::{WantedBroadcast, WantedDestination};
+pub use wanted::{RetryPolicy, WantedBroadcast, WantedDestination};
 
 /// The version this crate speaks. Raised when a message changes its meaning; new optional fields
 /// do not raise it.

@@ -13,6 +13,14 @@ pub enum Command {
     Hello(ControlHello),
     /// The broadcast shall exist and look like this.
     Want { broadcast: WantedBroadcast },
+    /// The picture that a broadcast shows while its publisher is away.
+    /// [`WantedBroadcast::slate`] says by its name that it is to be shown.
+    Slate {
+        broadcast: BroadcastId,
+        name: String,
+        /// A PNG or JPEG file, in base64.
+        image_base64: String,
+    },
     /// The broadcast shall not exist: its publisher is closed, its destinations are ended properly.
     Forget { broadcast: BroadcastId },
     /// A client offers to publish. Answered by [`Event::Answer`] or [`Event::Refused`]. A session

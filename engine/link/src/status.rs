@@ -50,6 +50,15 @@ pub struct BroadcastStatus {
     /// Destinations are held open for a publisher that was lost.
     #[serde(default)]
     pub holding: bool,
+    /// When destinations are ended unless a publisher returns; while `holding`.
+    #[serde(default)]
+    pub hold_until_unix_ms: Option<u64>,
+    /// Destinations are sent pictures of ours, because the publisher sends none.
+    #[serde(default)]
+    pub standing_in: bool,
+    /// Name of the slate that the shard has.
+    #[serde(default)]
+    pub slate: Option<String>,
     #[serde(default)]
     pub destinations: Vec<DestinationStatus>,
     /// Bytes of media kept for consumers.
@@ -127,13 +136,15 @@ pub enum DestinationState {
     Publishing,
     /// Media is sent and acknowledged.
     Live,
+    /// Media is sent, and for some seconds nothing of it was acknowledged.
+    Stalled,
     /// The connection is kept open while the publisher is away.
     Holding,
     /// Waits before the next attempt.
     BackingOff,
     /// Ended by wish.
     Ended,
-    /// Given up: trying again cannot help before somebody changes something.
+    /// Given up: the address cannot be used, or as many retries failed as the policy allows.
     Failed,
 }
 
@@ -149,9 +160,30 @@ pub struct DestinationStatus {
     /// The last failure; kept while things are well, so that it can be read afterwards.
     #[serde(default)]
     pub last_problem: Option<Problem>,
+    /// When it is tried again; while backing off.
+    #[serde(default)]
+    pub next_attempt_unix_ms: Option<u64>,
+    /// The platform that the address belongs to, such as `youtube`; `generic` for all others.
+    #[serde(default)]
+    pub platform: String,
     /// Given to the kernel for this destination, all connections together.
     #[serde(default)]
     pub bytes_sent: u64,
+    /// Acknowledged by the peer's TCP, all connections together.
+    #[serde(default)]
+    pub bytes_acked: u64,
+    /// When the peer last acknowledged something new.
+    #[serde(default)]
+    pub acked_unix_ms: Option<u64>,
+    /// Round-trip time as the kernel measures it, in microseconds; 0 while unknown.
+    #[serde(default)]
+    pub rtt_us: u32,
+    /// In the kernel and not yet sent.
+    #[serde(default)]
+    pub unsent_bytes: u32,
+    /// Distance of the last two keyframes sent.
+    #[serde(default)]
+    pub keyframe_interval_ms: u32,
     /// Over the last second.
     #[serde(default)]
     pub bitrate_bps: u64,
@@ -165,4 +197,46 @@ pub struct DestinationStatus {
     /// Left out because the destination was too slow.
     #[serde(default)]
     pub frames_dropped: u64,
+}
+
+impl DestinationStatus {
+    /// A destination of which nothing but its state is known.
+    pub fn new(id: DestinationId, state: DestinationState) -> Self {
+        Self {
+            id,
+            state,
+            since_unix_ms: 0,
+            attempts: 0,
+            last_problem: None,
+            next_attempt_unix_ms: None,
+            platform: String::new(),
+            bytes_sent: 0,
+            bytes_acked: 0,
+            acked_unix_ms: None,
+            rtt_us: 0,
+            unsent_bytes: 0,
+            keyframe_interval_ms: 0,
+            bitrate_bps: 0,
+            queue_ms: 0,
+            video_frames: 0,
+            audio_frames: 0,
+            frames_dropped: 0,
+        }
+    }
+}
+
+impl BroadcastStatus {
+    /// A broadcast that nobody publishes and that is sent nowhere.
+    pub fn new(id: BroadcastId) -> Self {
+        Self {
+            id,
+            publisher: None,
+            holding: false,
+            hold_until_unix_ms: None,
+            standing_in: false,
+            slate: None,
+            destinations: Vec::new(),
+            ring_bytes: 0,
+        }
+    }
 }

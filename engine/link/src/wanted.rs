@@ -18,14 +18,57 @@ pub struct WantedBroadcast {
     /// How often a keyframe is asked of the publisher, in milliseconds.
     #[serde(default = "keyframe_interval_ms_default")]
     pub keyframe_interval_ms: u64,
+    /// Name of the picture shown while the publisher is away; its bytes come with
+    /// [`Command::Slate`](crate::Command::Slate). Without one it is the last picture.
+    #[serde(default)]
+    pub slate: Option<String>,
 }
 
 /// One place to send a broadcast to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WantedDestination {
     pub id: DestinationId,
-    /// `rtmp://host[:port]/application/key`. Holds the stream key: never logged or shown whole.
+    /// `rtmp://` or `rtmps://host[:port]/application/key`. Holds the stream key: never logged or
+    /// shown whole.
     pub url: String,
+    #[serde(default)]
+    pub retry: RetryPolicy,
+}
+
+/// How a destination that failed is tried again. The first retry after a connection that was well
+/// is immediate, whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Delay before the second retry, in milliseconds; doubled from one to the next.
+    #[serde(default = "retry_delay_ms_min_default")]
+    pub delay_ms_min: u64,
+    /// Longest delay, in milliseconds.
+    #[serde(default = "retry_delay_ms_max_default")]
+    pub delay_ms_max: u64,
+    /// Retries in a row that fail before the destination is given up; `None` never gives up.
+    #[serde(default)]
+    pub retries_max: Option<u32>,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            delay_ms_min: retry_delay_ms_min_default(),
+            delay_ms_max: retry_delay_ms_max_default(),
+            retries_max: None,
+        }
+    }
+}
+
+impl WantedDestination {
+    /// A destination that is tried again for ever.
+    pub fn new(id: DestinationId, url: String) -> Self {
+        Self {
+            id,
+            url,
+            retry: RetryPolicy::default(),
+        }
+    }
 }
 
 impl WantedBroadcast {
@@ -36,6 +79,7 @@ impl WantedBroadcast {
             destinations: Vec::new(),
             hold_ms: hold_ms_default(),
             keyframe_interval_ms: keyframe_interval_ms_default(),
+            slate: None,
         }
     }
 }
@@ -47,4 +91,12 @@ fn hold_ms_default() -> u64 {
 /// Two seconds: the strictest keyframe rule among the live platforms.
 fn keyframe_interval_ms_default() -> u64 {
     2_000
+}
+
+fn retry_delay_ms_min_default() -> u64 {
+    500
+}
+
+fn retry_delay_ms_max_default() -> u64 {
+    30_000
 }

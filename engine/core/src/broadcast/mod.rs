@@ -5,7 +5,7 @@ mod intake;
 
 use std::time::{Duration, Instant};
 
-use shardcast_link::{BroadcastStatus, DestinationId, WantedBroadcast};
+use shardcast_link::{BroadcastStatus, WantedBroadcast, WantedDestination};
 
 pub(crate) use self::intake::{Intake, LaneFeed};
 use crate::{
@@ -121,7 +121,7 @@ impl Broadcast {
         &mut self,
         now: Instant,
         wanted: WantedBroadcast,
-        mut new_slot: impl FnMut(&DestinationId, &str) -> Slot,
+        mut new_slot: impl FnMut(&WantedDestination) -> Slot,
     ) -> Vec<Slot> {
         self.intake
             .set_keyframe_interval(Duration::from_millis(wanted.keyframe_interval_ms));
@@ -130,10 +130,12 @@ impl Broadcast {
             let same = before.iter().position(|slot| {
                 slot.destination.id == destination.id && slot.destination.is_for(&destination.url)
             });
-            self.slots.push(match same {
+            let mut slot = match same {
                 Some(index) => before.swap_remove(index),
-                None => new_slot(&destination.id, &destination.url),
-            });
+                None => new_slot(destination),
+            };
+            slot.destination.set_retry(now, destination.retry);
+            self.slots.push(slot);
         }
         self.wanted = wanted;
         for slot in &mut before {
@@ -194,18 +196,25 @@ impl Broadcast {
     }
 
     /// Without its publisher, which the shard adds.
-    pub(crate) fn status(&self, clock: impl Fn(Instant) -> u64 + Copy) -> BroadcastStatus {
+    pub(crate) fn status(
+        &self,
+        now: Instant,
+        clock: impl Fn(Instant) -> u64 + Copy,
+    ) -> BroadcastStatus {
         let holding = self.is_holding();
         BroadcastStatus {
-            id: self.wanted.id.clone(),
-            publisher: None,
             holding,
+            hold_until_unix_ms: match self.source {
+                Source::Holding { until, .. } => Some(clock(until)),
+                _ => None,
+            },
             destinations: self
                 .slots
                 .iter()
-                .map(|slot| slot.destination.status(clock, holding))
+                .map(|slot| slot.destination.status(now, clock, holding))
                 .collect(),
             ring_bytes: self.intake.ring.bytes() as u64,
+            ..BroadcastStatus::new(self.wanted.id.clone())
         }
     }
 

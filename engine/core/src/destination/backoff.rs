@@ -2,40 +2,95 @@
 
 use std::time::Duration;
 
-use crate::limits::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, BACKOFF_REFUSED_MS};
+use shardcast_link::RetryPolicy;
 
-/// Doubles from the shortest to the longest delay, with up to a quarter of jitter, so that the
-/// destinations of a platform that failed do not all return in one moment.
+use crate::limits::{
+    BRISK_DELAY_MS_MAX, BRISK_MS, PROVED_MS, REFUSED_DELAY_MS_MAX, REFUSED_DELAY_MS_MIN,
+};
+
+/// What kind of failure a retry follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No connection came about. Asking again costs the other side next to nothing.
+    Unreachable,
+    /// Whatever else may heal by itself.
+    Passing,
+    /// Only a person can mend it: the key, the permission, the certificate.
+    Refused,
+}
+
+/// Decides on delays. The first retry is immediate; then delays double from the policy's shortest
+/// to its longest, with up to a quarter of jitter, so that the destinations of a platform that
+/// failed do not all return in one moment.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub(super) struct Backoff {
+    policy: RetryPolicy,
     failures: u32,
     random: u64,
 }
 
 impl Backoff {
     /// `seed` makes the jitter repeatable.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(super) fn new(policy: RetryPolicy, seed: u64) -> Self {
         Self {
+            policy,
             failures: 0,
             random: seed,
         }
     }
 
+    pub(super) fn policy(&self) -> RetryPolicy {
+        self.policy
+    }
+
+    pub(super) fn set_policy(&mut self, policy: RetryPolicy) {
+        self.policy = policy;
+    }
+
+    /// Failures in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The connection was well for long enough.
-    pub(crate) fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The delay after one more failure; `heals` is false when only a person can mend it.
-    pub(crate) fn next_delay(&mut self, heals: bool) -> Duration {
-        let doubled = BACKOFF_MS_MIN.saturating_mul(1 << self.failures.min(16));
+    /// The delay after one more failure; `None` when the policy allows no more retries.
+    /// `since_live` is how long ago this address last took media.
+    pub(super) fn next_delay(
+        &mut self,
+        failure: Failure,
+        since_live: Option<Duration>,
+    ) -> Option<Duration> {
+        let earlier = self.failures;
         self.failures = self.failures.saturating_add(1);
-        let delay_ms = if heals {
-            doubled.min(BACKOFF_MS_MAX)
-        } else {
-            BACKOFF_REFUSED_MS
+        if self.policy.retries_max.is_some_and(|max| earlier >= max) {
+            return None;
+        }
+        let within = |ms| since_live.is_some_and(|since| since < Duration::from_millis(ms));
+        // A key that worked a moment ago is not wrong now: the platform is in trouble.
+        let failure = match failure {
+            Failure::Refused if within(PROVED_MS) => Failure::Passing,
+            other => other,
         };
-        Duration::from_millis(delay_ms + self.random() % (delay_ms / 4 + 1))
+        let delay_ms = match failure {
+            Failure::Refused => doubled(REFUSED_DELAY_MS_MIN, earlier).min(REFUSED_DELAY_MS_MAX),
+            _ if earlier == 0 => return Some(Duration::ZERO),
+            _ => {
+                let delay_ms = doubled(self.policy.delay_ms_min, earlier - 1);
+                let brisk = failure == Failure::Unreachable && within(BRISK_MS);
+                let max_ms = if brisk {
+                    BRISK_DELAY_MS_MAX.min(self.policy.delay_ms_max)
+                } else {
+                    self.policy.delay_ms_max
+                };
+                delay_ms.min(max_ms)
+            }
+        };
+        let jitter_ms = self.random() % (delay_ms / 4 + 1);
+        Some(Duration::from_millis(delay_ms.saturating_add(jitter_ms)))
     }
 
     /// SplitMix64: small, seedable, and good enough to spread retries.
@@ -48,27 +103,77 @@ impl Backoff {
     }
 }
 
+fn doubled(delay_ms: u64, times: u32) -> u64 {
+    delay_ms.saturating_mul(1 << times.min(16))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn delays_double_to_a_limit_and_start_again_after_a_good_time() {
-        let mut backoff = Backoff::new(7);
-        let delays: Vec<u128> = (0..12)
-            .map(|_| backoff.next_delay(true).as_millis())
-            .collect();
-        for (n, delay) in delays.iter().enumerate() {
-            let base = u128::from((BACKOFF_MS_MIN << n.min(16)).min(BACKOFF_MS_MAX));
-            assert!((base..=base + base / 4).contains(delay), "{n}: {delay}");
-        }
-        backoff.reset();
-        assert!(backoff.next_delay(true).as_millis() < 700);
+    /// The first `count` delays, in milliseconds.
+    fn delays(policy: RetryPolicy, failure: Failure, since_live_s: Option<u64>) -> Vec<u128> {
+        let mut backoff = Backoff::new(policy, 7);
+        let since_live = since_live_s.map(Duration::from_secs);
+        (0..12)
+            .map_while(|_| backoff.next_delay(failure, since_live))
+            .map(|delay| delay.as_millis())
+            .collect()
     }
 
     #[test]
-    fn what_only_a_person_can_mend_is_tried_seldom() {
-        let mut backoff = Backoff::new(1);
-        assert!(backoff.next_delay(false) >= Duration::from_millis(BACKOFF_REFUSED_MS));
+    fn the_first_retry_is_immediate_and_then_delays_double_to_a_limit() {
+        let delays = delays(RetryPolicy::default(), Failure::Passing, None);
+        assert_eq!(delays[0], 0);
+        for (n, delay) in delays.iter().enumerate().skip(1) {
+            let base = (500_u128 << (n - 1)).min(30_000);
+            assert!((base..=base + base / 4).contains(delay), "{n}: {delay}");
+        }
+    }
+
+    #[test]
+    fn after_a_good_time_delays_start_again() {
+        let mut backoff = Backoff::new(RetryPolicy::default(), 7);
+        for _ in 0..5 {
+            backoff.next_delay(Failure::Passing, None);
+        }
+        backoff.reset();
+        let delay = backoff.next_delay(Failure::Passing, None);
+        assert_eq!(delay, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_server_that_was_there_a_moment_ago_is_looked_for_each_second() {
+        let delays = delays(RetryPolicy::default(), Failure::Unreachable, Some(20));
+        assert!(delays.iter().all(|delay| *delay <= 1_250), "{delays:?}");
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_tried_seldom_and_ever_less_often() {
+        let delays = delays(RetryPolicy::default(), Failure::Refused, None);
+        assert!(delays[0] >= 30_000, "{delays:?}");
+        assert!(delays[11] >= 300_000, "{delays:?}");
+    }
+
+    #[test]
+    fn a_refusal_by_a_server_that_took_the_key_before_is_taken_as_passing() {
+        let delays = delays(RetryPolicy::default(), Failure::Refused, Some(20));
+        assert_eq!(delays[0], 0);
+        assert!(delays[1] < 700, "{delays:?}");
+    }
+
+    #[test]
+    fn a_limit_of_retries_ends_them() {
+        for (retries_max, expected) in [(Some(0), 0), (Some(3), 3), (None, 12)] {
+            let policy = RetryPolicy {
+                retries_max,
+                ..RetryPolicy::default()
+            };
+            assert_eq!(
+                delays(policy, Failure::Passing, None).len(),
+                expected,
+                "{retries_max:?}"
+            );
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use shardcast_link::{Fault, Problem};
 
-use super::{DestinationOutput, MediaFacts, report::Totals};
+use super::{DestinationOutput, MediaFacts, failure::problem, progress::Progress, report::Totals};
 use crate::{
     h264::ParameterSets,
     limits::{
@@ -16,7 +17,7 @@ use crate::{
         FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
     ring::{Kind, Ring, Unit},
-    rtmp::{MediaKind, PublishClient, flv},
+    rtmp::{MediaKind, Platform, PublishClient, flv},
 };
 
 /// AAC-LC, 48 kHz, stereo (ISO/IEC 14496-3, 1.6.2.1): what every audio lane makes.
@@ -34,63 +35,54 @@ pub(super) struct Feed {
     /// Media time that is timestamp 0 of this connection.
     base_us: Option<i64>,
     config: Option<Rc<ParameterSets>>,
-    /// Written and not yet taken by the kernel.
-    outstanding: usize,
-    /// Since when nothing was taken although something is outstanding.
-    stuck_since: Option<Instant>,
-    accepted_any: bool,
+    pub(super) progress: Progress,
     lag_us: i64,
     keyframe_asked: Option<Instant>,
-    complaint: Option<String>,
+    platform: &'static Platform,
+    /// When the last keyframe was, and whether somebody was told that they are too far apart.
+    keyframe_us: Option<i64>,
+    told_of_keyframes: bool,
+    complaint: Option<Problem>,
 }
 
 impl Feed {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(platform: &'static Platform) -> Self {
         Self {
             waits_since: None,
             cursor: None,
             base_us: None,
             config: None,
-            outstanding: 0,
-            stuck_since: None,
-            accepted_any: false,
+            progress: Progress::default(),
             lag_us: 0,
             keyframe_asked: None,
+            platform,
+            keyframe_us: None,
+            told_of_keyframes: false,
             complaint: None,
         }
     }
 
-    /// Media was sent and the kernel took some.
+    /// Media was sent and the peer has acknowledged some.
     pub(super) fn is_live(&self) -> bool {
-        self.base_us.is_some() && self.accepted_any
+        self.base_us.is_some() && self.progress.is_acknowledged()
+    }
+
+    /// The first media is on its way.
+    pub(super) fn is_open_for_media(&self) -> bool {
+        self.base_us.is_some()
     }
 
     pub(super) fn lag_ms(&self) -> u32 {
         u32::try_from(self.lag_us / 1000).unwrap_or(0)
     }
 
-    pub(super) fn stuck_since(&self) -> Option<Instant> {
-        self.stuck_since
-    }
-
-    pub(super) fn take_complaint(&mut self) -> Option<String> {
+    pub(super) fn take_complaint(&mut self) -> Option<Problem> {
         self.complaint.take()
     }
 
     /// More waits than media alone can make: the server lets its questions pile up.
     pub(super) fn is_flooded(&self) -> bool {
-        self.outstanding > DESTINATION_FLOODED_BYTES
-    }
-
-    pub(super) fn count_outstanding(&mut self, now: Instant, bytes: usize) {
-        self.outstanding += bytes;
-        self.stuck_since.get_or_insert(now);
-    }
-
-    pub(super) fn accepted(&mut self, now: Instant, bytes: usize) {
-        self.outstanding = self.outstanding.saturating_sub(bytes);
-        self.stuck_since = (self.outstanding > 0).then_some(now);
-        self.accepted_any |= self.base_us.is_some();
+        self.progress.outstanding() > DESTINATION_FLOODED_BYTES
     }
 
     /// Writes what the ring has and the connection may take.
@@ -107,7 +99,7 @@ impl Feed {
         if self.cursor.is_none() && !self.start(now, ring, facts, outputs) {
             return;
         }
-        while self.outstanding < DESTINATION_OUTSTANDING_BYTES_MAX
+        while self.progress.outstanding() < DESTINATION_OUTSTANDING_BYTES_MAX
             && let Some(cursor) = self.cursor
             && let Some(unit) = ring.get(cursor)
         {
@@ -132,11 +124,11 @@ impl Feed {
         if resume.is_some() || fell_out {
             let dropped = resume.unwrap_or(ring.end()).saturating_sub(cursor);
             totals.frames_dropped += dropped;
-            self.complaint = Some(
+            self.complaint = Some(problem(
                 "it takes data slower than the stream needs, so parts are left out: lower the \
                  bitrate or check its network"
                     .to_owned(),
-            );
+            ));
             self.cursor = resume;
             self.waits_since = None;
         }
@@ -197,7 +189,7 @@ impl Feed {
         let mut message =
             |kind, body: &Bytes| slices.append(&mut client.media(kind, timestamp, body));
         match &unit.kind {
-            Kind::Video { config, .. } => {
+            Kind::Video { config, key } => {
                 let same = self
                     .config
                     .as_ref()
@@ -215,6 +207,9 @@ impl Feed {
                 }
                 message(MediaKind::Video, &unit.body);
                 totals.video_frames += 1;
+                if *key {
+                    self.keyframe(unit.pts_us, totals);
+                }
             }
             Kind::Audio => {
                 if first {
@@ -229,8 +224,30 @@ impl Feed {
             }
         }
         let bytes = slices.iter().map(Bytes::len).sum();
-        self.count_outstanding(now, bytes);
+        self.progress.written(now, bytes);
         outputs.push_back(DestinationOutput::Write(slices));
+    }
+
+    /// Counts the distance of keyframes, and says once when a platform will not like it.
+    fn keyframe(&mut self, pts_us: i64, totals: &mut Totals) {
+        let Some(before_us) = self.keyframe_us.replace(pts_us) else {
+            return;
+        };
+        let interval_ms = u32::try_from((pts_us - before_us) / 1000).unwrap_or(u32::MAX);
+        totals.keyframe_interval_ms = interval_ms;
+        let max_ms = self.platform.keyframe_interval_ms_max;
+        if !self.told_of_keyframes && max_ms.is_some_and(|max_ms| interval_ms > max_ms) {
+            self.told_of_keyframes = true;
+            self.complaint = Some(Problem {
+                fault: Fault::Publisher,
+                message: format!(
+                    "keyframes were {interval_ms} ms apart, and {} wants at most {} ms: the \
+                     publisher's machine or network is overloaded",
+                    self.platform.name,
+                    max_ms.unwrap_or_default()
+                ),
+            });
+        }
     }
 }
 

@@ -2,37 +2,40 @@
 //!
 //! ```text
 //!  Idle ─► Resolving ─► Connecting ─► Handshaking ─► Publishing ─► Live ⇄ Holding
-//!   ▲          │             │              │             │          │
-//!   │          └─────────────┴──────┬───────┴─────────────┴──────────┘ a failure
-//!   └── the broadcast went off air  └─► BackingOff ─► Resolving …        Ended: by wish
+//!              │             │              │             │        Stalled
+//!              └─────────────┴──────┬───────┴─────────────┴──────────┘ a failure
+//!                                   └─► BackingOff ─► Resolving …
+//!  Ended: by wish, from anywhere     └─► GivenUp: the policy allows no more retries
 //! ```
 //!
 //! A destination takes units from the broadcast's ring at its own pace and has a bounded number of
-//! bytes outstanding; its trouble stays its own. It never gives up by itself: what only a person
-//! can mend (a refused stream key) is tried seldom instead.
+//! bytes outstanding; its trouble stays its own. Unless its policy limits retries it never gives up
+//! by itself: what only a person can mend (a refused stream key) is tried seldom instead.
 
+mod attempt;
 mod backoff;
+mod failure;
 mod feed;
+mod progress;
 mod report;
+mod rules;
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    time::{Duration, Instant},
+    rc::Rc,
+    time::Instant,
 };
 
 use bytes::Bytes;
-use shardcast_link::{DestinationId, DestinationState, Fault, Problem};
+use shardcast_link::{DestinationId, DestinationState, Problem, RetryPolicy, WantedDestination};
 
+pub use self::rules::AddressRules;
 use self::{backoff::Backoff, feed::Feed, report::Totals};
 use crate::{
     io::{Close, TcpEvent},
-    limits::{
-        ADDRESSES_MAX, BACKOFF_RESET_MS, CONNECT_TIMEOUT_MS, DESTINATION_STALL_MS,
-        HANDSHAKE_TIMEOUT_MS, RESOLVE_TIMEOUT_MS,
-    },
     ring::Ring,
-    rtmp::{PublishClient, PublishConfig, PublishOutput, RtmpUrl},
+    rtmp::{Platform, PublishClient, RtmpUrl},
 };
 
 /// What the broadcast tells its destinations about the media in the ring.
@@ -53,7 +56,13 @@ pub(crate) enum DestinationOutput {
         host: String,
         port: u16,
     },
-    Connect(SocketAddr),
+    Connect {
+        address: SocketAddr,
+        /// Whom the certificate has to name, where TLS is spoken.
+        tls: Option<String>,
+    },
+    /// The kernel shall tell what the peer has acknowledged.
+    Inspect,
     Write(Vec<Bytes>),
     Close(Close),
     /// It waits for a keyframe to start with.
@@ -88,6 +97,8 @@ enum Phase {
         until: Instant,
     },
     Ended,
+    /// As many retries failed as the policy allows.
+    GivenUp,
     /// The URL cannot be used as it stands.
     Unusable,
 }
@@ -97,11 +108,15 @@ pub(crate) struct Destination {
     pub(crate) id: DestinationId,
     url_text: String,
     url: Option<RtmpUrl>,
+    platform: &'static Platform,
+    rules: Rc<AddressRules>,
     phase: Phase,
     on_air: bool,
     backoff: Backoff,
     attempts: u32,
     last_problem: Option<Problem>,
+    /// When media was last known to arrive there.
+    live_at: Option<Instant>,
     since: Instant,
     reported: Option<DestinationState>,
     totals: Totals,
@@ -109,25 +124,35 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    pub(crate) fn new(now: Instant, id: DestinationId, url: &str, seed: u64) -> Self {
+    /// `seed` makes the jitter of retries repeatable.
+    pub(crate) fn new(
+        now: Instant,
+        wanted: &WantedDestination,
+        rules: Rc<AddressRules>,
+        seed: u64,
+    ) -> Self {
         let mut destination = Self {
-            id,
-            url_text: url.to_owned(),
+            id: wanted.id.clone(),
+            url_text: wanted.url.clone(),
             url: None,
+            platform: Platform::generic(),
+            rules,
             phase: Phase::Idle,
             on_air: false,
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(wanted.retry, seed),
             attempts: 0,
             last_problem: None,
+            live_at: None,
             since: now,
             reported: None,
             totals: Totals::default(),
             outputs: VecDeque::new(),
         };
-        match RtmpUrl::parse(url) {
-            Ok(url) if !url.is_tls() => destination.url = Some(url),
-            Ok(_) => destination
-                .unusable("rtmps:// is not supported yet: use the platform's rtmp:// address"),
+        match RtmpUrl::parse(&wanted.url) {
+            Ok(url) => {
+                destination.platform = Platform::of(url.host());
+                destination.url = Some(url);
+            }
             Err(error) => destination.unusable(&error.to_string()),
         }
         destination
@@ -147,7 +172,7 @@ impl Destination {
         if on_air {
             self.backoff.reset();
             self.attempts = 0;
-            if matches!(self.phase, Phase::Idle | Phase::Ended) {
+            if matches!(self.phase, Phase::Idle | Phase::Ended | Phase::GivenUp) {
                 self.resolve(now);
             }
         } else {
@@ -165,14 +190,24 @@ impl Destination {
         self.enter(now, Phase::Ended);
     }
 
+    /// Takes over another policy. A destination that was given up is tried again.
+    pub(crate) fn set_retry(&mut self, now: Instant, policy: RetryPolicy) {
+        if self.backoff.policy() == policy {
+            return;
+        }
+        self.backoff.set_policy(policy);
+        if matches!(self.phase, Phase::GivenUp) && self.on_air {
+            self.backoff.reset();
+            self.resolve(now);
+        }
+    }
+
     pub(crate) fn resolved(&mut self, now: Instant, result: Result<Vec<SocketAddr>, String>) {
         if !matches!(self.phase, Phase::Resolving { .. }) {
             return;
         }
         match result {
-            Ok(addresses) if !addresses.is_empty() => {
-                self.connect(now, addresses.into_iter().take(ADDRESSES_MAX).collect());
-            }
+            Ok(addresses) if !addresses.is_empty() => self.pick(now, &addresses),
             Ok(_) => self.fail(now, "its name has no address: check the host in the URL"),
             Err(reason) => {
                 let words =
@@ -189,10 +224,20 @@ impl Destination {
             TcpEvent::Accepted { bytes } => {
                 self.totals.bytes_sent += bytes as u64;
                 if let Phase::Open { feed, .. } = &mut self.phase {
-                    feed.accepted(now, bytes);
+                    feed.progress.accepted(now, bytes);
                 }
             }
-            TcpEvent::Closed { reason } => self.closed(now, &reason),
+            TcpEvent::Info(info) => {
+                if let Phase::Open { feed, .. } = &mut self.phase {
+                    let news = feed.progress.inspected(now, info);
+                    self.totals.acked(now, news);
+                    if news > 0 && feed.is_live() {
+                        self.live_at = Some(now);
+                    }
+                    self.changed(now);
+                }
+            }
+            TcpEvent::Closed { reason, heals } => self.closed(now, &reason, heals),
         }
     }
 
@@ -201,7 +246,6 @@ impl Destination {
         let Phase::Open { client, feed, .. } = &mut self.phase else {
             return;
         };
-        let was_live = feed.is_live();
         feed.run(
             now,
             ring,
@@ -210,12 +254,13 @@ impl Destination {
             &mut self.totals,
             &mut self.outputs,
         );
-        if let Some(words) = feed.take_complaint() {
-            self.last_problem = Some(problem(words));
-            self.outputs.push_back(DestinationOutput::Changed);
+        let complaint = feed.take_complaint();
+        if feed.is_open_for_media() && feed.progress.wants_inspection(now) {
+            self.outputs.push_back(DestinationOutput::Inspect);
         }
-        if !was_live && self.state(false) == DestinationState::Live {
-            self.changed(now);
+        if let Some(problem) = complaint {
+            self.last_problem = Some(problem);
+            self.outputs.push_back(DestinationOutput::Changed);
         }
     }
 
@@ -231,7 +276,7 @@ impl Destination {
                 );
             }
             Phase::Connecting { .. } => {
-                self.next_address(now, "no answer to the connection attempt");
+                self.next_address(now, self.no_answer(), true);
             }
             Phase::Opening { .. } => self.fail(
                 now,
@@ -240,11 +285,12 @@ impl Destination {
             Phase::Open { .. } => {
                 self.fail(
                     now,
-                    "it took no data for 10 seconds: its network or the server is stuck",
+                    "it took or acknowledged no data for 10 seconds: its network or the server is \
+                     stuck",
                 );
             }
             Phase::BackingOff { .. } => self.resolve(now),
-            Phase::Idle | Phase::Ended | Phase::Unusable => {}
+            Phase::Idle | Phase::Ended | Phase::GivenUp | Phase::Unusable => {}
         }
     }
 
@@ -254,10 +300,8 @@ impl Destination {
             | Phase::Connecting { until, .. }
             | Phase::Opening { until, .. }
             | Phase::BackingOff { until } => Some(*until),
-            Phase::Open { feed, .. } => feed
-                .stuck_since()
-                .map(|since| since + Duration::from_millis(DESTINATION_STALL_MS)),
-            Phase::Idle | Phase::Ended | Phase::Unusable => None,
+            Phase::Open { feed, .. } => feed.progress.deadline(),
+            Phase::Idle | Phase::Ended | Phase::GivenUp | Phase::Unusable => None,
         }
     }
 
@@ -268,185 +312,6 @@ impl Destination {
 
     pub(crate) fn poll(&mut self) -> Option<DestinationOutput> {
         self.outputs.pop_front()
-    }
-
-    fn resolve(&mut self, now: Instant) {
-        let Some(url) = &self.url else { return };
-        self.attempts = self.attempts.saturating_add(1);
-        let (host, port) = (url.host().to_owned(), url.port());
-        self.outputs
-            .push_back(DestinationOutput::Resolve { host, port });
-        let until = now + Duration::from_millis(RESOLVE_TIMEOUT_MS);
-        self.enter(now, Phase::Resolving { until });
-    }
-
-    fn connect(&mut self, now: Instant, mut addresses: VecDeque<SocketAddr>) {
-        let Some(address) = addresses.pop_front() else {
-            return;
-        };
-        self.outputs.push_back(DestinationOutput::Connect(address));
-        let until = now + Duration::from_millis(CONNECT_TIMEOUT_MS);
-        self.enter(
-            now,
-            Phase::Connecting {
-                until,
-                address,
-                others: addresses,
-            },
-        );
-    }
-
-    fn next_address(&mut self, now: Instant, reason: &str) {
-        let Phase::Connecting {
-            address, others, ..
-        } = &mut self.phase
-        else {
-            return;
-        };
-        let (address, others) = (*address, std::mem::take(others));
-        if others.is_empty() {
-            let words = format!("no connection to {address}: {reason}");
-            self.fail(now, &words);
-        } else {
-            self.outputs
-                .push_back(DestinationOutput::Close(Close::Abort));
-            self.connect(now, others);
-        }
-    }
-
-    fn connected(&mut self, now: Instant) {
-        let (Phase::Connecting { address, .. }, Some(url)) = (&self.phase, &self.url) else {
-            return;
-        };
-        let address = *address;
-        let mut client = Box::new(PublishClient::new(url, PublishConfig::default()));
-        self.outputs
-            .push_back(DestinationOutput::Write(vec![client.start()]));
-        let until = now + Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
-        self.enter(
-            now,
-            Phase::Opening {
-                until,
-                address,
-                client,
-            },
-        );
-        self.pump(now);
-    }
-
-    fn received(&mut self, now: Instant, bytes: &[u8]) {
-        let result = match &mut self.phase {
-            Phase::Opening { client, .. } | Phase::Open { client, .. } => client.handle(bytes),
-            _ => return,
-        };
-        self.pump(now);
-        if let Err(error) = result {
-            let heals = error.heals();
-            self.fail_with(now, problem(error.to_string()), heals);
-        }
-    }
-
-    /// Moves what the RTMP session wants to say, and notices when it may send media.
-    fn pump(&mut self, now: Instant) {
-        loop {
-            if let Phase::Open { feed, .. } = &self.phase
-                && feed.is_flooded()
-            {
-                self.fail(now, "it asks for answers and does not take them");
-                return;
-            }
-            let output = match &mut self.phase {
-                Phase::Opening { client, .. } | Phase::Open { client, .. } => client.poll(),
-                _ => return,
-            };
-            match output {
-                Some(PublishOutput::Send(bytes)) => {
-                    if let Phase::Open { feed, .. } = &mut self.phase {
-                        feed.count_outstanding(now, bytes.len());
-                    }
-                    self.outputs
-                        .push_back(DestinationOutput::Write(vec![bytes]));
-                }
-                Some(PublishOutput::Publishing { .. }) => self.open(now),
-                Some(_) => {}
-                None => return,
-            }
-        }
-    }
-
-    fn open(&mut self, now: Instant) {
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Opening { client, .. } => {
-                let feed = Box::new(Feed::new());
-                self.enter(
-                    now,
-                    Phase::Open {
-                        client,
-                        feed,
-                        since: now,
-                    },
-                );
-            }
-            other => self.phase = other,
-        }
-    }
-
-    fn closed(&mut self, now: Instant, reason: &str) {
-        match &self.phase {
-            Phase::Connecting { .. } => self.next_address(now, reason),
-            Phase::Opening { address, .. } => {
-                let words = format!(
-                    "{address} ended the connection before it accepted the stream ({reason}): \
-                     check the stream key"
-                );
-                self.gone(now, &words);
-            }
-            Phase::Open { .. } => self.gone(now, &format!("the connection was lost: {reason}")),
-            _ => {}
-        }
-    }
-
-    /// Fails for a connection that no longer exists.
-    fn gone(&mut self, now: Instant, words: &str) {
-        self.back_off(now, problem(words.to_owned()), true);
-    }
-
-    fn fail(&mut self, now: Instant, words: &str) {
-        self.fail_with(now, problem(words.to_owned()), true);
-    }
-
-    fn fail_with(&mut self, now: Instant, problem: Problem, heals: bool) {
-        if matches!(
-            self.phase,
-            Phase::Connecting { .. } | Phase::Opening { .. } | Phase::Open { .. }
-        ) {
-            self.outputs
-                .push_back(DestinationOutput::Close(Close::Abort));
-        }
-        self.back_off(now, problem, heals);
-    }
-
-    fn back_off(&mut self, now: Instant, problem: Problem, heals: bool) {
-        if let Phase::Open { since, .. } = &self.phase
-            && now.saturating_duration_since(*since) > Duration::from_millis(BACKOFF_RESET_MS)
-        {
-            self.backoff.reset();
-        }
-        self.last_problem = Some(problem);
-        if self.on_air {
-            let until = now + self.backoff.next_delay(heals);
-            self.enter(now, Phase::BackingOff { until });
-        } else {
-            self.enter(now, Phase::Ended);
-        }
-    }
-
-    fn unusable(&mut self, words: &str) {
-        self.last_problem = Some(Problem {
-            fault: Fault::Operator,
-            message: words.to_owned(),
-        });
-        self.phase = Phase::Unusable;
     }
 
     /// A wished end: FCUnpublish and deleteStream, then close.
@@ -466,24 +331,18 @@ impl Destination {
         }
     }
 
+    /// Whatever comes of it is reported.
     fn enter(&mut self, now: Instant, phase: Phase) {
         self.phase = phase;
         self.changed(now);
     }
 
     fn changed(&mut self, now: Instant) {
-        let state = self.state(false);
+        let state = self.state(now, false);
         if self.reported != Some(state) {
             self.reported = Some(state);
             self.since = now;
             self.outputs.push_back(DestinationOutput::Changed);
         }
-    }
-}
-
-fn problem(message: String) -> Problem {
-    Problem {
-        fault: Fault::Destination,
-        message,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use shardcast_link::{DestinationState, DestinationStatus};
 
 use super::{Destination, Phase};
+use crate::io::TcpInfo;
 
 /// Counted over all connections.
 #[derive(Debug, Default)]
@@ -13,22 +14,51 @@ pub(crate) struct Totals {
     pub(crate) video_frames: u64,
     pub(crate) audio_frames: u64,
     pub(crate) frames_dropped: u64,
+    /// Of the last two that were sent.
+    pub(crate) keyframe_interval_ms: u32,
+    bytes_acked: u64,
+    acked_at: Option<Instant>,
     bytes_at_last_status: u64,
+}
+
+impl Totals {
+    /// The peer has acknowledged so many more bytes.
+    pub(super) fn acked(&mut self, now: Instant, bytes: u64) {
+        if bytes > 0 {
+            self.bytes_acked += bytes;
+            self.acked_at = Some(now);
+        }
+    }
 }
 
 impl Destination {
     pub(crate) fn status(
         &self,
+        now: Instant,
         clock: impl Fn(Instant) -> u64,
         holding: bool,
     ) -> DestinationStatus {
+        let info = match &self.phase {
+            Phase::Open { feed, .. } => feed.progress.info(),
+            _ => TcpInfo::default(),
+        };
         DestinationStatus {
             id: self.id.clone(),
-            state: self.state(holding),
+            state: self.state(now, holding),
             since_unix_ms: clock(self.since),
             attempts: self.attempts,
             last_problem: self.last_problem.clone(),
+            next_attempt_unix_ms: match &self.phase {
+                Phase::BackingOff { until } => Some(clock(*until)),
+                _ => None,
+            },
+            platform: self.platform.name.to_owned(),
             bytes_sent: self.totals.bytes_sent,
+            bytes_acked: self.totals.bytes_acked,
+            acked_unix_ms: self.totals.acked_at.map(&clock),
+            rtt_us: info.rtt_us,
+            unsent_bytes: info.unsent_bytes,
+            keyframe_interval_ms: self.totals.keyframe_interval_ms,
             bitrate_bps: 8 * self
                 .totals
                 .bytes_sent
@@ -48,18 +78,19 @@ impl Destination {
         self.totals.bytes_at_last_status = self.totals.bytes_sent;
     }
 
-    pub(super) fn state(&self, holding: bool) -> DestinationState {
+    pub(super) fn state(&self, now: Instant, holding: bool) -> DestinationState {
         match &self.phase {
             Phase::Idle => DestinationState::Idle,
             Phase::Resolving { .. } => DestinationState::Resolving,
             Phase::Connecting { .. } => DestinationState::Connecting,
             Phase::Opening { .. } => DestinationState::Handshaking,
             Phase::Open { feed, .. } if !feed.is_live() => DestinationState::Publishing,
+            Phase::Open { feed, .. } if feed.progress.is_silent(now) => DestinationState::Stalled,
             Phase::Open { .. } if holding => DestinationState::Holding,
             Phase::Open { .. } => DestinationState::Live,
             Phase::BackingOff { .. } => DestinationState::BackingOff,
             Phase::Ended => DestinationState::Ended,
-            Phase::Unusable => DestinationState::Failed,
+            Phase::GivenUp | Phase::Unusable => DestinationState::Failed,
         }
     }
 }

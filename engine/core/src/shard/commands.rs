@@ -1,6 +1,9 @@
 //! What control asks for.
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use shardcast_link::{
     BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, WantedBroadcast,
@@ -51,12 +54,13 @@ impl Shard {
         let Some(mut broadcast) = self.broadcasts.remove(&key) else {
             return;
         };
-        let unwanted = broadcast.want(now, wanted, |id, url| {
+        let unwanted = broadcast.want(now, wanted, |wanted| {
             let number = self.id();
             let seed = self.config.seed ^ number;
+            let rules = Rc::clone(&self.address_rules);
             Slot {
                 key: DestinationKey(number),
-                destination: Destination::new(now, id.clone(), url, seed),
+                destination: Destination::new(now, wanted, rules, seed),
                 conn: None,
                 lookup: None,
             }

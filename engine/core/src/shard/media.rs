@@ -256,7 +256,7 @@ impl Shard {
             .and_then(|slot| slot.destination.next_timeout());
         self.timers.set(TimerKey::Destination(key, destination), at);
         if changed {
-            self.report_destination(key, destination);
+            self.report_destination(now, key, destination);
         }
         let peer = self.broadcasts.get(&key).and_then(Broadcast::peer);
         if wants_keyframe && let Some(peer) = peer {
@@ -288,15 +288,24 @@ impl Shard {
                     port,
                 });
             }
-            DestinationOutput::Connect(addr) => {
+            DestinationOutput::Connect { address, tls } => {
                 let conn = ConnId(self.id());
                 self.conns.insert(conn, (key, destination));
                 if let Some(slot) = self.slot(key, destination) {
                     slot.conn = Some(conn);
                 }
-                self.outputs.push_back(Output::Connect { conn, addr });
+                self.outputs.push_back(Output::Connect {
+                    conn,
+                    addr: address,
+                    tls,
+                });
             }
             DestinationOutput::Write(slices) => self.write(conn, slices),
+            DestinationOutput::Inspect => {
+                if let Some(conn) = conn {
+                    self.outputs.push_back(Output::Inspect { conn });
+                }
+            }
             DestinationOutput::Close(how) => {
                 if let Some(conn) = conn {
                     self.conns.remove(&conn);
@@ -319,7 +328,7 @@ impl Shard {
     }
 
     /// A destination that is no longer wanted has said what it still has to say.
-    pub(super) fn drop_slot(&mut self, _now: Instant, key: BroadcastKey, mut slot: Slot) {
+    pub(super) fn drop_slot(&mut self, now: Instant, key: BroadcastKey, mut slot: Slot) {
         while let Some(output) = slot.destination.poll() {
             match output {
                 DestinationOutput::Write(slices) => self.write(slot.conn, slices),
@@ -336,7 +345,7 @@ impl Shard {
             self.lookups.remove(&lookup);
         }
         self.timers.set(TimerKey::Destination(key, slot.key), None);
-        let status = slot.destination.status(|at| self.unix_ms(at), false);
+        let status = slot.destination.status(now, |at| self.unix_ms(at), false);
         if let Some(broadcast) = self.broadcasts.get(&key) {
             let broadcast = broadcast.wanted.id.clone();
             self.event(Event::Destination { broadcast, status });

@@ -11,6 +11,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     time::Instant,
 };
 
@@ -22,6 +23,7 @@ use self::{
 };
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId},
+    destination::AddressRules,
     io::{ConnId, Input, LaneId, LookupId, Output},
     sink::Sink,
     timers::Timers,
@@ -48,6 +50,8 @@ pub struct ShardConfig {
     pub epoch_unix_ms: u64,
     /// Relative weight in placement, 100 for a whole core.
     pub capacity: u32,
+    /// Where destinations may be.
+    pub address_rules: AddressRules,
 }
 
 /// Whom a deadline belongs to.
@@ -91,11 +95,13 @@ pub struct Shard {
     lanes: HashMap<LaneId, BroadcastKey>,
     sinks: HashMap<ConnId, Sink>,
     counters: Counters,
+    address_rules: Rc<AddressRules>,
 }
 
 impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         let identity = Identity::new(config.advertise.clone());
+        let address_rules = Rc::new(config.address_rules.clone());
         let mut timers = Timers::new();
         timers.set(TimerKey::Status, Some(config.epoch + status::INTERVAL));
         Self {
@@ -114,6 +120,7 @@ impl Shard {
             lanes: HashMap::new(),
             sinks: HashMap::new(),
             counters: Counters::default(),
+            address_rules,
         }
     }
 

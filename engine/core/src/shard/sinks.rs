@@ -33,7 +33,7 @@ impl Shard {
                 self.settle_sink(conn);
             }
             TcpEvent::Closed { .. } => self.drop_sink(conn),
-            TcpEvent::Connected | TcpEvent::Accepted { .. } => {}
+            TcpEvent::Connected | TcpEvent::Accepted { .. } | TcpEvent::Info(_) => {}
         }
     }
 

@@ -74,7 +74,12 @@ impl Shard {
         }
     }
 
-    pub(super) fn report_destination(&mut self, key: BroadcastKey, destination: DestinationKey) {
+    pub(super) fn report_destination(
+        &mut self,
+        now: Instant,
+        key: BroadcastKey,
+        destination: DestinationKey,
+    ) {
         let Some(broadcast) = self.broadcasts.get(&key) else {
             return;
         };
@@ -83,7 +88,7 @@ impl Shard {
         };
         let status = slot
             .destination
-            .status(|at| self.unix_ms(at), broadcast.is_holding());
+            .status(now, |at| self.unix_ms(at), broadcast.is_holding());
         let broadcast = broadcast.wanted.id.clone();
         tracing::info!(
             %broadcast,
@@ -116,7 +121,7 @@ impl Shard {
     }
 
     fn broadcast_status(&self, now: Instant, broadcast: &Broadcast) -> BroadcastStatus {
-        let mut status = broadcast.status(|at| self.unix_ms(at));
+        let mut status = broadcast.status(now, |at| self.unix_ms(at));
         let peer = broadcast.peer().and_then(|id| self.peers.get(&id));
         status.publisher = peer.map(|peer| publisher_status(now, peer, broadcast));
         status

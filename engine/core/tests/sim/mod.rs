@@ -20,8 +20,8 @@ use std::{
 
 use bytes::Bytes;
 use shardcast_core::{
-    Shard, ShardConfig,
-    io::{AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, TcpEvent},
+    AddressRules, Shard, ShardConfig,
+    io::{AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, TcpEvent, TcpInfo},
 };
 use shardcast_link::{
     BroadcastId, Command, DestinationId, DestinationStatus, EndReason, Event, SessionId,
@@ -59,6 +59,8 @@ struct Conn {
     unsent: VecDeque<Bytes>,
     opened: Instant,
     open: bool,
+    /// Bytes that the server has read.
+    taken: u64,
 }
 
 /// Everything around the shard.
@@ -83,6 +85,7 @@ enum Arrival {
     Connected(ConnId),
     Closed(ConnId, &'static str),
     Received(ConnId, Bytes),
+    Info(ConnId, TcpInfo),
 }
 
 pub(crate) fn broadcast() -> BroadcastId {
@@ -106,6 +109,7 @@ impl World {
             epoch: now,
             epoch_unix_ms: 1_700_000_000_000,
             capacity: 100,
+            address_rules: AddressRules::default(),
         });
         Self {
             now,
@@ -127,10 +131,10 @@ impl World {
         let mut wanted = WantedBroadcast::new(broadcast());
         for (name, site) in sites {
             self.sites.insert((*name).to_owned(), *site);
-            wanted.destinations.push(WantedDestination {
-                id: DestinationId((*name).to_owned()),
-                url: format!("rtmp://{name}/app/key-of-{name}"),
-            });
+            wanted.destinations.push(WantedDestination::new(
+                DestinationId((*name).to_owned()),
+                format!("rtmp://{name}/app/key-of-{name}"),
+            ));
         }
         self.command(Command::Want { broadcast: wanted });
     }
@@ -244,7 +248,8 @@ impl World {
                 };
                 self.later(Arrival::Resolved(lookup, result));
             }
-            Output::Connect { conn, addr } => self.connect(conn, addr),
+            Output::Connect { conn, addr, .. } => self.connect(conn, addr),
+            Output::Inspect { conn } => self.inspect(conn),
             Output::Write { conn, slices } => {
                 let large = slices.iter().filter(|slice| slice.len() > 2_000);
                 let places = large.map(|slice| slice.as_ptr() as usize);
@@ -271,6 +276,20 @@ impl World {
         }
     }
 
+    /// What the server has read is acknowledged.
+    fn inspect(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| conn.open) else {
+            return;
+        };
+        let info = TcpInfo {
+            acked_bytes: conn.taken,
+            in_flight: !conn.unsent.is_empty(),
+            rtt_us: 1_000,
+            ..TcpInfo::default()
+        };
+        self.later(Arrival::Info(id, info));
+    }
+
     fn connect(&mut self, id: ConnId, addr: SocketAddr) {
         let name = self
             .sites
@@ -289,6 +308,7 @@ impl World {
                 unsent,
                 opened: self.now,
                 open: true,
+                taken: 0,
             },
         );
         match site {
@@ -317,8 +337,15 @@ impl World {
                 self.conns.get_mut(&conn).unwrap().open = false;
                 let event = TcpEvent::Closed {
                     reason: reason.to_owned(),
+                    heals: true,
                 };
                 self.shard.handle(now, Input::Tcp { conn, event });
+            }
+            Arrival::Info(conn, info) => {
+                if self.conns[&conn].open {
+                    let event = TcpEvent::Info(info);
+                    self.shard.handle(now, Input::Tcp { conn, event });
+                }
             }
             Arrival::Received(conn, bytes) => {
                 if self.conns[&conn].open {
@@ -358,6 +385,7 @@ impl World {
             let resets = matches!(conn.site, Site::ResetsAfterMs(ms)
                 if conn.server.media_since(conn.opened)
                     && self.now - conn.opened > Duration::from_millis(ms));
+            conn.taken += taken as u64;
             if taken > 0 {
                 let event = TcpEvent::Accepted { bytes: taken };
                 self.shard.handle(self.now, Input::Tcp { conn: id, event });

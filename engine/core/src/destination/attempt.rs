@@ -1,0 +1,166 @@
+//! One attempt to get on air: name, address, connection, RTMP session.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{Destination, DestinationOutput, Phase, failure::problem, feed::Feed};
+use crate::{
+    io::Close,
+    limits::{
+        ADDRESSES_MAX, CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, RESOLVE_TIMEOUT_MS, TLS_TIMEOUT_MS,
+    },
+    rtmp::{PublishClient, PublishOutput},
+};
+
+impl Destination {
+    pub(super) fn resolve(&mut self, now: Instant) {
+        let Some(url) = &self.url else { return };
+        self.attempts = self.attempts.saturating_add(1);
+        let (host, port) = (url.host().to_owned(), url.port());
+        self.outputs
+            .push_back(DestinationOutput::Resolve { host, port });
+        let until = now + Duration::from_millis(RESOLVE_TIMEOUT_MS);
+        self.enter(now, Phase::Resolving { until });
+    }
+
+    /// Connects to the first address that the operator's rules permit.
+    pub(super) fn pick(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        let permitted = addresses.iter().copied();
+        let permitted: VecDeque<SocketAddr> = permitted
+            .filter(|address| self.rules.permit(address.ip()))
+            .take(ADDRESSES_MAX)
+            .collect();
+        match addresses.first() {
+            Some(first) if permitted.is_empty() => self.forbidden(now, first.ip()),
+            _ => self.connect(now, permitted),
+        }
+    }
+
+    fn connect(&mut self, now: Instant, mut addresses: VecDeque<SocketAddr>) {
+        let (Some(address), Some(url)) = (addresses.pop_front(), &self.url) else {
+            return;
+        };
+        let tls = url.is_tls().then(|| url.host().to_owned());
+        let timeout_ms = CONNECT_TIMEOUT_MS + tls.as_ref().map_or(0, |_| TLS_TIMEOUT_MS);
+        self.outputs
+            .push_back(DestinationOutput::Connect { address, tls });
+        self.enter(
+            now,
+            Phase::Connecting {
+                until: now + Duration::from_millis(timeout_ms),
+                address,
+                others: addresses,
+            },
+        );
+    }
+
+    /// What is said when nothing has come of a connection in time.
+    pub(super) fn no_answer(&self) -> &'static str {
+        if self.url.as_ref().is_some_and(super::RtmpUrl::is_tls) {
+            "no answer to the connection attempt, or none to the TLS handshake"
+        } else {
+            "no answer to the connection attempt"
+        }
+    }
+
+    pub(super) fn next_address(&mut self, now: Instant, reason: &str, heals: bool) {
+        let Phase::Connecting {
+            address, others, ..
+        } = &mut self.phase
+        else {
+            return;
+        };
+        let (address, others) = (*address, std::mem::take(others));
+        if others.is_empty() {
+            let words = format!("no connection to {address}: {reason}");
+            self.unreachable(now, words, heals);
+        } else {
+            self.outputs
+                .push_back(DestinationOutput::Close(Close::Abort));
+            self.connect(now, others);
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Instant) {
+        let (Phase::Connecting { address, .. }, Some(url)) = (&self.phase, &self.url) else {
+            return;
+        };
+        let address = *address;
+        let config = self.platform.publish_config();
+        let mut client = Box::new(PublishClient::new(url, config));
+        self.outputs
+            .push_back(DestinationOutput::Write(vec![client.start()]));
+        let until = now + Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
+        self.enter(
+            now,
+            Phase::Opening {
+                until,
+                address,
+                client,
+            },
+        );
+        self.pump(now);
+    }
+
+    pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) {
+        let result = match &mut self.phase {
+            Phase::Opening { client, .. } | Phase::Open { client, .. } => client.handle(bytes),
+            _ => return,
+        };
+        self.pump(now);
+        if let Err(error) = result {
+            let heals = error.heals();
+            self.fail_with(now, problem(error.to_string()), heals);
+        }
+    }
+
+    /// Moves what the RTMP session wants to say, and notices when it may send media.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            if let Phase::Open { feed, .. } = &self.phase
+                && feed.is_flooded()
+            {
+                self.fail(now, "it asks for answers and does not take them");
+                return;
+            }
+            let output = match &mut self.phase {
+                Phase::Opening { client, .. } | Phase::Open { client, .. } => client.poll(),
+                _ => return,
+            };
+            match output {
+                Some(PublishOutput::Send(bytes)) => {
+                    if let Phase::Open { feed, .. } = &mut self.phase {
+                        feed.progress.written(now, bytes.len());
+                    }
+                    self.outputs
+                        .push_back(DestinationOutput::Write(vec![bytes]));
+                }
+                Some(PublishOutput::Publishing { .. }) => self.open(now),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Opening { client, .. } => {
+                let feed = Box::new(Feed::new(self.platform));
+                self.enter(
+                    now,
+                    Phase::Open {
+                        client,
+                        feed,
+                        since: now,
+                    },
+                );
+                // What is acknowledged before the first media is no sign of life.
+                self.outputs.push_back(DestinationOutput::Inspect);
+            }
+            other => self.phase = other,
+        }
+    }
+}

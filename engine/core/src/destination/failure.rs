@@ -1,0 +1,116 @@
+//! What follows a failure: words, a retry later, or the end of retries.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use shardcast_link::{Fault, Problem};
+
+use super::{Destination, DestinationOutput, Phase, backoff::Failure};
+use crate::{io::Close, limits::BACKOFF_RESET_MS};
+
+impl Destination {
+    pub(super) fn closed(&mut self, now: Instant, reason: &str, heals: bool) {
+        match &self.phase {
+            Phase::Connecting { .. } => self.next_address(now, reason, heals),
+            Phase::Opening { address, .. } => {
+                let words = format!(
+                    "{address} ended the connection before it accepted the stream ({reason}): \
+                     check the stream key"
+                );
+                self.gone(now, words);
+            }
+            Phase::Open { .. } => self.gone(now, format!("the connection was lost: {reason}")),
+            _ => {}
+        }
+    }
+
+    /// Fails for a connection that no longer exists.
+    fn gone(&mut self, now: Instant, words: String) {
+        self.back_off(now, problem(words), Failure::Passing);
+    }
+
+    pub(super) fn unreachable(&mut self, now: Instant, words: String, heals: bool) {
+        self.outputs
+            .push_back(DestinationOutput::Close(Close::Abort));
+        let failure = if heals {
+            Failure::Unreachable
+        } else {
+            Failure::Refused
+        };
+        self.back_off(now, problem(words), failure);
+    }
+
+    /// The operator's rules forbid every address of its name.
+    pub(super) fn forbidden(&mut self, now: Instant, address: IpAddr) {
+        let problem = Problem {
+            fault: Fault::Operator,
+            message: format!(
+                "its address {address} is not permitted on this server: see destination_allow and \
+                 destination_deny"
+            ),
+        };
+        self.back_off(now, problem, Failure::Refused);
+    }
+
+    pub(super) fn fail(&mut self, now: Instant, words: &str) {
+        self.fail_with(now, problem(words.to_owned()), true);
+    }
+
+    pub(super) fn fail_with(&mut self, now: Instant, problem: Problem, heals: bool) {
+        if matches!(
+            self.phase,
+            Phase::Connecting { .. } | Phase::Opening { .. } | Phase::Open { .. }
+        ) {
+            self.outputs
+                .push_back(DestinationOutput::Close(Close::Abort));
+        }
+        let failure = if heals {
+            Failure::Passing
+        } else {
+            Failure::Refused
+        };
+        self.back_off(now, problem, failure);
+    }
+
+    fn back_off(&mut self, now: Instant, mut problem: Problem, failure: Failure) {
+        if let Phase::Open { since, feed, .. } = &self.phase
+            && feed.is_live()
+            && now.saturating_duration_since(*since) > Duration::from_millis(BACKOFF_RESET_MS)
+        {
+            self.backoff.reset();
+        }
+        let since_live = self.live_at.map(|at| now.saturating_duration_since(at));
+        let delay = self.backoff.next_delay(failure, since_live);
+        let phase = match delay {
+            _ if !self.on_air => Phase::Ended,
+            Some(delay) => Phase::BackingOff { until: now + delay },
+            None => {
+                problem.message = format!(
+                    "{}; given up after {} failed attempts: add it again, or allow more retries",
+                    problem.message,
+                    self.backoff.failures()
+                );
+                Phase::GivenUp
+            }
+        };
+        self.last_problem = Some(problem);
+        self.enter(now, phase);
+    }
+
+    pub(super) fn unusable(&mut self, words: &str) {
+        self.last_problem = Some(Problem {
+            fault: Fault::Operator,
+            message: words.to_owned(),
+        });
+        self.phase = Phase::Unusable;
+    }
+}
+
+pub(super) fn problem(message: String) -> Problem {
+    Problem {
+        fault: Fault::Destination,
+        message,
+    }
+}
