@@ -3,6 +3,8 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
+use shardcast_core::AddressRules;
+use shardcast_link::CidrList;
 
 /// The media engine of Shardcast: one shard per core, commanded over Unix sockets.
 #[derive(Clone, Debug, Parser)]
@@ -58,6 +60,22 @@ pub struct Cli {
     )]
     pub advertise: Vec<IpAddr>,
 
+    /// PEM file of certificates to believe beside those of the system, for rtmps:// destinations
+    #[arg(long, value_name = "FILE", env = "SHARDCAST_ENGINE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Ranges that destinations may be in, such as 203.0.113.0/24; default: everywhere
+    #[arg(
+        long,
+        value_name = "CIDR,…",
+        env = "SHARDCAST_ENGINE_DESTINATION_ALLOW"
+    )]
+    pub destination_allow: Option<CidrList>,
+
+    /// Ranges that destinations may not be in; they win over those that are allowed
+    #[arg(long, value_name = "CIDR,…", env = "SHARDCAST_ENGINE_DESTINATION_DENY")]
+    pub destination_deny: Option<CidrList>,
+
     /// What to log, such as `info` or `shardcast_core=debug,info`
     #[arg(
         long,
@@ -96,6 +114,10 @@ pub struct Settings {
     pub rtmp_port: Option<u16>,
     /// Empty: the local addresses.
     pub advertise: Vec<IpAddr>,
+    /// Certificates to believe beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Where destinations may be.
+    pub address_rules: AddressRules,
 }
 
 impl Cli {
@@ -109,6 +131,11 @@ impl Cli {
             udp_port_base: self.udp_port_base,
             rtmp_port: self.rtmp_port,
             advertise: self.advertise,
+            ca_file: self.ca_file,
+            address_rules: AddressRules {
+                allow: self.destination_allow,
+                deny: self.destination_deny,
+            },
         }
     }
 }

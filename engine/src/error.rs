@@ -3,6 +3,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use crate::tcp::tls::RootsError;
+
 /// The process stopped as it was asked to.
 pub const EXIT_STOPPED: u8 = 0;
 /// The settings or the machine do not allow a start; trying again does not help.
@@ -57,6 +59,9 @@ pub enum EngineError {
     /// The RTMP port is taken, most often by another media server, or may not be bound.
     #[error("cannot listen for RTMP on port {port}: {source}: stop what has it, or choose another")]
     Rtmp { port: u16, source: io::Error },
+    /// The operator's file of certificates cannot be used.
+    #[error("--ca-file: {0}")]
+    Roots(#[from] RootsError),
     /// The operating system refused something that an engine cannot do without.
     #[error("{what}: {source}")]
     System {

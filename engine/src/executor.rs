@@ -30,6 +30,7 @@ use crate::{
     sched,
     shell::ShellHandle,
     signals::Bell,
+    tcp::tls::TrustedRoots,
     udp::{self, send::SendQueue, socket::BoundUdp},
 };
 
@@ -43,6 +44,8 @@ pub struct ShardPlan {
     pub rtmp: Option<RtmpPort>,
     /// Where it listens for control.
     pub link_socket: PathBuf,
+    /// Whose certificates are believed.
+    pub roots: TrustedRoots,
     /// Makes the machine, on the shard's own thread.
     pub machine: Box<dyn FnOnce() -> Box<dyn Machine> + Send>,
 }
@@ -226,13 +229,17 @@ async fn run_shard(
         },
         rtmp,
         link_socket,
+        roots,
         machine,
     } = plan;
     let socket = adopted::socket(fd);
     // SAFETY: the socket lives in the receiving task, which ends only with this executor, and
     // nothing sends afterwards.
     let queue = unsafe { SendQueue::new(&socket, address, &locals) };
-    let shell = ShellHandle::new(machine(), queue, Arc::clone(&beat));
+    let tls_config = roots
+        .client_config()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let shell = ShellHandle::new(machine(), queue, tls_config, Arc::clone(&beat));
     let listener = link::listen(&link_socket)
         .map_err(|error| format!("cannot listen at {}: {error}", link_socket.display()))?;
 

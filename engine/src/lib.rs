@@ -28,4 +28,5 @@ mod udp;
 pub use machine::Machine;
 pub use rtmp_port::RtmpPort;
 pub use run::run;
+pub use tcp::tls::{RootsError, TrustedRoots};
 pub use udp::socket::{BoundUdp, UdpOptions};

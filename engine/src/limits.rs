@@ -92,6 +92,10 @@ pub(crate) const TCP_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// each, and every one costs far more than its length.
 pub(crate) const TCP_QUEUE_SLICES_MAX: usize = 4_096;
 
+/// Plain bytes that are sealed at a time: four TLS records, about what the kernel takes in one call
+/// beside [`TCP_UNSENT_BYTES`].
+pub(crate) const TLS_SEALED_BYTES_MAX: usize = 64 << 10;
+
 /// Connections of one shard, those that are being closed included: three destinations for each of
 /// 10,000 broadcasts, and room for reconnects.
 pub(crate) const TCP_CONNECTIONS_MAX: usize = 40_000;

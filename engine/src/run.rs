@@ -19,6 +19,7 @@ use crate::{
     rtmp_port::RtmpPort,
     sched,
     signals::{StopSignals, wait},
+    tcp::tls::TrustedRoots,
     udp::socket::{BoundUdp, UdpOptions},
 };
 
@@ -112,6 +113,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             settings.udp_port_base
         )));
     }
+    let roots = TrustedRoots::load(settings.ca_file.as_deref())?;
     let interfaces = host::local_addresses().map_err(system("listing network addresses"))?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -144,6 +146,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             udp,
             rtmp,
             link_socket: link_dir.socket(shard),
+            roots: roots.clone(),
             machine: Box::new(move || Box::new(Shard::new(config))),
         });
     }
@@ -183,6 +186,7 @@ impl Start {
             epoch: self.epoch,
             epoch_unix_ms: self.epoch_unix_ms,
             capacity: CAPACITY_OF_A_CORE,
+            address_rules: settings.address_rules.clone(),
         }
     }
 }

@@ -16,7 +16,8 @@ use std::{
 use bytes::Bytes;
 use futures_lite::future::poll_fn;
 use glommio::{net::TcpStream, timer::Timer};
-use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, TcpEvent};
+use rustls::ClientConfig;
+use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, TcpEvent, TcpInfo};
 use shardcast_link::Command;
 
 use crate::{
@@ -27,14 +28,15 @@ use crate::{
     machine::Machine,
     pacemaker::Beat,
     resolve::{Answer, Resolver},
-    tcp::{self, ConnectionTable, Flushed},
+    tcp::{self, ConnectionTable, Ended, Flushed},
     udp::send::SendQueue,
 };
 
 /// An input that the shell itself has to tell.
 enum Owned {
     Accepted { conn: ConnId, bytes: usize },
-    Closed { conn: ConnId, reason: String },
+    Closed { conn: ConnId, ended: Ended },
+    Info { conn: ConnId, info: TcpInfo },
     Resolved { lookup: LookupId, result: Answer },
     Audio { lane: LaneId, frames: Vec<Bytes> },
 }
@@ -46,9 +48,16 @@ impl Owned {
                 conn,
                 event: TcpEvent::Accepted { bytes },
             },
-            Self::Closed { conn, reason } => Input::Tcp {
+            Self::Closed {
                 conn,
-                event: TcpEvent::Closed { reason },
+                ended: Ended { reason, heals },
+            } => Input::Tcp {
+                conn,
+                event: TcpEvent::Closed { reason, heals },
+            },
+            Self::Info { conn, info } => Input::Tcp {
+                conn,
+                event: TcpEvent::Info(info),
             },
             Self::Resolved { lookup, result } => Input::Resolved { lookup, result },
             Self::Audio { lane, frames } => Input::AudioFrames { lane, frames },
@@ -80,11 +89,16 @@ pub(crate) struct Shell {
 pub(crate) struct ShellHandle(Rc<RefCell<Shell>>);
 
 impl ShellHandle {
-    pub(crate) fn new(machine: Box<dyn Machine>, udp: SendQueue, beat: Arc<Beat>) -> Self {
+    pub(crate) fn new(
+        machine: Box<dyn Machine>,
+        udp: SendQueue,
+        tls_config: Arc<ClientConfig>,
+        beat: Arc<Beat>,
+    ) -> Self {
         Self(Rc::new_cyclic(|me| {
             RefCell::new(Shell {
                 machine,
-                tcp: ConnectionTable::new(),
+                tcp: ConnectionTable::new(tls_config),
                 link: EventQueue::default(),
                 resolver: Resolver::default(),
                 udp,
@@ -147,8 +161,8 @@ impl Shell {
             tracing::warn!("a connection to the RTMP port was closed: there are too many");
             return;
         };
-        if let Err(reason) = tcp::adopt(self, handle, conn, stream) {
-            self.pending.push_back(Owned::Closed { conn, reason });
+        if let Err(ended) = tcp::adopt(self, handle, conn, stream) {
+            self.pending.push_back(Owned::Closed { conn, ended });
         }
         self.drive(now);
     }
@@ -172,7 +186,7 @@ impl Shell {
             self.pending.extend(self.flushed.drain(..).map(
                 |Flushed { conn, result }| match result {
                     Ok(bytes) => Owned::Accepted { conn, bytes },
-                    Err(reason) => Owned::Closed { conn, reason },
+                    Err(ended) => Owned::Closed { conn, ended },
                 },
             ));
         }
@@ -229,15 +243,20 @@ impl Shell {
     fn dispatch(&mut self, output: Output) {
         match output {
             Output::Datagram { from, to, payload } => self.udp.push(from, to, payload),
-            Output::Connect { conn, addr } => {
+            Output::Connect { conn, addr, tls } => {
                 let Some(handle) = self.handle() else { return };
-                if let Err(reason) = tcp::spawn(self, handle, conn, addr) {
-                    self.pending.push_back(Owned::Closed { conn, reason });
+                if let Err(ended) = tcp::spawn(self, handle, conn, addr, tls.as_deref()) {
+                    self.pending.push_back(Owned::Closed { conn, ended });
                 }
             }
             Output::Write { conn, slices } => {
-                if let Err(reason) = self.tcp.write(conn, slices) {
-                    self.pending.push_back(Owned::Closed { conn, reason });
+                if let Err(ended) = self.tcp.write(conn, slices) {
+                    self.pending.push_back(Owned::Closed { conn, ended });
+                }
+            }
+            Output::Inspect { conn } => {
+                if let Some(info) = self.tcp.inspect(conn) {
+                    self.pending.push_back(Owned::Info { conn, info });
                 }
             }
             Output::Close { conn, how } => self.tcp.close(conn, how),
@@ -250,6 +269,7 @@ impl Shell {
                     self.pending.push_back(Owned::Audio { lane, frames });
                 }
             }
+            Output::Still(_) => {}
             Output::Event(event) => self.link.push(&event),
         }
     }

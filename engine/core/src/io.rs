@@ -21,6 +21,10 @@ pub struct LookupId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId(pub u64);
 
+/// A still picture that is being made, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StillId(pub u64);
+
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -45,6 +49,11 @@ pub enum Input<'a> {
     AudioFrames {
         lane: LaneId,
         frames: Vec<Bytes>,
+    },
+    /// The answer to [`Output::Still`]: the picture, or in words why there is none.
+    Still {
+        still: StillId,
+        result: Result<StillPicture, String>,
     },
     Command(Command),
     /// The time of [`Shard::next_timeout`](crate::Shard::next_timeout) has come.
@@ -121,6 +130,8 @@ pub enum Output {
         port: u16,
     },
     Audio(AudioJob),
+    /// Make one picture, off the executor: it takes tens of milliseconds.
+    Still(StillJob),
     Event(Event),
 }
 
@@ -158,4 +169,53 @@ pub enum AudioJob {
     Close {
         lane: LaneId,
     },
+}
+
+/// One picture to be coded by itself, in place of a publisher that is away.
+#[derive(Clone, Debug)]
+pub struct StillJob {
+    pub still: StillId,
+    pub source: StillSource,
+    pub target: StillTarget,
+}
+
+/// What it shows.
+#[derive(Clone, Debug)]
+pub enum StillSource {
+    /// The last of these pictures.
+    LastOf {
+        /// The AVCDecoderConfigurationRecord that they are coded with.
+        record: Bytes,
+        /// Access units in decoding order from an IDR on: NAL units behind lengths of four bytes.
+        access_units: Vec<Bytes>,
+    },
+    /// A PNG or JPEG file, scaled into the picture with black around it.
+    Image(Bytes),
+}
+
+/// How it is coded, so that its slices can stand under the publisher's parameter sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StillTarget {
+    /// Pixels, even.
+    pub width: u32,
+    pub height: u32,
+    /// `profile_idc` and `level_idc` of the publisher.
+    pub profile: u8,
+    pub level: u8,
+    /// `entropy_coding_mode_flag`: CABAC, or CAVLC.
+    pub cabac: bool,
+    /// `transform_8x8_mode_flag`.
+    pub transform_8x8: bool,
+    /// `chroma_qp_index_offset`, -12 to 12.
+    pub chroma_qp_offset: i8,
+    /// Luma uses all of 0 to 255.
+    pub full_range: bool,
+}
+
+/// An IDR picture as NAL units without lengths or start codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillPicture {
+    pub sps: Bytes,
+    pub pps: Bytes,
+    pub slices: Vec<Bytes>,
 }

@@ -6,21 +6,28 @@
 //!                        └─ kernel full: the task waits for room, then writes on
 //! ```
 //!
+//! Where the shard wants TLS, [`tls`] stands between the slices and the queue.
+//!
 //! A connection that cannot be written never holds up the others: its slices wait in its own
 //! queue, which the shard bounds.
 
+mod info;
 mod queue;
 mod task;
+pub(crate) mod tls;
 mod words;
 
-use std::{cell::RefCell, collections::HashMap, io, os::fd::AsRawFd, rc::Rc, task::Waker};
+use std::{
+    cell::RefCell, collections::HashMap, io, os::fd::AsRawFd, rc::Rc, sync::Arc, task::Waker,
+};
 
 use bytes::Bytes;
 use glommio::net::TcpStream;
-use shardcast_core::io::{Close, ConnId};
+use rustls::ClientConfig;
+use shardcast_core::io::{Close, ConnId, TcpInfo};
 
-use self::queue::WriteQueue;
 pub(crate) use self::task::{adopt, spawn};
+use self::{queue::WriteQueue, tls::Tls};
 use crate::limits::{
     TCP_CONNECTIONS_MAX, TCP_QUEUE_BYTES_MAX, TCP_QUEUE_SLICES_MAX, TCP_READ_BYTES,
 };
@@ -32,7 +39,10 @@ struct Connection {
     id: ConnId,
     /// Present between connecting and the end.
     stream: Option<TcpStream>,
+    /// What goes on the wire.
     queue: WriteQueue,
+    /// Where TLS is spoken; what waits then is in it.
+    tls: Option<Box<Tls>>,
     /// The kernel took less than it was given; the task waits for room.
     blocked: bool,
     /// In the list of connections to be written.
@@ -49,20 +59,72 @@ impl Connection {
         }
     }
 
-    /// Gives the kernel what it takes; how many bytes that was.
+    /// What the shard has written and the kernel has not taken.
+    fn waiting(&self) -> &WriteQueue {
+        self.tls.as_ref().map_or(&self.queue, |tls| &tls.plain)
+    }
+
+    /// Whether nothing is left to be written.
+    fn is_written(&self) -> bool {
+        self.queue.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.is_idle())
+    }
+
+    /// Gives the kernel what it takes; how many of the shard's bytes that was.
     fn write(&mut self) -> io::Result<usize> {
         let Some(stream) = &self.stream else {
             return Ok(0);
         };
-        let (accepted, result) = self.queue.write_to(stream.as_raw_fd());
-        match result {
-            Ok(()) => Ok(accepted),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked = true;
-                self.wake();
-                Ok(accepted)
+        let socket = stream.as_raw_fd();
+        let mut accepted = 0;
+        loop {
+            if let Some(tls) = &mut self.tls {
+                tls.seal(&mut self.queue)?;
             }
-            Err(error) => Err(error),
+            let (written, result) = self.queue.write_to(socket);
+            accepted += self.taken(written);
+            match result {
+                Ok(()) if self.is_written() => return Ok(accepted),
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    self.wake();
+                    return Ok(accepted);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How many of the shard's bytes have left with `written` bytes of the wire.
+    fn taken(&mut self, written: usize) -> usize {
+        match &mut self.tls {
+            Some(tls) => tls.accepted(&self.queue),
+            None => written,
+        }
+    }
+}
+
+/// Why a connection is over, other than by the shard's wish.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// In words.
+    pub(crate) reason: String,
+    /// Whether another attempt may go better without anybody changing something.
+    pub(crate) heals: bool,
+}
+
+impl Ended {
+    fn passing(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            heals: true,
+        }
+    }
+
+    fn lasting(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            heals: false,
         }
     }
 }
@@ -70,7 +132,7 @@ impl Connection {
 /// What a flush has done to one connection.
 pub(crate) struct Flushed {
     pub(crate) conn: ConnId,
-    pub(crate) result: Result<usize, String>,
+    pub(crate) result: Result<usize, Ended>,
 }
 
 /// All connections of a shard.
@@ -79,13 +141,16 @@ pub(crate) struct ConnectionTable {
     dirty: Vec<SharedConnection>,
     /// Connections that exist, those included that the shard has closed already.
     alive: Rc<()>,
+    /// How TLS is spoken by this shard.
+    tls_config: Arc<ClientConfig>,
     /// One for all: a read is handed to the shard before anything else runs.
     read_buffer: Rc<RefCell<Box<[u8]>>>,
 }
 
 impl ConnectionTable {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tls_config: Arc<ClientConfig>) -> Self {
         Self {
+            tls_config,
             open: HashMap::new(),
             dirty: Vec::new(),
             alive: Rc::new(()),
@@ -102,17 +167,18 @@ impl ConnectionTable {
         Rc::strong_count(&self.alive) - 1
     }
 
-    /// Enters a connection that is about to be made; the words when there are too many.
-    fn insert(&mut self, id: ConnId) -> Result<SharedConnection, String> {
+    /// Enters a connection that is about to be made; an error when there are too many.
+    fn insert(&mut self, id: ConnId, tls: Option<Box<Tls>>) -> Result<SharedConnection, Ended> {
         if self.alive() >= TCP_CONNECTIONS_MAX {
-            return Err(format!(
+            return Err(Ended::passing(format!(
                 "this shard has {TCP_CONNECTIONS_MAX} connections already"
-            ));
+            )));
         }
         let connection = Rc::new(RefCell::new(Connection {
             id,
             stream: None,
             queue: WriteQueue::default(),
+            tls,
             blocked: false,
             dirty: false,
             closing: None,
@@ -122,17 +188,21 @@ impl ConnectionTable {
         Ok(connection)
     }
 
-    /// Queues slices; they leave with the next [`Self::flush`]. The words when the queue is over
+    /// Queues slices; they leave with the next [`Self::flush`]. An error when the queue is over
     /// its bound, and the connection given up.
-    pub(crate) fn write(&mut self, id: ConnId, slices: Vec<Bytes>) -> Result<(), String> {
+    pub(crate) fn write(&mut self, id: ConnId, slices: Vec<Bytes>) -> Result<(), Ended> {
         let Some(shared) = self.open.get(&id) else {
             return Ok(());
         };
         let mut connection = shared.borrow_mut();
-        connection.queue.push(slices);
-        let over = if connection.queue.bytes() > TCP_QUEUE_BYTES_MAX {
+        match &mut connection.tls {
+            Some(tls) => tls.plain.push(slices),
+            None => connection.queue.push(slices),
+        }
+        let waiting = connection.waiting();
+        let over = if waiting.bytes() > TCP_QUEUE_BYTES_MAX {
             format!("more than {TCP_QUEUE_BYTES_MAX} bytes were waiting")
-        } else if connection.queue.slices() > TCP_QUEUE_SLICES_MAX {
+        } else if waiting.slices() > TCP_QUEUE_SLICES_MAX {
             format!(
                 "more than {TCP_QUEUE_SLICES_MAX} messages were waiting: the server asks for \
                  answers and does not read them"
@@ -143,7 +213,7 @@ impl ConnectionTable {
         if !over.is_empty() {
             drop(connection);
             self.close(id, Close::Abort);
-            return Err(over);
+            return Err(Ended::passing(over));
         }
         drop(connection);
         let shared = Rc::clone(shared);
@@ -155,10 +225,18 @@ impl ConnectionTable {
     fn mark_dirty(&mut self, shared: &SharedConnection) {
         let mut connection = shared.borrow_mut();
         let writable = connection.stream.is_some() && !connection.blocked;
-        if writable && !connection.dirty && !connection.queue.is_empty() {
+        if writable && !connection.dirty && !connection.is_written() {
             connection.dirty = true;
             self.dirty.push(Rc::clone(shared));
         }
+    }
+
+    /// What the kernel knows of this connection; `None` when it is not open.
+    pub(crate) fn inspect(&self, id: ConnId) -> Option<TcpInfo> {
+        let connection = self.open.get(&id)?.borrow();
+        let info = info::read(connection.stream.as_ref()?);
+        info.inspect_err(|error| tracing::debug!("TCP_INFO was refused: {error}"))
+            .ok()
     }
 
     /// The shard wants no more of this connection.
@@ -195,7 +273,7 @@ impl ConnectionTable {
                     self.close(conn, Close::Abort);
                     flushed.push(Flushed {
                         conn,
-                        result: Err(words::broken(&error)),
+                        result: Err(Ended::passing(words::broken(&error))),
                     });
                 }
             }

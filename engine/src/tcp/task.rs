@@ -1,4 +1,5 @@
-//! The life of one connection: connect, read, wait for room when the kernel is full, close.
+//! The life of one connection: connect, agree on TLS, read, wait for room when the kernel is full,
+//! close.
 
 use std::{
     future::Future,
@@ -20,7 +21,7 @@ use glommio::{net::TcpStream, timer::Timer};
 use shardcast_core::io::{Close, ConnId, Input, TcpEvent};
 use socket2::SockRef;
 
-use super::{Connection, SharedConnection, words};
+use super::{Connection, Ended, SharedConnection, tls::Tls, words};
 use crate::{
     limits::{TCP_FLUSH, TCP_UNSENT_BYTES},
     shell::{Shell, ShellHandle},
@@ -30,14 +31,19 @@ use crate::{
 /// Reads in one poll while a closing connection is drained, before others get their turn.
 const DRAIN_READS_PER_TURN: usize = 16;
 
-/// Starts a connection; the words when there are too many.
+/// Starts a connection, with TLS where `tls` names the server; an error when there are too many,
+/// or when that can be nobody's name.
 pub(crate) fn spawn(
     shell: &mut Shell,
     handle: ShellHandle,
     id: ConnId,
     address: SocketAddr,
-) -> Result<(), String> {
-    let connection = shell.tcp.insert(id)?;
+    tls: Option<&str>,
+) -> Result<(), Ended> {
+    let tls = tls
+        .map(|server| Tls::new(&shell.tcp.tls_config, server).map(Box::new))
+        .transpose()?;
+    let connection = shell.tcp.insert(id, tls)?;
     let shared = Rc::clone(&connection);
     let life = {
         let handle = handle.clone();
@@ -47,20 +53,20 @@ pub(crate) fn spawn(
     Ok(())
 }
 
-/// Takes over a connection that somebody made to us; the words when there are too many.
+/// Takes over a connection that somebody made to us; an error when there are too many.
 pub(crate) fn adopt(
     shell: &mut Shell,
     handle: ShellHandle,
     id: ConnId,
     stream: TcpStream,
-) -> Result<(), String> {
-    let connection = shell.tcp.insert(id)?;
+) -> Result<(), Ended> {
+    let connection = shell.tcp.insert(id, None)?;
     configure(&stream);
     connection.borrow_mut().stream = Some(stream);
     let shared = Rc::clone(&connection);
     let life = {
         let handle = handle.clone();
-        async move { serve(&handle, &shared, id).await }
+        async move { serve(&handle, &shared, id, Vec::new()).await }
     };
     live(shell, handle, id, connection, life);
     Ok(())
@@ -72,7 +78,7 @@ fn live(
     handle: ShellHandle,
     id: ConnId,
     connection: SharedConnection,
-    life: impl Future<Output = Option<String>> + 'static,
+    life: impl Future<Output = Option<Ended>> + 'static,
 ) {
     let alive = Rc::clone(&shell.tcp.alive);
     glommio::spawn_local(async move {
@@ -83,21 +89,23 @@ fn live(
         let life = AssertUnwindSafe(life).catch_unwind();
         let ended = life.await.unwrap_or_else(|_| {
             tracing::error!(conn = id.0, "the task of a connection panicked");
-            Some("a defect of this server ended the connection; its log has the details".into())
+            Some(Ended::passing(
+                "a defect of this server ended the connection; its log has the details",
+            ))
         });
         connection.borrow_mut().stream = None;
         drop(alive);
-        if let Some(reason) = ended {
-            report_closed(&handle, id, reason);
+        if let Some(ended) = ended {
+            report_closed(&handle, id, ended);
         }
     })
     .detach();
 }
 
-fn report_closed(handle: &ShellHandle, id: ConnId, reason: String) {
+fn report_closed(handle: &ShellHandle, id: ConnId, Ended { reason, heals }: Ended) {
     handle.with(|shell| {
         if shell.tcp.open.remove(&id).is_some() {
-            report(shell, id, TcpEvent::Closed { reason });
+            report(shell, id, TcpEvent::Closed { reason, heals });
         }
     });
 }
@@ -113,37 +121,59 @@ async fn run(
     handle: &ShellHandle,
     shared: &SharedConnection,
     address: SocketAddr,
-) -> Option<String> {
-    let stream = match connect(shared, address).await? {
+) -> Option<Ended> {
+    let connected = async { Some(TcpStream::connect(address).await.map_err(io::Error::from)) };
+    let stream = match or(given_up(shared), connected).await? {
         Ok(stream) => stream,
-        Err(error) => return Some(words::not_connected(&error)),
+        Err(error) => return Some(Ended::passing(words::not_connected(&error))),
     };
     configure(&stream);
-    let id = {
+    let (id, tls) = {
         let mut connection = shared.borrow_mut();
         connection.stream = Some(stream);
-        connection.id
+        (connection.id, connection.tls.is_some())
     };
+    let mut early = Vec::new();
+    if tls {
+        let agreed = async { Some(agree(handle, shared, &mut early).await) };
+        if let Err(ended) = or(given_up(shared), agreed).await? {
+            return Some(ended);
+        }
+    }
     handle.with(|shell| {
         if shell.tcp.open.contains_key(&id) {
             report(shell, id, TcpEvent::Connected);
         }
     });
-    serve(handle, shared, id).await
+    serve(handle, shared, id, early).await
 }
 
-/// `None` when the shard has given it up meanwhile. How long it may take is the shard's business.
-async fn connect(shared: &SharedConnection, address: SocketAddr) -> Option<io::Result<TcpStream>> {
-    let connected = async { Some(TcpStream::connect(address).await.map_err(io::Error::from)) };
-    let given_up = poll_fn(|cx| {
+/// `None` once the shard has given the connection up. How long it may take is the shard's business.
+async fn given_up<T>(shared: &SharedConnection) -> Option<T> {
+    poll_fn(|cx| {
         let mut connection = shared.borrow_mut();
         if connection.closing.is_some() {
             return Poll::Ready(None);
         }
         connection.waker = Some(cx.waker().clone());
         Poll::Pending
-    });
-    or(given_up, connected).await
+    })
+    .await
+}
+
+/// The TLS handshake. What the server says right behind it is appended to `early`.
+async fn agree(
+    handle: &ShellHandle,
+    shared: &SharedConnection,
+    early: &mut Vec<u8>,
+) -> Result<(), Ended> {
+    let buffer = handle.with(|shell| Rc::clone(&shell.tcp.read_buffer));
+    poll_fn(|cx| {
+        shared
+            .borrow_mut()
+            .poll_agreed(cx, &mut buffer.borrow_mut(), early)
+    })
+    .await
 }
 
 fn configure(stream: &TcpStream) {
@@ -159,16 +189,37 @@ fn configure(stream: &TcpStream) {
 
 /// What the task woke up for.
 enum Step {
+    /// So much lies in the buffer.
     Received(usize),
+    /// This came through TLS; it may be nothing.
+    Opened(Vec<u8>),
     /// The kernel had room again and took so much.
     Accepted(usize),
-    ClosedByPeer,
-    Broken(io::Error),
+    Ended(Ended),
     Closing(Close),
 }
 
-async fn serve(handle: &ShellHandle, shared: &SharedConnection, id: ConnId) -> Option<String> {
+impl Step {
+    fn broken(error: &io::Error) -> Self {
+        Self::Ended(Ended::passing(words::broken(error)))
+    }
+
+    fn closed_by_peer() -> Self {
+        Self::Ended(Ended::passing(words::CLOSED_BY_PEER))
+    }
+}
+
+/// `early` has been received already.
+async fn serve(
+    handle: &ShellHandle,
+    shared: &SharedConnection,
+    id: ConnId,
+    early: Vec<u8>,
+) -> Option<Ended> {
     let buffer = handle.with(|shell| Rc::clone(&shell.tcp.read_buffer));
+    if !early.is_empty() {
+        handle.with(|shell| report(shell, id, TcpEvent::Received(&early)));
+    }
     loop {
         let step = poll_fn(|cx| shared.borrow_mut().poll_step(cx, &mut buffer.borrow_mut())).await;
         match step {
@@ -178,20 +229,20 @@ async fn serve(handle: &ShellHandle, shared: &SharedConnection, id: ConnId) -> O
                 let bytes = buffer.get(..length).unwrap_or_default();
                 handle.with(|shell| report(shell, id, TcpEvent::Received(bytes)));
             }
-            Step::Accepted(bytes) => handle.with(|shell| {
-                let now = Instant::now();
+            Step::Opened(bytes) => handle.with(|shell| {
+                // TLS may have to answer by itself.
                 shell.tcp.mark_dirty(shared);
-                shell.feed(
-                    now,
-                    Input::Tcp {
-                        conn: id,
-                        event: TcpEvent::Accepted { bytes },
-                    },
-                );
-                shell.drive(now);
+                if bytes.is_empty() {
+                    shell.drive(Instant::now());
+                } else {
+                    report(shell, id, TcpEvent::Received(&bytes));
+                }
             }),
-            Step::ClosedByPeer => return Some(words::CLOSED_BY_PEER.into()),
-            Step::Broken(error) => return Some(words::broken(&error)),
+            Step::Accepted(bytes) => handle.with(|shell| {
+                shell.tcp.mark_dirty(shared);
+                report(shell, id, TcpEvent::Accepted { bytes });
+            }),
+            Step::Ended(ended) => return Some(ended),
             Step::Closing(Close::Abort) => {
                 reset(shared);
                 return None;
@@ -210,29 +261,89 @@ impl Connection {
         if let Some(how) = self.closing {
             return Poll::Ready(Step::Closing(how));
         }
+        if self.tls.as_ref().is_some_and(|tls| tls.is_closed_by_peer()) {
+            return Poll::Ready(Step::closed_by_peer());
+        }
         if self.blocked
             && let Poll::Ready(result) = self.poll_room(cx)
         {
             return Poll::Ready(match result {
                 Ok(bytes) => Step::Accepted(bytes),
-                Err(error) => Step::Broken(error),
+                Err(error) => Step::broken(&error),
             });
         }
         let Some(stream) = &mut self.stream else {
-            return Poll::Ready(Step::ClosedByPeer);
+            return Poll::Ready(Step::closed_by_peer());
         };
         if let Poll::Ready(result) = Pin::new(stream).poll_read(cx, buffer) {
             return Poll::Ready(match result {
-                Ok(0) => Step::ClosedByPeer,
+                Ok(0) => Step::closed_by_peer(),
+                Ok(length) if self.tls.is_some() => {
+                    let mut plain = Vec::new();
+                    match self.open(buffer.get(..length).unwrap_or_default(), &mut plain) {
+                        Ok(()) => Step::Opened(plain),
+                        Err(ended) => Step::Ended(ended),
+                    }
+                }
                 Ok(length) => Step::Received(length),
-                Err(error) => Step::Broken(error),
+                Err(error) => Step::broken(&error),
             });
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Waits until the kernel takes something of what is next.
+    /// Takes what was received through TLS.
+    fn open(&mut self, received: &[u8], plain: &mut Vec<u8>) -> Result<(), Ended> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
+        let opened = tls.open(received, plain);
+        // An answer, or the alert that tells the peer what is wrong.
+        let sealed = tls.seal(&mut self.queue);
+        match opened {
+            Ok(()) => sealed.map_err(|error| Ended::passing(words::broken(&error))),
+            Err(error) => {
+                if !self.blocked {
+                    let _ = self.write();
+                }
+                Err(words::tls(&error))
+            }
+        }
+    }
+
+    /// Says and hears what it takes until TLS stands.
+    fn poll_agreed(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        early: &mut Vec<u8>,
+    ) -> Poll<Result<(), Ended>> {
+        let broken = |error: &io::Error| Ended::passing(words::broken(error));
+        loop {
+            let written = self.poll_written(cx).map_err(|error| broken(&error))?;
+            let agrees = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+            if !agrees && written.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(stream) = &mut self.stream else {
+                return Poll::Ready(Err(Ended::passing(words::CLOSED_IN_HANDSHAKE)));
+            };
+            match Pin::new(stream).poll_read(cx, buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Ended::passing(words::CLOSED_IN_HANDSHAKE)));
+                }
+                Poll::Ready(Ok(length)) => {
+                    self.open(buffer.get(..length).unwrap_or_default(), early)?;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
+            }
+        }
+    }
+
+    /// Waits until the kernel takes something of what is next; how many of the shard's bytes have
+    /// left with it.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self {
             stream: Some(stream),
@@ -246,7 +357,7 @@ impl Connection {
             Poll::Ready(Ok(bytes)) => {
                 queue.advance(bytes);
                 self.blocked = false;
-                Poll::Ready(Ok(bytes))
+                Poll::Ready(Ok(self.taken(bytes)))
             }
             other => other,
         }
@@ -259,7 +370,7 @@ impl Connection {
                 return Poll::Pending;
             }
             self.write()?;
-            if self.queue.is_empty() {
+            if self.is_written() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -286,6 +397,9 @@ impl Connection {
 /// Writes what waits, says that nothing more comes, and waits for the peer to do the same: closing
 /// with unread data would send a reset, which can destroy what the peer has not read yet.
 async fn finish(shared: &SharedConnection) {
+    if let Some(tls) = &mut shared.borrow_mut().tls {
+        tls.close();
+    }
     let mut timer = Timer::new(TCP_FLUSH);
     let written = poll_fn(|cx| {
         if Pin::new(&mut timer).poll(cx).is_ready() {

@@ -45,10 +45,11 @@ fn run_out_of_descriptors() {
     rig.ask((1..=3).map(|id| Output::Connect {
         conn: ConnId(id),
         addr,
+        tls: None,
     }));
     for id in 1..=3 {
         match rig.next() {
-            Seen::Closed(conn, reason) => {
+            Seen::Closed(conn, reason, _) => {
                 assert_eq!(conn, ConnId(id));
                 assert!(reason.contains("file descriptors"), "{reason}");
             }

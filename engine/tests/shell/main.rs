@@ -18,4 +18,5 @@ mod stop;
 mod tcp_end;
 mod tcp_write;
 mod timer;
+mod tls;
 mod udp;

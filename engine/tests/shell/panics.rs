@@ -7,7 +7,7 @@ use shardcast_core::io::{Input, Output};
 use shardcast_engine::Machine;
 use shardcast_link::BroadcastId;
 
-use crate::rig::{PATIENCE, start};
+use crate::rig::{PATIENCE, start, system_roots};
 
 /// Echoes, and panics on the word.
 #[derive(Default)]
@@ -44,7 +44,9 @@ impl Machine for Fragile {
 
 #[test]
 fn a_panic_of_the_machine_is_survived_and_many_end_the_shard() {
-    let (shards, address, _dir) = start("127.0.0.1:0", || Box::new(Fragile::default()));
+    let (shards, address, _dir) = start("127.0.0.1:0", system_roots(), || {
+        Box::new(Fragile::default())
+    });
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buffer = [0; 16];

@@ -9,9 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, TcpEvent};
+use shardcast_core::io::{
+    ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent, TcpInfo,
+};
 use shardcast_engine::{
-    BoundUdp, Machine, UdpOptions,
+    BoundUdp, Machine, TrustedRoots, UdpOptions,
     executor::{ShardEnd, ShardPlan, Shards},
 };
 use shardcast_link::{BroadcastId, Command, Event, ShardStatus};
@@ -33,9 +35,12 @@ pub(crate) enum Seen {
     Connected(ConnId),
     Received(ConnId, Vec<u8>),
     Accepted(ConnId, usize),
-    Closed(ConnId, String),
+    Info(ConnId, TcpInfo),
+    /// Why, and whether it may heal by itself.
+    Closed(ConnId, String, bool),
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Frames(LaneId, usize),
+    Still(StillId, Result<StillPicture, String>),
     Command(Command),
     Timeout(Instant),
 }
@@ -52,10 +57,12 @@ impl Seen {
                 TcpEvent::Connected => Self::Connected(conn),
                 TcpEvent::Received(bytes) => Self::Received(conn, bytes.to_vec()),
                 TcpEvent::Accepted { bytes } => Self::Accepted(conn, bytes),
-                TcpEvent::Closed { reason } => Self::Closed(conn, reason),
+                TcpEvent::Info(info) => Self::Info(conn, info),
+                TcpEvent::Closed { reason, heals } => Self::Closed(conn, reason, heals),
             },
             Input::Resolved { lookup, result } => Self::Resolved(lookup, result),
             Input::AudioFrames { lane, frames } => Self::Frames(lane, frames.len()),
+            Input::Still { still, result } => Self::Still(still, result),
             Input::Command(command) => Self::Command(command),
             Input::Timeout => Self::Timeout(now),
         }
@@ -133,9 +140,14 @@ fn socket(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("shard-0.sock")
 }
 
+pub(crate) fn system_roots() -> TrustedRoots {
+    TrustedRoots::load(None).unwrap()
+}
+
 /// Starts any machine; its thread, its UDP address and its folder.
 pub(crate) fn start(
     bind: &str,
+    roots: TrustedRoots,
     machine: impl FnOnce() -> Box<dyn Machine> + Send + 'static,
 ) -> (Shards, SocketAddr, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -152,6 +164,7 @@ pub(crate) fn start(
         udp,
         rtmp: None,
         link_socket: socket(&dir),
+        roots,
         machine: Box::new(machine),
     };
     (Shards::start(vec![plan]).unwrap(), address, dir)
@@ -164,9 +177,18 @@ impl Rig {
 
     /// With a machine that has these broadcasts.
     pub(crate) fn holding(broadcasts: Vec<BroadcastId>) -> Self {
+        Self::with(system_roots(), broadcasts)
+    }
+
+    /// That believes these certificates.
+    pub(crate) fn believing(roots: TrustedRoots) -> Self {
+        Self::with(roots, Vec::new())
+    }
+
+    fn with(roots: TrustedRoots, broadcasts: Vec<BroadcastId>) -> Self {
         let (tell, seen) = channel();
         let (orders, take) = channel();
-        let (shards, udp, dir) = start("127.0.0.1:0", move || {
+        let (shards, udp, dir) = start("127.0.0.1:0", roots, move || {
             Box::new(Obedient {
                 seen: tell,
                 orders: take,
@@ -198,7 +220,11 @@ impl Rig {
     }
 
     pub(crate) fn connect(&self, conn: ConnId, addr: SocketAddr) {
-        self.ask([Output::Connect { conn, addr }]);
+        self.ask([Output::Connect {
+            conn,
+            addr,
+            tls: None,
+        }]);
         assert_eq!(self.next(), Seen::Connected(conn));
     }
 

@@ -28,7 +28,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
 fn closed(rig: &Rig) -> String {
     loop {
         match rig.next() {
-            Seen::Closed(CONN, reason) => return reason,
+            Seen::Closed(CONN, reason, _) => return reason,
             Seen::Accepted(..) => {}
             other => panic!("{other:?}"),
         }
@@ -43,6 +43,7 @@ fn a_server_that_refuses_is_said_to_refuse() {
     rig.ask([Output::Connect {
         conn: CONN,
         addr: address,
+        tls: None,
     }]);
     let reason = closed(&rig);
     assert!(reason.contains("refused"), "{reason}");
@@ -161,6 +162,7 @@ fn a_connection_that_is_never_made_can_be_given_up() {
     rig.ask([Output::Connect {
         conn: CONN,
         addr: address,
+        tls: None,
     }]);
     assert_eq!(rig.next_within(Duration::from_millis(300)), None);
     rig.ask([Output::Close {

@@ -134,7 +134,7 @@ fn a_server_that_pings_without_reading_is_given_up_in_words() {
         rig.write(SLOW, vec![pong.clone()]);
     }
     match rig.next() {
-        Seen::Closed(SLOW, reason) => assert!(reason.contains("does not read"), "{reason}"),
+        Seen::Closed(SLOW, reason, _) => assert!(reason.contains("does not read"), "{reason}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(rig.next_within(Duration::from_millis(300)), None);
@@ -145,7 +145,11 @@ fn many_writes_before_the_connection_is_made_leave_in_order_afterwards() {
     let rig = Rig::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut orders = vec![Output::Connect { conn: QUICK, addr }];
+    let mut orders = vec![Output::Connect {
+        conn: QUICK,
+        addr,
+        tls: None,
+    }];
     orders.extend((0..100_u8).map(|n| Output::Write {
         conn: QUICK,
         slices: vec![Bytes::copy_from_slice(&[n])],

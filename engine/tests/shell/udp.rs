@@ -7,7 +7,7 @@ use shardcast_core::io::{Input, Output};
 use shardcast_engine::Machine;
 use shardcast_link::BroadcastId;
 
-use crate::rig::{PATIENCE, start};
+use crate::rig::{PATIENCE, start, system_roots};
 
 /// Sends back what it gets, and says which of its addresses it came to.
 #[derive(Default)]
@@ -64,7 +64,7 @@ fn payload(round: usize, n: usize, size: usize) -> Vec<u8> {
 }
 
 fn echoes(bind: &str) {
-    let (_shards, address, _dir) = start(bind, || Box::new(Echo::default()));
+    let (_shards, address, _dir) = start(bind, system_roots(), || Box::new(Echo::default()));
     let peers = [peer(), peer(), peer()];
     for round in 0..40 {
         for (n, size) in sizes(round).enumerate() {
@@ -99,7 +99,7 @@ fn a_socket_for_all_addresses_does_the_same() {
 
 #[test]
 fn an_answer_leaves_from_the_address_that_was_asked() {
-    let (_shards, address, _dir) = start("0.0.0.0:0", || Box::new(Echo::default()));
+    let (_shards, address, _dir) = start("0.0.0.0:0", system_roots(), || Box::new(Echo::default()));
     let peer = peer();
     let mut buffer = [0; 16];
     for last in [1, 2] {

@@ -20,12 +20,7 @@ mod progress;
 mod report;
 mod rules;
 
-use std::{
-    collections::VecDeque,
-    net::SocketAddr,
-    rc::Rc,
-    time::Instant,
-};
+use std::{collections::VecDeque, net::SocketAddr, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use shardcast_link::{DestinationId, DestinationState, Problem, RetryPolicy, WantedDestination};

@@ -68,9 +68,9 @@ impl Progress {
         } else {
             INSPECT_FIRST_MS
         };
-        let due = self.inspected.is_none_or(|at| {
-            now.saturating_duration_since(at) >= Duration::from_millis(pause_ms)
-        });
+        let due = self
+            .inspected
+            .is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_millis(pause_ms));
         if due {
             self.inspected = Some(now);
         }

@@ -20,7 +20,10 @@ impl AddressRules {
             .allow
             .as_ref()
             .is_none_or(|list| list.contains(address));
-        let denied = self.deny.as_ref().is_some_and(|list| list.contains(address));
+        let denied = self
+            .deny
+            .as_ref()
+            .is_some_and(|list| list.contains(address));
         allowed && !denied
     }
 }
@@ -47,7 +50,11 @@ mod tests {
             ("::1", false),
             ("2001:db8::1", false),
         ] {
-            assert_eq!(rules.permit(address.parse().unwrap()), permitted, "{address}");
+            assert_eq!(
+                rules.permit(address.parse().unwrap()),
+                permitted,
+                "{address}"
+            );
         }
     }
 

@@ -154,6 +154,7 @@ impl Shard {
                     self.settle_broadcast(now, key);
                 }
             }
+            Input::Still { still, .. } => tracing::debug!(?still, "nobody waits for this picture"),
             Input::Command(command) => self.command(now, command),
             Input::Timeout => self.timeouts(now),
         }

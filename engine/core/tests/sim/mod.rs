@@ -272,6 +272,7 @@ impl World {
                 }
             }
             Output::Audio(job) => self.audio(&job),
+            Output::Still(_) => {}
             Output::Event(event) => self.events.push(event),
         }
     }

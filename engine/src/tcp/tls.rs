@@ -1,0 +1,206 @@
+//! TLS of our connections to destinations: rustls between the shard's slices and the socket.
+//!
+//! ```text
+//!   slices ──► plain queue ──(sealed when the wire is idle)──► wire queue ──► kernel
+//! ```
+//!
+//! Only so much is sealed at a time as one round of writing takes, so that what waits stays plain
+//! and is counted as the shard counts it.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+
+use super::{Ended, queue::WriteQueue, words};
+use crate::limits::TLS_SEALED_BYTES_MAX;
+
+/// Certificates that are believed; read once and shared by the shards.
+#[derive(Clone, Debug)]
+pub struct TrustedRoots(Arc<RootCertStore>);
+
+/// The operator's file of certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    #[error("cannot read {path}: {source}")]
+    Unreadable { path: String, source: io::Error },
+    #[error("{path} holds no certificate that can be used: it has to be PEM")]
+    NoCertificate { path: String },
+}
+
+impl TrustedRoots {
+    /// The system's certificates, and those of `ca_file`.
+    ///
+    /// # Errors
+    /// When the file holds none. A system without certificates is only logged: plain RTMP needs
+    /// none.
+    pub fn load(ca_file: Option<&Path>) -> Result<Self, RootsError> {
+        let mut roots = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            tracing::debug!("some certificates of the system were not read: {error}");
+        }
+        roots.add_parsable_certificates(system.certs);
+        if roots.is_empty() && ca_file.is_none() {
+            tracing::warn!(
+                "this system has no CA certificates, so no rtmps:// destination can be believed: \
+                 install ca-certificates, or give a file of your own"
+            );
+        }
+        if let Some(path) = ca_file {
+            add(&mut roots, path)?;
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+
+    /// A configuration for one shard: sessions to be resumed are kept in it, and shards share
+    /// nothing that is written.
+    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(Arc::clone(&self.0))
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    }
+}
+
+fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
+    let shown = path.display().to_string();
+    let pem = fs::read(path).map_err(|source| RootsError::Unreadable {
+        path: shown.clone(),
+        source,
+    })?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(RootsError::NoCertificate { path: shown });
+    }
+    Ok(())
+}
+
+/// The TLS session of one connection.
+#[derive(Debug)]
+pub(super) struct Tls {
+    session: ClientConnection,
+    /// What the shard has written and is not sealed yet.
+    pub(super) plain: WriteQueue,
+    /// Bytes of it that lie sealed on the wire queue.
+    sealed_bytes: usize,
+    /// Good-bye is to be said.
+    closing: bool,
+    /// The peer has said good-bye.
+    peer_closed: bool,
+}
+
+impl Tls {
+    /// # Errors
+    /// When `server` can be no name in a certificate.
+    pub(super) fn new(config: &Arc<ClientConfig>, server: &str) -> Result<Self, Ended> {
+        let name = ServerName::try_from(server.to_owned()).map_err(|_| {
+            Ended::lasting(format!(
+                "'{server}' cannot be the name in a certificate: check the host in the URL"
+            ))
+        })?;
+        let mut session =
+            ClientConnection::new(Arc::clone(config), name).map_err(|error| words::tls(&error))?;
+        // What is sealed is bounded here, by what is taken from the plain queue.
+        session.set_buffer_limit(None);
+        Ok(Self {
+            session,
+            plain: WriteQueue::default(),
+            sealed_bytes: 0,
+            closing: false,
+            peer_closed: false,
+        })
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
+    /// The peer sends nothing more (RFC 8446, 6.1).
+    pub(super) fn is_closed_by_peer(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// What has been received; plain text is appended to `plain`.
+    pub(super) fn open(
+        &mut self,
+        mut received: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), rustls::Error> {
+        while !received.is_empty() {
+            // Reading from a slice cannot fail; a full buffer is emptied below.
+            if self.session.read_tls(&mut received).is_err() {
+                return Err(rustls::Error::General("too much at once".into()));
+            }
+            let state = self.session.process_new_packets()?;
+            self.peer_closed |= state.peer_has_closed();
+            let mut reader = self
+                .session
+                .reader()
+                .take(state.plaintext_bytes_to_read() as u64);
+            // `WouldBlock` says that there is no more.
+            let _ = reader.read_to_end(plain);
+        }
+        Ok(())
+    }
+
+    /// Moves what TLS wants to say, and what is to be sealed while the wire is idle, onto `wire`.
+    pub(super) fn seal(&mut self, wire: &mut WriteQueue) -> io::Result<()> {
+        if wire.is_empty() && !self.session.is_handshaking() {
+            while self.sealed_bytes < TLS_SEALED_BYTES_MAX && !self.plain.is_empty() {
+                let front = self.plain.front();
+                let room = TLS_SEALED_BYTES_MAX - self.sealed_bytes;
+                let part = front.get(..front.len().min(room)).unwrap_or(front);
+                let taken = self.session.writer().write(part)?;
+                if taken == 0 {
+                    break;
+                }
+                self.sealed_bytes += taken;
+                self.plain.advance(taken);
+            }
+            if self.closing && self.plain.is_empty() {
+                self.session.send_close_notify();
+                self.closing = false;
+            }
+        }
+        let mut records = Vec::new();
+        while self.session.wants_write() {
+            self.session.write_tls(&mut records)?;
+        }
+        if !records.is_empty() {
+            wire.push(vec![Bytes::from(records)]);
+        }
+        Ok(())
+    }
+
+    /// Plain bytes that the kernel has taken, once all that was sealed has left.
+    pub(super) fn accepted(&mut self, wire: &WriteQueue) -> usize {
+        if wire.is_empty() {
+            std::mem::take(&mut self.sealed_bytes)
+        } else {
+            0
+        }
+    }
+
+    /// Says good-bye behind everything that waits (RFC 8446, 6.1).
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether nothing waits to be sealed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.plain.is_empty() && !self.closing
+    }
+}
