@@ -6,14 +6,22 @@
 //!
 //! Clause numbers are those of ITU-T H.264 (08/2021).
 
+mod bits;
+mod cabac_skip;
 mod limits;
 mod nal;
 mod parameter_sets;
+mod repeater;
+mod slice_header;
 mod sps;
+mod syntax;
 mod unit;
 
 pub use limits::{PICTURE_SIDE_PIXELS_MAX, PPS_COUNT_MAX, UNIT_BYTES_MAX};
 pub use nal::{NalType, annex_b, nal_type};
 pub use parameter_sets::{ParameterSets, ParameterSetsError};
+pub use repeater::{RepeatError, Repeater};
+pub use slice_header::SliceError;
 pub use sps::{Sps, SpsError};
+pub use syntax::SyntaxError;
 pub use unit::{UnitError, VideoUnit};

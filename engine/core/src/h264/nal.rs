@@ -86,3 +86,15 @@ fn trim_zeros(mut nal: &[u8]) -> &[u8] {
     }
     nal
 }
+
+/// The NAL units of an access unit in which each stands behind its length of four bytes. Ends at
+/// one that is cut off.
+pub(super) fn length_prefixed(mut unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = unit.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (nal, rest) = rest.split_at_checked(length)?;
+        unit = rest;
+        Some(nal)
+    })
+}

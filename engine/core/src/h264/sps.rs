@@ -55,25 +55,10 @@ impl Sps {
     /// # Errors
     /// When it is something else, cannot be read, or the picture is absurdly large.
     pub fn parse(nal: &[u8]) -> Result<Self, SpsError> {
-        if nal_type(nal) != Some(NalType::Sps) {
-            return Err(SpsError::NotSps);
-        }
-        if nal.len() > PARAMETER_SET_BYTES_MAX {
-            return Err(SpsError::TooLong);
-        }
+        let sps = read(nal)?;
         let &[_, profile, constraints, level, ..] = nal else {
             return Err(SpsError::Malformed("it ends before the level".to_owned()));
         };
-        let mut rbsp = decode_nal(nal)
-            .map_err(|error| SpsError::Malformed(error.to_string()))?
-            .into_owned();
-        // The library refuses a picture too large for its level, and encoders that state too low
-        // a level are about; decoders look at the size. Let it check against the highest level.
-        if let Some(level) = rbsp.get_mut(2) {
-            *level = LEVEL_HIGHEST;
-        }
-        let sps = SeqParameterSet::from_bits(BitReader::new(&*rbsp))
-            .map_err(|error| SpsError::Malformed(format!("{error:?}")))?;
         let (width, height) = dimensions(&sps)?;
         Ok(Self {
             width,
@@ -89,7 +74,27 @@ impl Sps {
     }
 }
 
-fn dimensions(sps: &SeqParameterSet) -> Result<(u32, u32), SpsError> {
+/// All that the library reads; the level in it is not the stream's.
+pub(super) fn read(nal: &[u8]) -> Result<SeqParameterSet, SpsError> {
+    if nal_type(nal) != Some(NalType::Sps) {
+        return Err(SpsError::NotSps);
+    }
+    if nal.len() > PARAMETER_SET_BYTES_MAX {
+        return Err(SpsError::TooLong);
+    }
+    let mut rbsp = decode_nal(nal)
+        .map_err(|error| SpsError::Malformed(error.to_string()))?
+        .into_owned();
+    // The library refuses a picture too large for its level, and encoders that state too low a
+    // level are about; decoders look at the size. Let it check against the highest level.
+    if let Some(level) = rbsp.get_mut(2) {
+        *level = LEVEL_HIGHEST;
+    }
+    SeqParameterSet::from_bits(BitReader::new(&*rbsp))
+        .map_err(|error| SpsError::Malformed(format!("{error:?}")))
+}
+
+pub(super) fn dimensions(sps: &SeqParameterSet) -> Result<(u32, u32), SpsError> {
     let macroblocks_max = PICTURE_SIDE_PIXELS_MAX / 16;
     let columns = sps.pic_width_in_mbs_minus1.saturating_add(1);
     let rows = sps.pic_height_in_map_units_minus1.saturating_add(1);
