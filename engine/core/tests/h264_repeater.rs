@@ -129,6 +129,7 @@ proptest! {
         }
         let pps = [&[0x68], &pps[..]].concat();
         if let Ok(sets) = ParameterSets::new(&Bytes::from(sps), &[Bytes::from(pps)]) {
+            let _ = sets.still_target();
             if let Ok(mut repeater) = Repeater::after(&sets, &[0x27, 1, 0, 0, 0, 0, 0, 0, 4, 0x65, 0xB8, 0x40, 0x0B]) {
                 prop_assert!(repeater.repeat().len() > 9);
             }

@@ -17,6 +17,10 @@ impl<'a> BitReader<'a> {
         self.at
     }
 
+    pub(super) fn skip(&mut self, bits: usize) {
+        self.at = self.at.saturating_add(bits);
+    }
+
     pub(super) fn flag(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;

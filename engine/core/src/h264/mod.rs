@@ -6,6 +6,7 @@
 //!
 //! Clause numbers are those of ITU-T H.264 (08/2021).
 
+mod adopt;
 mod bits;
 mod cabac_skip;
 mod limits;
@@ -17,6 +18,7 @@ mod sps;
 mod syntax;
 mod unit;
 
+pub use adopt::{AdoptError, adopt, renumber};
 pub use limits::{PICTURE_SIDE_PIXELS_MAX, PPS_COUNT_MAX, UNIT_BYTES_MAX};
 pub use nal::{NalType, annex_b, nal_type};
 pub use parameter_sets::{ParameterSets, ParameterSetsError};

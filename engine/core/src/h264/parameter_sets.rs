@@ -2,9 +2,11 @@
 
 use bytes::{BufMut, Bytes};
 
+use super::adopt;
 use super::limits::{PARAMETER_SET_BYTES_MAX, PPS_COUNT_MAX};
 use super::nal::{NalType, nal_type};
 use super::sps::{Sps, SpsError};
+use crate::io::StillTarget;
 
 /// The sequence parameter set in force with its picture parameter sets. Two are equal when a
 /// decoder set up by one decodes the other.
@@ -78,6 +80,13 @@ impl ParameterSets {
     /// Pixels after cropping.
     pub fn height(&self) -> u32 {
         self.sps.height
+    }
+
+    /// How an encoder must code a picture so that [`adopt`](super::adopt()) can put it under these
+    /// sets. `None` when x264 makes no such picture: the stream is not 4:2:0 in 8 bits, interlaced,
+    /// has scaling matrices or slice groups.
+    pub fn still_target(&self) -> Option<StillTarget> {
+        adopt::target(self)
     }
 
     /// The AVCDecoderConfigurationRecord with NAL lengths of four bytes.

@@ -77,6 +77,17 @@ impl Stream {
     }
 }
 
+/// The NAL units behind the header of a body.
+pub(crate) fn nals(body: &[u8]) -> Vec<&[u8]> {
+    let (mut rest, mut nals) = (&body[5..], Vec::new());
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+        nals.push(nal);
+        rest = behind;
+    }
+    nals
+}
+
 /// Decodes bodies under one SPS and PPS, and gives the I420 pictures. Fails when FFmpeg has
 /// anything to say.
 pub(crate) fn decode(stream: &Stream, bodies: &[Bytes]) -> Vec<Vec<u8>> {
@@ -88,12 +99,9 @@ pub(crate) fn decode(stream: &Stream, bodies: &[Bytes]) -> Vec<Vec<u8>> {
         put_annex_b(nal, &mut bytes);
     }
     for body in bodies {
-        let mut rest = &body[5..];
-        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-            let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
-            put_annex_b(nal, &mut bytes);
-            rest = behind;
-        }
+        nals(body)
+            .into_iter()
+            .for_each(|nal| put_annex_b(nal, &mut bytes));
     }
     let arguments = [
         "-v",
