@@ -46,6 +46,9 @@ pub(crate) const FIRST_KEYFRAME_MS: u64 = 5_000;
 /// make a shard connect to.
 pub(crate) const DESTINATIONS_MAX: usize = 1_000;
 
+/// A slate, in bytes: a photograph of 1080p as a PNG.
+pub(crate) const SLATE_BYTES_MAX: usize = 4 << 20;
+
 /// Broadcasts of one shard.
 pub(crate) const BROADCASTS_MAX: usize = 10_000;
 /// Publishing sessions of one shard, those that have no media yet included.

@@ -56,20 +56,9 @@ fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
         let server = world.server(name, 0);
         server.assert_sound();
         assert!(server.ended_by.is_empty());
-        let video = server.video();
-        let gap = video
-            .windows(2)
-            .map(|two| two[1].timestamp_ms - two[0].timestamp_ms)
-            .max();
-        assert!(
-            (9_500..13_000).contains(&gap.unwrap()),
-            "time ran on wrongly: {gap:?}"
-        );
-        let after = video
-            .iter()
-            .position(|message| message.timestamp_ms > 9_000)
-            .unwrap();
-        assert_eq!(video[after].payload[0], 0x17, "resumes between keyframes");
+        assert!(server.largest_gap_ms(0) < 200, "a hole in {name}");
+        let last_ms = server.video().last().unwrap().timestamp_ms;
+        assert!((15_000..17_500).contains(&last_ms), "time ran on wrongly");
     }
     assert_eq!(world.destination("one").state, DestinationState::Live);
 }

@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use shardcast_link::{AudioStatus, VideoStatus};
 
-use super::audio_clock::{AudioClock, Feed, SAMPLE_RATE};
+use super::{
+    audio_clock::{AudioClock, Feed, SAMPLE_RATE},
+    stand_in::StandIn,
+};
 use crate::{
     h264::{ParameterSets, VideoUnit},
     opus,
@@ -49,6 +52,8 @@ pub(crate) struct Intake {
     lane_frames: i64,
     last_video_us: Option<i64>,
     last_audio_us: Option<i64>,
+    last_keyframe_us: i64,
+    pub(crate) stand_in: StandIn,
     keyframe_at: Option<Instant>,
     keyframe_due: Option<Instant>,
     keyframe_interval: Duration,
@@ -77,6 +82,8 @@ impl Intake {
             lane_frames: 0,
             last_video_us: None,
             last_audio_us: None,
+            last_keyframe_us: 0,
+            stand_in: StandIn::default(),
             keyframe_at: None,
             keyframe_due: None,
             keyframe_interval,
@@ -97,13 +104,16 @@ impl Intake {
     /// Another publisher's media begins: nothing of it can be decoded before its first keyframe.
     pub(crate) fn start(&mut self, now: Instant, video: bool) {
         self.awaits_keyframe = true;
+        self.stand_in.begin(now, false);
         self.keyframe_at = None;
         self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
     }
 
-    /// No publisher: no keyframes are due.
-    pub(crate) fn stop(&mut self) {
+    /// No publisher: no keyframes are due, and pictures of ours take the place of its.
+    pub(crate) fn stop(&mut self, now: Instant) {
         self.keyframe_due = None;
+        self.awaits_keyframe = true;
+        self.stand_in.begin(now, true);
     }
 
     /// An access unit in Annex B. True if it went into the ring.
@@ -114,6 +124,7 @@ impl Intake {
         annex_b: &[u8],
         contiguous: bool,
     ) -> bool {
+        self.stand_in.media(now);
         self.video.frames += 1;
         self.video_bytes += annex_b.len() as u64;
         let unit = match VideoUnit::from_annex_b(annex_b, 0) {
@@ -139,24 +150,63 @@ impl Intake {
         let Some(config) = self.config.clone() else {
             return false;
         };
+        let before_us = self.last_video_us.unwrap_or(pts_us);
         let pts_us = step(&mut self.last_video_us, pts_us);
-        let kind = Kind::Video {
-            key: unit.key,
-            config,
-        };
-        self.ring.push(Unit {
-            kind,
+        let unit = Unit {
+            kind: Kind::Video {
+                key: unit.key,
+                config,
+            },
             pts_us,
             body: unit.body,
-        });
-        if let Some(feed) = self.audio.advance(pts_us) {
-            self.feed_lane(feed, &[]);
-        }
+        };
+        self.stand_in
+            .picture(now, &unit, self.ring.end(), pts_us - before_us);
+        self.push_video(unit);
         true
     }
 
+    fn push_video(&mut self, unit: Unit) {
+        let pts_us = unit.pts_us;
+        if unit.is_keyframe() {
+            self.last_keyframe_us = pts_us;
+        }
+        self.ring.push(unit);
+        if let Some(feed) = self.audio.advance(pts_us) {
+            self.feed_lane(feed, &[]);
+        }
+    }
+
+    /// Fills in what the publisher did not send up to now: pictures of ours once they are due, and
+    /// silence with them. True when something went into the ring.
+    pub(crate) fn fill(&mut self, now: Instant, now_us: i64) -> bool {
+        if self.stand_in.is_absent(now) {
+            self.stand_in.begin(now, false);
+            self.awaits_keyframe = true;
+            self.keyframe_due = Some(now);
+        }
+        let interval_us = i64::try_from(self.keyframe_interval.as_micros()).unwrap_or(i64::MAX);
+        let mut filled = false;
+        while let Some(last_us) = self.last_video_us
+            && let Some(unit) =
+                self.stand_in
+                    .next_unit(now, now_us, last_us, self.last_keyframe_us, interval_us)
+        {
+            self.last_video_us = Some(unit.pts_us);
+            self.push_video(unit);
+            filled = true;
+        }
+        filled
+    }
+
+    /// When [`Self::fill`] has something to do.
+    pub(crate) fn fill_due(&self) -> Option<Instant> {
+        self.stand_in.next_timeout()
+    }
+
     /// An Opus packet.
-    pub(crate) fn audio(&mut self, pts_us: i64, packet: &[u8]) {
+    pub(crate) fn audio(&mut self, now: Instant, pts_us: i64, packet: &[u8]) {
+        self.stand_in.media(now);
         self.audio_packets += 1;
         let Some(duration) = opus::duration_samples(packet) else {
             return;
@@ -275,6 +325,7 @@ impl Intake {
         if !self.awaits_keyframe {
             self.awaits_keyframe = true;
             self.keyframe_due = Some(now);
+            self.stand_in.begin(now, false);
         }
     }
 

@@ -2,15 +2,19 @@
 
 mod audio_clock;
 mod intake;
+mod stand_in;
 
 use std::time::{Duration, Instant};
 
 use shardcast_link::{BroadcastStatus, WantedBroadcast, WantedDestination};
 
-pub(crate) use self::intake::{Intake, LaneFeed};
+pub(crate) use self::{
+    intake::{Intake, LaneFeed},
+    stand_in::{Slate, StillRequest},
+};
 use crate::{
     destination::{Destination, MediaFacts},
-    io::{ConnId, LaneId, LookupId},
+    io::{ConnId, LaneId, LookupId, StillId},
     limits::DESTINATIONS_MAX,
 };
 
@@ -55,6 +59,8 @@ pub(crate) struct Broadcast {
     pub(crate) wanted: WantedBroadcast,
     pub(crate) intake: Intake,
     pub(crate) lane: Option<LaneId>,
+    /// The picture that is being made for it.
+    pub(crate) still: Option<StillId>,
     pub(crate) slots: Vec<Slot>,
     source: Source,
     hold_tick: Option<Instant>,
@@ -67,6 +73,7 @@ impl Broadcast {
             wanted,
             intake,
             lane: None,
+            still: None,
             slots: Vec::new(),
             source: Source::Off,
             hold_tick: None,
@@ -100,7 +107,7 @@ impl Broadcast {
     /// The publisher is gone; destinations stay open for `hold_ms`.
     pub(crate) fn hold(&mut self, now: Instant) {
         if let Source::Publishing { video, .. } = self.source {
-            self.intake.stop();
+            self.intake.stop(now);
             let until = now + Duration::from_millis(self.wanted.hold_ms);
             self.source = Source::Holding { until, video };
             self.hold_tick = Some(now);
@@ -111,8 +118,11 @@ impl Broadcast {
     pub(crate) fn end(&mut self, now: Instant) {
         self.source = Source::Off;
         self.hold_tick = None;
+        self.still = None;
         // The next publisher starts a new stream; nothing of this one may be sent to it.
+        let slate = self.intake.stand_in.slate().cloned();
         self.intake = Intake::new(Duration::from_millis(self.wanted.keyframe_interval_ms));
+        self.intake.stand_in.set_slate(slate);
         self.air(now);
     }
 
@@ -137,12 +147,29 @@ impl Broadcast {
             slot.destination.set_retry(now, destination.retry);
             self.slots.push(slot);
         }
+        let slate = self.intake.stand_in.slate();
+        if slate.is_some_and(|slate| wanted.slate.as_ref() != Some(&slate.name)) {
+            self.intake.stand_in.set_slate(None);
+        }
+        if let Source::Holding { until, .. } = &mut self.source {
+            let hold_ms = |wanted: &WantedBroadcast| Duration::from_millis(wanted.hold_ms);
+            *until = (*until + hold_ms(&wanted))
+                .checked_sub(hold_ms(&self.wanted))
+                .unwrap_or(now);
+        }
         self.wanted = wanted;
         for slot in &mut before {
             slot.destination.remove(now);
         }
         self.air(now);
         before
+    }
+
+    /// The bytes of a slate; they count once control wants it under this name.
+    pub(crate) fn set_slate(&mut self, slate: Slate) {
+        if self.wanted.slate.as_ref() == Some(&slate.name) {
+            self.intake.stand_in.set_slate(Some(slate));
+        }
     }
 
     pub(crate) fn slot(&mut self, key: DestinationKey) -> Option<&mut Slot> {
@@ -177,6 +204,9 @@ impl Broadcast {
                 self.intake.silence_until(now_us);
             }
         }
+        if self.intake.fill_due().is_some_and(|at| now >= at) && self.intake.fill(now, now_us) {
+            self.feed_all(now);
+        }
         let due = self.intake.keyframe_due().is_some_and(|at| now >= at);
         if due {
             self.intake.keyframe_asked(now);
@@ -189,7 +219,8 @@ impl Broadcast {
             Source::Holding { until, .. } => Some(self.hold_tick.map_or(until, |at| at.min(until))),
             _ => None,
         };
-        [hold, self.intake.keyframe_due()]
+        let fill = self.intake.fill_due().filter(|_| self.is_on_air());
+        [hold, fill, self.intake.keyframe_due()]
             .into_iter()
             .flatten()
             .min()
@@ -208,6 +239,8 @@ impl Broadcast {
                 Source::Holding { until, .. } => Some(clock(until)),
                 _ => None,
             },
+            standing_in: self.intake.stand_in.is_seen(),
+            slate: self.intake.stand_in.slate().map(|it| it.name.clone()),
             destinations: self
                 .slots
                 .iter()

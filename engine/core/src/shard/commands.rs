@@ -5,15 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use shardcast_link::{
     BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, WantedBroadcast,
 };
 
 use super::{BroadcastKey, Peer, Shard, TimerKey};
 use crate::{
-    broadcast::{Broadcast, DestinationKey, PeerId, Slot},
+    broadcast::{Broadcast, DestinationKey, PeerId, Slate, Slot},
     destination::Destination,
-    limits::{BROADCASTS_MAX, PEERS_MAX},
+    limits::{BROADCASTS_MAX, PEERS_MAX, SLATE_BYTES_MAX},
     webrtc::publisher::Publisher,
 };
 
@@ -22,6 +24,11 @@ impl Shard {
         match command {
             Command::Hello(hello) => self.hello(now, &hello),
             Command::Want { broadcast } => self.want(now, broadcast),
+            Command::Slate {
+                broadcast,
+                name,
+                image_base64,
+            } => self.slate(now, &broadcast, name, &image_base64),
             Command::Forget { broadcast } => self.forget(now, &broadcast),
             Command::Publish {
                 session,
@@ -68,6 +75,23 @@ impl Shard {
         self.broadcasts.insert(key, broadcast);
         for slot in unwanted {
             self.drop_slot(now, key, slot);
+        }
+        self.settle_broadcast(now, key);
+    }
+
+    fn slate(&mut self, now: Instant, id: &BroadcastId, name: String, image_base64: &str) {
+        let Some(key) = self.broadcast_keys.get(id).copied() else {
+            return;
+        };
+        let image = match BASE64.decode(image_base64) {
+            Ok(image) if image.len() <= SLATE_BYTES_MAX => Bytes::from(image),
+            _ => {
+                tracing::error!(broadcast = %id, "control sent a slate that is none, or too long");
+                return;
+            }
+        };
+        if let Some(broadcast) = self.broadcasts.get_mut(&key) {
+            broadcast.set_slate(Slate { name, image });
         }
         self.settle_broadcast(now, key);
     }

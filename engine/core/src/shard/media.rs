@@ -7,9 +7,9 @@ use shardcast_link::{EndReason, Event};
 
 use super::{BroadcastKey, Shard, TimerKey};
 use crate::{
-    broadcast::{Broadcast, DestinationKey, LaneFeed, PeerId, Slot},
+    broadcast::{Broadcast, DestinationKey, Intake, LaneFeed, PeerId, Slot, StillRequest},
     destination::DestinationOutput,
-    io::{AudioJob, ConnId, LaneId, LookupId, Output, TcpEvent},
+    io::{AudioJob, ConnId, LaneId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent},
     webrtc::publisher::PublisherOutput,
 };
 
@@ -69,7 +69,7 @@ impl Shard {
                 Some(PublisherOutput::Audio { pts_us, packet }) => {
                     touched |= self.admit(now, key, id);
                     if let Some(broadcast) = self.using(key, id) {
-                        broadcast.intake.audio(pts_us, &packet);
+                        broadcast.intake.audio(now, pts_us, &packet);
                         touched = true;
                     }
                 }
@@ -192,10 +192,44 @@ impl Shard {
                 LaneFeed::Silence(samples) => AudioJob::Silence { lane, samples },
             }));
         }
+        self.ask_for_still(now, key, &mut broadcast);
         self.timers
             .set(TimerKey::Broadcast(key), broadcast.next_timeout());
         self.broadcasts.insert(key, broadcast);
         self.settle_all_destinations(now, key);
+    }
+
+    fn ask_for_still(&mut self, now: Instant, key: BroadcastKey, broadcast: &mut Broadcast) {
+        let Intake { stand_in, ring, .. } = &mut broadcast.intake;
+        if let Some(StillRequest { source, target }) = stand_in.take_request(now, ring) {
+            let still = StillId(self.id());
+            self.stills.insert(still, key);
+            broadcast.still = Some(still);
+            self.outputs.push_back(Output::Still(StillJob {
+                still,
+                source,
+                target,
+            }));
+        }
+    }
+
+    /// A picture is made, or cannot be. One that was asked for since counts instead.
+    pub(super) fn still(
+        &mut self,
+        now: Instant,
+        still: StillId,
+        result: Result<StillPicture, String>,
+    ) {
+        let Some(key) = self.stills.remove(&still) else {
+            return;
+        };
+        if let Some(broadcast) = self.broadcasts.get_mut(&key)
+            && broadcast.still == Some(still)
+        {
+            broadcast.still = None;
+            broadcast.intake.stand_in.prepared(result);
+            self.settle_broadcast(now, key);
+        }
     }
 
     fn open_lane(&mut self, key: BroadcastKey, broadcast: &mut Broadcast) -> LaneId {
@@ -258,8 +292,18 @@ impl Shard {
         if changed {
             self.report_destination(now, key, destination);
         }
-        let peer = self.broadcasts.get(&key).and_then(Broadcast::peer);
-        if wants_keyframe && let Some(peer) = peer {
+        if wants_keyframe {
+            self.want_keyframe(now, key);
+        }
+    }
+
+    /// A destination waits for a keyframe: of the publisher, or of ours.
+    fn want_keyframe(&mut self, now: Instant, key: BroadcastKey) {
+        let Some(broadcast) = self.broadcasts.get_mut(&key) else {
+            return;
+        };
+        broadcast.intake.stand_in.keyframe_wanted();
+        if let Some(peer) = broadcast.peer() {
             self.with_peer(now, peer, |publisher| publisher.request_keyframe(now));
         }
     }

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId},
     destination::AddressRules,
-    io::{ConnId, Input, LaneId, LookupId, Output},
+    io::{ConnId, Input, LaneId, LookupId, Output, StillId},
     sink::Sink,
     timers::Timers,
     webrtc::{Identity, publisher::Publisher},
@@ -93,6 +93,8 @@ pub struct Shard {
     conns: HashMap<ConnId, (BroadcastKey, DestinationKey)>,
     lookups: HashMap<LookupId, (BroadcastKey, DestinationKey)>,
     lanes: HashMap<LaneId, BroadcastKey>,
+    /// Pictures that are being made; each is answered.
+    stills: HashMap<StillId, BroadcastKey>,
     sinks: HashMap<ConnId, Sink>,
     counters: Counters,
     address_rules: Rc<AddressRules>,
@@ -118,6 +120,7 @@ impl Shard {
             conns: HashMap::new(),
             lookups: HashMap::new(),
             lanes: HashMap::new(),
+            stills: HashMap::new(),
             sinks: HashMap::new(),
             counters: Counters::default(),
             address_rules,
@@ -154,7 +157,7 @@ impl Shard {
                     self.settle_broadcast(now, key);
                 }
             }
-            Input::Still { still, .. } => tracing::debug!(?still, "nobody waits for this picture"),
+            Input::Still { still, result } => self.still(now, still, result),
             Input::Command(command) => self.command(now, command),
             Input::Timeout => self.timeouts(now),
         }

@@ -17,11 +17,11 @@ const SPS_720P: &[u8] = &[
     0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
     0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
 ];
-const SPS_360P: &[u8] = &[
+pub(crate) const SPS_360P: &[u8] = &[
     0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01,
     0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e, 0x48,
 ];
-const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+pub(crate) const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
 /// CELT, 20 ms, one frame.
 const OPUS: &[u8] = &[0xfc, 0xff, 0xfe, 0x11, 0x22, 0x33];
 
@@ -65,9 +65,13 @@ pub(crate) struct Client {
     pub(crate) keyframe_requests: u64,
     /// Sends nothing more, as a browser whose network is gone.
     pub(crate) dead: bool,
+    /// Sends sound alone, as a page whose canvas does not change.
+    pub(crate) no_video: bool,
     /// Each n-th datagram is lost on its way; 0 for none.
     pub(crate) lose_every: u64,
     datagrams: u64,
+    /// Pictures since the last IDR, modulo 256.
+    frame_num: u8,
     /// Puts the number of the frame behind its slice header, so that servers can tell them apart.
     seed: u8,
 }
@@ -106,8 +110,10 @@ impl Client {
             keyframes_sent: 0,
             keyframe_requests: 0,
             dead: false,
+            no_video: false,
             lose_every: 0,
             datagrams: 0,
+            frame_num: 0,
             seed: u8::try_from(port % 251).unwrap(),
         }
     }
@@ -166,7 +172,10 @@ impl Client {
             let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
             self.write(now, mid, Codec::Opus, time, OPUS.to_vec());
         }
-        if let Some(mid) = self.video.filter(|_| now >= self.next_video) {
+        if let Some(mid) = self
+            .video
+            .filter(|_| now >= self.next_video && !self.no_video)
+        {
             self.next_video += Duration::from_micros(33_333);
             let key = std::mem::take(&mut self.wants_keyframe);
             let ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
@@ -177,7 +186,12 @@ impl Client {
         }
     }
 
-    fn access_unit(&self, key: bool) -> Vec<u8> {
+    fn access_unit(&mut self, key: bool) -> Vec<u8> {
+        self.frame_num = if key {
+            0
+        } else {
+            self.frame_num.wrapping_add(1)
+        };
         let mut unit = Vec::new();
         let mut nal = |bytes: &[u8]| {
             unit.extend_from_slice(&[0, 0, 0, 1]);
@@ -187,7 +201,13 @@ impl Client {
             nal(if self.sends.small { SPS_360P } else { SPS_720P });
             nal(PPS);
         }
-        let mut slice = vec![if key { 0x65 } else { 0x41 }, 0x9a, self.seed];
+        // The header of an I or a P slice under those parameter sets; the data is made up.
+        let frame_num = self.frame_num % 16;
+        let mut slice = match key {
+            true => vec![0x65, 0x88, 0x84, 0xff],
+            false => vec![0x41, 0x9a | frame_num >> 3, frame_num << 5 | 0x03, 0xff],
+        };
+        slice.extend([0x9a, self.seed]);
         // Never three zero bytes in a row, as emulation prevention sees to.
         slice.extend(self.frames_sent.to_be_bytes().map(|byte| byte | 0x80));
         slice.resize(

@@ -21,7 +21,10 @@ use std::{
 use bytes::Bytes;
 use shardcast_core::{
     AddressRules, Shard, ShardConfig,
-    io::{AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, TcpEvent, TcpInfo},
+    io::{
+        AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, StillJob, StillPicture, TcpEvent,
+        TcpInfo,
+    },
 };
 use shardcast_link::{
     BroadcastId, Command, DestinationId, DestinationStatus, EndReason, Event, SessionId,
@@ -77,6 +80,8 @@ pub(crate) struct World {
     /// Where the large slices written to each connection lie in memory.
     pub(crate) written_at: HashMap<ConnId, Vec<usize>>,
     pub(crate) events: Vec<Event>,
+    /// Pictures that were asked for; a test answers them.
+    pub(crate) stills: Vec<StillJob>,
     arrivals: VecDeque<(Instant, Arrival)>,
 }
 
@@ -122,6 +127,7 @@ impl World {
             lanes: HashMap::new(),
             written_at: HashMap::new(),
             events: Vec::new(),
+            stills: Vec::new(),
             arrivals: VecDeque::new(),
         }
     }
@@ -272,7 +278,7 @@ impl World {
                 }
             }
             Output::Audio(job) => self.audio(&job),
-            Output::Still(_) => {}
+            Output::Still(job) => self.stills.push(job),
             Output::Event(event) => self.events.push(event),
         }
     }
@@ -424,6 +430,13 @@ impl World {
         let frames = vec![Bytes::from_static(&[0x21; 300]); usize::try_from(count).unwrap()];
         self.shard
             .handle(self.now, Input::AudioFrames { lane, frames });
+    }
+
+    /// Answers the newest question for a picture.
+    pub(crate) fn answer_still(&mut self, result: Result<StillPicture, String>) {
+        let still = self.stills.last().expect("a picture was asked for").still;
+        self.shard.handle(self.now, Input::Still { still, result });
+        self.settle();
     }
 
     /// The server of the `n`th connection to a site.

@@ -108,6 +108,14 @@ impl Server {
         keys.map(|message| message.timestamp_ms).collect()
     }
 
+    /// Largest distance of two pictures that follow each other, from `from_ms` on.
+    pub(crate) fn largest_gap_ms(&self, from_ms: u32) -> u32 {
+        let times = self.video().into_iter().map(|message| message.timestamp_ms);
+        let times: Vec<u32> = times.filter(|at| *at >= from_ms).collect();
+        let gaps = times.windows(2).map(|two| two[1] - two[0]);
+        gaps.max().expect("pictures")
+    }
+
     /// Fails unless headers come before media, the first picture is a keyframe, and no timestamp
     /// steps back.
     pub(crate) fn assert_sound(&self) {
