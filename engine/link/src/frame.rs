@@ -3,8 +3,8 @@
 use bytes::{Buf, BufMut, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest frame. A status of 10,000 broadcasts with three destinations each is about 16 MB; the
-/// largest command, an SDP offer, is below 100 KB.
+/// Largest frame. A status of 10,000 broadcasts with three destinations each is about 25 MB; the
+/// largest command, a slate of 4 MiB in base64, is below 6 MB.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
 /// The bytes on the link are not frames of known messages. Only a version mismatch or a bug of

@@ -12,12 +12,14 @@ pub mod cidr;
 pub mod frame;
 pub mod id;
 mod message;
+pub mod rtmp_url;
 mod status;
 mod wanted;
 
 pub use cidr::CidrList;
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
 pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
+pub use rtmp_url::{RtmpUrl, UrlError};
 pub use status::{
     AudioStatus, BroadcastStatus, DestinationState, DestinationStatus, PublisherStatus,
     ShardStatus, SinkStatus, VideoStatus,

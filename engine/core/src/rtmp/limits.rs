@@ -37,9 +37,6 @@ pub const AMF_DEPTH_MAX: usize = 16;
 /// about 50 bytes where the wire needs one.
 pub const AMF_VALUES_MAX: usize = 2_048;
 
-/// Longest URL of a destination, in bytes: what browsers and proxies take as the longest sane one.
-pub const URL_BYTES_MAX: usize = 2_048;
-
 /// Longest text of a server that is repeated in an error, in characters.
 pub const SERVER_TEXT_CHARS_MAX: usize = 200;
 

@@ -25,7 +25,6 @@ pub mod message;
 pub mod platform;
 pub mod publish;
 pub mod server;
-pub mod url;
 
 pub use chunk::{ChunkError, ChunkReader};
 pub use connection::ConnectionError;
@@ -33,4 +32,5 @@ pub use message::{MediaKind, Message};
 pub use platform::Platform;
 pub use publish::{PublishClient, PublishConfig, PublishError, PublishOutput};
 pub use server::{ServerConfig, ServerOutput, ServerSession, UnpublishedBy};
+pub use shardcast_link::rtmp_url as url;
 pub use url::{RtmpUrl, UrlError};

@@ -14,10 +14,13 @@
 //!
 //! Slashes in a query never cut, save where the query stands in the application
 //! (`/app?token=a/KEY`). The key holds its query.
+//!
+//! Control refuses by it what the engine could not use.
 
 use std::fmt;
 
-use super::limits::URL_BYTES_MAX;
+/// Longest address, in bytes: what browsers and proxies take as the longest sane one.
+pub const URL_BYTES_MAX: usize = 2_048;
 
 /// A destination's address. Holds a secret: `Debug` and [`RtmpUrl::redacted`] never show the key,
 /// the password or the values of a query.
