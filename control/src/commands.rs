@@ -1,7 +1,10 @@
 //! What the commands of a signalling client do: gathers what is known around each and asks the
 //! hub.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use shardcast_link::BroadcastId;
@@ -63,7 +66,11 @@ pub(crate) fn carry_out(
             control.with_hub(|hub, out| hub.candidate(socket, &broadcast, candidate, out));
         }
         ClientMessage::Stop { broadcast } => {
-            control.with_hub(|hub, out| hub.stop(now, socket, &broadcast, out));
+            let grace_ms = control
+                .application(application)
+                .map_or(0, |a| a.stop_grace_ms);
+            let grace = Duration::from_millis(grace_ms);
+            control.with_hub(|hub, out| hub.stop(now, socket, &broadcast, grace, out));
         }
         ClientMessage::Play { broadcast } => send(play(control, &broadcast)),
         ClientMessage::GetStreamInfo { broadcast } => send(stream_info(control, &broadcast)),

@@ -21,6 +21,7 @@ mod pages;
 pub mod placement;
 mod redact;
 mod rest;
+mod retry;
 mod runtime_file;
 mod server;
 pub mod settings;

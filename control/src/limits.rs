@@ -49,8 +49,14 @@ pub(crate) const SOCKET_DEAD: Duration = Duration::from_secs(8);
 pub(crate) const MEDIA_STALE_MS: u64 = 2_000;
 /// How long a stream outlives the close of its socket: the SDK is back within about a second.
 pub(crate) const RETURN_GRACE: Duration = Duration::from_secs(3);
-/// How long a broadcast outlives `stop`: the SDK's retry says it too, and publishes 500 ms later.
-pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Longest `stop_grace_ms`: whoever waits longer for the end wants `hold_ms`.
+pub(crate) const STOP_GRACE_MS_MAX: u64 = 60_000;
+/// Longest hold: a show that pauses over night. A held broadcast costs what a live one does.
+pub(crate) const HOLD_MS_MAX: u64 = 86_400_000;
+/// Shortest delay between two retries of a destination: anything faster is an attack on it.
+pub(crate) const RETRY_DELAY_MS_MIN: u64 = 100;
+/// Longest: a destination that waits for more than an hour looks dead to everybody.
+pub(crate) const RETRY_DELAY_MS_MAX: u64 = 3_600_000;
 /// How long control waits for the shard to confirm what it must confirm anyway.
 pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
 

@@ -4,6 +4,7 @@
 //! file system, and a later control process finds it there. Only a graceful stop ends it.
 
 use std::{
+    ffi::OsString,
     fs::{File, TryLockError},
     io,
     path::PathBuf,
@@ -169,6 +170,18 @@ impl Keeper {
         }
         for address in &engine.advertise {
             command.args(["--advertise", &address.to_string()]);
+        }
+        // With '=' and not as two arguments: a range cannot be mistaken for a flag.
+        if let Some(ranges) = &engine.destination_allow {
+            command.arg(format!("--destination-allow={ranges}"));
+        }
+        if let Some(ranges) = &engine.destination_deny {
+            command.arg(format!("--destination-deny={ranges}"));
+        }
+        if let Some(path) = &engine.rtmps_ca_file {
+            let mut flag = OsString::from("--ca-file=");
+            flag.push(path);
+            command.arg(flag);
         }
         if let Some(format) = settings.log_format {
             command.args(["--log-format", format.as_str()]);

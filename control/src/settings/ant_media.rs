@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use shardcast_link::CidrList;
 use toml::{Table, Value};
 
-use super::ApplicationOverrides;
+use super::{ApplicationOverrides, ApplicationSettings};
+use crate::limits;
 
 /// What an `[ant_media]` table means here.
 #[derive(Clone, Debug, Default)]
@@ -80,10 +81,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "previewHeight",
     "previewFormat",
     "previewOverwrite",
-    "endpointRepublishLimit",
-    "endpoint.republishLimit",
-    "endpointHealthCheckPeriodMs",
-    "endpoint.healthCheckPeriodMs",
     "rtmpIngestBufferTimeMs",
     "maxAnalyzeDurationMS",
     "dataChannelEnabled",
@@ -160,6 +157,10 @@ const MAPPED: &[&str] = &[
     "webrtc.client.start.timeoutMs",
     "webRTCKeyframeTime",
     "ingestingStreamLimit",
+    "endpointRepublishLimit",
+    "endpoint.republishLimit",
+    "endpointHealthCheckPeriodMs",
+    "endpoint.healthCheckPeriodMs",
     "remoteAllowedCIDR",
     "ipFilterEnabled",
     "stunServerURI",
@@ -189,6 +190,10 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         }
         "webRTCKeyframeTime" => put(&mut app.webrtc_keyframe_time, parse(value)),
         "ingestingStreamLimit" => put(&mut app.ingesting_stream_limit, parse(value)),
+        "endpointRepublishLimit" | "endpoint.republishLimit" => {
+            put(&mut app.endpoint_retries_max, parse(value))
+        }
+        "endpointHealthCheckPeriodMs" | "endpoint.healthCheckPeriodMs" => retry_delay(app, value),
         "remoteAllowedCIDR" => put(&mut app.remote_allowed_cidr, parse(value)),
         "ipFilterEnabled" => match boolean(value) {
             Some(false) => put(&mut app.remote_allowed_cidr, Some(CidrList::everywhere())),
@@ -214,6 +219,20 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         "webrtc.externalIP" => put(&mut server.advertise, parse(value).map(|ip| vec![ip])),
         _ => false,
     }
+}
+
+/// The period of its health check is how soon Ant Media Server tries again, and it never waits
+/// longer. Here it is the shortest delay; one over the longest moves that along.
+fn retry_delay(app: &mut ApplicationOverrides, value: &Value) -> bool {
+    let range = limits::RETRY_DELAY_MS_MIN..=limits::RETRY_DELAY_MS_MAX;
+    let Some(period_ms) = parse(value).filter(|period_ms| range.contains(period_ms)) else {
+        return false;
+    };
+    app.endpoint_retry_delay_ms_min = Some(period_ms);
+    if period_ms > ApplicationSettings::default().endpoint_retry_delay_ms_max {
+        app.endpoint_retry_delay_ms_max = Some(period_ms);
+    }
+    true
 }
 
 fn put<T>(target: &mut Option<T>, value: Option<T>) -> bool {
@@ -287,6 +306,20 @@ mod tests {
     fn a_mapped_name_with_an_unusable_value_is_said_to_be_ignored() {
         let (translated, warnings) = from("webRTCKeyframeTime = \"soon\"");
         assert_eq!(translated.application.webrtc_keyframe_time, None);
+        assert!(warnings[0].contains("cannot be used"), "{warnings:?}");
+    }
+
+    #[test]
+    fn retries_of_endpoints_are_carried_over() {
+        let (translated, warnings) =
+            from("endpointRepublishLimit = 3\n\"endpoint.healthCheckPeriodMs\" = \"60000\"\n");
+        let application = translated.application;
+        assert_eq!(application.endpoint_retries_max, Some(3));
+        assert_eq!(application.endpoint_retry_delay_ms_min, Some(60_000));
+        assert_eq!(application.endpoint_retry_delay_ms_max, Some(60_000));
+        assert_eq!(warnings, Vec::<String>::new());
+        let (translated, warnings) = from("settings.endpointHealthCheckPeriodMs = 0");
+        assert_eq!(translated.application.endpoint_retry_delay_ms_min, None);
         assert!(warnings[0].contains("cannot be used"), "{warnings:?}");
     }
 

@@ -1,7 +1,7 @@
 //! Settings that each application may have for itself.
 
 use serde::{Deserialize, Serialize};
-use shardcast_link::CidrList;
+use shardcast_link::{CidrList, RetryPolicy};
 
 /// Settings of one application. Names that Ant Media Server has are kept.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +20,22 @@ pub struct ApplicationSettings {
     /// How long destinations are held open for a lost publisher. Milliseconds.
     #[serde(rename = "hold_ms")]
     pub hold_ms: u64,
+    /// How long a broadcast outlives the SDK's `stop`, which it says before each of its own
+    /// retries too; 0 ends it at once. Milliseconds.
+    #[serde(rename = "stop_grace_ms")]
+    pub stop_grace_ms: u64,
+    /// Delay before the second retry of a destination; doubled from one to the next. Milliseconds.
+    #[serde(rename = "endpoint_retry_delay_ms_min")]
+    pub endpoint_retry_delay_ms_min: u64,
+    /// Longest delay between two retries. Milliseconds.
+    #[serde(rename = "endpoint_retry_delay_ms_max")]
+    pub endpoint_retry_delay_ms_max: u64,
+    /// Retries in a row that fail before a destination is given up; `None` is without end.
+    #[serde(
+        rename = "endpoint_retries_max",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub endpoint_retries_max: Option<u32>,
     /// Destinations of one broadcast.
     #[serde(rename = "endpoints_max")]
     pub endpoints_max: usize,
@@ -46,14 +62,30 @@ pub struct IceServer {
     pub credential: String,
 }
 
+impl ApplicationSettings {
+    /// How destinations that say nothing of it themselves are tried again.
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            delay_ms_min: self.endpoint_retry_delay_ms_min,
+            delay_ms_max: self.endpoint_retry_delay_ms_max,
+            retries_max: self.endpoint_retries_max,
+        }
+    }
+}
+
 impl Default for ApplicationSettings {
     fn default() -> Self {
+        let retry = RetryPolicy::default();
         Self {
             publish_token_control_enabled: false,
             accept_only_streams_in_data_store: false,
             start_timeout_ms: 10_000,
             keyframe_interval_ms: 2_000,
             hold_ms: 60_000,
+            stop_grace_ms: 2_000,
+            endpoint_retry_delay_ms_min: retry.delay_ms_min,
+            endpoint_retry_delay_ms_max: retry.delay_ms_max,
+            endpoint_retries_max: retry.retries_max,
             // No licence gate as elsewhere; a bound all the same, far above what a studio uses.
             endpoints_max: 1_000,
             ingesting_stream_limit: None,
@@ -80,6 +112,11 @@ pub struct ApplicationOverrides {
     #[serde(alias = "webRTCKeyframeTime")]
     pub webrtc_keyframe_time: Option<u64>,
     pub hold_ms: Option<u64>,
+    pub stop_grace_ms: Option<u64>,
+    pub endpoint_retry_delay_ms_min: Option<u64>,
+    pub endpoint_retry_delay_ms_max: Option<u64>,
+    /// -1 is without end.
+    pub endpoint_retries_max: Option<i64>,
     pub endpoints_max: Option<usize>,
     /// -1 is no limit.
     #[serde(alias = "ingestingStreamLimit")]
@@ -116,6 +153,19 @@ impl ApplicationOverrides {
             &self.webrtc_keyframe_time,
         );
         set(&mut settings.hold_ms, &self.hold_ms);
+        set(&mut settings.stop_grace_ms, &self.stop_grace_ms);
+        set(
+            &mut settings.endpoint_retry_delay_ms_min,
+            &self.endpoint_retry_delay_ms_min,
+        );
+        set(
+            &mut settings.endpoint_retry_delay_ms_max,
+            &self.endpoint_retry_delay_ms_max,
+        );
+        if let Some(count) = self.endpoint_retries_max {
+            // What is negative is without end there too.
+            settings.endpoint_retries_max = u32::try_from(count).ok();
+        }
         set(&mut settings.endpoints_max, &self.endpoints_max);
         if let Some(limit) = self.ingesting_stream_limit {
             settings.ingesting_stream_limit = usize::try_from(limit).ok();

@@ -8,7 +8,7 @@ use super::{
     ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles,
     ant_media::{self, Translated},
 };
-use crate::limits;
+use crate::{limits, retry};
 
 /// Settings cannot be used. The operator's fault; the message says which and where.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +190,15 @@ fn engine_settings(
         advertise: advertise
             .or(shared.server.advertise.clone())
             .unwrap_or_default(),
+        destination_allow: flags
+            .destination_allow
+            .clone()
+            .or(file.destination_allow.clone()),
+        destination_deny: flags
+            .destination_deny
+            .clone()
+            .or(file.destination_deny.clone()),
+        rtmps_ca_file: flags.rtmps_ca_file.clone().or(file.rtmps_ca_file.clone()),
     })
 }
 
@@ -244,10 +253,16 @@ fn check(settings: &ApplicationSettings) -> Result<(), SettingsError> {
     if !(500..=60_000).contains(&settings.keyframe_interval_ms) {
         return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
     }
-    if settings.hold_ms > 3_600_000 {
-        return Err(value("hold_ms", "must be at most 3600000, an hour"));
+    if settings.hold_ms > limits::HOLD_MS_MAX {
+        let most = limits::HOLD_MS_MAX;
+        return Err(value("hold_ms", format!("must be at most {most}, a day")));
     }
-    Ok(())
+    if settings.stop_grace_ms > limits::STOP_GRACE_MS_MAX {
+        let most = limits::STOP_GRACE_MS_MAX;
+        return Err(value("stop_grace_ms", format!("must be at most {most}")));
+    }
+    retry::check(&settings.retry_policy())
+        .map_err(|error| value("endpoint_retry_delay_ms_*", error.to_string()))
 }
 
 fn value(key: &'static str, problem: impl Into<String>) -> SettingsError {
@@ -313,6 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn retries_that_cannot_be_are_refused_and_less_than_none_is_without_end() {
+        for (text, words) in [
+            ("endpoint_retry_delay_ms_min = 99", "from 100 to 3600000"),
+            (
+                "endpoint_retry_delay_ms_max = 3600001",
+                "from 100 to 3600000",
+            ),
+            ("endpoint_retry_delay_ms_min = 40000", "below the shortest"),
+            ("stop_grace_ms = 60001", "at most 60000"),
+            ("hold_ms = 86400001", "a day"),
+        ] {
+            let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+        let text = "endpoint_retries_max = 3\n[application.One]\nendpoint_retries_max = -1";
+        let settings = resolve(&Overrides::default(), &file(text)).unwrap();
+        assert_eq!(
+            settings.application["LiveApp"].endpoint_retries_max,
+            Some(3)
+        );
+        assert_eq!(settings.application["One"].endpoint_retries_max, None);
+    }
+
+    #[test]
     fn an_application_cannot_take_the_name_of_a_page() {
         let error = resolve(&Overrides::default(), &file("applications = [\"rest\"]")).unwrap_err();
         assert!(error.to_string().contains("'rest'"), "{error}");
@@ -321,6 +360,9 @@ mod tests {
     #[test]
     fn what_is_printed_is_a_settings_file_that_means_the_same() {
         let text = "applications = [\"One\"]\nshards = 2\ncores = [0, 1]\ntls_cert = \"c\"\n\
+            destination_allow = \"::/0\"\ndestination_deny = [\"10.0.0.0/8\", \"::1\"]\n\
+            rtmps_ca_file = \"ca.pem\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
+            endpoint_retry_delay_ms_min = 100\nendpoint_retry_delay_ms_max = 200\n\
             tls_key = \"k\"\nadvertise = [\"192.0.2.1\"]\nrtmp_enabled = false\n\
             [application.One]\nhold_ms = 5\ningestingStreamLimit = 3\n";
         let printed = resolve(&Overrides::default(), &file(text))
@@ -329,6 +371,9 @@ mod tests {
         let again = resolve(&Overrides::default(), &file(&printed)).unwrap();
         assert_eq!(again.to_toml(), printed);
         assert_eq!(again.application["One"].hold_ms, 5);
+        assert_eq!(again.application["One"].endpoint_retries_max, Some(4));
+        let deny = again.engine.destination_deny.map(|list| list.to_string());
+        assert_eq!(deny.as_deref(), Some("10.0.0.0/8,::1/128"));
         assert_eq!(again.application.len(), 1);
     }
 

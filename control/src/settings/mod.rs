@@ -89,6 +89,15 @@ pub struct EngineSettings {
     /// Addresses that browsers are told to send media to; empty means the addresses of this
     /// machine.
     pub advertise: Vec<IpAddr>,
+    /// Where destinations may be; `None` is everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_allow: Option<CidrList>,
+    /// Where they may not be, whatever is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_deny: Option<CidrList>,
+    /// PEM file of authorities that `rtmps://` destinations may have beside the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmps_ca_file: Option<PathBuf>,
 }
 
 impl Settings {

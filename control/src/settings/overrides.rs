@@ -114,6 +114,20 @@ pub struct Overrides {
     )]
     pub advertise: Option<Vec<IpAddr>>,
 
+    /// Where destinations may be, once their names are resolved: ranges, comma-separated
+    /// [default: everywhere]
+    #[arg(long, env = "SHARDCAST_DESTINATION_ALLOW", value_name = "RANGES")]
+    pub destination_allow: Option<CidrList>,
+
+    /// Where destinations may not be, whatever destination_allow says [default: nowhere]
+    #[arg(long, env = "SHARDCAST_DESTINATION_DENY", value_name = "RANGES")]
+    pub destination_deny: Option<CidrList>,
+
+    /// Certificates, PEM, that rtmps destinations may be signed by beside those that this machine
+    /// trusts
+    #[arg(long, env = "SHARDCAST_RTMPS_CA_FILE", value_name = "FILE")]
+    pub rtmps_ca_file: Option<PathBuf>,
+
     /// Publishing needs a token [default: false]
     #[arg(long, env = "SHARDCAST_PUBLISH_TOKEN_CONTROL_ENABLED", value_name = "BOOL",
           num_args = 0..=1, default_missing_value = "true")]
@@ -143,6 +157,27 @@ pub struct Overrides {
     /// How long destinations are held open for a lost publisher, in ms [default: 60000]
     #[arg(long, env = "SHARDCAST_HOLD_MS", value_name = "MS")]
     pub hold_ms: Option<u64>,
+
+    /// How long a broadcast outlives the SDK's stop, in ms; 0 ends it at once [default: 2000]
+    #[arg(long, env = "SHARDCAST_STOP_GRACE_MS", value_name = "MS")]
+    pub stop_grace_ms: Option<u64>,
+
+    /// Delay before the second retry of a destination, in ms; doubled each time [default: 500]
+    #[arg(long, env = "SHARDCAST_ENDPOINT_RETRY_DELAY_MS_MIN", value_name = "MS")]
+    pub endpoint_retry_delay_ms_min: Option<u64>,
+
+    /// Longest delay between retries of a destination, in ms [default: 30000]
+    #[arg(long, env = "SHARDCAST_ENDPOINT_RETRY_DELAY_MS_MAX", value_name = "MS")]
+    pub endpoint_retry_delay_ms_max: Option<u64>,
+
+    /// Failed retries in a row before a destination is given up; -1 is without end [default: -1]
+    #[arg(
+        long,
+        env = "SHARDCAST_ENDPOINT_RETRIES_MAX",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    pub endpoint_retries_max: Option<i64>,
 
     /// Destinations of one broadcast [default: 1000]
     #[arg(long, env = "SHARDCAST_ENDPOINTS_MAX", value_name = "N")]
@@ -222,6 +257,10 @@ impl Overrides {
             webrtc_client_start_timeout_ms: self.webrtc_client_start_timeout_ms,
             webrtc_keyframe_time: self.webrtc_keyframe_time,
             hold_ms: self.hold_ms,
+            stop_grace_ms: self.stop_grace_ms,
+            endpoint_retry_delay_ms_min: self.endpoint_retry_delay_ms_min,
+            endpoint_retry_delay_ms_max: self.endpoint_retry_delay_ms_max,
+            endpoint_retries_max: self.endpoint_retries_max,
             endpoints_max: self.endpoints_max,
             ingesting_stream_limit: self.ingesting_stream_limit,
             remote_allowed_cidr: self.remote_allowed_cidr.clone(),

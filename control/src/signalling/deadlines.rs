@@ -33,6 +33,23 @@ impl Hub {
         }
     }
 
+    /// `broadcast` ends unless somebody publishes it within `grace`.
+    pub(super) fn end_after(
+        &mut self,
+        now: Instant,
+        broadcast: &BroadcastId,
+        grace: Duration,
+        out: &mut Vec<Effect>,
+    ) {
+        let broadcast = broadcast.clone();
+        if grace.is_zero() {
+            self.returning.remove(&broadcast);
+            out.push(Effect::Finish { broadcast });
+        } else {
+            self.returning.insert(broadcast, now + grace);
+        }
+    }
+
     fn tick_session(&mut self, now: Instant, id: &SessionId, out: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;

@@ -386,23 +386,23 @@ impl Hub {
 
     /// `stop`, which means two things that look alike: the user wishes the end, or the SDK clears
     /// the way for its retry and publishes again after 500 ms. The id is free at once, and the
-    /// broadcast ends only when nobody has come back for it.
+    /// broadcast ends only when nobody has come back for it within `grace`.
     pub(crate) fn stop(
         &mut self,
         now: Instant,
         socket: SocketId,
         broadcast: &BroadcastId,
+        grace: Duration,
         out: &mut Vec<Effect>,
     ) {
         let Some((id, session)) = self.claim_of(broadcast, socket) else {
-            return self.stop_unclaimed(now, socket, broadcast, out);
+            return self.stop_unclaimed(now, socket, broadcast, grace, out);
         };
         let on_shard = session.is_on_shard();
         unpublish(&id, session, out);
         session.phase = Phase::Stopping { since: now };
         self.claims.remove(broadcast);
-        self.returning
-            .insert(broadcast.clone(), now + limits::STOP_GRACE);
+        self.end_after(now, broadcast, grace, out);
         if !on_shard {
             self.drop_session(&id);
             out.push(notify(socket, broadcast, "publish_finished"));
@@ -414,6 +414,7 @@ impl Hub {
         now: Instant,
         socket: SocketId,
         broadcast: &BroadcastId,
+        grace: Duration,
         out: &mut Vec<Effect>,
     ) {
         let claimed = self.claims.contains_key(broadcast);
@@ -421,8 +422,7 @@ impl Hub {
             return;
         };
         if entry.closing.remove(broadcast).is_some() && !claimed {
-            self.returning
-                .insert(broadcast.clone(), now + limits::STOP_GRACE);
+            self.end_after(now, broadcast, grace, out);
         } else if !entry.used {
             let message = ServerMessage::error(broadcast.stream(), "not_initialized_yet");
             out.push(Effect::Send { socket, message });

@@ -88,8 +88,12 @@ impl Stage {
     }
 
     fn stop(&mut self, socket: SocketId) -> Vec<Effect> {
+        self.stop_with(socket, Duration::from_secs(2))
+    }
+
+    fn stop_with(&mut self, socket: SocketId, grace: Duration) -> Vec<Effect> {
         let id = self.id();
-        self.act(|hub, now, out| hub.stop(now, socket, &id, out))
+        self.act(|hub, now, out| hub.stop(now, socket, &id, grace, out))
     }
 
     fn ended(&mut self, session: &SessionId, reason: EndReason) -> Vec<Effect> {
@@ -195,6 +199,20 @@ fn a_stop_without_a_retry_ends_the_broadcast() {
     assert!(stage.pass(2_500).contains(&Effect::Finish {
         broadcast: stage.id()
     }));
+}
+
+#[test]
+fn a_stop_without_a_grace_ends_the_broadcast_at_once() {
+    let mut stage = Stage::new();
+    let first = stage.live(A);
+    let over = Effect::Finish {
+        broadcast: stage.id(),
+    };
+    assert_eq!(
+        stage.stop_with(A, Duration::ZERO),
+        [unpublish(&first), over.clone()]
+    );
+    assert!(!stage.pass(10_000).contains(&over), "it ends once");
 }
 
 #[test]
