@@ -11,7 +11,8 @@
 //!   }],
 //!   "broadcasts": [{
 //!     "application": "StreamLick", "stream": "s1", "name": null, "status": "broadcasting",
-//!     "zombi": false, "shard": 0, "holding": false, "ring_bytes": 0,
+//!     "zombi": false, "shard": 0, "holding": false, "hold_until_unix_ms": null,
+//!     "standing_in": false, "slate": null, "ring_bytes": 0,
 //!     "publisher": null,
 //!     "destinations": []
 //!   }],
@@ -129,6 +130,9 @@ fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
         "zombi": record.zombi,
         "shard": control.shards.assignment(&record.id),
         "holding": live.as_ref().is_some_and(|live| live.holding),
+        "hold_until_unix_ms": live.as_ref().and_then(|live| live.hold_until_unix_ms),
+        "standing_in": live.as_ref().is_some_and(|live| live.standing_in),
+        "slate": live.as_ref().and_then(|live| live.slate.as_ref()),
         "ring_bytes": live.as_ref().map_or(0, |live| live.ring_bytes),
         "publisher": live.as_ref().and_then(|live| live.publisher.as_ref()),
         "destinations": destinations.collect::<Vec<_>>(),

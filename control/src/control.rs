@@ -12,8 +12,8 @@ use std::{
 };
 
 use shardcast_link::{
-    BroadcastId, Command, EndReason, Event, SessionId, ShardHello, ShardStatus, WantedBroadcast,
-    WantedDestination,
+    BroadcastId, Command, EndReason, Event, RetryPolicy, SessionId, ShardHello, ShardStatus,
+    WantedBroadcast, WantedDestination,
 };
 use tokio::time::MissedTickBehavior;
 
@@ -162,18 +162,27 @@ impl Control {
     /// The state that the shard of `id` shall bring about.
     pub(crate) fn wanted(&self, id: &BroadcastId) -> WantedBroadcast {
         let mut wanted = WantedBroadcast::new(id.clone());
-        if let Some(application) = self.application(id.application()) {
-            wanted.hold_ms = application.hold_ms;
-            wanted.keyframe_interval_ms = application.keyframe_interval_ms;
-        }
+        let Some(application) = self.application(id.application()) else {
+            return wanted;
+        };
+        wanted.hold_ms = application.hold_ms;
+        wanted.keyframe_interval_ms = application.keyframe_interval_ms;
         if let Some(record) = self.catalog.broadcast(id) {
-            wanted.destinations = destinations(&record);
+            wanted.hold_ms = self.hold_ms(&record);
+            wanted.destinations = destinations(&record, application.retry_policy());
         }
         wanted
     }
 
-    /// The destinations of `id` have changed: its shard is told, if it has one.
-    pub(crate) fn destinations_changed(&self, id: &BroadcastId) {
+    /// How long destinations of `record` are held open for a lost publisher.
+    pub(crate) fn hold_ms(&self, record: &BroadcastRecord) -> u64 {
+        let application = self.application(record.id.application());
+        let hold_ms = application.map_or(0, |application| application.hold_ms);
+        record.profile.hold_ms.unwrap_or(hold_ms)
+    }
+
+    /// What is wanted of `id` has changed: its shard is told, if it has one.
+    pub(crate) fn want_again(&self, id: &BroadcastId) {
         let _order = self.order_of_wants();
         if let Some(shard) = self.shards.assignment(id) {
             let broadcast = self.wanted(id);
@@ -335,9 +344,11 @@ impl Control {
     }
 }
 
-fn destinations(record: &BroadcastRecord) -> Vec<WantedDestination> {
-    let destination = |endpoint: &crate::store::EndpointRecord| {
-        WantedDestination::new(endpoint.id.clone(), endpoint.url.clone())
+fn destinations(record: &BroadcastRecord, retry: RetryPolicy) -> Vec<WantedDestination> {
+    let destination = |endpoint: &crate::store::EndpointRecord| WantedDestination {
+        id: endpoint.id.clone(),
+        url: endpoint.url.clone(),
+        retry: endpoint.retry.map_or(retry, |own| own.over(retry)),
     };
     record.endpoints().iter().map(destination).collect()
 }

@@ -97,8 +97,10 @@ fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
         status.state = DestinationState::Ended;
         status.since_unix_ms = now;
     }
+    status.next_attempt_unix_ms = None;
     status.bitrate_bps = 0;
     status.queue_ms = 0;
+    status.unsent_bytes = 0;
     status
 }
 
@@ -116,9 +118,7 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
         let over = match control.shards.broadcast(id) {
             Some(status) => status.publisher.is_none() && !status.holding,
             None => {
-                let hold_ms = control
-                    .application(id.application())
-                    .map_or(0, |app| app.hold_ms);
+                let hold_ms = control.hold_ms(&record);
                 let seen = control
                     .shards
                     .media_seen(id)
@@ -147,7 +147,10 @@ pub(crate) fn status_word(control: &Control, record: &BroadcastRecord) -> &'stat
         Lifecycle::Finished { .. } => "finished",
         Lifecycle::Live { .. } => {
             let updated = update_unix_ms(control, record);
-            if clock::unix_ms() > updated + SILENT_MS {
+            if control.shards.is_holding(&record.id) {
+                // Its destinations are on air, however long the publisher is away.
+                "broadcasting"
+            } else if clock::unix_ms() > updated + SILENT_MS {
                 "terminated_unexpectedly"
             } else {
                 "broadcasting"

@@ -64,8 +64,6 @@ pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
 pub(crate) const BROADCASTS_MAX: usize = 100_000;
 /// Stored tokens, about 200 bytes each; expired ones are removed.
 pub(crate) const TOKENS_MAX: usize = 1_000_000;
-/// Length of an RTMP URL with its key.
-pub(crate) const URL_BYTES_MAX: usize = 2_048;
 /// Length of one text field of a broadcast, such as its metadata.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Rows in one page of a list, as Ant Media Server has it.

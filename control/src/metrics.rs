@@ -131,6 +131,7 @@ impl Text {
                     let state = state.as_str().unwrap_or("unknown").to_owned();
                     *states.entry(state).or_default() += 1;
                     sum.bytes_sent += destination.bytes_sent;
+                    sum.bytes_acked += destination.bytes_acked;
                     sum.frames_sent += destination.video_frames;
                     sum.frames_dropped += destination.frames_dropped;
                 }
@@ -179,6 +180,7 @@ struct Sums {
     packets_lost: u64,
     frames: u64,
     bytes_sent: u64,
+    bytes_acked: u64,
     frames_sent: u64,
     frames_dropped: u64,
     ring_bytes: u64,
@@ -186,7 +188,7 @@ struct Sums {
 
 type Row = (&'static str, &'static str, fn(&Sums) -> u64);
 
-const SUMS: [Row; 13] = [
+const SUMS: [Row; 14] = [
     (
         "shardcast_shard_connected",
         "1 when the shard can be reached",
@@ -230,6 +232,11 @@ const SUMS: [Row; 13] = [
         "shardcast_destination_bytes",
         "sent to the present destinations",
         |s| s.bytes_sent,
+    ),
+    (
+        "shardcast_destination_bytes_acked",
+        "acknowledged by the present destinations",
+        |s| s.bytes_acked,
     ),
     (
         "shardcast_destination_video_frames",

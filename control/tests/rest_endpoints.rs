@@ -110,8 +110,8 @@ async fn what_cannot_be_a_destination_is_refused_in_words_and_not_stored() {
     for (body, word) in [
         (json!({}), "missing"),
         (json!({"rtmpUrl": ""}), "missing"),
-        (json!({"rtmpUrl": "key"}), "not a URL"),
-        (json!({"rtmpUrl": "ftp://h/a/k"}), "ftp"),
+        (json!({"rtmpUrl": "key"}), "must begin with rtmp"),
+        (json!({"rtmpUrl": "ftp://h/a/k"}), "must begin with rtmp"),
         (json!({"rtmpUrl": "srt://h:4200"}), "not supported"),
         (json!({"rtmpUrl": "rtmp://h/keyonly"}), "no stream key"),
         (

@@ -57,6 +57,29 @@ struct Computed {
     /// HLS is not served, so there is no address of it.
     hls_url: Option<String>,
     rtmp_endpoint_list: Option<Vec<String>>,
+    /// Not in Ant Media Server: whether the publisher is waited for, and what is shown meanwhile.
+    hold: Option<Hold>,
+}
+
+/// What the shard says of a publisher that is away, under the names of [`BroadcastStatus`].
+#[derive(Debug, Serialize)]
+struct Hold {
+    holding: bool,
+    until_unix_ms: Option<u64>,
+    standing_in: bool,
+    /// Name of the slate that the shard has; the same as the broadcast's once it is there.
+    slate: Option<String>,
+}
+
+impl Hold {
+    fn new(live: &BroadcastStatus) -> Self {
+        Self {
+            holding: live.holding,
+            until_unix_ms: live.hold_until_unix_ms,
+            standing_in: live.standing_in,
+            slate: live.slate.clone(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -136,6 +159,7 @@ fn compute(
         rtmp_url,
         origin_adress: control.settings.public_host(),
         user_agent: "N/A",
+        hold: live.map(Hold::new),
         ..Computed::default()
     };
     match record.lifecycle {

@@ -46,7 +46,7 @@ pub(super) async fn create(
         Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    let endpoints = match endpoints::list_of(&object, application.settings.endpoints_max) {
+    let endpoints = match endpoints::list_of(&object, &application.settings) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
@@ -136,7 +136,7 @@ pub(super) async fn update(
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    let endpoints = match endpoints::list_of(&object, application.settings.endpoints_max) {
+    let endpoints = match endpoints::list_of(&object, &application.settings) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
@@ -160,7 +160,7 @@ pub(super) async fn update(
         .await;
     match changed {
         Ok(Ok(None)) => {
-            control.destinations_changed(&id);
+            control.want_again(&id);
             Outcome::done().into_response()
         }
         Ok(Ok(Some(outcome))) => outcome.into_response(),

@@ -14,9 +14,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rand::{Rng, distr::Alphanumeric};
+use serde::Deserialize;
 use serde_json::{Map, Value};
-use shardcast_link::{BroadcastId, DestinationId};
-use url::Url;
+use shardcast_link::{BroadcastId, DestinationId, RtmpUrl, UrlError};
 
 use super::{
     Application,
@@ -24,15 +24,19 @@ use super::{
     broadcasts::{Parameters, StreamPath, unknown},
     responses::Outcome,
 };
-use crate::{control::Control, limits, redact, store::EndpointRecord};
+use crate::{
+    control::Control, redact, retry::RetryOverrides, settings::ApplicationSettings,
+    store::EndpointRecord,
+};
 
 /// Keys of an Endpoint body: what clients may send, plus what they may have read here.
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 7] = [
     "status",
     "type",
     "rtmpUrl",
     "endpointUrl",
     "endpointServiceId",
+    "retry",
     "detail",
 ];
 
@@ -41,6 +45,7 @@ const FIELDS: [&str; 6] = [
 struct Wish {
     url: Option<String>,
     service_id: Option<String>,
+    retry: Option<RetryOverrides>,
     /// 0 is the source.
     resolution_height: u32,
 }
@@ -69,11 +74,27 @@ impl Wish {
         Ok(Self {
             url,
             service_id: given("endpointServiceId")?,
+            retry: retry_of(&object)?,
             resolution_height: height.map_err(|_| {
                 BodyError::Value("resolutionHeight must be a whole number".to_owned())
             })?,
         })
     }
+}
+
+/// The `retry` of an Endpoint body; `None` without one.
+fn retry_of(object: &Map<String, Value>) -> Result<Option<RetryOverrides>, BodyError> {
+    let Some(value) = object.get("retry") else {
+        return Ok(None);
+    };
+    RetryOverrides::deserialize(value)
+        .map(Some)
+        .map_err(|error| BodyError::Value(format!("retry has a wrong value: {error}")))
+}
+
+/// What is stored of `retry`: nothing when it says nothing.
+fn own(retry: Option<RetryOverrides>) -> Option<RetryOverrides> {
+    retry.filter(|retry| *retry != RetryOverrides::default())
 }
 
 /// POST `/{id}/rtmp-endpoint` and `/{id}/endpoint`
@@ -100,10 +121,15 @@ pub(super) async fn add(
     if let Err(problem) = check_height(&control, &id, wish.resolution_height) {
         return Outcome::failed(problem).into_response();
     }
+    let retry = wish.retry.unwrap_or_default();
+    if let Err(problem) = retry.check(application.settings.retry_policy()) {
+        return Outcome::failed(problem.to_string()).into_response();
+    }
     let service_id = wish.service_id.unwrap_or_else(random_service_id);
     let endpoint = EndpointRecord {
         id: DestinationId(service_id.clone()),
         url,
+        retry: own(Some(retry)),
         last: None,
     };
     let shown = redact::url(&endpoint.url);
@@ -115,7 +141,7 @@ pub(super) async fn add(
     {
         Ok(Ok(())) => {
             tracing::info!(broadcast = %id, destination = service_id, url = shown, "added");
-            control.destinations_changed(&id);
+            control.want_again(&id);
             Outcome::added(service_id).into_response()
         }
         Ok(Err(outcome)) => outcome.into_response(),
@@ -148,6 +174,63 @@ fn insert(
         )));
     }
     endpoints.push(endpoint);
+    t.put_broadcast(record);
+    Ok(())
+}
+
+/// PUT `/{id}/endpoint/{endpointServiceId}`, which Ant Media Server does not have: changes how the
+/// destination is tried again, without touching its connection.
+pub(super) async fn update(
+    State(control): State<Arc<Control>>,
+    application: Application,
+    Path((stream, service_id)): Path<(String, String)>,
+    body: JsonBody,
+) -> Response {
+    let read = |object| Wish::read(&HashMap::new(), object);
+    let wish = match body.object().and_then(read) {
+        Ok(wish) => wish,
+        Err(error) => return error.into_response(),
+    };
+    let retry = wish.retry.unwrap_or_default();
+    if let Err(problem) = retry.check(application.settings.retry_policy()) {
+        return Outcome::failed(problem.to_string()).into_response();
+    }
+    let Some(id) = application.broadcast(&stream) else {
+        return unknown().into_response();
+    };
+    match control
+        .catalog
+        .change(|t| replace(t, &id, &service_id, &wish))
+        .await
+    {
+        Ok(Ok(())) => {
+            control.want_again(&id);
+            Outcome::done().into_response()
+        }
+        Ok(Err(outcome)) => outcome.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn replace(
+    t: &mut crate::store::Transaction<'_>,
+    id: &BroadcastId,
+    service_id: &str,
+    wish: &Wish,
+) -> Result<(), Outcome> {
+    let mut record = t.broadcast(id).ok_or_else(unknown)?.as_ref().clone();
+    let mut endpoints = record.endpoints.iter_mut().flatten();
+    let Some(endpoint) = endpoints.find(|endpoint| endpoint.id.0 == service_id) else {
+        return Err(Outcome::failed("the broadcast has no such destination"));
+    };
+    if wish.url.as_ref().is_some_and(|url| *url != endpoint.url) {
+        return Err(Outcome::failed(
+            "the URL of a destination stays: remove it and add another",
+        ));
+    }
+    if wish.retry.is_some() {
+        endpoint.retry = own(wish.retry);
+    }
     t.put_broadcast(record);
     Ok(())
 }
@@ -197,7 +280,7 @@ pub(super) async fn remove(
     match removed {
         Ok(Ok(())) => {
             tracing::info!(broadcast = %id, "destination removed");
-            control.destinations_changed(&id);
+            control.want_again(&id);
             Outcome::done().into_response()
         }
         Ok(Err(outcome)) => outcome.into_response(),
@@ -211,13 +294,15 @@ pub(super) struct Listed {
     url: String,
     /// As the client gave it.
     id: Option<DestinationId>,
+    retry: Option<RetryOverrides>,
 }
 
-/// The `endPointList` of a Broadcast body, of at most `most` entries; `None` when it has none.
+/// The `endPointList` of a Broadcast body, as `settings` allow it; `None` when it has none.
 pub(super) fn list_of(
     object: &Map<String, Value>,
-    most: usize,
+    settings: &ApplicationSettings,
 ) -> Result<Option<Vec<Listed>>, BodyError> {
+    let most = settings.endpoints_max;
     let Some(list) = object.get("endPointList") else {
         return Ok(None);
     };
@@ -238,18 +323,22 @@ pub(super) fn list_of(
             .url
             .ok_or(BodyError::Value("an endpoint has no URL".to_owned()))?;
         check_url(&url).map_err(BodyError::Value)?;
+        let retry = wish.retry.unwrap_or_default();
+        let checked = retry.check(settings.retry_policy());
+        checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
         let id = wish.service_id.map(DestinationId);
         if !urls.insert(url.clone()) || id.clone().is_some_and(|id| !ids.insert(id)) {
             let problem = "endPointList has an endpoint twice".to_owned();
             return Err(BodyError::Value(problem));
         }
-        endpoints.push(Listed { url, id });
+        let retry = wish.retry;
+        endpoints.push(Listed { url, id, retry });
     }
     Ok(Some(endpoints))
 }
 
-/// The rows of `listed`. A URL that `known` has keeps its id and its last words unless the client
-/// gave another id: its destination goes on as it is.
+/// The rows of `listed`. A URL that `known` has keeps its id, its retry policy and its last words
+/// unless the client gave another id: its destination goes on as it is.
 pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<EndpointRecord> {
     let known: HashMap<&str, &EndpointRecord> =
         known.iter().map(|row| (row.url.as_str(), row)).collect();
@@ -263,9 +352,10 @@ pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<Endpoin
             .id
             .or(kept)
             .unwrap_or_else(|| DestinationId(random_service_id()));
-        let last = old.filter(|old| old.id == id);
+        let same = old.filter(|old| old.id == id);
         EndpointRecord {
-            last: last.and_then(|old| old.last.clone()),
+            retry: own(one.retry.or(same.and_then(|old| old.retry))),
+            last: same.and_then(|old| old.last.clone()),
             url: one.url,
             id,
         }
@@ -273,48 +363,25 @@ pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<Endpoin
     listed.into_iter().map(row).collect()
 }
 
-/// Whether a destination can be sent to. Keys never appear in the words.
+/// Whether a destination can be sent to, by the engine's own rules. Keys never appear in the words.
 fn check_url(text: &str) -> Result<(), String> {
-    if text.len() > limits::URL_BYTES_MAX {
-        return Err(format!("the URL is over {} bytes", limits::URL_BYTES_MAX));
+    match RtmpUrl::parse(text) {
+        Ok(_) => Ok(()),
+        Err(UrlError::Scheme) => Err(scheme_problem(text)),
+        Err(error) => Err(error.to_string()),
     }
-    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
-    match url.scheme() {
-        "rtmp" => {}
-        "rtmps" | "srt" | "rtsp" | "http" | "https" => {
-            return Err(format!(
-                "{} destinations are not supported yet; use rtmp",
-                url.scheme()
-            ));
-        }
-        other => {
-            return Err(format!(
-                "'{other}' is not a protocol of destinations; use rtmp"
-            ));
-        }
-    }
-    if url.host_str().unwrap_or_default().is_empty() {
-        return Err("the URL has no host".to_owned());
-    }
-    if !has_key(&url) {
-        return Err("the URL has no stream key: rtmp://host/application/key".to_owned());
-    }
-    Ok(())
 }
 
-/// Whether something follows the application. Where the key begins is the engine's rule
-/// (`engine/core/src/rtmp/url.rs`): an empty application counts, and a query may hold the slash.
-fn has_key(url: &Url) -> bool {
-    let path = url.path().strip_prefix('/').unwrap_or_default();
-    if let Some((_, key)) = path.split_once('/') {
-        return !key.is_empty();
+/// Why an address that is not RTMP is refused: other protocols of Ant Media Server by their name.
+fn scheme_problem(text: &str) -> String {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    let scheme = scheme.unwrap_or_default().to_ascii_lowercase();
+    match scheme.as_str() {
+        "srt" | "rtsp" | "http" | "https" => {
+            format!("{scheme} destinations are not supported; use rtmp or rtmps")
+        }
+        _ => UrlError::Scheme.to_string(),
     }
-    let (_, key) = url
-        .query()
-        .unwrap_or_default()
-        .split_once('/')
-        .unwrap_or_default();
-    !path.is_empty() && !key.is_empty()
 }
 
 /// Only the source is sent; its own height is another name for it.
@@ -349,6 +416,7 @@ mod tests {
         let listed = |url: &str, id: Option<&str>| Listed {
             url: url.to_owned(),
             id: id.map(|id| DestinationId(id.to_owned())),
+            retry: None,
         };
         let old = rows(vec![listed("a", Some("1")), listed("b", Some("2"))], &[]);
         let new = vec![listed("a", None), listed("b", None), listed("c", Some("2"))];
@@ -365,8 +433,15 @@ mod tests {
             ("rtmp://h:1936/a/b/key", None),
             ("rtmp://[::1]/app/key", None),
             ("srt://h:4200?streamid=secret", Some("not supported")),
-            ("ftp://h/secret", Some("not a protocol")),
-            ("secret", Some("not a URL")),
+            ("ftp://h/secret", Some("rtmps://")),
+            ("secret", Some("rtmps://")),
+            ("rtmps://h/app/key", None),
+            ("rtmps://u:p@h:4443/app/_definst_/a/b?c=d/e", None),
+            ("rtmp://my_host.example/app/key", None),
+            ("rtmp://h:0/app/secret", Some("port")),
+            ("rtmp://h:99999/app/secret", Some("port")),
+            ("rtmp://[::zz]/app/secret", Some("IPv6")),
+            ("rtmp://h/app/sec ret", Some("space")),
             ("rtmp:///app/secret", Some("host")),
             ("rtmp://h//key", None),
             ("rtmp://h/app?token=a/key", None),

@@ -26,7 +26,7 @@ use axum::{
     http::{HeaderName, Method, StatusCode, Uri, header, request::Parts},
     middleware,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use shardcast_link::BroadcastId;
 use tower::ServiceExt;
@@ -121,6 +121,7 @@ fn application_tree(control: &Arc<Control>) -> Router {
         )
         .route("/{id}/rtmp-endpoint", endpoint.clone())
         .route("/{id}/endpoint", endpoint)
+        .route("/{id}/endpoint/{service_id}", put(endpoints::update))
         .route("/{id}/stop", post(broadcasts::stop))
         .route("/{id}/start", post(broadcasts::start))
         .route("/{id}/token", get(tokens::issue))

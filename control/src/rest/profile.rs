@@ -33,12 +33,16 @@ pub(super) fn overlay(
     if merged.get("mainTrackStreamId").and_then(Value::as_str) == Some("") {
         merged.insert("mainTrackStreamId".to_owned(), Value::Null);
     }
+    // Nulls are "not given", so -1 is the way back, as for other fields of a Broadcast.
+    if merged.get("holdMs").and_then(Value::as_i64) == Some(-1) {
+        merged.insert("holdMs".to_owned(), Value::Null);
+    }
     serde_json::from_value(Value::Object(merged)).map_err(|error| {
         BodyError::Value(format!("a field of Broadcast has a wrong value: {error}"))
     })
 }
 
-/// Why Ant Media Server would refuse to create it.
+/// Why it is refused, by Ant Media Server too or for what is only here.
 pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
     if profile
         .sub_folder
@@ -51,6 +55,12 @@ pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
     let pulls = matches!(profile.kind.as_str(), "ipCamera" | "streamSource");
     if pulls && url::Url::parse(url).is_err() {
         return Some("streamUrl is not a URL");
+    }
+    if profile
+        .hold_ms
+        .is_some_and(|hold_ms| hold_ms > limits::HOLD_MS_MAX)
+    {
+        return Some("holdMs must be from 0 to 86400000, a day; -1 is the application's hold_ms");
     }
     None
 }

@@ -6,6 +6,7 @@ use shardcast_link::{DestinationState, DestinationStatus};
 
 use crate::{
     redact,
+    retry::RetryOverrides,
     store::{EndpointRecord, Lifecycle, TokenRecord},
 };
 
@@ -20,6 +21,8 @@ pub(crate) struct Endpoint {
     rtmp_url: String,
     endpoint_url: String,
     endpoint_service_id: String,
+    /// Not in Ant Media Server: what it has instead of its application's retry policy.
+    retry: Option<RetryOverrides>,
     /// Not in Ant Media Server: what happens there, in words and numbers.
     detail: Value,
 }
@@ -47,12 +50,14 @@ impl Endpoint {
             rtmp_url: record.url.clone(),
             endpoint_url: record.url.clone(),
             endpoint_service_id: record.id.0.clone(),
+            retry: record.retry,
             detail: live.or(last).map_or(Value::Null, endpoint_detail),
         }
     }
 }
 
-/// The word of Ant Media Server for the state of a destination.
+/// The word of Ant Media Server for the state of a destination. Only while the peer acknowledges
+/// bytes is it `broadcasting`.
 fn status_word(status: &DestinationStatus) -> &'static str {
     let was_live = status.video_frames > 0 || status.audio_frames > 0;
     match status.state {
@@ -62,6 +67,7 @@ fn status_word(status: &DestinationStatus) -> &'static str {
         | DestinationState::Handshaking
         | DestinationState::Publishing => "preparing",
         DestinationState::Live | DestinationState::Holding => "broadcasting",
+        DestinationState::Stalled => "error",
         DestinationState::BackingOff if was_live => "error",
         DestinationState::BackingOff | DestinationState::Failed => "failed",
         DestinationState::Ended => "finished",
@@ -70,16 +76,23 @@ fn status_word(status: &DestinationStatus) -> &'static str {
 }
 
 /// What is known of a destination, under the names of [`DestinationStatus`]; `problem` is the last
-/// failure in words, or null, and `fault` says whose it was.
+/// failure in words that say what to do, or null, and `fault` says whose it was.
 fn endpoint_detail(status: &DestinationStatus) -> Value {
     let problem = status.last_problem.as_ref();
     json!({
         "state": status.state,
         "since_unix_ms": status.since_unix_ms,
         "attempts": status.attempts,
+        "next_attempt_unix_ms": status.next_attempt_unix_ms,
+        "platform": status.platform,
         "problem": problem.map(|problem| redact::text(&problem.message)),
         "fault": problem.map(|problem| problem.fault),
         "bytes_sent": status.bytes_sent,
+        "bytes_acked": status.bytes_acked,
+        "acked_unix_ms": status.acked_unix_ms,
+        "rtt_us": status.rtt_us,
+        "unsent_bytes": status.unsent_bytes,
+        "keyframe_interval_ms": status.keyframe_interval_ms,
         "bitrate_bps": status.bitrate_bps,
         "queue_ms": status.queue_ms,
         "video_frames": status.video_frames,
@@ -150,6 +163,7 @@ mod tests {
             (S::Handshaking, 0, "preparing"),
             (S::Publishing, 0, "preparing"),
             (S::Live, 9, "broadcasting"),
+            (S::Stalled, 9, "error"),
             (S::Holding, 9, "broadcasting"),
             (S::BackingOff, 0, "failed"),
             (S::BackingOff, 9, "error"),
@@ -166,6 +180,7 @@ mod tests {
         let record = EndpointRecord {
             id: DestinationId("d".into()),
             url: "rtmp://h/a/k".into(),
+            retry: None,
             last: Some(crate::store::LastWords {
                 status: status(S::Failed, 0),
             }),

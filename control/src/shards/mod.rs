@@ -212,6 +212,11 @@ impl Shards {
         inner.find(id).cloned()
     }
 
+    /// Whether the shard that has `id` keeps its destinations open for a lost publisher.
+    pub(crate) fn is_holding(&self, id: &BroadcastId) -> bool {
+        self.lock().find(id).is_some_and(|status| status.holding)
+    }
+
     /// Age of the last media of `id`, when a shard has a publisher for it.
     pub(crate) fn media_age_ms(&self, id: &BroadcastId) -> Option<u64> {
         let inner = self.lock();

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shardcast_link::{BroadcastId, DestinationId, DestinationStatus};
 
+use crate::retry::RetryOverrides;
+
 /// All rows.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
@@ -62,6 +64,9 @@ pub(crate) struct EndpointRecord {
     pub(crate) id: DestinationId,
     /// With the stream key.
     pub(crate) url: String,
+    /// What it has instead of its application's retry policy.
+    #[serde(default)]
+    pub(crate) retry: Option<RetryOverrides>,
     /// How it ended when the broadcast was last live.
     #[serde(default)]
     pub(crate) last: Option<LastWords>,
@@ -138,6 +143,9 @@ pub(crate) struct Profile {
     pub(crate) max_idle_time: i64,
     pub(crate) hls_parameters: Option<Value>,
     pub(crate) sub_track_stream_ids: Vec<String>,
+    /// Not in Ant Media Server: how long destinations are held open for a lost publisher, in
+    /// milliseconds; `None` is the application's.
+    pub(crate) hold_ms: Option<u64>,
 }
 
 impl Default for Profile {
@@ -183,6 +191,7 @@ impl Default for Profile {
             max_idle_time: 0,
             hls_parameters: None,
             sub_track_stream_ids: Vec::new(),
+            hold_ms: None,
         }
     }
 }
