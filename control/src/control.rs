@@ -24,6 +24,7 @@ use crate::{
     settings::{ApplicationSettings, Settings},
     shards::{Commands, Shards},
     signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
+    slates,
     store::{BroadcastRecord, Catalog},
 };
 
@@ -171,6 +172,7 @@ impl Control {
             wanted.hold_ms = self.hold_ms(&record);
             wanted.destinations = destinations(&record, application.retry_policy());
         }
+        wanted.slate = self.catalog.slate(id).map(|slate| slate.name.clone());
         wanted
     }
 
@@ -237,6 +239,7 @@ impl Control {
             hub.shard_reachable(out);
         });
         self.shards.status(shard, status);
+        slates::bring(self, shard);
     }
 
     /// Tells a shard what it shall have of what it has.
@@ -274,7 +277,10 @@ impl Control {
 
     pub(crate) fn shard_event(&self, shard: u16, event: Event) {
         match event {
-            Event::Status(status) => self.shards.status(shard, status),
+            Event::Status(status) => {
+                self.shards.status(shard, status);
+                slates::bring(self, shard);
+            }
             Event::Destination { broadcast, status } => {
                 log_destination(&broadcast, &status);
                 self.shards.destination(shard, &broadcast, status);

@@ -27,6 +27,7 @@ mod server;
 pub mod settings;
 mod shards;
 mod signalling;
+mod slates;
 mod store;
 mod supervisor;
 mod tls;

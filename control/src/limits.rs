@@ -66,6 +66,21 @@ pub(crate) const BROADCASTS_MAX: usize = 100_000;
 pub(crate) const TOKENS_MAX: usize = 1_000_000;
 /// Length of one text field of a broadcast, such as its metadata.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
+/// One slate: a photograph of 1920×1080 as a PNG is about 3 MB.
+pub(crate) const SLATE_BYTES_MAX: usize = 4 << 20;
+/// All slates together. They are kept in memory, so that a shard that lost its state has them at
+/// once.
+pub(crate) const SLATES_BYTES_MAX: usize = 256 << 20;
+/// Sides of a slate, in pixels: what can be scaled to a picture at all, and what an encoder takes.
+pub(crate) const SLATE_SIDE_MIN: u32 = 16;
+pub(crate) const SLATE_SIDE_MAX: u32 = 8_192;
+/// Slates sent to a shard after one of its reports; the others follow after the next. Bounds what
+/// waits for its socket after a restart.
+pub(crate) const SLATE_BYTES_PER_REPORT: usize = 16 << 20;
+/// Reports without a slate that was sent before it is sent again, twice as many each time: the
+/// report may have crossed it, and a picture that the engine cannot use shall not fill the link.
+pub(crate) const SLATE_REPORTS_MIN: u32 = 4;
+
 /// Rows in one page of a list, as Ant Media Server has it.
 pub(crate) const LIST_ROWS_MAX: usize = 250;
 /// Mutations written to the store in one transaction.

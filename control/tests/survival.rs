@@ -67,6 +67,14 @@ async fn post(to: SocketAddr, path: &str, body: Value) -> u16 {
         .status
 }
 
+fn picture() -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(160, 90)
+        .write_to(&mut file, image::ImageFormat::Png)
+        .unwrap();
+    file.into_inner()
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,12 +85,18 @@ async fn what_was_acknowledged_survives_kill_9() {
     );
     let url = json!({"rtmpUrl": "rtmp://h/a/k"});
     assert_eq!(post(http, &broadcasts("s1/rtmp-endpoint"), url).await, 200);
+    let (slate, picture) = (broadcasts("s1/slate"), picture());
+    let headers = [("Content-Type", "image/png")];
+    let put = request(http, "PUT", &slate, &headers, &picture).await;
+    assert_eq!(put.status, 200, "{}", put.text());
     drop(process);
     let (_process, http) = Process::start(folder.path()).await;
     let read = request(http, "GET", &broadcasts("s1"), &[], b"")
         .await
         .json();
     assert_eq!(read["endPointList"][0]["rtmpUrl"], "rtmp://h/a/k");
+    assert_eq!(read["slate"], put.json()["dataId"]);
+    assert_eq!(request(http, "GET", &slate, &[], b"").await.body, picture);
 }
 
 #[tokio::test]

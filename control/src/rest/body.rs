@@ -1,4 +1,4 @@
-//! JSON bodies: limit, content type, syntax, in this order.
+//! JSON bodies: limit, content type, syntax, in this order; and the bytes of others.
 
 use std::{collections::BTreeSet, convert::Infallible};
 
@@ -18,8 +18,8 @@ use crate::limits;
 /// The body is not what the operation takes. The client's fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    #[error("the body is over {} bytes", limits::BODY_BYTES_MAX)]
-    TooLarge,
+    #[error("the body is over {0} bytes")]
+    TooLarge(usize),
     #[error("the body must be application/json")]
     NotJson,
     #[error("malformed JSON: {0}")]
@@ -35,7 +35,7 @@ pub(crate) enum BodyError {
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => StatusCode::BAD_REQUEST,
         };
@@ -72,7 +72,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<Option<Value>, BodyError> {
-    let bytes = collect(body).await?;
+    let bytes = collect(body, limits::BODY_BYTES_MAX).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -94,12 +94,13 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Option<Value>, BodyErro
         .map_err(|error| BodyError::Malformed(error.to_string()))
 }
 
-async fn collect(body: Body) -> Result<BytesMut, BodyError> {
+/// All bytes of a body of at most `most`.
+pub(super) async fn collect(body: Body, most: usize) -> Result<BytesMut, BodyError> {
     let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| BodyError::Broken)?;
-        if bytes.len() + chunk.len() > limits::BODY_BYTES_MAX {
+        if bytes.len() + chunk.len() > most {
             // A client still writing would see a reset instead of the answer.
             let drain = async {
                 let mut drained = 0;
@@ -111,7 +112,7 @@ async fn collect(body: Body) -> Result<BytesMut, BodyError> {
                 }
             };
             let _ = timeout(limits::BODY_DRAIN, drain).await;
-            return Err(BodyError::TooLarge);
+            return Err(BodyError::TooLarge(most));
         }
         bytes.extend_from_slice(&chunk);
     }

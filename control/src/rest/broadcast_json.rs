@@ -59,6 +59,8 @@ struct Computed {
     rtmp_endpoint_list: Option<Vec<String>>,
     /// Not in Ant Media Server: whether the publisher is waited for, and what is shown meanwhile.
     hold: Option<Hold>,
+    /// Name of the picture that `PUT /{id}/slate` has set.
+    slate: Option<String>,
 }
 
 /// What the shard says of a publisher that is away, under the names of [`BroadcastStatus`].
@@ -160,6 +162,10 @@ fn compute(
         origin_adress: control.settings.public_host(),
         user_agent: "N/A",
         hold: live.map(Hold::new),
+        slate: control
+            .catalog
+            .slate(&record.id)
+            .map(|slate| slate.name.clone()),
         ..Computed::default()
     };
     match record.lifecycle {

@@ -13,6 +13,7 @@ mod lists;
 mod profile;
 mod responses;
 mod server;
+mod slate;
 mod statistics;
 mod tokens;
 mod types;
@@ -122,6 +123,10 @@ fn application_tree(control: &Arc<Control>) -> Router {
         .route("/{id}/rtmp-endpoint", endpoint.clone())
         .route("/{id}/endpoint", endpoint)
         .route("/{id}/endpoint/{service_id}", put(endpoints::update))
+        .route(
+            "/{id}/slate",
+            get(slate::get).put(slate::put).delete(slate::delete),
+        )
         .route("/{id}/stop", post(broadcasts::stop))
         .route("/{id}/start", post(broadcasts::start))
         .route("/{id}/token", get(tokens::issue))

@@ -7,7 +7,7 @@ mod view;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -18,7 +18,10 @@ use shardcast_link::{
 
 pub(crate) use view::{Commands, ShardView};
 
-use crate::placement::{self, Member};
+use crate::{
+    placement::{self, Member},
+    store::SlateRecord,
+};
 
 /// All shards. Every method is short and never waits.
 #[derive(Debug, Default)]
@@ -204,6 +207,22 @@ impl Shards {
             true
         });
         idle
+    }
+
+    /// Slates that `shard` lacks of the broadcasts that it has, to be sent now.
+    pub(crate) fn slates_due(
+        &self,
+        shard: u16,
+        wanted: impl Fn(&BroadcastId) -> Option<Arc<SlateRecord>>,
+    ) -> Vec<Arc<SlateRecord>> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let assigned = |id: &BroadcastId| inner.assignments.get(id) == Some(&shard);
+        let view = inner.shards.get_mut(&shard);
+        let Some(view) = view.filter(|view| view.is_connected()) else {
+            return Vec::new();
+        };
+        view.slates_due(|id| wanted(id).filter(|_| assigned(id)))
     }
 
     /// What the shard that has `id` reported of it.

@@ -18,7 +18,7 @@ use std::{
 use shardcast_link::BroadcastId;
 use tokio::sync::oneshot;
 
-use super::{BroadcastRecord, Mutation, Store, StoreError, TokenRecord};
+use super::{BroadcastRecord, Mutation, SlateRecord, Store, StoreError, TokenRecord};
 use crate::limits;
 
 /// The rows.
@@ -37,6 +37,7 @@ struct Rows {
     /// Ordered, so that lists are stable.
     broadcasts: BTreeMap<BroadcastId, Arc<BroadcastRecord>>,
     tokens: HashMap<String, TokenRecord>,
+    slates: HashMap<BroadcastId, Arc<SlateRecord>>,
     /// Rows that a job is queued for which nobody waits for: another change joins it.
     soon: HashSet<Key>,
 }
@@ -46,6 +47,8 @@ struct Rows {
 enum Key {
     Broadcast(BroadcastId),
     Token(String),
+    /// Of a broadcast.
+    Slate(BroadcastId),
 }
 
 #[derive(Debug)]
@@ -71,11 +74,15 @@ impl Catalog {
         let flag = Arc::clone(&failing);
         let broadcasts = contents.broadcasts.into_iter();
         let tokens = contents.tokens.into_iter();
+        let slates = contents.slates.into_iter();
         let rows = Rows {
             broadcasts: broadcasts
                 .map(|record| (record.id.clone(), Arc::new(record)))
                 .collect(),
             tokens: tokens.map(|token| (token.token.clone(), token)).collect(),
+            slates: slates
+                .map(|slate| (slate.broadcast.clone(), Arc::new(slate)))
+                .collect(),
             soon: HashSet::new(),
         };
         let rows = Arc::new(Mutex::new(rows));
@@ -103,6 +110,10 @@ impl Catalog {
     /// All of them, by id.
     pub(crate) fn broadcasts(&self) -> Vec<Arc<BroadcastRecord>> {
         self.lock().broadcasts.values().cloned().collect()
+    }
+
+    pub(crate) fn slate(&self, id: &BroadcastId) -> Option<Arc<SlateRecord>> {
+        self.lock().slates.get(id).cloned()
     }
 
     pub(crate) fn token(&self, token: &str) -> Option<TokenRecord> {
@@ -204,6 +215,10 @@ impl Rows {
                 Some(record) => Mutation::PutToken(record.clone()),
                 None => Mutation::RemoveToken(token),
             },
+            Key::Slate(id) => match self.slates.get(&id) {
+                Some(slate) => Mutation::PutSlate(Arc::clone(slate)),
+                None => Mutation::RemoveSlate(id),
+            },
         }
     }
 }
@@ -223,10 +238,34 @@ impl Transaction<'_> {
         self.keys.push(Key::Broadcast(id));
     }
 
+    /// Its slate goes with it.
     pub(crate) fn remove_broadcast(&mut self, id: &BroadcastId) {
         if self.rows.broadcasts.remove(id).is_some() {
             self.keys.push(Key::Broadcast(id.clone()));
         }
+        self.remove_slate(id);
+    }
+
+    /// Bytes of the slates of all broadcasts but `id`.
+    pub(crate) fn slate_bytes_beside(&self, id: &BroadcastId) -> usize {
+        let others = self.rows.slates.values();
+        let others = others.filter(|slate| slate.broadcast != *id);
+        others.map(|slate| slate.image.len()).sum()
+    }
+
+    pub(crate) fn put_slate(&mut self, slate: SlateRecord) {
+        let id = slate.broadcast.clone();
+        self.rows.slates.insert(id.clone(), Arc::new(slate));
+        self.keys.push(Key::Slate(id));
+    }
+
+    /// Says whether there was one.
+    pub(crate) fn remove_slate(&mut self, id: &BroadcastId) -> bool {
+        let removed = self.rows.slates.remove(id).is_some();
+        if removed {
+            self.keys.push(Key::Slate(id.clone()));
+        }
+        removed
     }
 
     pub(crate) fn token(&self, token: &str) -> Option<&TokenRecord> {

@@ -1,4 +1,4 @@
-//! What outlives the process: broadcasts with their destinations, and tokens.
+//! What outlives the process: broadcasts with their destinations and slates, and tokens.
 //!
 //! [`Store`] is the seam: `redb` in the data directory here, something shared where many machines
 //! work together. [`Catalog`] keeps everything in memory and writes through it.
@@ -9,7 +9,8 @@ mod redb_store;
 
 pub(crate) use catalog::{Catalog, Transaction};
 pub(crate) use records::{
-    BroadcastRecord, Contents, EndpointRecord, LastWords, Lifecycle, Mutation, Profile, TokenRecord,
+    BroadcastRecord, Contents, EndpointRecord, LastWords, Lifecycle, Mutation, Profile,
+    SlateRecord, TokenRecord,
 };
 pub(crate) use redb_store::RedbStore;
 

@@ -1,7 +1,8 @@
 //! The rows of the store.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shardcast_link::{BroadcastId, DestinationId, DestinationStatus};
@@ -13,6 +14,7 @@ use crate::retry::RetryOverrides;
 pub(crate) struct Contents {
     pub(crate) broadcasts: Vec<BroadcastRecord>,
     pub(crate) tokens: Vec<TokenRecord>,
+    pub(crate) slates: Vec<SlateRecord>,
 }
 
 /// One change of one row.
@@ -22,6 +24,8 @@ pub(crate) enum Mutation {
     RemoveBroadcast(BroadcastId),
     PutToken(TokenRecord),
     RemoveToken(String),
+    PutSlate(Arc<SlateRecord>),
+    RemoveSlate(BroadcastId),
 }
 
 /// A broadcast as control knows it without any shard.
@@ -90,6 +94,25 @@ pub(crate) struct TokenRecord {
     pub(crate) expire_unix_s: u64,
     #[serde(default)]
     pub(crate) room: Option<String>,
+}
+
+/// The picture that a broadcast shows while its publisher is away.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SlateRecord {
+    pub(crate) broadcast: BroadcastId,
+    /// Another for each upload, so that a new picture is told from the one before.
+    pub(crate) name: String,
+    /// `image/png` or `image/jpeg`.
+    pub(crate) content_type: String,
+    /// The file as it came.
+    pub(crate) image: Bytes,
+}
+
+impl fmt::Debug for SlateRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, name, bytes) = (&self.broadcast, &self.name, self.image.len());
+        write!(f, "SlateRecord({id}, {name}, {bytes} bytes)")
+    }
 }
 
 /// The part of a broadcast that clients set, under the names that the REST API has.

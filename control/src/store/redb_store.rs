@@ -7,17 +7,21 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
 };
 use serde::de::DeserializeOwned;
+use shardcast_link::BroadcastId;
 
-use super::{Contents, Mutation, Store, StoreError};
+use super::{Contents, Mutation, SlateRecord, Store, StoreError};
 
 const BROADCASTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("broadcasts");
 const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
+/// By broadcast: name, content type and the file itself, which is no JSON.
+const SLATES: TableDefinition<'_, &str, (&str, &str, &[u8])> = TableDefinition::new("slates");
 
-/// Rows as JSON in two tables.
+/// Broadcasts and tokens as JSON, slates as they came.
 #[derive(Debug)]
 pub(crate) struct RedbStore {
     database: Database,
@@ -43,6 +47,7 @@ impl RedbStore {
         let write = self.database.begin_write()?;
         write.open_table(BROADCASTS)?;
         write.open_table(TOKENS)?;
+        write.open_table(SLATES)?;
         write.commit()?;
         Ok(())
     }
@@ -73,11 +78,32 @@ impl RedbStore {
         Ok(rows)
     }
 
+    /// Slates whose key is no broadcast cannot have been written by this product; they are left
+    /// out.
+    fn slates(&self) -> Result<Vec<SlateRecord>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let table = read.open_table(SLATES)?;
+        let mut slates = Vec::new();
+        for row in table.iter()? {
+            let (id, value) = row?;
+            let (name, content_type, image) = value.value();
+            let id = BroadcastId::try_from(id.value().to_owned()).ok();
+            slates.extend(id.map(|broadcast| SlateRecord {
+                broadcast,
+                name: name.to_owned(),
+                content_type: content_type.to_owned(),
+                image: Bytes::copy_from_slice(image),
+            }));
+        }
+        Ok(slates)
+    }
+
     fn write(&self, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), redb::Error> {
         let write = self.database.begin_write()?;
         {
             let mut broadcasts = write.open_table(BROADCASTS)?;
             let mut tokens = write.open_table(TOKENS)?;
+            let mut slates = write.open_table(SLATES)?;
             for (mutation, json) in mutations {
                 match mutation {
                     Mutation::PutBroadcast(record) => {
@@ -92,6 +118,13 @@ impl RedbStore {
                     Mutation::RemoveToken(token) => {
                         tokens.remove(token.as_str())?;
                     }
+                    Mutation::PutSlate(slate) => {
+                        let row = (&*slate.name, &*slate.content_type, &*slate.image);
+                        slates.insert(slate.broadcast.as_str(), row)?;
+                    }
+                    Mutation::RemoveSlate(id) => {
+                        slates.remove(id.as_str())?;
+                    }
                 }
             }
         }
@@ -105,6 +138,7 @@ impl Store for RedbStore {
         Ok(Contents {
             broadcasts: self.read(BROADCASTS)?,
             tokens: self.read(TOKENS)?,
+            slates: self.slates().map_err(failed)?,
         })
     }
 
@@ -114,7 +148,10 @@ impl Store for RedbStore {
             let json = match mutation {
                 Mutation::PutBroadcast(record) => serde_json::to_vec(record.as_ref()),
                 Mutation::PutToken(record) => serde_json::to_vec(record),
-                Mutation::RemoveBroadcast(_) | Mutation::RemoveToken(_) => Ok(Vec::new()),
+                Mutation::RemoveBroadcast(_)
+                | Mutation::RemoveToken(_)
+                | Mutation::PutSlate(_)
+                | Mutation::RemoveSlate(_) => Ok(Vec::new()),
             };
             rows.push((
                 mutation,
@@ -144,8 +181,6 @@ fn failed(error: redb::Error) -> StoreError {
 mod tests {
     use std::sync::Arc;
 
-    use shardcast_link::BroadcastId;
-
     use super::*;
     use crate::store::{BroadcastRecord, TokenRecord};
 
@@ -162,28 +197,37 @@ mod tests {
             expire_unix_s: 9,
             room: None,
         };
+        let slate = SlateRecord {
+            broadcast: id.clone(),
+            name: "n".into(),
+            content_type: "image/png".into(),
+            image: Bytes::from_static(b"\0not\xffJSON"),
+        };
         let mut store = RedbStore::open(&path).unwrap();
         store
             .commit(&[
                 Mutation::PutBroadcast(Arc::new(record.clone())),
                 Mutation::PutToken(token.clone()),
+                Mutation::PutSlate(Arc::new(slate.clone())),
             ])
             .unwrap();
         drop(store);
         let mut store = RedbStore::open(&path).unwrap();
         let contents = store.load().unwrap();
         assert_eq!(
-            (contents.broadcasts, contents.tokens),
-            (vec![record], vec![token])
+            (contents.broadcasts, contents.tokens, contents.slates),
+            (vec![record], vec![token], vec![slate])
         );
         store
             .commit(&[
-                Mutation::RemoveBroadcast(id),
+                Mutation::RemoveBroadcast(id.clone()),
                 Mutation::RemoveToken("t".into()),
+                Mutation::RemoveSlate(id),
             ])
             .unwrap();
         let contents = store.load().unwrap();
         assert!(contents.broadcasts.is_empty() && contents.tokens.is_empty());
+        assert!(contents.slates.is_empty());
     }
 
     #[test]
