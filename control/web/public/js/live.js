@@ -200,7 +200,7 @@ function destinationWords(detail, shown) {
 function updateRow(row, destination) {
   const detail = destination.detail ?? {};
   const shown = detail.state ?? FROM_REST[destination.status] ?? destination.status;
-  const { look, words } = destinationState(shown);
+  const { look, words } = destinationState(shown, detail);
   const badge = row.querySelector(".state");
   badge.className = `state ${look}`;
   setText(badge, words);

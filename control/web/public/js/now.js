@@ -2,12 +2,13 @@
 //
 // Of that answer it uses:
 //   shards:     [{shard, connected, udp_port, cpu_permille}]
-//   broadcasts: [{application, stream, name, status, shard, holding, publisher, destinations}]
+//   broadcasts: [{application, stream, name, status, shard, holding, hold_until_unix_ms,
+//     standing_in, slate, publisher, destinations}]
 //     publisher as in the engine's status: since_unix_ms, remote, bitrate_bps, packets_lost,
 //     jitter_ms, rtt_ms, video {codec, width, height, frames_per_second, keyframe_interval_ms},
 //     audio {codec}; null while nobody publishes
-//     destinations: [{id, url, state, since_unix_ms, attempts, last_problem {fault, message},
-//     bitrate_bps, bytes_sent, queue_ms, video_frames, audio_frames, frames_dropped}]
+//     destinations: [{id, url, state, since_unix_ms, attempts, next_attempt_unix_ms,
+//     last_problem {fault, message}, bitrate_bps, bytes_sent, queue_ms, video_frames, audio_frames, frames_dropped}]
 //   local_sink: {url_base, streams: [{key, video_frames, audio_frames, width, height,
 //     keyframe_interval_ms, bitrate_bps}]}, absent when it is switched off
 
@@ -39,9 +40,20 @@ function publisherFacts(broadcast) {
   return facts;
 }
 
+/** What destinations get while the publisher is away, and for how long. */
+function holdFacts(broadcast) {
+  if (!broadcast.holding) return [];
+  const facts = [];
+  if (broadcast.hold_until_unix_ms) {
+    facts.push(fact("destinations end in", duration((broadcast.hold_until_unix_ms - Date.now()) / 1000)));
+  }
+  if (broadcast.standing_in) facts.push(fact("they are shown", broadcast.slate ? "the slate" : "the last picture"));
+  return facts;
+}
+
 function destinationRow(destination) {
   const problem = destination.last_problem?.message;
-  const state = destinationState(destination.state);
+  const state = destinationState(destination.state, destination);
   return element(
     "tr",
     {},
@@ -73,7 +85,8 @@ function fillBroadcast(card, broadcast) {
   const title = element("div", { class: "headline" },
     element("h2", { style: "margin:0" }, broadcast.stream), stateBadge(state),
     element("span", { class: "soft small" }, `${broadcast.application}, shard ${broadcast.shard ?? "–"}`));
-  card.replaceChildren(title, element("p", { class: "facts" }, ...publisherFacts(broadcast)), destinationTable(broadcast.destinations));
+  const facts = broadcast.holding ? holdFacts(broadcast) : publisherFacts(broadcast);
+  card.replaceChildren(title, element("p", { class: "facts" }, ...facts), destinationTable(broadcast.destinations));
 }
 
 function fillCells(row, values) {

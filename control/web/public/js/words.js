@@ -8,6 +8,7 @@ const DESTINATION_STATES = {
   handshaking: ["busy", "connecting"],
   publishing: ["busy", "starting"],
   live: ["well", "live"],
+  stalled: ["bad", "takes nothing more"],
   holding: ["busy", "held open, waiting for the stream"],
   backing_off: ["bad", "will try again"],
   ended: ["", "ended"],
@@ -46,9 +47,12 @@ const ERRORS = {
   data_channel_error: "The data channel has failed; picture and sound are not affected.",
 };
 
-export function destinationState(state) {
+/** `detail` is the status of a destination, from the engine or from REST. */
+export function destinationState(state, detail = {}) {
   const [look, words] = DESTINATION_STATES[state] ?? ["", String(state).replaceAll("_", " ")];
-  return { look, words };
+  const next = detail.next_attempt_unix_ms;
+  if (state !== "backing_off" || !next) return { look, words };
+  return { look, words: `will try again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s` };
 }
 
 export function broadcastState(state) {
