@@ -86,6 +86,11 @@ pub(crate) const LIST_ROWS_MAX: usize = 250;
 /// Mutations written to the store in one transaction.
 pub(crate) const STORE_BATCH_MAX: usize = 256;
 
+/// The shortest period of `liveStreamStatus`: shards report once a second.
+pub(crate) const HOOK_STATUS_PERIOD_MIN_MS: u64 = 1_000;
+/// Retries of one webhook: two days at the longest pause, far beyond what anybody waits for.
+pub(crate) const HOOK_RETRIES_MAX: u32 = 3_000;
+
 /// Commands waiting for a shard's socket. A healthy shard reads within a millisecond; past this
 /// the link counts as broken.
 pub(crate) const LINK_QUEUE_MAX: usize = 16_384;

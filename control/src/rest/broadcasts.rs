@@ -42,7 +42,7 @@ pub(super) async fn create(
     };
     let read = profile::overlay(&Profile::default(), &object)
         .and_then(|profile| Ok((profile, body::text(&object, "streamId")?)));
-    let (profile, stream) = match read {
+    let (mut profile, stream) = match read {
         Ok(read) => read,
         Err(error) => return error.into_response(),
     };
@@ -70,6 +70,15 @@ pub(super) async fn create(
     if query.get("autoStart").is_some_and(|value| value == "true") && !pulls {
         return Outcome::failed("autoStart is for pull sources, not for liveStream")
             .into_response();
+    }
+    if profile
+        .listener_hook_url
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        let shared = &application.settings.webhooks.url;
+        profile.listener_hook_url = Some(shared.clone()).filter(|url| !url.is_empty());
     }
     let record = BroadcastRecord {
         profile,

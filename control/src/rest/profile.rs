@@ -6,7 +6,7 @@ use super::{
     body::{self, BodyError},
     broadcast_json,
 };
-use crate::{limits, store::Profile};
+use crate::{limits, settings, store::Profile};
 
 /// Lays the fields of `object` over `profile`. Fields that clients cannot set are accepted and
 /// ignored, because clients send back what they have read.
@@ -42,7 +42,8 @@ pub(super) fn overlay(
     })
 }
 
-/// Why it is refused, by Ant Media Server too or for what is only here.
+/// Why it is refused: as Ant Media Server does, for what is only here, or because one of its
+/// webhooks could never be delivered.
 pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
     if profile
         .sub_folder
@@ -52,6 +53,10 @@ pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
         return Some("subFolder must not contain '..'");
     }
     let url = profile.stream_url.as_deref().unwrap_or_default();
+    let hook = profile.listener_hook_url.as_deref().unwrap_or_default();
+    if let Some(problem) = settings::url_problem(hook) {
+        return Some(problem);
+    }
     let pulls = matches!(profile.kind.as_str(), "ipCamera" | "streamSource");
     if pulls && url::Url::parse(url).is_err() {
         return Some("streamUrl is not a URL");

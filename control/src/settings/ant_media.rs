@@ -86,11 +86,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "dataChannelEnabled",
     "dataChannelPlayerDistribution",
     "dataChannelWebHookURL",
-    "listenerHookURL",
-    "webhookRetryCount",
-    "webhookRetryDelay",
-    "webhookContentType",
-    "webhookStreamStatusUpdatePeriodMs",
     "webRTCViewerLimit",
     "maxResolutionAccept",
     "allowedPublisherCIDR",
@@ -168,6 +163,11 @@ const MAPPED: &[&str] = &[
     "webrtc.stunServerUri",
     "turnServerUsername",
     "turnServerCredential",
+    "listenerHookURL",
+    "webhookRetryCount",
+    "webhookRetryDelay",
+    "webhookContentType",
+    "webhookStreamStatusUpdatePeriodMs",
     "http.port",
     "https.port",
     "server.name",
@@ -204,6 +204,14 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         }
         "turnServerUsername" => put(&mut app.turn_server_username, parse(value)),
         "turnServerCredential" => put(&mut app.turn_server_credential, parse(value)),
+        "listenerHookURL" => put(&mut app.listener_hook_url, parse(value)),
+        "webhookRetryCount" => put(&mut app.webhook_retry_count, parse(value)),
+        "webhookRetryDelay" => put(&mut app.webhook_retry_delay, parse(value)),
+        "webhookContentType" => put(&mut app.webhook_content_type, parse(value)),
+        "webhookStreamStatusUpdatePeriodMs" => put(
+            &mut app.webhook_stream_status_update_period_ms,
+            parse(value),
+        ),
         "http.port" => put(&mut server.http_port, parse(value)),
         "https.port" => put(&mut server.https_port, parse(value)),
         "rtmp.port" => put(&mut server.rtmp_port, parse(value)),
@@ -258,6 +266,7 @@ fn boolean(value: &Value) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{ApplicationSettings, WebhookContentType};
 
     fn from(text: &str) -> (Translated, Vec<String>) {
         let mut warnings = Vec::new();
@@ -279,6 +288,25 @@ mod tests {
         assert_eq!(translated.application.webrtc_keyframe_time, Some(3000));
         assert_eq!(translated.server.udp_port_base, Some(41_000));
         assert_eq!(warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn webhooks_are_set_by_the_names_that_they_have_there() {
+        let (translated, warnings) = from(
+            "listenerHookURL = \"http://h/\"\nsettings.webhookRetryCount = 0\n\
+             webhookContentType = \"application/x-www-form-urlencoded\"\n\
+             webhookStreamStatusUpdatePeriodMs = -1\nwebhookRetryDelay = \"soon\"\n",
+        );
+        let mut settings = ApplicationSettings::default();
+        translated.application.apply(&mut settings);
+        let webhooks = settings.webhooks;
+        assert_eq!(
+            (webhooks.url.as_str(), webhooks.retry_count),
+            ("http://h/", 0)
+        );
+        assert_eq!(webhooks.content_type, WebhookContentType::Form);
+        assert_eq!(webhooks.status_period_ms, None);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use shardcast_link::{CidrList, RetryPolicy};
 
+use super::webhooks::{WebhookContentType, WebhookSettings};
+
 /// Settings of one application. Names that Ant Media Server has are kept.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +49,8 @@ pub struct ApplicationSettings {
     pub remote_allowed_cidr: CidrList,
     #[serde(flatten)]
     pub ice_server: IceServer,
+    #[serde(flatten)]
+    pub webhooks: WebhookSettings,
 }
 
 /// The STUN or TURN server that browsers are told to use (`getIceServerConfig`).
@@ -95,6 +99,7 @@ impl Default for ApplicationSettings {
                 username: String::new(),
                 credential: String::new(),
             },
+            webhooks: WebhookSettings::default(),
         }
     }
 }
@@ -129,6 +134,18 @@ pub struct ApplicationOverrides {
     pub turn_server_username: Option<String>,
     #[serde(alias = "turnServerCredential")]
     pub turn_server_credential: Option<String>,
+    #[serde(alias = "listenerHookURL")]
+    pub listener_hook_url: Option<String>,
+    #[serde(alias = "webhookRetryCount")]
+    pub webhook_retry_count: Option<u32>,
+    #[serde(alias = "webhookRetryDelay")]
+    pub webhook_retry_delay: Option<u64>,
+    #[serde(alias = "webhookContentType")]
+    pub webhook_content_type: Option<WebhookContentType>,
+    /// -1 is never.
+    #[serde(alias = "webhookStreamStatusUpdatePeriodMs")]
+    pub webhook_stream_status_update_period_ms: Option<i64>,
+    pub webhook_secret: Option<String>,
     /// Names of Ant Media Server; the names above win over it.
     pub ant_media: Option<toml::Table>,
 }
@@ -180,6 +197,20 @@ impl ApplicationOverrides {
             &mut settings.ice_server.credential,
             &self.turn_server_credential,
         );
+        self.apply_webhooks(&mut settings.webhooks);
+    }
+}
+
+impl ApplicationOverrides {
+    fn apply_webhooks(&self, webhooks: &mut WebhookSettings) {
+        set(&mut webhooks.url, &self.listener_hook_url);
+        set(&mut webhooks.retry_count, &self.webhook_retry_count);
+        set(&mut webhooks.retry_delay_ms, &self.webhook_retry_delay);
+        set(&mut webhooks.content_type, &self.webhook_content_type);
+        if let Some(period) = self.webhook_stream_status_update_period_ms {
+            webhooks.status_period_ms = u64::try_from(period).ok().filter(|period| *period > 0);
+        }
+        set(&mut webhooks.secret, &self.webhook_secret);
     }
 }
 

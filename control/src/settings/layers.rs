@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, thread};
 use shardcast_link::{CidrList, id::is_name};
 
 use super::{
-    ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles,
+    ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles, WebhookSettings,
     ant_media::{self, Translated},
+    url_problem,
 };
 use crate::{limits, retry};
 
@@ -253,6 +254,7 @@ fn check(settings: &ApplicationSettings) -> Result<(), SettingsError> {
     if !(500..=60_000).contains(&settings.keyframe_interval_ms) {
         return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
     }
+    check_webhooks(&settings.webhooks)?;
     if settings.hold_ms > limits::HOLD_MS_MAX {
         let most = limits::HOLD_MS_MAX;
         return Err(value("hold_ms", format!("must be at most {most}, a day")));
@@ -263,6 +265,22 @@ fn check(settings: &ApplicationSettings) -> Result<(), SettingsError> {
     }
     retry::check(&settings.retry_policy())
         .map_err(|error| value("endpoint_retry_delay_ms_*", error.to_string()))
+}
+
+fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {
+    if let Some(problem) = url_problem(&webhooks.url) {
+        return Err(value("listenerHookURL", problem));
+    }
+    if webhooks.retry_count > limits::HOOK_RETRIES_MAX {
+        let problem = format!("must be at most {}", limits::HOOK_RETRIES_MAX);
+        return Err(value("webhookRetryCount", problem));
+    }
+    let shortest = limits::HOOK_STATUS_PERIOD_MIN_MS;
+    if webhooks.status_period_ms.is_some_and(|ms| ms < shortest) {
+        let problem = format!("must be -1, which is never, or at least {shortest}");
+        return Err(value("webhookStreamStatusUpdatePeriodMs", problem));
+    }
+    Ok(())
 }
 
 fn value(key: &'static str, problem: impl Into<String>) -> SettingsError {
@@ -378,8 +396,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_can_be_understood_and_hides_the_turn_password() {
-        let text = "turnServerCredential = \"hush\"\nstunServerURI = \"turn:t.example\"";
+    fn what_is_printed_can_be_understood_and_hides_passwords() {
+        let text = "turnServerCredential = \"hush\"\nstunServerURI = \"turn:t.example\"\n\
+            webhook_secret = \"hush\"";
         let printed = resolve(&Overrides::default(), &file(text))
             .unwrap()
             .to_toml();

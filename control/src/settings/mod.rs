@@ -7,6 +7,7 @@ pub mod ant_media;
 mod application;
 mod layers;
 mod overrides;
+mod webhooks;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,8 @@ use shardcast_link::CidrList;
 pub use application::{ApplicationOverrides, ApplicationSettings, IceServer};
 pub use layers::SettingsError;
 pub use overrides::{LogFormat, Overrides};
+pub(crate) use webhooks::url_problem;
+pub use webhooks::{WebhookContentType, WebhookSettings};
 
 /// All settings in force.
 #[derive(Clone, Debug, Serialize)]
@@ -133,6 +136,9 @@ impl Settings {
         for application in shown.application.values_mut() {
             if !application.ice_server.credential.is_empty() {
                 application.ice_server.credential = "***".to_owned();
+            }
+            if !application.webhooks.secret.is_empty() {
+                application.webhooks.secret = "***".to_owned();
             }
         }
         let names: Vec<&String> = self.application.keys().collect();

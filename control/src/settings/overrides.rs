@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use shardcast_link::CidrList;
 
-use super::application::ApplicationOverrides;
+use super::{application::ApplicationOverrides, webhooks::WebhookContentType};
 
 /// Every setting, each of them optional. The names of fields are the TOML keys; flags replace `_`
 /// by `-`, variables are upper case behind `SHARDCAST_`.
@@ -213,6 +213,50 @@ pub struct Overrides {
     #[serde(alias = "turnServerCredential")]
     pub turn_server_credential: Option<String>,
 
+    /// Where it is told by HTTP what happens to streams [default: nowhere]
+    #[arg(
+        long,
+        env = "SHARDCAST_LISTENER_HOOK_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    #[serde(alias = "listenerHookURL")]
+    pub listener_hook_url: Option<String>,
+
+    /// Attempts of a webhook after the first [default: 10]
+    #[arg(long, env = "SHARDCAST_WEBHOOK_RETRY_COUNT", value_name = "N")]
+    #[serde(alias = "webhookRetryCount")]
+    pub webhook_retry_count: Option<u32>,
+
+    /// Pause before the second attempt of a webhook, in ms; doubles up to a minute [default: 1000]
+    #[arg(long, env = "SHARDCAST_WEBHOOK_RETRY_DELAY", value_name = "MS")]
+    #[serde(alias = "webhookRetryDelay")]
+    pub webhook_retry_delay: Option<u64>,
+
+    /// How webhooks are written [default: application/json]
+    #[arg(long, env = "SHARDCAST_WEBHOOK_CONTENT_TYPE", value_name = "TYPE")]
+    #[serde(alias = "webhookContentType")]
+    pub webhook_content_type: Option<WebhookContentType>,
+
+    /// How often liveStreamStatus is told of each live stream, in ms; -1 is never [default: -1]
+    #[arg(
+        long,
+        env = "SHARDCAST_WEBHOOK_STREAM_STATUS_UPDATE_PERIOD_MS",
+        value_name = "MS",
+        allow_negative_numbers = true
+    )]
+    #[serde(alias = "webhookStreamStatusUpdatePeriodMs")]
+    pub webhook_stream_status_update_period_ms: Option<i64>,
+
+    /// Key that webhooks are signed with [default: they are not]
+    #[arg(
+        long,
+        env = "SHARDCAST_WEBHOOK_SECRET",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    pub webhook_secret: Option<String>,
+
     /// Log filter, such as info or info,shardcast_control=debug [default: info]
     #[arg(long, env = "SHARDCAST_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -267,6 +311,12 @@ impl Overrides {
             stun_server_uri: self.stun_server_uri.clone(),
             turn_server_username: self.turn_server_username.clone(),
             turn_server_credential: self.turn_server_credential.clone(),
+            listener_hook_url: self.listener_hook_url.clone(),
+            webhook_retry_count: self.webhook_retry_count,
+            webhook_retry_delay: self.webhook_retry_delay,
+            webhook_content_type: self.webhook_content_type,
+            webhook_stream_status_update_period_ms: self.webhook_stream_status_update_period_ms,
+            webhook_secret: self.webhook_secret.clone(),
             ant_media: None,
         }
     }

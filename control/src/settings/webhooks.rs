@@ -1,0 +1,138 @@
+//! Whom an application tells of what happens to its streams.
+
+use std::{fmt, str::FromStr};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::limits;
+
+/// Webhooks of one application, under the names of Ant Media Server.
+#[derive(Clone, Serialize)]
+pub struct WebhookSettings {
+    /// Where streams without a `listenerHookURL` of their own are told of; empty is nowhere. New
+    /// broadcasts take it over.
+    #[serde(rename = "listenerHookURL")]
+    pub url: String,
+    /// Attempts after the first. Ant Media Server has 0: what happens while a backend restarts is
+    /// lost there. Ten of them, with pauses that double, outlast five minutes.
+    #[serde(rename = "webhookRetryCount")]
+    pub retry_count: u32,
+    /// Pause before the second attempt; it doubles from attempt to attempt, up to a minute.
+    /// Milliseconds.
+    #[serde(rename = "webhookRetryDelay")]
+    pub retry_delay_ms: u64,
+    #[serde(rename = "webhookContentType")]
+    pub content_type: WebhookContentType,
+    /// How often `liveStreamStatus` is told of each live stream; `None` is never. Milliseconds.
+    #[serde(
+        rename = "webhookStreamStatusUpdatePeriodMs",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub status_period_ms: Option<u64>,
+    /// Key of the signatures; empty leaves calls unsigned.
+    #[serde(rename = "webhook_secret")]
+    pub secret: String,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            retry_count: 10,
+            retry_delay_ms: 1_000,
+            content_type: WebhookContentType::Json,
+            status_period_ms: None,
+            secret: String::new(),
+        }
+    }
+}
+
+/// Without the secret, and without what may be one in the address.
+impl fmt::Debug for WebhookSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSettings")
+            .field("has_url", &!self.url.is_empty())
+            .field("retry_count", &self.retry_count)
+            .field("retry_delay_ms", &self.retry_delay_ms)
+            .field("content_type", &self.content_type)
+            .field("status_period_ms", &self.status_period_ms)
+            .field("is_signed", &!self.secret.is_empty())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a call is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+pub enum WebhookContentType {
+    #[value(name = "application/json")]
+    #[serde(rename = "application/json")]
+    Json,
+    #[value(name = "application/x-www-form-urlencoded")]
+    #[serde(rename = "application/x-www-form-urlencoded")]
+    Form,
+}
+
+impl WebhookContentType {
+    /// The header's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Form => "application/x-www-form-urlencoded",
+        }
+    }
+}
+
+impl FromStr for WebhookContentType {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Json, Self::Form]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// What is wrong with `text` as the address of a webhook. Empty is no webhook.
+pub(crate) fn url_problem(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        return None;
+    }
+    if text.len() > limits::URL_BYTES_MAX {
+        return Some("listenerHookURL is too long");
+    }
+    match Url::parse(text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Some("listenerHookURL holds a name or password; calls are signed with webhook_secret")
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => None,
+        _ => Some("listenerHookURL must be an http:// or https:// URL"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_is_an_http_address_without_a_password() {
+        for good in ["", "http://h/", "https://h.example:8443/hooks?token=t"] {
+            assert_eq!(url_problem(good), None, "{good}");
+        }
+        for bad in ["h/hooks", "rtmp://h/a", "https://u:p@h/", "http://"] {
+            assert!(url_problem(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn neither_the_secret_nor_the_address_is_in_a_debug_text() {
+        let settings = WebhookSettings {
+            url: "https://h/?token=hush".into(),
+            secret: "hush".into(),
+            ..WebhookSettings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hush"));
+    }
+}
