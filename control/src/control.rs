@@ -15,7 +15,7 @@ use shardcast_link::{
     BroadcastId, Command, EndReason, Event, RetryPolicy, SessionId, ShardHello, ShardStatus,
     WantedBroadcast, WantedDestination,
 };
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::Notify, time::MissedTickBehavior};
 
 use crate::{
     clock, lifecycle,
@@ -26,6 +26,7 @@ use crate::{
     signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
     slates,
     store::{BroadcastRecord, Catalog},
+    webhooks,
 };
 
 /// One control process.
@@ -44,6 +45,8 @@ pub(crate) struct Control {
     pub(crate) started_unix_ms: u64,
     /// No new sockets or sessions.
     pub(crate) stopping: AtomicBool,
+    /// Told when a webhook is owed.
+    pub(crate) webhook_owed: Notify,
     hub: Mutex<Hub>,
     wants: Mutex<()>,
 }
@@ -63,6 +66,7 @@ impl Control {
             shards_expected,
             started_unix_ms: clock::unix_ms(),
             stopping: AtomicBool::new(false),
+            webhook_owed: Notify::new(),
             settings,
         }
     }
@@ -128,6 +132,7 @@ impl Control {
                     lifecycle::started(self, &broadcast, name, meta_data);
                 }
                 Effect::Finish { broadcast } => lifecycle::finish(self, &broadcast),
+                Effect::TimedOut { broadcast } => webhooks::timed_out(self, &broadcast),
             }
         }
     }
@@ -278,11 +283,15 @@ impl Control {
     pub(crate) fn shard_event(&self, shard: u16, event: Event) {
         match event {
             Event::Status(status) => {
+                for live in &status.broadcasts {
+                    webhooks::destinations_reported(self, &live.id, &live.destinations);
+                }
                 self.shards.status(shard, status);
                 slates::bring(self, shard);
             }
             Event::Destination { broadcast, status } => {
                 log_destination(&broadcast, &status);
+                webhooks::destinations_reported(self, &broadcast, std::slice::from_ref(&status));
                 self.shards.destination(shard, &broadcast, status);
             }
             Event::Answer {

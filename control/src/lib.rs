@@ -31,6 +31,7 @@ mod slates;
 mod store;
 mod supervisor;
 mod tls;
+mod webhooks;
 
 pub use server::{Handle, ServeError, serve};
 pub use settings::Settings;

@@ -12,6 +12,7 @@ use crate::{
     control::Control,
     signalling::Hub,
     store::{BroadcastRecord, LastWords, Lifecycle},
+    webhooks::{self, Happening},
 };
 
 /// Ant Media Server calls a stream whose updates stopped for so long terminated unexpectedly.
@@ -39,6 +40,10 @@ pub(crate) fn started(control: &Control, id: &BroadcastId, name: String, meta_da
         // A publisher that comes back continues the same broadcast.
         if !record.is_live() {
             record.lifecycle = Lifecycle::Live { since_unix_ms: now };
+            for endpoint in record.endpoints.iter_mut().flatten() {
+                endpoint.last = None;
+            }
+            webhooks::owe(control, t, &record, &Happening::Started);
         }
         record.shard = shard;
         t.put_broadcast(record);
@@ -63,6 +68,7 @@ pub(crate) fn finish(control: &Control, id: &BroadcastId) {
             return;
         };
         tracing::info!(broadcast = %id, "broadcast finished");
+        webhooks::owe(control, t, &record, &Happening::Ended);
         if record.zombi {
             t.remove_broadcast(id);
             return;

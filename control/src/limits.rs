@@ -86,6 +86,28 @@ pub(crate) const LIST_ROWS_MAX: usize = 250;
 /// Mutations written to the store in one transaction.
 pub(crate) const STORE_BATCH_MAX: usize = 256;
 
+/// Webhooks that wait for their receiver, all together. They are in memory too: half a
+/// kilobyte each, and the metadata of its broadcast.
+pub(crate) const HOOKS_MAX: usize = 10_000;
+/// Of them, those of one stream. A broadcast makes a handful; more are statuses that pile up in
+/// front of a receiver that is away.
+pub(crate) const HOOKS_PER_STREAM_MAX: usize = 64;
+/// Webhook calls at a time: connections and descriptors.
+pub(crate) const HOOKS_IN_FLIGHT_MAX: usize = 64;
+/// Of them, those to one receiver, so that one which hangs leaves room for the others.
+pub(crate) const HOOKS_PER_RECEIVER_MAX: usize = 16;
+/// How long a webhook's TCP connect may take, as in Ant Media Server.
+pub(crate) const HOOK_CONNECT: Duration = Duration::from_secs(2);
+/// And the whole call, with TLS and the answer.
+pub(crate) const HOOK_CALL: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts; the pause doubles up to it.
+pub(crate) const HOOK_RETRY_MAX: Duration = Duration::from_secs(60);
+/// An unused connection to a receiver is kept for so long.
+pub(crate) const HOOK_IDLE: Duration = Duration::from_secs(30);
+/// Of an answer's body so much is read, to use the connection again; a longer one closes it.
+pub(crate) const HOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How long a process that stops goes on delivering. What is left then, the next one delivers.
+pub(crate) const HOOKS_STOP: Duration = Duration::from_secs(3);
 /// The shortest period of `liveStreamStatus`: shards report once a second.
 pub(crate) const HOOK_STATUS_PERIOD_MIN_MS: u64 = 1_000;
 /// Retries of one webhook: two days at the longest pause, far beyond what anybody waits for.

@@ -24,6 +24,19 @@ pub(crate) struct Metrics {
     /// By hundreds of the status code, from 1xx.
     responses: [AtomicU64; 5],
     pub(crate) engine_starts: AtomicU64,
+    pub(crate) webhooks: WebhookCounters,
+}
+
+/// Calls of webhooks since this process began.
+#[derive(Debug, Default)]
+pub(crate) struct WebhookCounters {
+    pub(crate) delivered: AtomicU64,
+    /// Attempts that the receiver has not taken.
+    pub(crate) failures: AtomicU64,
+    /// After the last of their attempts.
+    pub(crate) given_up: AtomicU64,
+    /// Because too many waited.
+    pub(crate) dropped: AtomicU64,
 }
 
 /// Counts each response.
@@ -55,6 +68,7 @@ impl Text {
     fn of(control: &Control) -> String {
         let mut text = Self::default();
         text.process(control);
+        text.webhooks(control);
         text.broadcasts(control);
         text.shards(control);
         text.0
@@ -87,6 +101,38 @@ impl Text {
         );
         let starts = control.metrics.engine_starts.load(Ordering::Relaxed);
         self.row("shardcast_engine_starts_total", "", starts);
+    }
+
+    fn webhooks(&mut self, control: &Control) {
+        let counters = &control.metrics.webhooks;
+        for (name, help, counter) in [
+            (
+                "shardcast_webhook_deliveries_total",
+                "webhooks that were taken",
+                &counters.delivered,
+            ),
+            (
+                "shardcast_webhook_failures_total",
+                "attempts that were not taken",
+                &counters.failures,
+            ),
+            (
+                "shardcast_webhook_given_up_total",
+                "webhooks given up after their last attempt",
+                &counters.given_up,
+            ),
+            (
+                "shardcast_webhook_dropped_total",
+                "webhooks dropped because too many waited",
+                &counters.dropped,
+            ),
+        ] {
+            self.family(name, "counter", help);
+            self.row(name, "", counter.load(Ordering::Relaxed));
+        }
+        self.family("shardcast_webhooks_waiting", "gauge", "webhooks owed now");
+        let waiting = control.catalog.hook_count();
+        self.row("shardcast_webhooks_waiting", "", waiting as u64);
     }
 
     fn broadcasts(&mut self, control: &Control) {

@@ -43,6 +43,7 @@ use crate::{
     store::{Catalog, RedbStore, StoreError},
     supervisor::{Supervisor, SupervisorError},
     tls::{Certificates, TlsError},
+    webhooks,
 };
 
 /// The control process cannot start. The operator's fault, or the machine's.
@@ -111,11 +112,27 @@ impl Handle {
         // Lets close frames out.
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.shutdown.send_replace(true);
+        self.deliver_webhooks().await;
         if let Err(error) = self.control.catalog.settled().await {
             tracing::error!(%error, "the last changes were not stored");
         }
         for task in self.tasks {
             task.abort();
+        }
+    }
+}
+
+impl Handle {
+    /// Gives the last news a moment; what nobody takes in time waits in the store.
+    async fn deliver_webhooks(&self) {
+        let all = async {
+            while self.control.catalog.hook_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(limits::HOOKS_STOP, all).await.is_err() {
+            let waiting = self.control.catalog.hook_count();
+            tracing::warn!(waiting, "webhooks wait for the next start");
         }
     }
 }
@@ -156,6 +173,8 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     let tasks = vec![
         tokio::spawn(keep_links(Arc::clone(&control))),
         tokio::spawn(Arc::clone(&control).run_deadlines()),
+        tokio::spawn(webhooks::delivery::run(Arc::clone(&control))),
+        tokio::spawn(webhooks::statuses::run(Arc::clone(&control))),
         tokio::spawn(certificates.watch()),
         tokio::spawn(runtime_file::keep(
             Arc::clone(&control),

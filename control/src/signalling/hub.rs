@@ -60,6 +60,10 @@ pub(crate) enum Effect {
     Finish {
         broadcast: BroadcastId,
     },
+    /// A publisher was told that its media has not come in time.
+    TimedOut {
+        broadcast: BroadcastId,
+    },
 }
 
 /// A `publish` and what is known around it.

@@ -121,6 +121,9 @@ impl Hub {
         let stream = broadcast.stream();
         let message = match reason {
             EndReason::NoMediaOffered | EndReason::StartTimeout => {
+                out.push(Effect::TimedOut {
+                    broadcast: broadcast.clone(),
+                });
                 ServerMessage::error(stream, "publishTimeoutError")
             }
             EndReason::Internal => ServerMessage::error(stream, "server_error_check_logs"),

@@ -6,7 +6,7 @@
 //! [`Catalog::change`] returns when its own is durable.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,10 @@ use std::{
 use shardcast_link::BroadcastId;
 use tokio::sync::oneshot;
 
-use super::{BroadcastRecord, Mutation, SlateRecord, Store, StoreError, TokenRecord};
+use super::{
+    BroadcastRecord, HookRecord, Mutation, SlateRecord, Store, StoreError, TokenRecord,
+    hooks::HookQueue,
+};
 use crate::limits;
 
 /// The rows.
@@ -38,6 +41,9 @@ struct Rows {
     broadcasts: BTreeMap<BroadcastId, Arc<BroadcastRecord>>,
     tokens: HashMap<String, TokenRecord>,
     slates: HashMap<BroadcastId, Arc<SlateRecord>>,
+    hooks: HookQueue,
+    /// Of them, what the store does not have as it is; in the next commit, whatever that is for.
+    hooks_unsaved: BTreeSet<u64>,
     /// Rows that a job is queued for which nobody waits for: another change joins it.
     soon: HashSet<Key>,
 }
@@ -49,6 +55,8 @@ enum Key {
     Token(String),
     /// Of a broadcast.
     Slate(BroadcastId),
+    /// Webhooks that are owed, whichever of them.
+    Hooks,
 }
 
 #[derive(Debug)]
@@ -83,6 +91,8 @@ impl Catalog {
             slates: slates
                 .map(|slate| (slate.broadcast.clone(), Arc::new(slate)))
                 .collect(),
+            hooks: HookQueue::new(contents.hooks),
+            hooks_unsaved: BTreeSet::new(),
             soon: HashSet::new(),
         };
         let rows = Arc::new(Mutex::new(rows));
@@ -125,6 +135,25 @@ impl Catalog {
         self.lock().tokens.values().cloned().collect()
     }
 
+    /// The oldest webhook that is owed for `id`.
+    pub(crate) fn first_hook(&self, id: &BroadcastId) -> Option<Arc<HookRecord>> {
+        self.lock().hooks.first(id).cloned()
+    }
+
+    /// Whether that one is still owed.
+    pub(crate) fn is_hook_owed(&self, sequence: u64) -> bool {
+        self.lock().hooks.get(sequence).is_some()
+    }
+
+    /// Streams for which webhooks are owed, in no order.
+    pub(crate) fn streams_with_hooks(&self) -> Vec<BroadcastId> {
+        self.lock().hooks.streams().cloned().collect()
+    }
+
+    pub(crate) fn hook_count(&self) -> usize {
+        self.lock().hooks.len()
+    }
+
     /// Makes a change and returns when it is durable.
     ///
     /// # Errors
@@ -133,11 +162,9 @@ impl Catalog {
         &self,
         change: impl FnOnce(&mut Transaction<'_>) -> R,
     ) -> Result<R, StoreError> {
-        let (result, keys) = self.apply(change, |_, _| true);
-        if keys.is_empty() {
-            return Ok(result);
-        }
-        self.write(keys).await.map(|()| result)
+        let (done, receiver) = oneshot::channel();
+        let result = self.apply(change, |_, _| true, Some(done));
+        durable(receiver).await.map(|()| result)
     }
 
     /// Returns when everything changed so far is durable.
@@ -146,24 +173,27 @@ impl Catalog {
     /// When the store cannot write.
     pub(crate) async fn settled(&self) -> Result<(), StoreError> {
         // An empty job goes through the same queue, behind all others.
-        self.write(Vec::new()).await
+        let (done, receiver) = oneshot::channel();
+        self.queue(Job {
+            keys: Vec::new(),
+            done: Some(done),
+        });
+        durable(receiver).await
     }
 
     /// Makes a change that nobody waits for; it becomes durable within milliseconds.
     pub(crate) fn change_soon<R>(&self, change: impl FnOnce(&mut Transaction<'_>) -> R) -> R {
-        let (result, keys) = self.apply(change, |rows, key| rows.soon.insert(key.clone()));
-        if !keys.is_empty() {
-            self.queue(Job { keys, done: None });
-        }
-        result
+        self.apply(change, |rows, key| rows.soon.insert(key.clone()), None)
     }
 
-    /// Makes a change in memory; gives the keys of what it touched for which `is_new` holds.
+    /// Makes a change in memory and queues the keys of what it touched for which `is_new` holds.
+    /// Both under one lock, as the writer takes both: no commit holds half of a change.
     fn apply<R>(
         &self,
         change: impl FnOnce(&mut Transaction<'_>) -> R,
         is_new: impl Fn(&mut Rows, &Key) -> bool,
-    ) -> (R, Vec<Key>) {
+        done: Option<oneshot::Sender<Result<(), String>>>,
+    ) -> R {
         let mut rows = self.lock();
         let mut transaction = Transaction {
             rows: &mut rows,
@@ -171,19 +201,15 @@ impl Catalog {
         };
         let result = change(&mut transaction);
         let mut keys = transaction.keys;
+        let touched = !keys.is_empty();
         keys.retain(|key| is_new(&mut rows, key));
-        (result, keys)
-    }
-
-    async fn write(&self, keys: Vec<Key>) -> Result<(), StoreError> {
-        let (done, receiver) = oneshot::channel();
-        let done = Some(done);
-        self.queue(Job { keys, done });
-        match receiver.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(problem)) => Err(StoreError::Failed(problem)),
-            Err(_) => Err(StoreError::Failed("its thread is gone".to_owned())),
+        match done {
+            // There is nothing to wait for.
+            Some(done) if !touched => drop(done.send(Ok(()))),
+            None if keys.is_empty() => {}
+            done => self.queue(Job { keys, done }),
         }
+        result
     }
 
     fn queue(&self, job: Job) {
@@ -197,6 +223,14 @@ impl Catalog {
     }
 }
 
+async fn durable(receiver: oneshot::Receiver<Result<(), String>>) -> Result<(), StoreError> {
+    match receiver.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(problem)) => Err(StoreError::Failed(problem)),
+        Err(_) => Err(StoreError::Failed("its thread is gone".to_owned())),
+    }
+}
+
 fn lock(rows: &Mutex<Rows>) -> MutexGuard<'_, Rows> {
     // Rows are changed by whole values only, so a panic elsewhere leaves them usable.
     rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -204,9 +238,10 @@ fn lock(rows: &Mutex<Rows>) -> MutexGuard<'_, Rows> {
 
 impl Rows {
     /// What the store shall do to have the row `key` as it is now.
-    fn mutation(&mut self, key: Key) -> Mutation {
+    fn mutation(&mut self, key: Key) -> Option<Mutation> {
         self.soon.remove(&key);
-        match key {
+        Some(match key {
+            Key::Hooks => return None,
             Key::Broadcast(id) => match self.broadcasts.get(&id) {
                 Some(record) => Mutation::PutBroadcast(Arc::clone(record)),
                 None => Mutation::RemoveBroadcast(id),
@@ -219,7 +254,17 @@ impl Rows {
                 Some(slate) => Mutation::PutSlate(Arc::clone(slate)),
                 None => Mutation::RemoveSlate(id),
             },
-        }
+        })
+    }
+
+    /// And to have the webhooks that are owed as they are now.
+    fn hook_mutations(&mut self) -> Vec<Mutation> {
+        let unsaved = std::mem::take(&mut self.hooks_unsaved).into_iter();
+        let mutation = |sequence| match self.hooks.get(sequence) {
+            Some(hook) => Mutation::PutHook(Arc::clone(hook)),
+            None => Mutation::RemoveHook(sequence),
+        };
+        unsaved.map(mutation).collect()
     }
 }
 
@@ -292,6 +337,24 @@ impl Transaction<'_> {
         }
         doomed.len()
     }
+
+    /// Appends to the webhooks that are owed; gives the one that had to go for it.
+    pub(crate) fn put_hook(&mut self, hook: HookRecord) -> Option<Arc<HookRecord>> {
+        let (sequence, dropped) = self.rows.hooks.push(hook);
+        self.rows.hooks_unsaved.insert(sequence);
+        if let Some(dropped) = &dropped {
+            self.rows.hooks_unsaved.insert(dropped.sequence);
+        }
+        self.keys.push(Key::Hooks);
+        dropped
+    }
+
+    pub(crate) fn remove_hook(&mut self, sequence: u64) {
+        if self.rows.hooks.remove(sequence).is_some() {
+            self.rows.hooks_unsaved.insert(sequence);
+            self.keys.push(Key::Hooks);
+        }
+    }
 }
 
 fn write_jobs(
@@ -303,14 +366,20 @@ fn write_jobs(
     while let Ok(first) = jobs.recv() {
         let mut keys = first.keys;
         let mut waiting: Vec<_> = first.done.into_iter().collect();
-        while keys.len() < limits::STORE_BATCH_MAX {
-            let Ok(job) = jobs.try_recv() else { break };
-            keys.extend(job.keys);
-            waiting.extend(job.done);
-        }
         let mutations: Vec<Mutation> = {
             let mut rows = lock(rows);
-            keys.into_iter().map(|key| rows.mutation(key)).collect()
+            while keys.len() < limits::STORE_BATCH_MAX {
+                let Ok(job) = jobs.try_recv() else { break };
+                keys.extend(job.keys);
+                waiting.extend(job.done);
+            }
+            let rows = &mut *rows;
+            let mut mutations: Vec<Mutation> = keys
+                .into_iter()
+                .filter_map(|key| rows.mutation(key))
+                .collect();
+            mutations.extend(rows.hook_mutations());
+            mutations
         };
         let result = if mutations.is_empty() {
             Ok(())

@@ -1,13 +1,16 @@
-//! What outlives the process: broadcasts with their destinations and slates, and tokens.
+//! What outlives the process: broadcasts with their destinations and slates, tokens, and calls of
+//! webhooks that are owed.
 //!
 //! [`Store`] is the seam: `redb` in the data directory here, something shared where many machines
 //! work together. [`Catalog`] keeps everything in memory and writes through it.
 
 mod catalog;
+mod hooks;
 mod records;
 mod redb_store;
 
 pub(crate) use catalog::{Catalog, Transaction};
+pub(crate) use hooks::{Action, HookRecord};
 pub(crate) use records::{
     BroadcastRecord, Contents, EndpointRecord, LastWords, Lifecycle, Mutation, Profile,
     SlateRecord, TokenRecord,

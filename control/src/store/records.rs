@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shardcast_link::{BroadcastId, DestinationId, DestinationStatus};
 
+use super::hooks::HookRecord;
 use crate::retry::RetryOverrides;
 
 /// All rows.
@@ -15,6 +16,8 @@ pub(crate) struct Contents {
     pub(crate) broadcasts: Vec<BroadcastRecord>,
     pub(crate) tokens: Vec<TokenRecord>,
     pub(crate) slates: Vec<SlateRecord>,
+    /// In their order.
+    pub(crate) hooks: Vec<HookRecord>,
 }
 
 /// One change of one row.
@@ -26,6 +29,8 @@ pub(crate) enum Mutation {
     RemoveToken(String),
     PutSlate(Arc<SlateRecord>),
     RemoveSlate(BroadcastId),
+    PutHook(Arc<HookRecord>),
+    RemoveHook(u64),
 }
 
 /// A broadcast as control knows it without any shard.
@@ -71,12 +76,12 @@ pub(crate) struct EndpointRecord {
     /// What it has instead of its application's retry policy.
     #[serde(default)]
     pub(crate) retry: Option<RetryOverrides>,
-    /// How it ended when the broadcast was last live.
+    /// How it ended when the broadcast was last live; and while it is live, that it was given up.
     #[serde(default)]
     pub(crate) last: Option<LastWords>,
 }
 
-/// A destination's last report of a broadcast that is over.
+/// A destination's last report of a broadcast that is over, or that goes on without it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LastWords {
     pub(crate) status: DestinationStatus,

@@ -20,8 +20,10 @@ const BROADCASTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("broad
 const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
 /// By broadcast: name, content type and the file itself, which is no JSON.
 const SLATES: TableDefinition<'_, &str, (&str, &str, &[u8])> = TableDefinition::new("slates");
+/// By sequence, in as many digits as it takes for the order of texts to be that of numbers.
+const HOOKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hooks");
 
-/// Broadcasts and tokens as JSON, slates as they came.
+/// Rows as JSON, slates as they came.
 #[derive(Debug)]
 pub(crate) struct RedbStore {
     database: Database,
@@ -48,6 +50,7 @@ impl RedbStore {
         write.open_table(BROADCASTS)?;
         write.open_table(TOKENS)?;
         write.open_table(SLATES)?;
+        write.open_table(HOOKS)?;
         write.commit()?;
         Ok(())
     }
@@ -104,6 +107,7 @@ impl RedbStore {
             let mut broadcasts = write.open_table(BROADCASTS)?;
             let mut tokens = write.open_table(TOKENS)?;
             let mut slates = write.open_table(SLATES)?;
+            let mut hooks = write.open_table(HOOKS)?;
             for (mutation, json) in mutations {
                 match mutation {
                     Mutation::PutBroadcast(record) => {
@@ -125,6 +129,12 @@ impl RedbStore {
                     Mutation::RemoveSlate(id) => {
                         slates.remove(id.as_str())?;
                     }
+                    Mutation::PutHook(record) => {
+                        hooks.insert(hook_key(record.sequence).as_str(), json.as_slice())?;
+                    }
+                    Mutation::RemoveHook(sequence) => {
+                        hooks.remove(hook_key(*sequence).as_str())?;
+                    }
                 }
             }
         }
@@ -139,6 +149,7 @@ impl Store for RedbStore {
             broadcasts: self.read(BROADCASTS)?,
             tokens: self.read(TOKENS)?,
             slates: self.slates().map_err(failed)?,
+            hooks: self.read(HOOKS)?,
         })
     }
 
@@ -148,10 +159,12 @@ impl Store for RedbStore {
             let json = match mutation {
                 Mutation::PutBroadcast(record) => serde_json::to_vec(record.as_ref()),
                 Mutation::PutToken(record) => serde_json::to_vec(record),
+                Mutation::PutHook(record) => serde_json::to_vec(record.as_ref()),
                 Mutation::RemoveBroadcast(_)
                 | Mutation::RemoveToken(_)
                 | Mutation::PutSlate(_)
-                | Mutation::RemoveSlate(_) => Ok(Vec::new()),
+                | Mutation::RemoveSlate(_)
+                | Mutation::RemoveHook(_) => Ok(Vec::new()),
             };
             rows.push((
                 mutation,
@@ -160,6 +173,10 @@ impl Store for RedbStore {
         }
         self.write(&rows).map_err(failed)
     }
+}
+
+fn hook_key(sequence: u64) -> String {
+    format!("{sequence:020}")
 }
 
 /// Makes the file, if there is none, and keeps it from other users: it holds stream keys.

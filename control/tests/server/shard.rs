@@ -1,7 +1,7 @@
 //! The other end of the link, moved by hand: says exactly what the test wants a shard to say and
 //! shows what control asked of it.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use bytes::BytesMut;
 use shardcast_link::{
@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::PATIENCE;
+use super::{Client, PATIENCE, Server, offer, publish, until};
 
 /// Shard 0 of an engine with one shard.
 pub struct Shard {
@@ -25,6 +25,17 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Connects to `server` as its only shard, with nothing on it.
+    pub async fn join(server: &Server) -> Self {
+        let mut shard = Self::listen(server.link_dir());
+        shard.accept(ShardStatus::default()).await;
+        until("ready", async || {
+            (server.get("/readyz").await.status == 200).then_some(())
+        })
+        .await;
+        shard
+    }
+
     /// Listens where a server with `data_dir` looks for shard 0.
     pub fn listen(data_dir: &Path) -> Self {
         let folder = data_dir.join("link");
@@ -96,6 +107,21 @@ impl Shard {
                 "control has gone"
             );
         }
+    }
+
+    /// A publisher of `id` that is live here.
+    pub async fn live(&mut self, http: SocketAddr, id: &BroadcastId) -> (Client, SessionId) {
+        let mut client = Client::connect(http, id.application()).await;
+        let started = client.ask(publish(id.stream())).await;
+        assert_eq!(started["command"], "start", "{started}");
+        client.send(offer(id.stream())).await;
+        let session = self.take_publish().await;
+        self.go_live(&session, id).await;
+        for wanted in ["takeConfiguration", "takeCandidate", "notification"] {
+            assert_eq!(client.next().await["command"], wanted);
+        }
+        self.say(Event::Status(live(id, &session))).await;
+        (client, session)
     }
 
     /// Takes the Want and the Publish of an offer; gives the session.

@@ -1,0 +1,205 @@
+//! Calls of webhooks that are owed, in the order in which they came about.
+//!
+//! They are rows of the store like the others: what made a call necessary and the call itself are
+//! written in one commit, so neither a kill nor a restart loses one or makes it twice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shardcast_link::BroadcastId;
+
+use crate::limits;
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HookRecord {
+    /// Place in the queue, over all streams; given by [`HookQueue::push`].
+    pub(crate) sequence: u64,
+    /// The same with every attempt, so that a receiver knows a repetition.
+    pub(crate) delivery: String,
+    pub(crate) broadcast: BroadcastId,
+    pub(crate) action: Action,
+    /// May hold a secret of the receiver, so it is never logged whole.
+    pub(crate) url: String,
+    /// What is told, under the names of Ant Media Server.
+    pub(crate) fields: Map<String, Value>,
+}
+
+/// What has happened, in the words of Ant Media Server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Action {
+    EndpointFailed,
+    LiveStreamEnded,
+    LiveStreamStarted,
+    LiveStreamStatus,
+    PublishTimeoutError,
+}
+
+impl Action {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::EndpointFailed => "endpointFailed",
+            Self::LiveStreamEnded => "liveStreamEnded",
+            Self::LiveStreamStarted => "liveStreamStarted",
+            Self::LiveStreamStatus => "liveStreamStatus",
+            Self::PublishTimeoutError => "publishTimeoutError",
+        }
+    }
+
+    /// Whether it goes first when there are too many: the next status says the same anew, and
+    /// anybody who reaches the signalling port can cause time-outs.
+    fn is_expendable(self) -> bool {
+        matches!(self, Self::LiveStreamStatus | Self::PublishTimeoutError)
+    }
+}
+
+/// All of them; of one stream at most [`limits::HOOKS_PER_STREAM_MAX`], and at most
+/// [`limits::HOOKS_MAX`] together.
+#[derive(Debug, Default)]
+pub(crate) struct HookQueue {
+    waiting: BTreeMap<u64, Arc<HookRecord>>,
+    of_stream: HashMap<BroadcastId, BTreeSet<u64>>,
+    expendable: BTreeSet<u64>,
+    next: u64,
+}
+
+impl HookQueue {
+    pub(super) fn new(rows: Vec<HookRecord>) -> Self {
+        let mut queue = Self::default();
+        for row in rows {
+            queue.insert(row);
+        }
+        queue
+    }
+
+    /// Appends `hook` and says its place, and which one had to go for it.
+    pub(super) fn push(&mut self, mut hook: HookRecord) -> (u64, Option<Arc<HookRecord>>) {
+        let victim = self.victim(&hook.broadcast);
+        let dropped = victim.and_then(|sequence| self.remove(sequence));
+        hook.sequence = self.next;
+        let sequence = hook.sequence;
+        self.insert(hook);
+        (sequence, dropped)
+    }
+
+    fn insert(&mut self, hook: HookRecord) {
+        let sequence = hook.sequence;
+        self.next = self.next.max(sequence + 1);
+        if hook.action.is_expendable() {
+            self.expendable.insert(sequence);
+        }
+        self.of_stream
+            .entry(hook.broadcast.clone())
+            .or_default()
+            .insert(sequence);
+        self.waiting.insert(sequence, Arc::new(hook));
+    }
+
+    /// Which one goes when another of `id` comes.
+    fn victim(&self, id: &BroadcastId) -> Option<u64> {
+        let of_stream = self.of_stream.get(id);
+        if let Some(stream) = of_stream.filter(|s| s.len() >= limits::HOOKS_PER_STREAM_MAX) {
+            let expendable = stream.iter().find(|n| self.expendable.contains(n));
+            return expendable.or(stream.first()).copied();
+        }
+        if self.waiting.len() < limits::HOOKS_MAX {
+            return None;
+        }
+        let oldest = self.waiting.keys().next();
+        self.expendable.first().or(oldest).copied()
+    }
+
+    pub(super) fn remove(&mut self, sequence: u64) -> Option<Arc<HookRecord>> {
+        let hook = self.waiting.remove(&sequence)?;
+        self.expendable.remove(&sequence);
+        if let Some(stream) = self.of_stream.get_mut(&hook.broadcast) {
+            stream.remove(&sequence);
+            if stream.is_empty() {
+                self.of_stream.remove(&hook.broadcast);
+            }
+        }
+        Some(hook)
+    }
+
+    pub(super) fn get(&self, sequence: u64) -> Option<&Arc<HookRecord>> {
+        self.waiting.get(&sequence)
+    }
+
+    /// The oldest of `id`.
+    pub(super) fn first(&self, id: &BroadcastId) -> Option<&Arc<HookRecord>> {
+        self.waiting.get(self.of_stream.get(id)?.first()?)
+    }
+
+    /// The streams that have some, in no order.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &BroadcastId> {
+        self.of_stream.keys()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(stream: &str, action: Action) -> HookRecord {
+        HookRecord {
+            sequence: 0,
+            delivery: String::new(),
+            broadcast: BroadcastId::new("app", stream).unwrap(),
+            action,
+            url: "http://h/".into(),
+            fields: Map::new(),
+        }
+    }
+
+    #[test]
+    fn a_full_stream_loses_its_oldest_status_first_and_then_its_oldest() {
+        let mut queue = HookQueue::default();
+        queue.push(hook("one", Action::LiveStreamStarted));
+        queue.push(hook("one", Action::LiveStreamStatus));
+        for _ in 2..limits::HOOKS_PER_STREAM_MAX {
+            let (_, dropped) = queue.push(hook("one", Action::EndpointFailed));
+            assert_eq!(dropped, None);
+        }
+        for lost in [Action::LiveStreamStatus, Action::LiveStreamStarted] {
+            let (_, dropped) = queue.push(hook("one", Action::EndpointFailed));
+            assert_eq!(dropped.unwrap().action, lost);
+        }
+        assert_eq!(queue.len(), limits::HOOKS_PER_STREAM_MAX);
+        // Another stream is not touched by it.
+        assert_eq!(queue.push(hook("two", Action::LiveStreamEnded)).1, None);
+    }
+
+    #[test]
+    fn all_together_are_bounded_and_time_outs_of_strangers_go_before_what_counts() {
+        let mut queue = HookQueue::default();
+        queue.push(hook("first", Action::LiveStreamStarted));
+        for n in 1..limits::HOOKS_MAX {
+            queue.push(hook(&format!("s{n}"), Action::PublishTimeoutError));
+        }
+        let (_, dropped) = queue.push(hook("last", Action::LiveStreamStarted));
+        assert_eq!(dropped.unwrap().broadcast.stream(), "s1");
+        assert_eq!(queue.len(), limits::HOOKS_MAX);
+        assert!(
+            queue
+                .first(&BroadcastId::new("app", "first").unwrap())
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_stream_is_forgotten_with_its_last_call() {
+        let mut queue = HookQueue::default();
+        let (sequence, _) = queue.push(hook("one", Action::LiveStreamStarted));
+        assert!(queue.remove(sequence).is_some());
+        assert_eq!((queue.streams().count(), queue.len()), (0, 0));
+    }
+}

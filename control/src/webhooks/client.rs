@@ -1,0 +1,171 @@
+//! One call of a webhook: HTTP/1.1 POST over TCP or TLS, signed.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request, StatusCode, Uri,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::timeout;
+
+use crate::{clock, limits, settings::WebhookSettings, store::HookRecord};
+
+/// A call was not taken. The receiver's fault, or the operator's who named it; it is repeated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// Says no, or is broken behind its proxy.
+    #[error("the receiver answered {0}; it must answer 2xx, and redirects are not followed")]
+    Status(StatusCode),
+    /// Down, unreachable, or without a certificate that this machine trusts.
+    #[error("the receiver cannot be reached: {0}")]
+    Unreachable(String),
+    /// Up, and too slow.
+    #[error("the receiver has not answered within {} s", limits::HOOK_CALL.as_secs())]
+    TimedOut,
+    /// Checked when it was set; an older version may have stored it.
+    #[error("its address cannot be used; set listenerHookURL anew")]
+    Address,
+}
+
+/// Makes calls and keeps connections for the next ones.
+#[derive(Clone, Debug)]
+pub(crate) struct HookClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl HookClient {
+    /// With the certificates that this machine trusts (`SSL_CERT_FILE` names others). Where there
+    /// are none, `http://` addresses work all the same. Reads files.
+    ///
+    /// # Errors
+    /// When TLS cannot be used at all, which is this program's fault.
+    pub(crate) fn new() -> Result<Self, rustls::Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(limits::HOOK_CONNECT));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls()?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(limits::HOOK_IDLE)
+            .pool_max_idle_per_host(limits::HOOKS_PER_RECEIVER_MAX)
+            .build(https);
+        Ok(Self { client })
+    }
+
+    /// Makes one attempt to deliver `hook`.
+    pub(crate) async fn call(
+        &self,
+        hook: &HookRecord,
+        settings: &WebhookSettings,
+    ) -> Result<(), CallError> {
+        let request = request(hook, settings).ok_or(CallError::Address)?;
+        timeout(limits::HOOK_CALL, self.exchange(request))
+            .await
+            .unwrap_or(Err(CallError::TimedOut))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(), CallError> {
+        let response = self.client.request(request).await.map_err(|error| {
+            // The error's own words are "client error"; what happened is its source.
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            CallError::Unreachable(source.unwrap_or_else(|| error.to_string()))
+        })?;
+        let status = response.status();
+        // Read to its end, the connection is good for the next call. What it says does not matter.
+        let body = Limited::new(response.into_body(), limits::HOOK_ANSWER_BYTES_MAX);
+        let _ = body.collect().await;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(CallError::Status(status))
+        }
+    }
+}
+
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(match builder.clone().with_native_roots() {
+        Ok(builder) => builder.with_no_client_auth(),
+        Err(error) => {
+            tracing::warn!(%error, "no certificates to know webhook receivers by over https");
+            builder
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth()
+        }
+    })
+}
+
+fn request(hook: &HookRecord, settings: &WebhookSettings) -> Option<Request<Full<Bytes>>> {
+    let url = url::Url::parse(&hook.url).ok()?;
+    let uri: Uri = url.as_str().parse().ok()?;
+    let body = super::payload::encode(&hook.fields, settings.content_type);
+    let timestamp = clock::unix_s().to_string();
+    let mut request = Request::post(uri)
+        .header(CONTENT_TYPE, settings.content_type.as_str())
+        .header(USER_AGENT, concat!("shardcast/", env!("CARGO_PKG_VERSION")))
+        .header("X-Shardcast-Delivery", &hook.delivery)
+        .header("X-Shardcast-Timestamp", &timestamp);
+    if !settings.secret.is_empty() {
+        let signature = signature(&settings.secret, &timestamp, &body);
+        request = request.header("X-Shardcast-Signature", signature);
+    }
+    request.body(Full::new(body)).ok()
+}
+
+/// `sha256=` and HMAC-SHA256 (RFC 2104) of `timestamp`, a full stop and `body`, in hexadecimal
+/// digits. The time is signed too, so that a receiver can refuse what somebody plays back later.
+fn signature(secret: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let mut context = hmac::Context::with_key(&key);
+    context.update(timestamp.as_bytes());
+    context.update(b".");
+    context.update(body);
+    let tag = context.sign();
+    let digits = tag.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    std::iter::once("sha256=".to_owned())
+        .chain(digits)
+        .collect()
+}
+
+/// `https://h.example:8443`: who is called, without what may be secret in the address.
+pub(crate) fn receiver(url: &str) -> String {
+    let origin = url::Url::parse(url).map(|url| url.origin());
+    origin.map_or_else(|_| "…".to_owned(), |origin| origin.ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_the_one_that_other_tools_make() {
+        // printf '1700000000.{"id":"s1"}' | openssl dgst -sha256 -hmac key
+        assert_eq!(
+            signature("key", "1700000000", br#"{"id":"s1"}"#),
+            "sha256=15fb2b7d4ae98c3abf77298ec3913e7fdba8834cbf841050dd5d659c5bb0aad0"
+        );
+    }
+
+    #[test]
+    fn what_may_be_secret_in_an_address_is_not_in_the_name_of_its_receiver() {
+        let shown = receiver("https://h.example:8443/hooks/secret?token=secret");
+        assert_eq!(shown, "https://h.example:8443");
+        assert_eq!(receiver("nonsense"), "…");
+    }
+}

@@ -1,0 +1,202 @@
+//! Delivers what is owed: one call at a time for each stream, in order, streams side by side.
+//!
+//! At least once, that is: a call is taken from the store after its receiver has taken it, so one
+//! that was under way when the process died is made again, with the same `X-Shardcast-Delivery`.
+//! Attempts are counted anew after a restart.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use shardcast_link::BroadcastId;
+use tokio::{
+    sync::Semaphore,
+    task::{Id, JoinSet},
+    time::sleep,
+};
+
+use super::client::{CallError, HookClient, receiver};
+use crate::{control::Control, limits, settings::WebhookSettings, store::HookRecord};
+
+/// Delivers until the process ends.
+pub(crate) async fn run(control: Arc<Control>) {
+    // Most servers never have any.
+    while control.catalog.hook_count() == 0 {
+        control.webhook_owed.notified().await;
+    }
+    let Some(client) = client().await else {
+        return;
+    };
+    let courier = Arc::new(Courier::new(Arc::clone(&control), client));
+    let mut rounds: JoinSet<()> = JoinSet::new();
+    let mut under_way: HashMap<Id, BroadcastId> = HashMap::new();
+    loop {
+        let busy: HashSet<&BroadcastId> = under_way.values().collect();
+        let mut idle = control.catalog.streams_with_hooks();
+        idle.retain(|stream| !busy.contains(stream));
+        for stream in idle {
+            let round = Arc::clone(&courier).round(stream.clone());
+            under_way.insert(rounds.spawn(round).id(), stream);
+        }
+        tokio::select! {
+            () = control.webhook_owed.notified() => {}
+            Some(ended) = rounds.join_next_with_id() => {
+                let task = match ended {
+                    Ok((task, ())) => task,
+                    Err(error) => {
+                        tracing::error!(%error, "a delivery of webhooks failed");
+                        error.id()
+                    }
+                };
+                under_way.remove(&task);
+            }
+        }
+    }
+}
+
+async fn client() -> Option<HookClient> {
+    // It reads the certificates of this machine.
+    match tokio::task::spawn_blocking(HookClient::new).await {
+        Ok(Ok(client)) => Some(client),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "webhooks cannot be delivered");
+            None
+        }
+        // The runtime ends.
+        Err(_) => None,
+    }
+}
+
+/// What all deliveries share.
+struct Courier {
+    control: Arc<Control>,
+    client: HookClient,
+    in_flight: Semaphore,
+    receivers: Receivers,
+}
+
+impl Courier {
+    fn new(control: Arc<Control>, client: HookClient) -> Self {
+        Self {
+            control,
+            client,
+            in_flight: Semaphore::new(limits::HOOKS_IN_FLIGHT_MAX),
+            receivers: Receivers::default(),
+        }
+    }
+
+    /// Delivers what is owed for `stream`, until nothing is.
+    async fn round(self: Arc<Self>, stream: BroadcastId) {
+        while let Some(hook) = self.control.catalog.first_hook(&stream) {
+            // Nobody is told what a kill could still undo. A store that fails has said so already.
+            let _ = self.control.catalog.settled().await;
+            self.deliver(&hook).await;
+            let catalog = &self.control.catalog;
+            catalog.change_soon(|t| t.remove_hook(hook.sequence));
+        }
+    }
+
+    /// Returns when the receiver has taken `hook`, or when it is given up.
+    async fn deliver(&self, hook: &HookRecord) {
+        let unset = WebhookSettings::default();
+        let application = self.control.application(hook.broadcast.application());
+        let settings = application.map_or(&unset, |application| &application.webhooks);
+        let metrics = &self.control.metrics.webhooks;
+        for attempt in 0..=settings.retry_count {
+            if attempt > 0 {
+                sleep(pause(settings, attempt)).await;
+                if !self.control.catalog.is_hook_owed(hook.sequence) {
+                    // It had to go for a later one.
+                    return;
+                }
+            }
+            match self.call(hook, settings).await {
+                Ok(()) => {
+                    metrics.delivered.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => {
+                    metrics.failures.fetch_add(1, Ordering::Relaxed);
+                    log_failure(hook, attempt, &error);
+                }
+            }
+        }
+        metrics.given_up.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            broadcast = %hook.broadcast,
+            action = hook.action.word(),
+            receiver = receiver(&hook.url),
+            delivery = hook.delivery,
+            "a webhook is given up; see webhookRetryCount"
+        );
+    }
+
+    async fn call(&self, hook: &HookRecord, settings: &WebhookSettings) -> Result<(), CallError> {
+        // Its receiver's turn first: who waits there must not take a place from all.
+        let of_receiver = self.receivers.of(&hook.url);
+        // Semaphores that are never closed never fail.
+        let _receiver = of_receiver.acquire().await;
+        let _place = self.in_flight.acquire().await;
+        self.client.call(hook, settings).await
+    }
+}
+
+/// Pause in front of attempt `attempt`, from 1.
+fn pause(settings: &WebhookSettings, attempt: u32) -> Duration {
+    let factor = 1u64.checked_shl(attempt - 1).unwrap_or(u64::MAX);
+    let pause = Duration::from_millis(settings.retry_delay_ms.saturating_mul(factor));
+    pause.min(limits::HOOK_RETRY_MAX)
+}
+
+fn log_failure(hook: &HookRecord, attempt: u32, error: &CallError) {
+    tracing::warn!(
+        broadcast = %hook.broadcast,
+        action = hook.action.word(),
+        receiver = receiver(&hook.url),
+        attempt = attempt + 1,
+        %error,
+        "a webhook was not delivered"
+    );
+}
+
+/// The places of each receiver. Those that nobody uses are forgotten.
+#[derive(Default)]
+struct Receivers(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+impl Receivers {
+    fn of(&self, url: &str) -> Arc<Semaphore> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, places| Arc::strong_count(places) > 1);
+        let places = known
+            .entry(receiver(url))
+            .or_insert_with(|| Arc::new(Semaphore::new(limits::HOOKS_PER_RECEIVER_MAX)));
+        Arc::clone(places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let settings = WebhookSettings::default();
+        let pauses: Vec<u64> = [1, 2, 6, 7, 70]
+            .map(|n| pause(&settings, n).as_secs())
+            .into();
+        assert_eq!(pauses, [1, 2, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_receiver_has_its_places_while_somebody_calls_it() {
+        let receivers = Receivers::default();
+        let first = receivers.of("http://h/a?token=1");
+        assert!(Arc::ptr_eq(&first, &receivers.of("http://h/b")));
+        assert!(!Arc::ptr_eq(&first, &receivers.of("https://h/b")));
+        drop(first);
+        receivers.of("http://other/");
+        assert_eq!(receivers.0.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,76 @@
+//! `liveStreamStatus`: what arrives of each live stream, again and again, where an application
+//! asks for it. While a publisher is away nothing arrives and nothing is told.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use shardcast_link::BroadcastId;
+use tokio::time::MissedTickBehavior;
+
+use super::{Happening, Reading, owe};
+use crate::{control::Control, store::BroadcastRecord};
+
+/// How often it is looked what is due.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Tells until the process ends; ends at once when no application asks.
+pub(crate) async fn run(control: Arc<Control>) {
+    let mut applications = control.settings.application.values();
+    if !applications.any(|application| application.webhooks.status_period_ms.is_some()) {
+        return;
+    }
+    let mut told = HashMap::new();
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        tell(&control, Instant::now(), &mut told);
+    }
+}
+
+/// Tells what is due; `told` holds when each live stream had its last turn, or began.
+fn tell(control: &Control, now: Instant, told: &mut HashMap<BroadcastId, Instant>) {
+    let mut records = control.catalog.broadcasts();
+    records.retain(|record| record.is_live());
+    let mut turns = HashMap::with_capacity(records.len());
+    for record in &records {
+        let Some(period) = period(control, record) else {
+            continue;
+        };
+        let mut turn = told.get(&record.id).copied().unwrap_or(now);
+        if now.saturating_duration_since(turn) >= period
+            && let Some(reading) = reading(control, &record.id)
+        {
+            turn = now;
+            control
+                .catalog
+                .change_soon(|t| owe(control, t, record, &Happening::Status(reading)));
+        }
+        turns.insert(record.id.clone(), turn);
+    }
+    *told = turns;
+}
+
+fn period(control: &Control, record: &BroadcastRecord) -> Option<Duration> {
+    let application = control.application(record.id.application())?;
+    application
+        .webhooks
+        .status_period_ms
+        .map(Duration::from_millis)
+}
+
+fn reading(control: &Control, id: &BroadcastId) -> Option<Reading> {
+    let live = control.shards.broadcast(id).filter(|live| !live.holding)?;
+    let publisher = live.publisher?;
+    let video = publisher.video.unwrap_or_default();
+    Some(Reading {
+        width: video.width,
+        height: video.height,
+        bytes_received: publisher.bytes_received,
+        frames_damaged: video.frames_damaged,
+        speed: f64::from(u8::from(publisher.media_age_ms < 2_000)),
+    })
+}
