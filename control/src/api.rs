@@ -31,6 +31,13 @@
 //! ```
 //!
 //! `shard` is null when no shard is reachable; `order` is the hash order of reachable shards.
+//!
+//! `GET /api/v1/drain`: whether the server drains, and what it waits for. `POST` starts it,
+//! `DELETE` cancels it; both give the same as `GET`.
+//!
+//! ```json
+//! {"draining": true, "live_broadcasts": 3}
+//! ```
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -51,7 +58,7 @@ use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, SinkStatus}
 use crate::{
     clock,
     control::Control,
-    health, lifecycle, redact,
+    drain, health, lifecycle, redact,
     rest::ip_filter,
     store::{BroadcastRecord, EndpointRecord},
 };
@@ -62,6 +69,10 @@ pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
     Router::new()
         .route("/status", get(status))
         .route("/placement/{app}/{stream}", get(placement))
+        .route(
+            "/drain",
+            get(drain_state).post(drain_start).delete(drain_cancel),
+        )
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(filter)
 }
@@ -175,4 +186,18 @@ async fn placement(
         "order": order,
     }))
     .into_response()
+}
+
+async fn drain_state(State(control): State<Arc<Control>>) -> Json<Value> {
+    Json(drain::report(&control))
+}
+
+async fn drain_start(State(control): State<Arc<Control>>) -> Json<Value> {
+    drain::start(&control);
+    Json(drain::report(&control))
+}
+
+async fn drain_cancel(State(control): State<Arc<Control>>) -> Json<Value> {
+    drain::cancel(&control);
+    Json(drain::report(&control))
 }

@@ -47,7 +47,13 @@ pub(crate) fn carry_out(
                 meta_data,
             };
             if let Err(refusal) = request.admission {
-                tracing::info!(broadcast = %request.broadcast, refusal, "publish refused");
+                let draining = control.drain.is_on();
+                tracing::info!(
+                    broadcast = %request.broadcast,
+                    refusal,
+                    draining,
+                    "publish refused"
+                );
             }
             control.with_hub(|hub, out| hub.publish(now, socket, request, out));
         }

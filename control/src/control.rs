@@ -18,7 +18,9 @@ use shardcast_link::{
 use tokio::{sync::Notify, time::MissedTickBehavior};
 
 use crate::{
-    clock, lifecycle,
+    clock,
+    drain::Drain,
+    lifecycle,
     metrics::Metrics,
     redact,
     settings::{ApplicationSettings, Settings},
@@ -45,6 +47,7 @@ pub(crate) struct Control {
     pub(crate) started_unix_ms: u64,
     /// No new sockets or sessions.
     pub(crate) stopping: AtomicBool,
+    pub(crate) drain: Drain,
     /// Told when a webhook is owed.
     pub(crate) webhook_owed: Notify,
     hub: Mutex<Hub>,
@@ -66,6 +69,7 @@ impl Control {
             shards_expected,
             started_unix_ms: clock::unix_ms(),
             stopping: AtomicBool::new(false),
+            drain: Drain::default(),
             webhook_owed: Notify::new(),
             settings,
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 
-use crate::control::Control;
+use crate::{control::Control, drain};
 
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
@@ -39,6 +39,10 @@ fn problems(control: &Control) -> Vec<String> {
     }
     if control.stopping.load(Ordering::Relaxed) {
         problems.push("stopping".to_owned());
+    }
+    if control.drain.is_on() {
+        let live = drain::live_broadcasts(control);
+        problems.push(format!("draining: {live} broadcasts are still live"));
     }
     problems
 }

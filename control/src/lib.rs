@@ -12,6 +12,7 @@ mod clock;
 mod commands;
 mod control;
 pub mod descriptors;
+mod drain;
 mod health;
 mod lifecycle;
 mod limits;

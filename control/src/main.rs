@@ -56,11 +56,19 @@ async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError
     } else {
         None
     };
-    signals.next().await;
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Stop => break,
+                Wish::Drain => handle.drain(),
+            },
+            () = handle.drained() => break,
+        }
+    }
     tracing::info!("stopping; a second signal stops at once");
     tokio::select! {
         () = stop(handle, supervisor) => Ok(ExitCode::SUCCESS),
-        () = signals.next() => {
+        () = signals.stop() => {
             tracing::warn!("stopped at once");
             // Children that are still there are ended by their own signal handling.
             std::process::exit(1);
@@ -81,10 +89,20 @@ async fn stop(handle: Handle, supervisor: Option<Supervisor>) {
     tracing::info!("stopped");
 }
 
-/// SIGTERM and SIGINT.
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// SIGTERM, SIGINT.
+    Stop,
+    /// SIGUSR1.
+    Drain,
+}
+
+/// The signals that this process listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -92,13 +110,19 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            Some(()) = self.user.recv() => Wish::Drain,
         }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Wish::Stop {}
     }
 }

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{control::Control, health};
+use crate::{control::Control, drain, health};
 
 /// Counters of this process.
 #[derive(Debug, Default)]
@@ -77,6 +77,15 @@ impl Text {
     fn process(&mut self, control: &Control) {
         self.family("shardcast_ready", "gauge", "1 when publishers can be taken");
         self.row("shardcast_ready", "", u64::from(health::is_ready(control)));
+        self.family("shardcast_draining", "gauge", "1 when nothing new is taken");
+        self.row("shardcast_draining", "", u64::from(control.drain.is_on()));
+        self.family(
+            "shardcast_live_broadcasts",
+            "gauge",
+            "broadcasts that a drain waits for",
+        );
+        let live = drain::live_broadcasts(control);
+        self.row("shardcast_live_broadcasts", "", live as u64);
         self.family(
             "shardcast_http_responses_total",
             "counter",

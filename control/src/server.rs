@@ -34,7 +34,7 @@ use tower::ServiceExt;
 use crate::{
     api,
     control::Control,
-    health, limits, metrics, pages,
+    drain, health, limits, metrics, pages,
     rest::{Trees, ip_filter, ip_filter::Peer},
     runtime_file,
     settings::Settings,
@@ -103,6 +103,16 @@ impl Handle {
                 self.control.end(&record.id, Eviction::ByShutdown);
             }
         }
+    }
+
+    /// Takes no new broadcasts from now on.
+    pub fn drain(&self) {
+        drain::start(&self.control);
+    }
+
+    /// Returns when it drains and no broadcast is live any more.
+    pub async fn drained(&self) {
+        drain::finished(&self.control).await;
     }
 
     /// Closes ports and sockets; what was changed is stored before this returns.

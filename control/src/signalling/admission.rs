@@ -17,7 +17,7 @@ pub(crate) fn check(control: &Control, id: &BroadcastId, token: &str) -> Result<
         if application.accept_only_streams_in_data_store {
             return Err("not_allowed_unregistered_streams");
         }
-        return within_limits(control, id, application.ingesting_stream_limit);
+        return may_begin(control, id, application.ingesting_stream_limit);
     };
     let (start, end) = (
         record.profile.planned_start_date,
@@ -33,7 +33,7 @@ pub(crate) fn check(control: &Control, id: &BroadcastId, token: &str) -> Result<
         // It comes back; it counts already.
         return Ok(());
     }
-    within_limits(control, id, application.ingesting_stream_limit)
+    may_begin(control, id, application.ingesting_stream_limit)
 }
 
 /// A token stays valid until it expires, for any number of attempts: the SDK repeats the same one
@@ -50,11 +50,16 @@ pub(crate) fn matches(token: &TokenRecord, id: &BroadcastId, kind: &str) -> bool
     token.broadcast == *id && token.kind == kind && clock::unix_s() < token.expire_unix_s
 }
 
-fn within_limits(
+/// Whether there is room for one that is not live yet.
+fn may_begin(
     control: &Control,
     id: &BroadcastId,
     ingesting_stream_limit: Option<usize>,
 ) -> Result<(), &'static str> {
+    if control.drain.is_on() {
+        // The word on which clients of Ant Media Server look for another server.
+        return Err("highResourceUsage");
+    }
     let records = control.catalog.broadcasts();
     let live = |record: &&std::sync::Arc<crate::store::BroadcastRecord>| {
         record.is_live() && record.id.application() == id.application()

@@ -121,6 +121,11 @@ impl Hub {
         self.claims.contains_key(broadcast) || self.returning.contains_key(broadcast)
     }
 
+    /// The broadcasts for which that holds, some of them twice.
+    pub(crate) fn claimed(&self) -> impl Iterator<Item = &BroadcastId> {
+        self.claims.keys().chain(self.returning.keys())
+    }
+
     /// Whether `socket` is the one that publishes `broadcast`.
     pub(crate) fn is_held_by(&self, broadcast: &BroadcastId, socket: SocketId) -> bool {
         self.claim(broadcast)
