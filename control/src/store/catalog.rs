@@ -468,6 +468,59 @@ mod tests {
         assert!(most < 200, "{most} commits");
     }
 
+    /// Says after each commit what a process would find that was killed then.
+    #[derive(Default)]
+    struct Witness {
+        version: u64,
+        hooks: u64,
+        torn: Arc<AtomicUsize>,
+    }
+
+    impl Store for Witness {
+        fn load(&mut self) -> Result<Contents, StoreError> {
+            Ok(Contents::default())
+        }
+
+        fn commit(&mut self, mutations: &[Mutation]) -> Result<(), StoreError> {
+            for mutation in mutations {
+                match mutation {
+                    Mutation::PutBroadcast(record) => self.version = record.created_unix_ms,
+                    Mutation::PutHook(_) => self.hooks += 1,
+                    _ => {}
+                }
+            }
+            if self.version != self.hooks {
+                self.torn.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn no_kill_finds_a_change_without_the_webhook_that_tells_of_it() {
+        let witness = Witness::default();
+        let torn = Arc::clone(&witness.torn);
+        let catalog = Catalog::open(witness).unwrap();
+        let id = BroadcastId::new("app", "one").unwrap();
+        // As many as may wait: beyond that they go for each other.
+        for version in 1..=limits::HOOKS_PER_STREAM_MAX as u64 {
+            catalog.change_soon(|t| {
+                t.put_broadcast(BroadcastRecord::new(id.clone(), version));
+                t.put_hook(HookRecord {
+                    sequence: 0,
+                    delivery: version.to_string(),
+                    broadcast: id.clone(),
+                    action: crate::store::Action::LiveStreamStarted,
+                    url: String::new(),
+                    fields: serde_json::Map::new(),
+                })
+            });
+            thread::sleep(std::time::Duration::from_micros(version * 7 % 50));
+        }
+        catalog.settled().await.unwrap();
+        assert_eq!(torn.load(Ordering::SeqCst), 0);
+    }
+
     #[tokio::test]
     async fn a_full_disk_is_told_to_the_caller_and_to_the_health_check() {
         let disk = SlowDisk {
