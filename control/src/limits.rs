@@ -112,6 +112,8 @@ pub(crate) const HOOKS_STOP: Duration = Duration::from_secs(3);
 pub(crate) const HOOK_STATUS_PERIOD_MIN_MS: u64 = 1_000;
 /// Retries of one webhook: two days at the longest pause, far beyond what anybody waits for.
 pub(crate) const HOOK_RETRIES_MAX: u32 = 3_000;
+/// Length of the address of a webhook; as of a destination.
+pub(crate) const HOOK_URL_BYTES_MAX: usize = 2_048;
 
 /// Commands waiting for a shard's socket. A healthy shard reads within a millisecond; past this
 /// the link counts as broken.

@@ -100,7 +100,7 @@ pub(crate) fn url_problem(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return None;
     }
-    if text.len() > limits::URL_BYTES_MAX {
+    if text.len() > limits::HOOK_URL_BYTES_MAX {
         return Some("listenerHookURL is too long");
     }
     match Url::parse(text) {
