@@ -1,0 +1,138 @@
+//! What the catalog promises while its disk is slow, full or torn from it.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::store::Contents;
+
+/// A disk that takes its time and can fill up.
+struct SlowDisk {
+    commits: Arc<AtomicUsize>,
+    full: bool,
+}
+
+impl Store for SlowDisk {
+    fn load(&mut self) -> Result<Contents, StoreError> {
+        Ok(Contents::default())
+    }
+
+    fn commit(&mut self, _: &[Mutation]) -> Result<(), StoreError> {
+        thread::sleep(std::time::Duration::from_millis(20));
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        if self.full {
+            Err(StoreError::Failed("no space".into()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn record(n: usize) -> BroadcastRecord {
+    BroadcastRecord::new(BroadcastId::new("app", &n.to_string()).unwrap(), 0)
+}
+
+#[tokio::test]
+async fn changes_that_come_together_share_a_commit() {
+    let commits = Arc::new(AtomicUsize::new(0));
+    let disk = SlowDisk {
+        commits: Arc::clone(&commits),
+        full: false,
+    };
+    let catalog = Arc::new(Catalog::open(disk).unwrap());
+    let changes = (0..100).map(|n| {
+        let catalog = Arc::clone(&catalog);
+        tokio::spawn(async move { catalog.change(|t| t.put_broadcast(record(n))).await })
+    });
+    for change in changes.collect::<Vec<_>>() {
+        change.await.unwrap().unwrap();
+    }
+    assert_eq!(catalog.broadcasts().len(), 100);
+    assert!(commits.load(Ordering::SeqCst) < 20, "{commits:?} commits");
+}
+
+#[tokio::test]
+async fn changes_of_one_row_that_nobody_waits_for_do_not_pile_up() {
+    let commits = Arc::new(AtomicUsize::new(0));
+    let disk = SlowDisk {
+        commits: Arc::clone(&commits),
+        full: false,
+    };
+    let catalog = Catalog::open(disk).unwrap();
+    for _ in 0..100_000 {
+        catalog.change_soon(|t| t.put_broadcast(record(1)));
+    }
+    assert!(catalog.lock().soon.len() <= 1);
+    catalog.settled().await.unwrap();
+    assert!(catalog.lock().soon.is_empty());
+    // Without joining there would be 100 000 / 256 commits behind the first.
+    let most = commits.load(Ordering::SeqCst);
+    assert!(most < 200, "{most} commits");
+}
+
+/// Says after each commit what a process would find that was killed then.
+#[derive(Default)]
+struct Witness {
+    version: u64,
+    hooks: u64,
+    torn: Arc<AtomicUsize>,
+}
+
+impl Store for Witness {
+    fn load(&mut self) -> Result<Contents, StoreError> {
+        Ok(Contents::default())
+    }
+
+    fn commit(&mut self, mutations: &[Mutation]) -> Result<(), StoreError> {
+        for mutation in mutations {
+            match mutation {
+                Mutation::PutBroadcast(record) => self.version = record.created_unix_ms,
+                Mutation::PutHook(_) => self.hooks += 1,
+                _ => {}
+            }
+        }
+        if self.version != self.hooks {
+            self.torn.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_kill_finds_a_change_without_the_webhook_that_tells_of_it() {
+    let witness = Witness::default();
+    let torn = Arc::clone(&witness.torn);
+    let catalog = Catalog::open(witness).unwrap();
+    let id = BroadcastId::new("app", "one").unwrap();
+    // As many as may wait: beyond that they go for each other.
+    for version in 1..=limits::HOOKS_PER_STREAM_MAX as u64 {
+        catalog.change_soon(|t| {
+            t.put_broadcast(BroadcastRecord::new(id.clone(), version));
+            t.put_hook(HookRecord {
+                sequence: 0,
+                delivery: version.to_string(),
+                broadcast: id.clone(),
+                action: crate::store::Action::LiveStreamStarted,
+                url: String::new(),
+                fields: serde_json::Map::new(),
+            })
+        });
+        thread::sleep(std::time::Duration::from_micros(version * 7 % 50));
+    }
+    catalog.settled().await.unwrap();
+    assert_eq!(torn.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_the_caller_and_to_the_health_check() {
+    let disk = SlowDisk {
+        commits: Arc::default(),
+        full: true,
+    };
+    let catalog = Catalog::open(disk).unwrap();
+    let error = catalog
+        .change(|t| t.put_broadcast(record(1)))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("no space"), "{error}");
+    assert!(!catalog.is_healthy());
+}
