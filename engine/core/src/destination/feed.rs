@@ -34,6 +34,8 @@ pub(super) struct Feed {
     cursor: Option<u64>,
     /// Media time that is timestamp 0 of this connection.
     base_us: Option<i64>,
+    /// A picture was left out, so none can be decoded before the next keyframe.
+    lacks_keyframe: bool,
     config: Option<Rc<ParameterSets>>,
     pub(super) progress: Progress,
     lag_us: i64,
@@ -51,6 +53,7 @@ impl Feed {
             waits_since: None,
             cursor: None,
             base_us: None,
+            lacks_keyframe: false,
             config: None,
             progress: Progress::default(),
             lag_us: 0,
@@ -181,7 +184,16 @@ impl Feed {
         let base_us = *self.base_us.get_or_insert(unit.pts_us);
         let since_us = unit.pts_us - base_us;
         if since_us < 0 {
-            return; // Sound from before the first picture.
+            // Sound from before the first picture; or pictures from before the first sound, when
+            // the clock of a publisher that follows another is behind.
+            self.lacks_keyframe |= matches!(unit.kind, Kind::Video { .. });
+            return;
+        }
+        if let Kind::Video { key, .. } = unit.kind {
+            self.lacks_keyframe &= !key;
+            if self.lacks_keyframe {
+                return;
+            }
         }
         // RTMP timestamps are milliseconds modulo 2^32 (RTMP 1.0, 5.3.1.3).
         let timestamp = (since_us + 500).div_euclid(1000) as u64 as u32;
@@ -271,4 +283,52 @@ fn metadata(config: &ParameterSets, facts: MediaFacts) -> Bytes {
         audio_kbps: AUDIO_KBPS,
     };
     metadata.set_data_frame()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtmp::RtmpUrl;
+
+    const SPS: &[u8] = &[
+        0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00,
+        0x10, 0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
+    ];
+    const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+
+    fn unit(kind: Kind, pts_ms: i64) -> Unit {
+        Unit {
+            kind,
+            pts_us: pts_ms * 1_000,
+            body: Bytes::from_static(&[0x27, 1, 0, 0, 0, 1]),
+        }
+    }
+
+    #[test]
+    fn after_a_keyframe_from_before_the_first_sound_pictures_wait_for_the_next_keyframe() {
+        let now = Instant::now();
+        let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
+        let config = Rc::new(sets.unwrap());
+        let picture = |key| Kind::Video {
+            key,
+            config: config.clone(),
+        };
+        let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
+        let platform = Platform::generic();
+        let mut client = PublishClient::new(&url, platform.publish_config());
+        let mut feed = Feed::new(platform);
+        let (mut ring, mut totals) = (Ring::default(), Totals::default());
+        let mut frames = |unit| {
+            ring.push(unit);
+            let facts = MediaFacts::default();
+            let outputs = &mut VecDeque::new();
+            feed.run(now, &ring, facts, &mut client, &mut totals, outputs);
+            (totals.audio_frames, totals.video_frames)
+        };
+        assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
+        assert_eq!(frames(unit(picture(true), 2_900)), (1, 0));
+        assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
+        assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
+        assert_eq!(frames(unit(picture(false), 3_300)), (1, 2));
+    }
 }
