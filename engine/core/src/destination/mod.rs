@@ -277,6 +277,11 @@ impl Destination {
                 now,
                 "it accepted the connection but did not answer as an RTMP server: check the port",
             ),
+            Phase::Open { feed, .. } if feed.progress.deadline().is_none_or(|at| at > now) => {
+                if feed.progress.wants_inspection(now) {
+                    self.outputs.push_back(DestinationOutput::Inspect);
+                }
+            }
             Phase::Open { .. } => {
                 self.fail(
                     now,
@@ -295,7 +300,10 @@ impl Destination {
             | Phase::Connecting { until, .. }
             | Phase::Opening { until, .. }
             | Phase::BackingOff { until } => Some(*until),
-            Phase::Open { feed, .. } => feed.progress.deadline(),
+            Phase::Open { feed, .. } => {
+                let times = [feed.progress.deadline(), feed.progress.next_look()];
+                times.into_iter().flatten().min()
+            }
             Phase::Idle | Phase::Ended | Phase::GivenUp | Phase::Unusable => None,
         }
     }

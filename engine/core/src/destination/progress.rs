@@ -48,11 +48,13 @@ impl Progress {
     /// What the kernel tells; gives the number of bytes that are newly acknowledged.
     pub(super) fn inspected(&mut self, now: Instant, info: TcpInfo) -> u64 {
         self.info = info;
+        // Before the first media nobody asks again, so what is under way then is not waited for.
+        let first = self.acked_before.is_none();
         let before = *self.acked_before.get_or_insert(info.acked_bytes);
         let acked_bytes = info.acked_bytes.saturating_sub(before);
         let news = acked_bytes.saturating_sub(self.acked_bytes);
         self.acked_bytes = self.acked_bytes.max(acked_bytes);
-        if news > 0 || !info.in_flight {
+        if first || news > 0 || !info.in_flight {
             self.silent_since = None;
         } else {
             self.silent_since.get_or_insert(now);
@@ -75,6 +77,13 @@ impl Progress {
             self.inspected = Some(now);
         }
         due
+    }
+
+    /// When the kernel shall be asked although there is no media: while an acknowledgement is missed,
+    /// since the connection is given up without one.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.silent_since?;
+        Some(self.inspected? + Duration::from_millis(INSPECT_MS))
     }
 
     /// Something that was sent since the first look has arrived.
@@ -128,6 +137,31 @@ mod tests {
         assert!(progress.is_silent(at(6)) && !progress.is_silent(at(4)));
         assert_eq!(progress.deadline(), Some(at(12)));
         progress.inspected(at(7), info(3_200, true));
+        assert_eq!(progress.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_under_way_when_the_stream_is_taken_is_not_waited_for() {
+        let t0 = Instant::now();
+        let mut progress = Progress::default();
+        progress.inspected(t0, info(3_000, true));
+        assert_eq!(progress.deadline(), None);
+        assert!(!progress.is_silent(t0 + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn while_an_acknowledgement_is_missed_the_kernel_is_asked_without_media_too() {
+        let t0 = Instant::now();
+        let mut progress = Progress::default();
+        progress.inspected(t0, info(3_000, false));
+        assert!(progress.wants_inspection(t0));
+        assert_eq!(progress.next_look(), None);
+        progress.inspected(t0, info(3_000, true));
+        let next = t0 + Duration::from_millis(INSPECT_MS);
+        assert_eq!(progress.next_look(), Some(next));
+        assert!(progress.wants_inspection(next));
+        progress.inspected(next, info(3_100, false));
+        assert_eq!(progress.next_look(), None);
         assert_eq!(progress.deadline(), None);
     }
 
