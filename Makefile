@@ -1,6 +1,7 @@
 # make run    build in release and serve on http://localhost:5080/
 # make test   everything: format, lints, Rust tests, browser tests
 # make lint   format and lints alone
+# make replay SEED=n   one simulated run of a shard, line by line
 # make bench  the micro-benchmarks and a short load measurement
 #
 # Each target installs what it misses, so each works as the first command after a clone on a fresh
@@ -23,7 +24,7 @@ DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core
 
 ARGS ?=
 
-.PHONY: help run test lint bench build-tools test-tools rust lint-tools web e2e
+.PHONY: help run test lint replay bench build-tools test-tools rust lint-tools web e2e
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
@@ -45,6 +46,10 @@ lint: build-tools lint-tools web
 	else \
 		echo "clippy is not part of this Rust installation: lints not run"; \
 	fi
+
+# The simulation prints the number of a run that breaks a promise.
+replay: build-tools
+	SHARDCAST_SEED=$(or $(SEED),$(error which run? make replay SEED=n)) $(CARGO) test --locked -p shardcast-core --lib simulation::ten_thousand -- --nocapture
 
 bench: build-tools test-tools web
 	$(CARGO) bench --workspace --locked

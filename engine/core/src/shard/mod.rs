@@ -4,6 +4,8 @@
 mod commands;
 mod demux;
 mod media;
+#[cfg(test)]
+mod simulation;
 mod sinks;
 mod status;
 

@@ -1,0 +1,240 @@
+//! The simulated publisher: what a WebRTC session would hand to its broadcast, and how it comes,
+//! goes and returns.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use super::{
+    picture::{OPUS_60_MS, Picture},
+    plan::SessionPlan,
+    world::{Happening, Verdict, World, ms},
+};
+use crate::broadcast::{Broadcast, PeerId};
+
+/// Keyframe requests of destinations are at least so far apart, in milliseconds.
+const REQUEST_MS_MIN: u64 = 300;
+const PACKET_MS: u64 = 60;
+
+/// Who publishes, over all sessions.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    session: Option<Session>,
+    sessions: u64,
+    /// Of the next picture.
+    number: u64,
+    /// Pictures that went into the ring.
+    pub(super) admitted: BTreeSet<u64>,
+    /// Some session's clock was far from the shard's.
+    pub(super) strange_clock: bool,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Session {
+    plan: SessionPlan,
+    peer: PeerId,
+    /// When a keyframe is made.
+    keyframe_at: Option<Instant>,
+    last_keyframe: Option<Instant>,
+    /// A picture was lost since the last one.
+    hole: bool,
+    flows_since: Option<Instant>,
+}
+
+impl Stage {
+    /// Since when pictures arrive without a break.
+    pub(super) fn flows_since(&self) -> Option<Instant> {
+        self.session.as_ref()?.flows_since
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Nobody will publish any more.
+    pub(super) fn close(&mut self) {
+        self.session = None;
+        self.over = true;
+    }
+}
+
+impl World {
+    fn broadcast(&mut self) -> Option<&mut Broadcast> {
+        let key = self.key()?;
+        self.shard.broadcasts.get_mut(&key)
+    }
+
+    /// What the broadcast wants done after it was touched.
+    fn settle_stage(&mut self) -> Verdict {
+        if let Some(key) = self.key() {
+            self.shard.settle_broadcast(self.now, key);
+        }
+        self.settle()
+    }
+
+    pub(super) fn publish(&mut self, plan: SessionPlan) -> Verdict {
+        if self.key().is_none() {
+            self.want()?;
+        }
+        let now = self.now;
+        let session = &mut self.stage.session;
+        self.tally.count(match session {
+            Some(_) => "publisher replaced",
+            None => "publisher came",
+        });
+        self.stage.sessions += 1;
+        // A number is left out, so that whoever goes on needs a keyframe.
+        self.stage.number += 1;
+        self.stage.strange_clock |= plan.lag_ms.abs() > 100;
+        let number = self.stage.sessions;
+        let peer = PeerId(number);
+        *session = Some(Session {
+            plan,
+            peer,
+            keyframe_at: None,
+            last_keyframe: None,
+            hole: false,
+            flows_since: None,
+        });
+        if !self.is_on_air() {
+            for entry in self.entries.values_mut() {
+                entry.on_air();
+            }
+        }
+        if let Some(broadcast) = self.broadcast() {
+            broadcast.publish(now, peer, plan.video);
+        }
+        self.settle_stage()?;
+        if plan.video {
+            self.after(ms(plan.camera_ms), Happening::Picture(number));
+        }
+        if self.plan.sound {
+            self.after(ms(0), Happening::Sound(number));
+        }
+        Ok(())
+    }
+
+    pub(super) fn lose_publisher(&mut self) -> Verdict {
+        if self.stage.session.take().is_none() {
+            return Ok(());
+        }
+        self.tally.count("publisher lost");
+        let now = self.now;
+        if let Some(broadcast) = self.broadcast() {
+            broadcast.hold(now);
+        }
+        self.settle_stage()
+    }
+
+    /// The publisher ends the broadcast.
+    pub(super) fn stop_publisher(&mut self) -> Verdict {
+        if self.stage.session.take().is_none() {
+            return Ok(());
+        }
+        self.tally.count("publisher stopped");
+        self.wished = true;
+        let now = self.now;
+        if let Some(broadcast) = self.broadcast() {
+            broadcast.end(now);
+        }
+        self.settle_stage()
+    }
+
+    /// Its session goes with the broadcast.
+    pub(super) fn forget_publisher(&mut self) {
+        self.stage.session = None;
+    }
+
+    /// A keyframe is asked of the publisher, which answers a little later, if it hears.
+    pub(super) fn keyframe_wanted(&mut self) {
+        let now = self.now;
+        let Some(session) = &mut self.stage.session else {
+            return;
+        };
+        let recently = |at: Instant| now - at < ms(REQUEST_MS_MIN);
+        if session.keyframe_at.is_some() || session.last_keyframe.is_some_and(recently) {
+            return;
+        }
+        if self.random.chance(session.plan.deaf_percent) {
+            return;
+        }
+        session.keyframe_at = Some(now + ms(self.random.between(20, 150)));
+    }
+
+    pub(super) fn picture(&mut self, number: u64) -> Verdict {
+        let waits = self
+            .entries
+            .values()
+            .any(|entry| entry.state == shardcast_link::DestinationState::Publishing);
+        if waits {
+            self.keyframe_wanted();
+        }
+        let now = self.now;
+        let Some(session) = &mut self.stage.session else {
+            return Ok(());
+        };
+        if session.peer != PeerId(number) {
+            return Ok(());
+        }
+        let first = session.last_keyframe.is_none();
+        let key = first || session.keyframe_at.is_some_and(|at| at <= now);
+        if key {
+            session.keyframe_at = None;
+            session.last_keyframe = Some(now);
+        }
+        session.flows_since.get_or_insert(now);
+        let plan = session.plan;
+        let lost = self.random.chance(plan.loss_percent);
+        let contiguous = !std::mem::replace(&mut session.hole, lost);
+        let picture = Picture {
+            key,
+            number: self.stage.number,
+            config: plan.config,
+        };
+        self.stage.number += 1;
+        self.after(ms(self.plan.frame_ms), Happening::Picture(number));
+        if lost {
+            self.tally.count("picture lost");
+            return Ok(());
+        }
+        let pts_us = self.pts_us(plan);
+        let unit = picture.annex_b(if key {
+            plan.frame_bytes * 4
+        } else {
+            plan.frame_bytes
+        });
+        if let Some(broadcast) = self.broadcast() {
+            if broadcast.intake.video(now, pts_us, &unit, contiguous) {
+                broadcast.feed_all(now);
+                self.stage.admitted.insert(picture.number);
+            }
+            self.settle_stage()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sound(&mut self, number: u64) -> Verdict {
+        let now = self.now;
+        let Some(session) = &self.stage.session else {
+            return Ok(());
+        };
+        if session.peer != PeerId(number) {
+            return Ok(());
+        }
+        let plan = session.plan;
+        self.after(ms(PACKET_MS), Happening::Sound(number));
+        if self.random.chance(plan.loss_percent) {
+            return Ok(());
+        }
+        let pts_us = self.pts_us(plan);
+        if let Some(broadcast) = self.broadcast() {
+            broadcast.intake.audio(pts_us, OPUS_60_MS);
+            broadcast.feed_all(now);
+        }
+        self.settle_stage()
+    }
+
+    /// Where the session's clock puts what arrives now.
+    fn pts_us(&self, plan: SessionPlan) -> i64 {
+        i64::try_from((self.now - self.start).as_micros()).unwrap() - plan.lag_ms * 1_000
+    }
+}
