@@ -5,9 +5,9 @@ use std::fmt;
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::{Sample, sample::Type};
 
-use crate::MediaError;
 use crate::aac_encoder::silence_library_log;
 use crate::limits::{AAC_FRAME_BYTES_MAX, AUDIO_SPECIFIC_CONFIG_BYTES_MAX};
+use crate::{MediaError, extradata};
 
 const NAME: &str = "AAC decoder";
 
@@ -36,26 +36,10 @@ impl AacDecoder {
         let codec = ffmpeg::decoder::find(ffmpeg::codec::Id::AAC)
             .ok_or(MediaError::CodecMissing { codec: NAME })?;
         let mut context = ffmpeg::codec::Context::new_with_codec(codec);
-        // SAFETY: libavcodec wants the configuration in memory of its own allocator, zero-padded,
-        // and frees it with the context. The context is ours and not yet open; the block is
-        // `length` plus the padding, checked for null, and `length` is at most 64.
-        unsafe {
-            let block = ffmpeg::ffi::av_mallocz(
-                length + ffmpeg::ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize,
-            )
-            .cast::<u8>();
-            if block.is_null() {
-                let reason = "no memory".to_owned();
-                return Err(MediaError::Open {
-                    codec: NAME,
-                    reason,
-                });
-            }
-            block.copy_from_nonoverlapping(audio_specific_config.as_ptr(), length);
-            let raw = context.as_mut_ptr();
-            (*raw).extradata = block;
-            (*raw).extradata_size = length as i32;
-        }
+        extradata::set(&mut context, audio_specific_config).map_err(|reason| MediaError::Open {
+            codec: NAME,
+            reason: reason.to_owned(),
+        })?;
         let decoder = context
             .decoder()
             .open_as(codec)

@@ -20,6 +20,10 @@ pub enum MediaError {
     /// The sender's: the frame is not AAC of the announced configuration.
     #[error("not a valid AAC frame: {0}; leave it out")]
     Aac(String),
+    /// The sender's: the access unit is not H.264 of the announced configuration, or of a kind that
+    /// browsers do not send.
+    #[error("H.264 that cannot be decoded: {0}")]
+    H264(String),
     /// Ours: the AAC encoder refused finite samples.
     #[error("the AAC encoder failed: {0}; open another one")]
     Encode(String),

@@ -3,18 +3,32 @@
 //! [`OpusToAac`] is the audio lane of a broadcast: the publisher's Opus becomes the one AAC stream
 //! that all of its destinations share. [`AacDecoder`] is the way back, for measuring instruments.
 //!
-//! The codecs are libopus (bundled) and the libavcodec of the system. No input makes these types
-//! panic; what they cannot decode is a [`MediaError`].
+//! [`still::make`] codes one picture by itself, the last of a stream or an image file, to stand in
+//! for a publisher that is away.
+//!
+//! The codecs are libopus (bundled) and the libavcodec and libx264 of the system. No input makes these types
+//! panic; what they cannot decode is a [`MediaError`] or a [`StillError`].
 
 mod aac_decoder;
 mod aac_encoder;
 mod error;
+mod extradata;
+mod h264_decoder;
+mod i420;
 pub mod limits;
 mod opus_to_aac;
+mod slate;
+pub mod still;
+#[cfg(feature = "x264")]
+mod still_encoder;
 
 pub use aac_decoder::AacDecoder;
 pub use error::MediaError;
+pub use h264_decoder::H264Decoder;
+pub use i420::I420;
 pub use opus_to_aac::OpusToAac;
+pub use slate::draw;
+pub use still::{StillError, StillNals, StillSource, StillTarget};
 
 /// Sample rate of everything between publisher and destinations, in hertz (RFC 7587 §4.1: the RTP
 /// clock of Opus is always 48 kHz).

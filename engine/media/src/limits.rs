@@ -23,3 +23,41 @@ pub const AAC_FRAME_BYTES_MAX: usize = 6_144;
 
 /// Largest `AudioSpecificConfig`, in bytes. Real ones have 2 to 7.
 pub const AUDIO_SPECIFIC_CONFIG_BYTES_MAX: usize = 64;
+
+/// Longest picture side, in pixels: nothing that reaches a browser's encoder passes 8K.
+pub const PICTURE_SIDE_PIXELS_MAX: u32 = 8_192;
+
+/// Largest picture that is decoded or encoded, in pixels: 36 864 macroblocks, the most of level 5.1
+/// (ITU-T H.264 table A-1), which is 4096×2304. x264 takes some 40 bytes for each pixel.
+pub const PICTURE_PIXELS_MAX: u32 = 36_864 * 256;
+
+/// Longest H.264 access unit that is given to the decoder, in bytes: that of a message over RTMP.
+pub const ACCESS_UNIT_BYTES_MAX: usize = 4 << 20;
+
+/// Longest AVCDecoderConfigurationRecord, in bytes: nine parameter sets of the largest size that
+/// is taken from a publisher.
+pub const AVC_RECORD_BYTES_MAX: usize = 40 << 10;
+
+/// Access units that are decoded to find the last picture of a stream: six seconds, which is as
+/// much as is kept of one, at 120 pictures a second.
+pub const GOP_ACCESS_UNITS_MAX: usize = 720;
+
+/// Bytes of these: twice what is kept of a stream.
+pub const GOP_BYTES_MAX: usize = 8 << 20;
+
+/// Largest image file, in bytes. One of 1920×1080 as PNG has 2 to 4 MB.
+pub const IMAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Longest side of an image, in pixels: a photograph of a good camera.
+pub const IMAGE_SIDE_PIXELS_MAX: u32 = 8_192;
+
+/// Memory that the decoder of an image may take, in bytes: 8192×8192 pixels of four bytes, and as
+/// much again to work in.
+pub const IMAGE_MEMORY_BYTES_MAX: u64 = 512 << 20;
+
+/// A still picture is made coarser until it has at most a byte for so many pixels: 184 kB for
+/// 1280×720, a quarter of a second of a stream of 6 Mbit/s.
+pub const STILL_PIXELS_PER_BYTE: usize = 5;
+
+/// A still picture of so many bytes is small enough whatever its size.
+pub const STILL_BYTES_MIN: usize = 16 << 10;

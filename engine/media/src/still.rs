@@ -1,0 +1,130 @@
+//! One picture coded by itself, to stand in for a publisher that is away.
+
+use bytes::Bytes;
+
+use crate::limits::{GOP_ACCESS_UNITS_MAX, GOP_BYTES_MAX};
+use crate::{H264Decoder, I420, MediaError, slate};
+
+/// What the picture shows.
+#[derive(Clone, Copy, Debug)]
+pub enum StillSource<'a> {
+    /// The last of these pictures.
+    LastOf {
+        /// The AVCDecoderConfigurationRecord that they are coded with.
+        record: &'a [u8],
+        /// In decoding order from an IDR on: NAL units behind lengths of four bytes.
+        access_units: &'a [Bytes],
+    },
+    /// A PNG or JPEG file, as large as it fits, with black around it.
+    Image(&'a [u8]),
+}
+
+/// How it is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StillTarget {
+    /// Pixels, even.
+    pub width: u32,
+    pub height: u32,
+    /// CABAC, or CAVLC.
+    pub cabac: bool,
+    /// Whether macroblocks may choose 8×8 transforms (`transform_8x8_mode_flag`).
+    pub transform_8x8: bool,
+    /// `chroma_qp_index_offset`, -12 to 12.
+    pub chroma_qp_offset: i8,
+    /// Luma uses all of 0 to 255. Colours of an image are BT.709 either way.
+    pub full_range: bool,
+}
+
+/// An IDR picture as NAL units without lengths or start codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillNals {
+    pub sps: Bytes,
+    pub pps: Bytes,
+    pub slices: Vec<Bytes>,
+}
+
+/// There is no such picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StillError {
+    /// The operator's: this program was built without x264.
+    #[error("this build has no H.264 encoder; build it with the cargo feature `x264`")]
+    NoEncoder,
+    /// Whoever chose the image.
+    #[error("the image has {bytes} bytes; at most {IMAGE_BYTES_MAX} are taken", IMAGE_BYTES_MAX = crate::limits::IMAGE_BYTES_MAX)]
+    ImageTooLong { bytes: usize },
+    /// Whoever chose the image.
+    #[error("the image cannot be used: {0}; give a PNG or JPEG file")]
+    Image(String),
+    /// The caller's: pictures of another size, or no size of a picture.
+    #[error("not a picture of {width}x{height} pixels")]
+    Size { width: u32, height: u32 },
+    /// The caller's: more than is kept of a stream.
+    #[error("{units} access units with {bytes} bytes are too many to look for the last picture")]
+    TooMuch { units: usize, bytes: usize },
+    /// The publisher's: nothing that it sent can be decoded. `last` says why not in the end.
+    #[error("no picture can be decoded{}", because(.last.as_ref()))]
+    NoPicture { last: Option<MediaError> },
+    /// Ours or the operator's: no decoder, or no memory for it.
+    #[error(transparent)]
+    Decoder(#[from] MediaError),
+    /// Ours: x264 refused.
+    #[error("the picture cannot be coded: {0}")]
+    Encoder(String),
+}
+
+fn because(error: Option<&MediaError>) -> String {
+    error.map_or_else(String::new, |error| format!(": {error}"))
+}
+
+/// Makes the picture. Takes some tens of milliseconds for an image, and about three more for each
+/// access unit of a stream in 720p.
+///
+/// # Errors
+/// See [`StillError`].
+pub fn make(source: StillSource<'_>, target: &StillTarget) -> Result<StillNals, StillError> {
+    // Before the work of decoding.
+    if cfg!(not(feature = "x264")) {
+        return Err(StillError::NoEncoder);
+    }
+    let picture = match source {
+        StillSource::LastOf {
+            record,
+            access_units,
+        } => last_of(record, access_units)?,
+        StillSource::Image(file) => {
+            slate::draw(file, target.width, target.height, target.full_range)?
+        }
+    };
+    encode(target, &picture)
+}
+
+/// The last picture that can be decoded.
+///
+/// # Errors
+/// When there is none, or the stream is too long.
+pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillError> {
+    let (units, bytes) = (
+        access_units.len(),
+        access_units.iter().map(Bytes::len).sum(),
+    );
+    if units > GOP_ACCESS_UNITS_MAX || bytes > GOP_BYTES_MAX {
+        return Err(StillError::TooMuch { units, bytes });
+    }
+    let mut decoder = H264Decoder::new(record)?;
+    let mut last = None;
+    for unit in access_units {
+        if let Err(error) = decoder.decode(unit) {
+            last = Some(error);
+        }
+    }
+    decoder.finish()?.ok_or(StillError::NoPicture { last })
+}
+
+#[cfg(feature = "x264")]
+use crate::still_encoder::encode;
+
+#[cfg(not(feature = "x264"))]
+fn encode(_: &StillTarget, _: &I420) -> Result<StillNals, StillError> {
+    Err(StillError::NoEncoder)
+}
