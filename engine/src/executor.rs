@@ -21,7 +21,10 @@ use glommio::{
 
 use crate::{
     error::EngineError,
-    limits::{IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH, STOP_FLUSH},
+    limits::{
+        IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH, STILLS_RUNNING_MAX,
+        STOP_FLUSH,
+    },
     link,
     log::panic_words,
     machine::Machine,
@@ -204,7 +207,9 @@ fn run_thread(
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(RING_DEPTH)
             .preempt_timer(PREEMPT_TIMER)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(LOOKUPS_RUNNING_MAX))
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(
+                LOOKUPS_RUNNING_MAX + STILLS_RUNNING_MAX,
+            ))
             .make()
             .map_err(|error| error.to_string())?;
     if let Err(error) = sched::request_short_slice() {

@@ -22,6 +22,7 @@ mod run;
 mod sched;
 mod shell;
 mod signals;
+mod still;
 mod tcp;
 mod udp;
 

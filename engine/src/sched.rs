@@ -2,7 +2,7 @@
 
 use std::{io, mem};
 
-use crate::limits::SCHEDULER_SLICE;
+use crate::limits::{CODEC_NICE, SCHEDULER_SLICE};
 
 /// `struct sched_attr` of `sched_setattr(2)`, first version.
 #[repr(C)]
@@ -22,10 +22,25 @@ struct SchedAttr {
 /// Asks for a short slice for the calling thread, so that it preempts codec threads on its core as
 /// soon as it has work. Needs no privilege; kernels before 6.12 accept and ignore it.
 pub(crate) fn request_short_slice() -> io::Result<()> {
-    let attr = SchedAttr {
-        size: size_of::<SchedAttr>() as u32,
+    set(&SchedAttr {
         sched_runtime: SCHEDULER_SLICE.as_nanos() as u64,
         ..SchedAttr::default()
+    })
+}
+
+/// Lowers the calling thread's priority below that of the shards, for good, and gives it the usual
+/// slice, which it does not have if a shard has started it.
+pub(crate) fn step_behind() -> io::Result<()> {
+    set(&SchedAttr {
+        sched_nice: CODEC_NICE,
+        ..SchedAttr::default()
+    })
+}
+
+fn set(attr: &SchedAttr) -> io::Result<()> {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        ..*attr
     };
     // SAFETY: `attr` is a valid sched_attr of the size it states and outlives the call; pid 0
     // names the calling thread.
@@ -50,4 +65,19 @@ pub(crate) fn allowed_cores() -> io::Result<Vec<usize>> {
         // SAFETY: `core` is below CPU_SETSIZE, so the bit is inside the set.
         .filter(|&core| unsafe { libc::CPU_ISSET(core, &set) })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_steps_behind_does_so_alone() {
+        // SAFETY: takes and gives plain numbers; 0 names the calling thread.
+        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let before = nice();
+        let behind = std::thread::spawn(move || step_behind().map(|()| nice()));
+        assert_eq!(behind.join().unwrap().unwrap(), CODEC_NICE);
+        assert_eq!(nice(), before);
+    }
 }

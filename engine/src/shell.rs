@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_lite::future::poll_fn;
 use glommio::{net::TcpStream, timer::Timer};
 use rustls::ClientConfig;
-use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, TcpEvent, TcpInfo};
+use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, StillId, TcpEvent, TcpInfo};
 use shardcast_link::Command;
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     machine::Machine,
     pacemaker::Beat,
     resolve::{Answer, Resolver},
+    still::{Made, Stills},
     tcp::{self, ConnectionTable, Ended, Flushed},
     udp::send::SendQueue,
 };
@@ -39,6 +40,7 @@ enum Owned {
     Info { conn: ConnId, info: TcpInfo },
     Resolved { lookup: LookupId, result: Answer },
     Audio { lane: LaneId, frames: Vec<Bytes> },
+    Still { still: StillId, result: Made },
 }
 
 impl Owned {
@@ -61,6 +63,7 @@ impl Owned {
             },
             Self::Resolved { lookup, result } => Input::Resolved { lookup, result },
             Self::Audio { lane, frames } => Input::AudioFrames { lane, frames },
+            Self::Still { still, result } => Input::Still { still, result },
         }
     }
 }
@@ -71,6 +74,7 @@ pub(crate) struct Shell {
     pub(crate) tcp: ConnectionTable,
     pub(crate) link: EventQueue,
     pub(crate) resolver: Resolver,
+    pub(crate) stills: Stills,
     udp: SendQueue,
     lanes: AudioLanes,
     alarm: Alarm,
@@ -101,6 +105,7 @@ impl ShellHandle {
                 tcp: ConnectionTable::new(tls_config),
                 link: EventQueue::default(),
                 resolver: Resolver::default(),
+                stills: Stills::default(),
                 udp,
                 lanes: AudioLanes::default(),
                 alarm: Alarm::default(),
@@ -269,16 +274,23 @@ impl Shell {
                     self.pending.push_back(Owned::Audio { lane, frames });
                 }
             }
-            Output::Still(_) => {}
+            Output::Still(job) => {
+                let Some(handle) = self.handle() else { return };
+                self.stills.ask(&handle, job);
+            }
             Output::Event(event) => self.link.push(&event),
         }
     }
 
     fn next_pending(&mut self) -> Option<Owned> {
-        self.pending.pop_front().or_else(|| {
-            let (lookup, result) = self.resolver.answer()?;
-            Some(Owned::Resolved { lookup, result })
-        })
+        if let Some(owned) = self.pending.pop_front() {
+            return Some(owned);
+        }
+        if let Some((lookup, result)) = self.resolver.answer() {
+            return Some(Owned::Resolved { lookup, result });
+        }
+        let (still, result) = self.stills.answer()?;
+        Some(Owned::Still { still, result })
     }
 
     fn handle(&self) -> Option<ShellHandle> {

@@ -14,6 +14,7 @@ mod names;
 mod panics;
 mod process;
 mod rig;
+mod stills;
 mod stop;
 mod tcp_end;
 mod tcp_write;

@@ -144,7 +144,7 @@ fn put_annex_b(nal: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Runs FFmpeg with this on its standard input.
-fn ffmpeg(arguments: &[&str], input: &[u8]) -> Output {
+pub(crate) fn ffmpeg(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new("ffmpeg")
         .args(["-hide_banner", "-nostats"])
         .args(arguments)
