@@ -16,12 +16,31 @@ use pictures::{Stream, decode};
 use proptest::prelude::*;
 use shardcast_core::h264::{ParameterSets, RepeatError, Repeater, SliceError, SyntaxError};
 
+/// Six pictures by the encoder of Chromium with `scalabilityMode: "L1T2"`: every second one is no
+/// reference.
+const LAYERS: &[u8] = include_bytes!("pictures/chromium_layers.h264");
+
 /// More than `frame_num` and `pic_order_cnt_lsb` of x264 (4 and 6 bits) count to.
 const REPEATED: usize = 40;
 
 #[test]
 fn what_chromium_sends_goes_on() {
     goes_on(&Stream::of_chromium());
+}
+
+#[test]
+fn after_a_picture_that_is_no_reference_the_one_before_it_is_repeated() {
+    let stream = Stream::cut("Chromium in layers", LAYERS);
+    let mut repeater = Repeater::after(&stream.sets, &stream.bodies[5]).unwrap();
+    let mut bodies = stream.bodies.clone();
+    bodies.extend((0..REPEATED).map(|_| repeater.repeat()));
+    let pictures = decode(&stream, &bodies);
+    assert!(pictures[5] != pictures[4]);
+    assert!(pictures[6..].iter().all(|picture| *picture == pictures[4]));
+
+    let mut cut_after_reference = stream;
+    cut_after_reference.bodies.truncate(5);
+    goes_on(&cut_after_reference);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Stream {
     }
 
     /// Cuts before each picture: what is not a slice belongs to the slices behind it.
-    fn cut(name: &str, stream: &[u8]) -> Self {
+    pub(crate) fn cut(name: &str, stream: &[u8]) -> Self {
         let (mut units, mut unit, mut has_slice) = (Vec::new(), Vec::new(), false);
         for nal in annex_b(stream) {
             let slice = matches!(nal_type(nal), Some(NalType::Slice | NalType::Idr));
