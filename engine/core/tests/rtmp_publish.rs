@@ -126,6 +126,7 @@ fn a_server_that_wants_acknowledgements_gets_them() {
     let config = ServerConfig {
         window_ack_bytes: 1_000,
         chunk_bytes: 128,
+        ..ServerConfig::default()
     };
     let (mut client, _server) = publishing("rtmp://host/live/key", config);
     let ping = encode(control(4), &[0, 6, 1, 2, 3, 4], 128);

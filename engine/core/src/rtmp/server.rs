@@ -1,9 +1,9 @@
 //! The server that takes one published stream on one connection.
 //!
 //! Small on purpose: it answers what FFmpeg, OBS and our own client ask, and leaves to the caller
-//! who may publish. There is no playing. The order of events: `Connect`, `Publish` (answered by
-//! [`ServerSession::accept_publish`] or [`ServerSession::reject_publish`]), `Metadata` and `Media`,
-//! `Unpublish`.
+//! who may publish. There is no playing. The order of events: `Connect` (answered by itself unless
+//! [`ServerConfig::asks_on_connect`]), `Publish` (answered by [`ServerSession::accept_publish`] or
+//! [`ServerSession::reject_publish`]), `Metadata` and `Media`, `Unpublish`.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,6 +24,11 @@ pub struct ServerConfig {
     pub chunk_bytes: u32,
     /// After how many bytes the client shall acknowledge, and how many it may have under way.
     pub window_ack_bytes: u32,
+    /// What the server says it is (`fmsVer`).
+    pub version: &'static str,
+    /// The caller answers `connect`, by [`ServerSession::accept_connect`] or
+    /// [`ServerSession::reject_connect`].
+    pub asks_on_connect: bool,
 }
 
 impl Default for ServerConfig {
@@ -31,6 +36,8 @@ impl Default for ServerConfig {
         Self {
             chunk_bytes: CHUNK_BYTES_SENT,
             window_ack_bytes: WINDOW_ACK_BYTES,
+            version: "FMS/3,5,7,7009",
+            asks_on_connect: false,
         }
     }
 }
@@ -49,7 +56,8 @@ pub enum UnpublishedBy {
 pub enum ServerOutput {
     /// Bytes for the client, behind all earlier ones.
     Send(Bytes),
-    /// The client connected to an application; it has been accepted.
+    /// The client connected to an application; it has been accepted, or waits for an answer
+    /// ([`ServerConfig::asks_on_connect`]).
     Connect { application: String, tc_url: String },
     /// The client wants to publish under this key, which is secret. It waits for an answer.
     Publish { stream_key: String },
@@ -100,6 +108,8 @@ pub struct ServerSession {
     connection: Connection,
     config: ServerConfig,
     stage: Stage,
+    /// The transaction of a `connect` that the caller has not answered.
+    connect_asked: Option<f64>,
     streams_created: u32,
     outputs: VecDeque<ServerOutput>,
 }
@@ -110,6 +120,7 @@ impl ServerSession {
             connection: Connection::new(PeerType::Server),
             config,
             stage: Stage::Idle,
+            connect_asked: None,
             streams_created: 0,
             outputs: VecDeque::new(),
         }
@@ -132,6 +143,44 @@ impl ServerSession {
         match self.connection.poll_send() {
             Some(bytes) => Some(ServerOutput::Send(bytes)),
             None => self.outputs.pop_front(),
+        }
+    }
+
+    /// Lets the client into its application. Without effect when it is not waiting.
+    pub fn accept_connect(&mut self) {
+        let Some(transaction) = self.connect_asked.take() else {
+            return;
+        };
+        self.connection.send_window(self.config.window_ack_bytes);
+        // Limit type 2, dynamic (RTMP specification 5.4.5).
+        let mut bandwidth = self.config.window_ack_bytes.to_be_bytes().to_vec();
+        bandwidth.push(2);
+        self.connection
+            .send_control(type_id::SET_PEER_BANDWIDTH, &bandwidth);
+        self.connection
+            .send_chunk_size(self.config.chunk_bytes.clamp(1, 0xFF_FFFF));
+        let server = Value::object([
+            ("fmsVer", self.config.version.into()),
+            ("capabilities", 31_u32.into()),
+            ("mode", 1_u32.into()),
+        ]);
+        let info = Value::object([
+            ("level", "status".into()),
+            ("code", "NetConnection.Connect.Success".into()),
+            ("description", "Connection accepted".into()),
+            ("objectEncoding", 0_u32.into()),
+        ]);
+        let answer = Command::new("_result", transaction, vec![server, info]);
+        self.connection.send_command(0, &answer);
+    }
+
+    /// Refuses the application with a code such as `NetConnection.Connect.Rejected` and words.
+    /// Without effect when the client is not waiting.
+    pub fn reject_connect(&mut self, code: &str, description: &str) {
+        if let Some(transaction) = self.connect_asked.take() {
+            let info = status("error", code, description);
+            let answer = Command::new("_error", transaction, vec![Value::Null, info]);
+            self.connection.send_command(0, &answer);
         }
     }
 
@@ -222,26 +271,10 @@ impl ServerSession {
     }
 
     fn on_connect(&mut self, command: &Command) {
-        self.connection.send_window(self.config.window_ack_bytes);
-        // Limit type 2, dynamic (RTMP specification 5.4.5).
-        let mut bandwidth = self.config.window_ack_bytes.to_be_bytes().to_vec();
-        bandwidth.push(2);
-        self.connection
-            .send_control(type_id::SET_PEER_BANDWIDTH, &bandwidth);
-        self.connection
-            .send_chunk_size(self.config.chunk_bytes.clamp(1, 0xFF_FFFF));
-        let server = Value::object([
-            ("fmsVer", "FMS/3,5,7,7009".into()),
-            ("capabilities", 31_u32.into()),
-            ("mode", 1_u32.into()),
-        ]);
-        let info = Value::object([
-            ("level", "status".into()),
-            ("code", "NetConnection.Connect.Success".into()),
-            ("description", "Connection accepted".into()),
-            ("objectEncoding", 0_u32.into()),
-        ]);
-        self.answer("_result", command, vec![server, info]);
+        self.connect_asked = Some(command.transaction);
+        if !self.config.asks_on_connect {
+            self.accept_connect();
+        }
         let text = |key: &str| command.text(key).unwrap_or_default().to_owned();
         let (application, tc_url) = (text("app"), text("tcUrl"));
         self.outputs.push_back(ServerOutput::Connect {
