@@ -1,9 +1,13 @@
 //! The command line of `shardcast-bench`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use shardcast_bench::{BenchError, clip::ClipFormat};
+use shardcast_bench::{
+    BenchError,
+    clip::ClipFormat,
+    sink::{FAULTS_HELP, Manner, Personality},
+};
 
 /// Load generator, RTMP sink and measurements for Shardcast.
 #[derive(Debug, Parser)]
@@ -20,11 +24,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Publish synthetic streams over WebRTC, as Ant Media's SDK does
     Publish(Publish),
-    /// Take RTMP streams and measure them
+    /// Take RTMP or RTMPS streams and measure them, or misbehave
+    #[command(after_help = FAULTS_HELP)]
     Sink(Listen),
     /// Start a Shardcast, publish to it, and print what it costs
     #[command(alias = "run")]
     Live(Live),
+    /// Start a Shardcast, publish once to many destinations of which some are faulty, and print
+    /// what the others lost and what each costs
+    FanOut(FanOut),
     /// Start a Shardcast, and measure how soon a destination has picture and sound
     FirstFrame(FirstFrame),
 }
@@ -94,6 +102,24 @@ pub(crate) struct Listen {
     /// End after so many seconds; without it, at Ctrl-C
     #[arg(long)]
     pub(crate) seconds: Option<u64>,
+    /// Whose ingest to resemble
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) platform: Personality,
+    /// What to do to a connection, from the list below; given again for the next connection, the
+    /// last one for all that follow
+    #[arg(long, value_name = "FAULT,…")]
+    pub(crate) fault: Vec<Manner>,
+    /// Speak RTMPS with a certificate for localhost and 127.0.0.1 by a CA made for this run
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Where to write that CA's certificate, which the client has to trust
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "shardcast-bench-ca.pem",
+        requires = "tls"
+    )]
+    pub(crate) ca_file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +139,21 @@ pub(crate) struct Live {
     /// Send no sound
     #[arg(long)]
     pub(crate) no_audio: bool,
+    #[command(flatten)]
+    pub(crate) picture: Picture,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FanOut {
+    /// RTMP destinations of the one broadcast, the faulty ones among them
+    #[arg(long, default_value_t = 50)]
+    pub(crate) destinations: u32,
+    /// How many of them are faulty, each in another way
+    #[arg(long, default_value_t = 5)]
+    pub(crate) faulty: u32,
+    /// Length of each of the two measurements in seconds: with one destination, and with all
+    #[arg(long, default_value_t = 30)]
+    pub(crate) seconds: u64,
     #[command(flatten)]
     pub(crate) picture: Picture,
 }

@@ -24,6 +24,12 @@ pub enum BenchError {
     /// The server's: it did not answer in time.
     #[error("no {what} within {} ms", waited.as_millis())]
     Late { what: String, waited: Duration },
+    /// Ours: a certificate of a test could not be made.
+    #[error("certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// Ours: TLS of a test server.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// Ours: a codec.
     #[error(transparent)]
     Media(#[from] shardcast_media::MediaError),

@@ -1,13 +1,13 @@
 //! Load generator, sinks and test harness: what measures Shardcast, and what its tests stand on.
 //!
-//! [`publisher`] is the browser, [`sink`] and [`faulty`] are the platforms, [`harness`] starts a
+//! [`publisher`] is the browser, [`sink`] is the platforms, good and bad, [`harness`] starts a
 //! whole Shardcast between them. The binary `shardcast-bench` gives the same to people.
 #![forbid(unsafe_code)]
 
 pub mod clip;
 pub mod clock;
 mod error;
-pub mod faulty;
+pub mod fan_out;
 pub mod harness;
 pub mod limits;
 pub mod live;

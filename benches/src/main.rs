@@ -10,14 +10,15 @@ use clap::Parser;
 use shardcast_bench::{
     BenchError,
     clip::Clip,
+    fan_out::{FanOutOptions, fan_out},
     harness::{Harness, HarnessOptions},
     live::{LiveOptions, first_frame, live},
     publisher::{Publisher, PublisherOptions},
-    sink::{Sink, SinkOptions},
+    sink::{Manners, Sink, SinkOptions, TestCa},
 };
 use tokio::time::sleep;
 
-use cli::{Cli, Command, FirstFrame, Listen, Live, Publish};
+use cli::{Cli, Command, FanOut, FirstFrame, Listen, Live, Publish};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -51,6 +52,7 @@ async fn run(command: Command, json: bool) -> Result<bool, BenchError> {
         Command::Publish(options) => publish(options, json).await,
         Command::Sink(options) => sink(&options, json).await,
         Command::Live(options) => measure_live(&options, json).await,
+        Command::FanOut(options) => measure_fan_out(&options, json).await,
         Command::FirstFrame(options) => measure_first_frame(&options, json).await,
     }
 }
@@ -79,13 +81,22 @@ async fn publish(options: Publish, json: bool) -> Result<bool, BenchError> {
 }
 
 async fn sink(options: &Listen, json: bool) -> Result<bool, BenchError> {
-    let listen = Some(options.listen);
+    let ca = options.tls.then(TestCa::new).transpose()?;
+    if let Some(ca) = &ca {
+        ca.write(&options.ca_file)?;
+    }
     let sink = Sink::with(SinkOptions {
-        listen,
-        ..Default::default()
+        listen: Some(options.listen),
+        manners: Manners::script(options.fault.clone()),
+        platform: options.platform,
+        tls: ca.map(Arc::new),
     })?;
     if !json {
-        println!("listening on rtmp://{}/live/…", sink.address());
+        println!("listening on {}", sink.url("…"));
+        if options.tls {
+            let ca_file = options.ca_file.display();
+            println!("the certificate to be trusted is in {ca_file}");
+        }
     }
     wait(options.seconds).await;
     let connections = sink.connections();
@@ -114,6 +125,19 @@ async fn measure_live(options: &Live, json: bool) -> Result<bool, BenchError> {
     )
     .await?;
     print::live(&report, json);
+    Ok(report.frames_lost == 0 && report.faults.is_empty())
+}
+
+async fn measure_fan_out(options: &FanOut, json: bool) -> Result<bool, BenchError> {
+    let clip = Clip::load(options.picture.format())?;
+    let harness = Harness::start(HarnessOptions::default()).await?;
+    let options = FanOutOptions {
+        destinations: options.destinations,
+        faulty: options.faulty,
+        duration: Duration::from_secs(options.seconds),
+    };
+    let report = fan_out(&harness, &clip, &options).await?;
+    print::fan_out(&report, json);
     Ok(report.frames_lost == 0 && report.faults.is_empty())
 }
 

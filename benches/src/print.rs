@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shardcast_bench::{
+    fan_out::FanOutReport,
     live::{FirstFrameReport, LiveReport},
     publisher::PublisherReport,
     sink::ConnectionReport,
@@ -40,9 +41,10 @@ pub(crate) fn connections(reports: &[ConnectionReport], json: bool) {
     }
     for report in reports {
         println!(
-            "{} {}/{}: {} frames ({} keyframes), {} sounds, first media after {}, delay {}, \
-             keyframes every {}, sound minus picture {}, {}",
+            "{}{} {}/{}: {} frames ({} keyframes), {} sounds, first media after {}, delay {}, \
+             keyframes every {}, largest gap {}/{} ms (picture/sound), sound minus picture {}, {}",
             report.peer,
+            if report.tls { " (TLS)" } else { "" },
             report.application,
             shortened(&report.stream_key),
             report.video_frames,
@@ -51,6 +53,8 @@ pub(crate) fn connections(reports: &[ConnectionReport], json: bool) {
             milliseconds(report.first_media_ms),
             percentiles(report.delay_ms),
             spread(report.keyframe_interval_ms),
+            report.video_gap_ms_max,
+            report.audio_gap_ms_max,
             spread(report.sync_ms),
             report
                 .ended
@@ -97,6 +101,48 @@ pub(crate) fn live(report: &LiveReport, json: bool) {
         println!(
             "{} frames left the generator late: delays are partly its own",
             report.frames_sent_late
+        );
+    }
+    for fault in &report.faults {
+        println!("fault: {fault}");
+    }
+}
+
+pub(crate) fn fan_out(report: &FanOutReport, json: bool) {
+    if json {
+        return as_json(report);
+    }
+    println!(
+        "1 broadcast to {} destinations, {} of them faulty, {:.0} kbit/s each",
+        report.destinations,
+        report.faulty.len(),
+        report.video_kbps
+    );
+    println!("frames sent            {}", report.frames_sent);
+    println!("frames lost            {}", report.frames_lost);
+    println!(
+        "engine                 {:.2} % of a core with one destination, {:.2} % with all",
+        report.engine_cpu_percent_of_one, report.engine_cpu_percent_of_all
+    );
+    println!(
+        "each added destination {:.3} % of a core, {:.2} MB",
+        report.engine_cpu_percent_per_added, report.engine_mb_per_added
+    );
+    println!(
+        "generator and sinks    {:.1} % of a core",
+        report.generator_cpu_percent
+    );
+    println!("delay                  {}", percentiles(report.delay_ms));
+    if report.frames_sent_late > 0 {
+        println!(
+            "{} frames left the generator late: delays are partly its own",
+            report.frames_sent_late
+        );
+    }
+    for faulty in &report.faulty {
+        println!(
+            "{}: {} connections, {} at once: {}",
+            faulty.fault, faulty.connections, faulty.at_once_max, faulty.problem
         );
     }
     for fault in &report.faults {

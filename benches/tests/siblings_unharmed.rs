@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use shardcast_bench::{
     clip::{Clip, ClipFormat},
-    faulty::{Fault, FaultyServer, refusing_url},
     harness::{Harness, HarnessOptions},
     publisher::{Publisher, PublisherOptions},
-    sink::{Answer, Sink, SinkOptions},
+    sink::{Answer, BlackHole, Entry, Fate, Manner, Sink, SinkOptions, Turn, refusing_url},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,6 +55,11 @@ async fn beside(bad_url: &str) -> Value {
         assert!(good.ended_cleanly(), "{key}: {:?}", good.ended);
     }
     status
+}
+
+/// A server that treats everybody like this.
+fn bad(manner: Manner) -> Sink {
+    Sink::with(SinkOptions::with(manner)).unwrap()
 }
 
 /// The status of a destination once it has words for what went wrong.
@@ -103,64 +107,51 @@ async fn one_whose_name_does_not_resolve() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_swallows_packets() {
-    let server = FaultyServer::start(Fault::BlackHole).await.unwrap();
+    let server = BlackHole::open().await.unwrap();
     let status = beside(&server.url("secret-key")).await;
     assert_words(&status, &["no answer", "within", "in time"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_never_says_a_word() {
-    let server = FaultyServer::start(Fault::Silent).await.unwrap();
+    let server = bad(Manner::entry(Entry::Silent));
     let status = beside(&server.url("secret-key")).await;
     assert_words(&status, &["did not answer", "within"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_closes_at_once() {
-    let server = FaultyServer::start(Fault::ClosesAtOnce).await.unwrap();
+    let server = bad(Manner::entry(Entry::ClosesAtOnce));
     let status = beside(&server.url("secret-key")).await;
     assert_words(&status, &["closed", "reset"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_answers_with_garbage() {
-    let server = FaultyServer::start(Fault::Garbage).await.unwrap();
+    let server = bad(Manner::entry(Entry::Garbage));
     let status = beside(&server.url("secret-key")).await;
     assert!(!words(&status).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_announces_absurd_messages() {
-    let server = FaultyServer::start(Fault::GarbageAfterHandshake)
-        .await
-        .unwrap();
+    let server = bad(Manner::entry(Entry::GarbageAfterHandshake));
     let status = beside(&server.url("secret-key")).await;
     assert!(!words(&status).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_rejects_the_key() {
-    let answer = Answer::Reject {
-        code: "NetStream.Publish.BadName".to_owned(),
-        description: "no such key".to_owned(),
-    };
-    let sink = Sink::with(SinkOptions {
-        answer,
-        ..Default::default()
-    })
-    .unwrap();
+    let answer = Answer::reject("NetStream.Publish.BadName", "no such key");
+    let sink = bad(Manner::on_publish(answer));
     let status = beside(&sink.url("secret-key")).await;
     assert_words(&status, &["no such key", "badname"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_resets_mid_stream() {
-    let reset_after = Some(Duration::from_secs(1));
-    let sink = Sink::with(SinkOptions {
-        reset_after,
-        ..Default::default()
-    })
-    .unwrap();
+    let turn = Turn::after(Duration::from_secs(1), Fate::Reset);
+    let sink = bad(Manner::turning(turn));
     let status = beside(&sink.url("secret-key")).await;
     assert_words(&status, &["reset", "closed"]);
     let streams = sink.streams("secret-key");
@@ -177,12 +168,10 @@ async fn one_that_resets_mid_stream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_reads_a_kilobyte_a_second() {
-    let read_bytes_per_second = Some(1_000);
-    let sink = Sink::with(SinkOptions {
-        read_bytes_per_second,
-        ..Default::default()
-    })
-    .unwrap();
+    let sink = bad(Manner {
+        read_bytes_per_second: Some(1_000),
+        ..Manner::default()
+    });
     let status = beside(&sink.url("secret-key")).await;
     assert_words(&status, &["slow", "keep", "drop"]);
 }
@@ -190,12 +179,9 @@ async fn one_that_reads_a_kilobyte_a_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_answers_late_still_gets_the_stream() {
     let harness = Harness::start(HarnessOptions::default()).await.unwrap();
-    let answer = Answer::AcceptAfter(Duration::from_secs(2));
-    let late = Sink::with(SinkOptions {
-        answer,
-        ..Default::default()
-    })
-    .unwrap();
+    let late = bad(Manner::on_publish(Answer::AcceptAfter(
+        Duration::from_secs(2),
+    )));
     let prompt = Sink::start().unwrap();
     harness.create("show").await.unwrap();
     harness.add("show", &prompt.url("prompt")).await.unwrap();

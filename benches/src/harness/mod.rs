@@ -39,6 +39,8 @@ pub struct HarnessOptions {
     pub cores: Vec<u16>,
     /// More arguments of `shardcast run`.
     pub arguments: Vec<String>,
+    /// A file of certificates, PEM, that RTMPS destinations may be signed by.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for HarnessOptions {
@@ -47,6 +49,7 @@ impl Default for HarnessOptions {
             shards: 1,
             cores: Vec::new(),
             arguments: Vec::new(),
+            ca_file: None,
         }
     }
 }
@@ -286,9 +289,12 @@ fn spawn(options: &HarnessOptions, directory: &Path, http_port: u16) -> Result<C
     if !cores.is_empty() {
         command.args(["--cores", &cores.join(",")]);
     }
+    command.args(&options.arguments).env_clear();
+    if let Some(path) = &options.ca_file {
+        // Read by the engine, which inherits it from control.
+        command.env("SHARDCAST_ENGINE_CA_FILE", path);
+    }
     let child = command
-        .args(&options.arguments)
-        .env_clear()
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

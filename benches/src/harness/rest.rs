@@ -110,4 +110,14 @@ impl Harness {
             .cloned()
             .unwrap_or_default())
     }
+
+    /// What the status of a destination says went wrong last; empty when nothing did.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn problem(&self, stream_id: &str, endpoint_id: &str) -> Result<String, BenchError> {
+        let endpoint = self.endpoint(stream_id, endpoint_id).await?;
+        let words = endpoint.pointer("/detail/problem").and_then(Value::as_str);
+        Ok(words.unwrap_or_default().to_owned())
+    }
 }

@@ -1,5 +1,8 @@
 //! What one connection of a sink has received. Pure: messages and times in, a report out.
 
+use std::net::SocketAddr;
+
+use bytes::Bytes;
 use serde::Serialize;
 use shardcast_core::rtmp::{
     Message, UnpublishedBy,
@@ -22,6 +25,14 @@ pub enum Ended {
     Closed,
     /// The client broke the protocol, or the connection broke.
     Broken(String),
+    /// The sink did it, as its manners say.
+    BySink(String),
+}
+
+impl Ended {
+    pub(super) fn by_sink(words: &str) -> Self {
+        Self::BySink(words.to_owned())
+    }
 }
 
 /// What one connection has brought so far. Times are of [`crate::clock::now_us`].
@@ -32,6 +43,14 @@ pub struct ConnectionReport {
     #[serde(serialize_with = "shortened")]
     pub stream_key: String,
     pub connected_us: u64,
+    /// When the connection was gone.
+    pub closed_us: Option<u64>,
+    /// Numbers of the connections of this sink, counted from 0, that were open when it came.
+    pub beside: Vec<usize>,
+    /// TLS was agreed on.
+    pub tls: bool,
+    /// Whom the client asked for in TLS (SNI); nobody when it knows an address only.
+    pub tls_server_name: Option<String>,
     /// When the stream was accepted.
     pub published_us: Option<u64>,
     /// The first picture that can be decoded: an IDR behind its sequence header.
@@ -49,6 +68,9 @@ pub struct ConnectionReport {
     pub bytes: u64,
     pub video_headers: u64,
     pub audio_headers: u64,
+    /// Different ones among them; counted up to sixteen.
+    pub video_headers_distinct: usize,
+    pub audio_headers_distinct: usize,
     /// Pictures or sounds that came before their sequence header.
     pub before_header: u64,
     /// The first picture was an IDR.
@@ -57,6 +79,11 @@ pub struct ConnectionReport {
     pub keyframe_interval_ms: Option<Spread>,
     /// Timestamps smaller than the one before of the same kind.
     pub dts_steps_back: u64,
+    pub video_dts_steps_back: u64,
+    pub audio_dts_steps_back: u64,
+    /// Largest distance of neighbouring timestamps of a kind.
+    pub video_gap_ms_max: u32,
+    pub audio_gap_ms_max: u32,
     /// Numbers in the marks of the first and the last frame.
     pub first_mark: Option<u32>,
     pub last_mark: Option<u32>,
@@ -73,6 +100,8 @@ pub struct ConnectionReport {
     pub undecodable_audio: u64,
     /// `FCUnpublish` was said.
     pub fc_unpublish: bool,
+    /// `deleteStream` or `closeStream` was said.
+    pub delete_stream: bool,
     pub ended: Option<Ended>,
 }
 
@@ -133,8 +162,11 @@ fn shortened<S: serde::Serializer>(key: &str, serializer: S) -> Result<S::Ok, S:
 #[derive(Debug, Default)]
 pub(super) struct Measure {
     report: ConnectionReport,
-    video_dts_ms: Option<u32>,
-    audio_dts_ms: Option<u32>,
+    peer: Option<SocketAddr>,
+    video_dts: Pace,
+    audio_dts: Pace,
+    video_headers: Distinct,
+    audio_headers: Distinct,
     key_dts_ms: Option<u32>,
     key_intervals_ms: Vec<f64>,
     delays_ms: Vec<f64>,
@@ -143,16 +175,44 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn new(peer: String, now_us: u64) -> Self {
+    pub(super) fn new(peer: SocketAddr, beside: Vec<usize>, now_us: u64) -> Self {
         let report = ConnectionReport {
-            peer,
+            peer: peer.to_string(),
             connected_us: now_us,
+            beside,
             ..Default::default()
         };
         Self {
             report,
+            peer: Some(peer),
             ..Default::default()
         }
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.report.closed_us.is_none()
+    }
+
+    pub(super) fn is_publishing(&self, stream_key: &str) -> bool {
+        let report = &self.report;
+        report.stream_key == stream_key && report.published_us.is_some() && report.ended.is_none()
+    }
+
+    pub(super) fn video_frames(&self) -> u64 {
+        self.report.video_frames
+    }
+
+    pub(super) fn shook_hands(&mut self, server_name: Option<String>) {
+        self.report.tls = true;
+        self.report.tls_server_name = server_name;
+    }
+
+    pub(super) fn closed(&mut self, now_us: u64) {
+        self.report.closed_us.get_or_insert(now_us);
     }
 
     pub(super) fn connected(&mut self, application: String) {
@@ -180,6 +240,7 @@ impl Measure {
         match by {
             UnpublishedBy::FcUnpublish => self.report.fc_unpublish = true,
             UnpublishedBy::DeleteStream | UnpublishedBy::CloseStream => {
+                self.report.delete_stream = true;
                 self.report.ended.get_or_insert(Ended::ByCommand);
             }
         }
@@ -200,6 +261,13 @@ impl Measure {
 
     pub(super) fn report(&self) -> ConnectionReport {
         let mut report = self.report.clone();
+        report.video_headers_distinct = self.video_headers.0.len();
+        report.audio_headers_distinct = self.audio_headers.0.len();
+        report.video_dts_steps_back = self.video_dts.steps_back;
+        report.audio_dts_steps_back = self.audio_dts.steps_back;
+        report.dts_steps_back = self.video_dts.steps_back + self.audio_dts.steps_back;
+        report.video_gap_ms_max = self.video_dts.gap_ms_max;
+        report.audio_gap_ms_max = self.audio_dts.gap_ms_max;
         report.keyframe_interval_ms = Spread::of(self.key_intervals_ms.clone());
         report.delay_ms = Percentiles::of(self.delays_ms.clone());
         report.sync_ms = self.sync.offsets_ms();
@@ -219,6 +287,7 @@ impl Measure {
         match packet_type {
             0 => {
                 self.report.video_headers += 1;
+                self.video_headers.insert(&message.payload);
                 return;
             }
             1 => {}
@@ -231,8 +300,7 @@ impl Measure {
         }
         self.report.video_frames += 1;
         self.report.before_header += u64::from(self.report.video_headers == 0);
-        let steps_back = step_back(&mut self.video_dts_ms, message.timestamp_ms);
-        self.report.dts_steps_back += u64::from(steps_back);
+        self.video_dts.at(message.timestamp_ms);
         self.media_came(now_us);
         if key {
             self.keyframe(message.timestamp_ms, now_us);
@@ -295,12 +363,12 @@ impl Measure {
         };
         if packet_type == 0 {
             self.report.audio_headers += 1;
+            self.audio_headers.insert(&message.payload);
             self.sync.configure(body);
             return;
         }
         self.report.audio_frames += 1;
-        let steps_back = step_back(&mut self.audio_dts_ms, message.timestamp_ms);
-        self.report.dts_steps_back += u64::from(steps_back);
+        self.audio_dts.at(message.timestamp_ms);
         self.media_came(now_us);
         if self.report.audio_headers == 0 {
             self.report.before_header += 1;
@@ -319,8 +387,53 @@ impl Measure {
     }
 }
 
-/// Whether a timestamp is before the last one. They wrap after 49 days.
-fn step_back(last: &mut Option<u32>, now_ms: u32) -> bool {
-    last.replace(now_ms)
-        .is_some_and(|last| now_ms.wrapping_sub(last) > u32::MAX / 2)
+/// How the timestamps of one kind go on.
+#[derive(Debug, Default)]
+struct Pace {
+    last_ms: Option<u32>,
+    steps_back: u64,
+    gap_ms_max: u32,
+}
+
+impl Pace {
+    /// Timestamps wrap after 49 days.
+    fn at(&mut self, now_ms: u32) {
+        let Some(last_ms) = self.last_ms.replace(now_ms) else {
+            return;
+        };
+        let gap_ms = now_ms.wrapping_sub(last_ms);
+        if gap_ms > u32::MAX / 2 {
+            self.steps_back += 1;
+        } else {
+            self.gap_ms_max = self.gap_ms_max.max(gap_ms);
+        }
+    }
+}
+
+/// Different sequence headers.
+#[derive(Debug, Default)]
+struct Distinct(Vec<Bytes>);
+
+impl Distinct {
+    fn insert(&mut self, header: &Bytes) {
+        /// A publisher that changes its size more often is not tested for the exact number.
+        const HEADERS_MAX: usize = 16;
+        if self.0.len() < HEADERS_MAX && !self.0.contains(header) {
+            self.0.push(header.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_and_steps_back_are_told_apart_also_where_timestamps_wrap() {
+        let mut pace = Pace::default();
+        for ms in [u32::MAX - 10, 20, 53, 40, 140] {
+            pace.at(ms);
+        }
+        assert_eq!((pace.steps_back, pace.gap_ms_max), (1, 100));
+    }
 }

@@ -1,61 +1,77 @@
-//! An RTMP server that takes whatever is published and measures it.
+//! An RTMP and RTMPS server that takes whatever is published and measures it.
 //!
-//! Any number of connections, any application, any key. It can also misbehave in the ways a real
-//! platform does after it has understood the client: refuse the key, answer late, read slowly,
-//! reset the connection. Servers that do not speak RTMP at all are in [`crate::faulty`].
+//! Any number of connections, any application, any key. It can also misbehave, towards each
+//! connection as its [`Manners`] say, and answer like the ingest of a [`Personality`]. Addresses at
+//! which no connection comes about are [`BlackHole`] and [`refusing_url`].
+//!
+//! ```text
+//!  port ──► register (who is open at the same time)
+//!   │
+//!   └► connection ──► tls, entry ──► session of shardcast-core ──► measure ──► report
+//!                                        └► outbound
+//! ```
 
 mod connection;
+mod entry;
+mod manners;
 mod measure;
+mod outbound;
+mod personality;
+mod pipe;
+mod port;
+mod register;
+mod script;
 mod sync;
+mod tls;
+mod unreachable;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 
+pub use manners::{After, Answer, Entry, Fate, Manner, Manners, TlsManner, Turn};
 pub use measure::{ConnectionReport, Ended};
+pub use personality::Personality;
+pub use script::FAULTS_HELP;
+pub use tls::{Certificate, TestCa};
+pub use unreachable::{BlackHole, refusing_url};
 
-use crate::limits::SINK_CONNECTIONS_MAX;
+use crate::BenchError;
 use crate::stats::Percentiles;
-use crate::{BenchError, clock};
-use measure::Measure;
-
-/// What the sink answers to `publish`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Answer {
-    #[default]
-    Accept,
-    /// An `onStatus` error with this code.
-    Reject { code: String, description: String },
-    /// Yes, but so much later.
-    AcceptAfter(Duration),
-}
+use port::{Port, PortHandle};
+use register::Register;
 
 /// How a sink behaves.
 #[derive(Clone, Debug, Default)]
 pub struct SinkOptions {
-    /// Port 0 takes a free one.
+    /// A free port of 127.0.0.1 when `None`; port 0 takes a free one.
     pub listen: Option<SocketAddr>,
-    pub answer: Answer,
-    /// Reads no faster, with a small receive buffer, once the stream was accepted.
-    pub read_bytes_per_second: Option<u64>,
-    /// Resets the connection (RST) so long after the stream was accepted.
-    pub reset_after: Option<Duration>,
-    /// Our chunk size; the specification's default of 128 when `None`.
-    pub chunk_bytes: Option<u32>,
+    pub manners: Manners,
+    pub platform: Personality,
+    /// Speaks RTMPS with certificates of this CA.
+    pub tls: Option<Arc<TestCa>>,
 }
 
-type Connections = Arc<Mutex<Vec<Arc<Mutex<Measure>>>>>;
+impl SinkOptions {
+    /// A generic RTMP server with these manners.
+    pub fn with(manners: impl Into<Manners>) -> Self {
+        Self {
+            manners: manners.into(),
+            ..Self::default()
+        }
+    }
+}
 
 /// A listening sink. Dropped, it closes everything.
 #[derive(Debug)]
 pub struct Sink {
-    address: SocketAddr,
-    connections: Connections,
+    port: PortHandle,
+    register: Register,
+    is_tls: bool,
     /// Accepts, and holds all connections.
     tasks: JoinSet<()>,
 }
@@ -74,56 +90,84 @@ impl Sink {
     /// # Errors
     /// When the address is taken.
     pub fn with(options: SinkOptions) -> Result<Self, BenchError> {
-        let listener = listen(&options)?;
-        let address = listener.local_addr()?;
-        let connections = Connections::default();
+        let register = Register::default();
+        let is_tls = options.tls.is_some();
+        let (listening, port) = Port::open(options, register.clone())?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, options, Arc::clone(&connections)));
+        tasks.spawn(listening.run());
         Ok(Self {
-            address,
-            connections,
+            port,
+            register,
+            is_tls,
             tasks,
         })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Where to publish under this key.
     pub fn url(&self, stream_key: &str) -> String {
-        format!("rtmp://{}/live/{stream_key}", self.address)
+        format!("{}://{}/live/{stream_key}", self.scheme(), self.address())
+    }
+
+    /// The same by the name of this machine, which TLS then says and checks.
+    pub fn url_by_name(&self, stream_key: &str) -> String {
+        let port = self.address().port();
+        format!("{}://localhost:{port}/live/{stream_key}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_tls { "rtmps" } else { "rtmp" }
+    }
+
+    /// Breaks all connections and stops listening, as a server that is killed. It keeps its
+    /// reports, and may [`come_back`](Self::come_back).
+    pub async fn go_away(&self) {
+        self.port.go_away().await;
+    }
+
+    /// Listens again, at the address it had or at another one.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub async fn come_back(&self, address: Option<SocketAddr>) -> Result<(), BenchError> {
+        let address = address.unwrap_or_else(|| self.address());
+        self.port.come_back(address).await
     }
 
     /// All connections so far, in the order in which they came.
     pub fn connections(&self) -> Vec<ConnectionReport> {
-        let connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let report = |measure: &Arc<Mutex<Measure>>| {
-            measure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .report()
+        self.register.reports()
+    }
+
+    /// Most connections that were open at the same time, whatever they said.
+    pub fn at_once_max(&self) -> usize {
+        let all = self.connections();
+        all.iter()
+            .map(|one| one.beside.len() + 1)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The same among those that published, or wanted to, under this key.
+    pub fn at_once_max_of(&self, stream_key: &str) -> usize {
+        let all = self.connections();
+        let has_key = |number: &&usize| {
+            all.get(**number)
+                .is_some_and(|other| other.stream_key == stream_key)
         };
-        connections.iter().map(report).collect()
+        let same_key = all.iter().filter(|one| one.stream_key == stream_key);
+        same_key
+            .map(|one| one.beside.iter().filter(has_key).count() + 1)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Delays of all frames of all connections together.
     pub fn delay_ms(&self) -> Option<Percentiles> {
-        let connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let mut all = Vec::new();
-        for measure in connections {
-            let measure = measure.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend_from_slice(measure.delays_ms());
-        }
-        Percentiles::of(all)
+        Percentiles::of(self.register.delays_ms())
     }
 
     /// The connections that published under this key.
@@ -183,50 +227,8 @@ impl Sink {
         .await
     }
 
-    /// Closes all connections and the port, as a server that is killed.
+    /// Closes all connections and the port for good.
     pub async fn close(mut self) {
         self.tasks.shutdown().await;
-    }
-}
-
-fn listen(options: &SinkOptions) -> Result<TcpListener, BenchError> {
-    /// The kernel doubles it and keeps at least 2 kB: what a slow reader has not read stays with
-    /// the sender.
-    const SLOW_BUFFER_BYTES: usize = 4_096;
-    let address = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    if options.read_bytes_per_second.is_some() {
-        socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
-    }
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(1_024)?;
-    Ok(TcpListener::from_std(socket.into())?)
-}
-
-async fn accept(listener: TcpListener, options: SinkOptions, connections: Connections) {
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((stream, peer)) = accepted else { continue };
-                let measure = Measure::new(peer.to_string(), clock::now_us());
-                let measure = Arc::new(Mutex::new(measure));
-                {
-                    let mut all = connections.lock().unwrap_or_else(PoisonError::into_inner);
-                    if all.len() >= SINK_CONNECTIONS_MAX {
-                        continue;
-                    }
-                    all.push(Arc::clone(&measure));
-                }
-                tasks.spawn(connection::serve(stream, options.clone(), measure));
-            }
-            Some(_) = tasks.join_next() => {}
-        }
     }
 }

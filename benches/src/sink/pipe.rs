@@ -1,0 +1,79 @@
+//! The bytes of a connection, with or without TLS around them.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+#[derive(Debug)]
+pub(super) enum Pipe {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Pipe {
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(buffer).await,
+            Self::Tls(tls) => tls.read(buffer).await,
+        }
+    }
+
+    pub(super) async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.read_exact(buffer).await,
+            Self::Tls(tls) => tls.read_exact(buffer).await,
+        }?;
+        Ok(())
+    }
+
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.write_all(bytes).await,
+            Self::Tls(tls) => {
+                tls.write_all(bytes).await?;
+                tls.flush().await
+            }
+        }
+    }
+
+    /// The connection itself: what is written there is not sealed.
+    pub(super) fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_mut().0,
+        }
+    }
+
+    /// Says that nothing more comes: `close_notify` where TLS is spoken, and FIN.
+    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.shutdown().await,
+            Self::Tls(tls) => tls.shutdown().await,
+        }
+    }
+
+    /// Closing will send a reset.
+    pub(super) fn reset_on_close(&mut self) -> io::Result<()> {
+        reset_on_close(self.tcp())
+    }
+
+    /// Reads and forgets until the client closes too: closing a socket with unread bytes would
+    /// send a reset.
+    pub(super) async fn drain(&mut self) {
+        /// A client that goes on sending has not noticed, and never will.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let mut buffer = vec![0; 64 * 1_024];
+        let tcp = self.tcp();
+        let emptied = async { while tcp.read(&mut buffer).await.is_ok_and(|length| length > 0) {} };
+        let _ = tokio::time::timeout(PATIENCE, emptied).await;
+    }
+}
+
+/// With a linger time of zero, closing sends a reset.
+pub(super) fn reset_on_close(tcp: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
+}

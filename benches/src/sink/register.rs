@@ -1,0 +1,146 @@
+//! Every connection that a sink has had, and which of them are open at the same time.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::measure::{ConnectionReport, Ended, Measure};
+use super::port::PortHandle;
+use crate::clock;
+use crate::limits::SINK_CONNECTIONS_MAX;
+
+/// All connections of one sink, in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Register(Arc<Mutex<Vec<Arc<Mutex<Measure>>>>>);
+
+impl Register {
+    /// Enters a new connection, and notes which of the earlier ones are still there. `None` when
+    /// the register is full.
+    pub(super) fn enter(
+        &self,
+        local: SocketAddr,
+        peer: SocketAddr,
+        port: PortHandle,
+    ) -> Option<Ticket> {
+        let mut all = lock(&self.0);
+        if all.len() >= SINK_CONNECTIONS_MAX {
+            return None;
+        }
+        // A client that closes one connection and opens the next is met here before the end of
+        // the first was read, so the kernel is asked and not our own list.
+        let open = Connected::now(local.port());
+        let beside = (0..).zip(all.iter()).filter(|(_, other)| {
+            let other = lock(other);
+            other.is_open() && other.peer().is_some_and(|peer| open.holds(peer))
+        });
+        let beside: Vec<usize> = beside.map(|(number, _)| number).collect();
+        let measure = Arc::new(Mutex::new(Measure::new(peer, beside, clock::now_us())));
+        all.push(Arc::clone(&measure));
+        Some(Ticket {
+            measure,
+            register: self.clone(),
+            port,
+            local,
+            peer,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
+
+    pub(super) fn reports(&self) -> Vec<ConnectionReport> {
+        let all = lock(&self.0).clone();
+        all.iter().map(|measure| lock(measure).report()).collect()
+    }
+
+    pub(super) fn delays_ms(&self) -> Vec<f64> {
+        let all = lock(&self.0).clone();
+        let mut delays_ms = Vec::new();
+        for measure in all {
+            delays_ms.extend_from_slice(lock(&measure).delays_ms());
+        }
+        delays_ms
+    }
+}
+
+/// A connection's entry. Dropped, the connection is closed.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    measure: Arc<Mutex<Measure>>,
+    register: Register,
+    port: PortHandle,
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Ticket {
+    pub(super) fn measure<T>(&self, change: impl FnOnce(&mut Measure) -> T) -> T {
+        change(&mut lock(&self.measure))
+    }
+
+    pub(super) fn port(&self) -> &PortHandle {
+        &self.port
+    }
+
+    /// Whether another connection is publishing under this key.
+    pub(super) fn is_in_use(&self, stream_key: &str) -> bool {
+        let all = lock(&self.register.0).clone();
+        all.iter().any(|other| {
+            !Arc::ptr_eq(other, &self.measure) && lock(other).is_publishing(stream_key)
+        })
+    }
+
+    /// Whether the client has not closed its side, though nobody reads.
+    pub(super) fn is_connected(&self) -> bool {
+        Connected::now(self.local.port()).holds(self.peer)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let now_us = clock::now_us();
+        self.measure(|measure| {
+            // Only a sink that is closed or killed drops a connection that has not ended.
+            measure.ended(Ended::by_sink("killed"));
+            measure.closed(now_us);
+        });
+    }
+}
+
+/// Ports of peers whose connections to one of ours are established in both directions.
+struct Connected(Vec<u16>);
+
+impl Connected {
+    /// Reads the kernel's tables (proc(5)); a machine without them tells of no connection.
+    fn now(local_port: u16) -> Self {
+        /// `TCP_ESTABLISHED` (include/net/tcp_states.h). What the peer has closed is
+        /// `TCP_CLOSE_WAIT`.
+        const ESTABLISHED: &str = "01";
+        let mut ports = Vec::new();
+        for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+            let table = fs::read_to_string(table).unwrap_or_default();
+            ports.extend(table.lines().filter_map(|line| {
+                let mut fields = line.split_whitespace().skip(1);
+                let (local, remote) = (port(fields.next()?)?, port(fields.next()?)?);
+                (local == local_port && fields.next()? == ESTABLISHED).then_some(remote)
+            }));
+        }
+        Self(ports)
+    }
+
+    fn holds(&self, peer: SocketAddr) -> bool {
+        self.0.contains(&peer.port())
+    }
+}
+
+/// The port behind an address in hexadecimal.
+fn port(address: &str) -> Option<u16> {
+    u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok()
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

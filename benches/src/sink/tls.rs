@@ -1,0 +1,102 @@
+//! Certificates for RTMPS sinks: a CA of a test's own, and what it and others have signed.
+
+use std::{fs, path::Path, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+use crate::BenchError;
+
+/// Whom good certificates name: how a sink of this machine may be called.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// What a server shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// By the test's CA, for localhost and 127.0.0.1, and valid.
+    Good,
+    /// It was valid until 2021.
+    Expired,
+    /// For `elsewhere.example`.
+    WrongName,
+    /// By another CA of the same name.
+    UnknownCa,
+}
+
+/// A certificate authority that nobody else knows.
+#[derive(Debug)]
+pub struct TestCa {
+    pem: String,
+    good: Arc<ServerConfig>,
+    expired: Arc<ServerConfig>,
+    wrong_name: Arc<ServerConfig>,
+    unknown_ca: Arc<ServerConfig>,
+}
+
+impl TestCa {
+    /// # Errors
+    /// When a certificate cannot be made.
+    pub fn new() -> Result<Self, BenchError> {
+        let (ca, stranger) = (authority()?, authority()?);
+        let good = CertificateParams::new(NAMES.map(str::to_owned))?;
+        let mut expired = good.clone();
+        expired.not_before = date_time_ymd(2020, 1, 1);
+        expired.not_after = date_time_ymd(2021, 1, 1);
+        let wrong_name = CertificateParams::new(["elsewhere.example".to_owned()])?;
+        Ok(Self {
+            pem: ca.pem(),
+            good: server(&good, &ca)?,
+            expired: server(&expired, &ca)?,
+            wrong_name: server(&wrong_name, &ca)?,
+            unknown_ca: server(&good, &stranger)?,
+        })
+    }
+
+    /// The CA's own certificate, which a client has to trust.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Writes [`pem`](Self::pem) to a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), BenchError> {
+        fs::write(path, &self.pem).map_err(|error| BenchError::File {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
+    pub(super) fn server_config(&self, certificate: Certificate) -> Arc<ServerConfig> {
+        Arc::clone(match certificate {
+            Certificate::Good => &self.good,
+            Certificate::Expired => &self.expired,
+            Certificate::WrongName => &self.wrong_name,
+            Certificate::UnknownCa => &self.unknown_ca,
+        })
+    }
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Result<Authority, BenchError> {
+    let mut params = CertificateParams::new([])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+fn server(params: &CertificateParams, ca: &Authority) -> Result<Arc<ServerConfig>, BenchError> {
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, ca)?.der().clone();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    Ok(Arc::new(config))
+}
