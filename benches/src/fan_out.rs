@@ -5,6 +5,7 @@
 //! between is what the added ones cost.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,8 +54,11 @@ pub struct FanOutReport {
     pub destinations: u32,
     pub faulty: Vec<FaultyReport>,
     pub frames_sent: u64,
-    /// Frames that one honest destination or another did not get though it was on air.
+    /// Frames that an honest destination did not get while it was on air and another one did, all
+    /// honest destinations together.
     pub frames_lost: u64,
+    /// Frames that none has got, lost on the way from the publisher.
+    pub frames_missing_everywhere: u64,
     /// Everything else that was wrong at an honest destination, in words.
     pub faults: Vec<String>,
     /// The engine with one destination, in percent of a core.
@@ -126,12 +130,14 @@ pub async fn fan_out(
     let faulty = reports(harness, faulty).await?;
     let sent = publisher.stop().await;
     let streams = ends(&sink, honest).await;
+    let (frames_lost, frames_missing_everywhere) = frames_lost(&streams);
     let added = f64::from(options.destinations.saturating_sub(1).max(1));
     Ok(FanOutReport {
         destinations: options.destinations,
         faulty,
         frames_sent: sent.frames_sent,
-        frames_lost: frames_lost(&streams),
+        frames_lost,
+        frames_missing_everywhere,
         faults: faults(&sink, &streams),
         engine_cpu_percent_of_one: one.engine_cpu_percent,
         engine_cpu_percent_of_all: all.engine_cpu_percent,
@@ -226,14 +232,45 @@ async fn ends(sink: &Sink, honest: u32) -> Vec<ConnectionReport> {
     streams
 }
 
-/// Missing numbers inside of streams, and those behind the last one that another has got.
-fn frames_lost(streams: &[ConnectionReport]) -> u64 {
-    let last = |stream: &ConnectionReport| stream.last_mark.unwrap_or_default();
-    let newest = streams.iter().map(last).max().unwrap_or_default();
-    let lost = |stream: &ConnectionReport| {
-        stream.frames_missing + u64::from(newest.saturating_sub(last(stream)))
-    };
-    streams.iter().map(lost).sum()
+/// Compares what the destinations have got with each other: what one lacks and another has, and
+/// what all lack.
+fn frames_lost(streams: &[ConnectionReport]) -> (u64, u64) {
+    let newest = streams.iter().filter_map(|s| s.last_mark).max();
+    let newest = newest.unwrap_or_default();
+    let all: Vec<BTreeSet<u32>> = streams.iter().map(|s| lacking(s, newest)).collect();
+    // Only the first gaps of a stream are known by their numbers; more are its own loss.
+    let mut lost: u64 = streams.iter().map(unexplained).sum();
+    let mut everywhere = BTreeSet::new();
+    for frame in all.iter().flatten() {
+        let has = |(stream, lacks): (&ConnectionReport, &BTreeSet<u32>)| {
+            stream.first_mark.is_some_and(|first| first <= *frame) && !lacks.contains(frame)
+        };
+        if streams.iter().zip(&all).any(has) {
+            lost += 1;
+        } else {
+            everywhere.insert(*frame);
+        }
+    }
+    (lost, everywhere.len() as u64)
+}
+
+/// Numbers of the frames between a stream's first one and `newest` that it has not got.
+fn lacking(stream: &ConnectionReport, newest: u32) -> BTreeSet<u32> {
+    let inside = stream
+        .gaps
+        .iter()
+        .flat_map(|(before, behind)| before + 1..*behind);
+    let end = stream.last_mark.unwrap_or_default();
+    inside.chain(end + 1..newest + 1).collect()
+}
+
+fn unexplained(stream: &ConnectionReport) -> u64 {
+    let told: u64 = stream
+        .gaps
+        .iter()
+        .map(|(before, behind)| u64::from(behind - before - 1))
+        .sum();
+    stream.frames_missing.saturating_sub(told)
 }
 
 fn faults(sink: &Sink, streams: &[ConnectionReport]) -> Vec<String> {
@@ -255,4 +292,45 @@ fn faults(sink: &Sink, streams: &[ConnectionReport]) -> Vec<String> {
         }
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(first: u32, last: u32, gaps: &[(u32, u32)]) -> ConnectionReport {
+        let missing = gaps.iter().map(|(a, b)| u64::from(b - a - 1)).sum();
+        ConnectionReport {
+            first_mark: Some(first),
+            last_mark: Some(last),
+            gaps: gaps.to_vec(),
+            frames_missing: missing,
+            ..ConnectionReport::default()
+        }
+    }
+
+    #[test]
+    fn a_frame_is_lost_when_another_destination_has_it() {
+        let streams = [stream(0, 100, &[]), stream(30, 100, &[])];
+        assert_eq!(frames_lost(&streams), (0, 0));
+        let streams = [stream(0, 100, &[(50, 53)]), stream(30, 97, &[(50, 52)])];
+        assert_eq!(
+            frames_lost(&streams),
+            (1 + 3, 1),
+            "52 and 98 to 100; nobody has 51"
+        );
+        let streams = [stream(0, 100, &[(10, 12)]), stream(30, 100, &[])];
+        assert_eq!(
+            frames_lost(&streams),
+            (0, 1),
+            "the second was not there yet"
+        );
+    }
+
+    #[test]
+    fn every_fault_can_be_read() {
+        for fault in FAULTS {
+            assert!(fault.parse::<Manner>().is_ok(), "{fault}");
+        }
+    }
 }

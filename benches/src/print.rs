@@ -120,6 +120,12 @@ pub(crate) fn fan_out(report: &FanOutReport, json: bool) {
     );
     println!("frames sent            {}", report.frames_sent);
     println!("frames lost            {}", report.frames_lost);
+    if report.frames_missing_everywhere > 0 {
+        println!(
+            "frames nobody got      {}",
+            report.frames_missing_everywhere
+        );
+    }
     println!(
         "engine                 {:.2} % of a core with one destination, {:.2} % with all",
         report.engine_cpu_percent_of_one, report.engine_cpu_percent_of_all

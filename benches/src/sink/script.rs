@@ -31,8 +31,9 @@ Faults of one connection, joined by commas; times are like 500ms, 2s, 1m, frames
   garbage-after=WHEN         send bytes that are neither TLS nor RTMP
   stop-reading-after=WHEN    read no more
   restart-after=WHEN/TIME    kill the server, and start it again after TIME
-  tls-expired, tls-wrong-name, tls-unknown-ca
-                             show such a certificate
+  tls-expired                show a certificate of 2020
+  tls-wrong-name             show one for elsewhere.example
+  tls-unknown-ca             show one by another CA
   tls-garbage, tls-hang-up   answer with something that is no TLS; hang up";
 
 impl FromStr for Manner {
