@@ -55,6 +55,7 @@ bench: build-tools test-tools web
 	$(CARGO) bench --workspace --locked
 	$(CARGO) build --release --locked --bins
 	target/release/shardcast-bench live $(ARGS)
+	target/release/shardcast-bench fan-out
 	target/release/shardcast-bench first-frame
 
 # --- set-up -----------------------------------------------------------------------------------
