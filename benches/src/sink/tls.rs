@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -22,7 +24,7 @@ pub enum Certificate {
     Expired,
     /// For `elsewhere.example`.
     WrongName,
-    /// By another CA of the same name.
+    /// By another CA.
     UnknownCa,
 }
 
@@ -40,7 +42,7 @@ impl TestCa {
     /// # Errors
     /// When a certificate cannot be made.
     pub fn new() -> Result<Self, BenchError> {
-        let (ca, stranger) = (authority()?, authority()?);
+        let (ca, stranger) = (authority("Test CA")?, authority("Another CA")?);
         let good = CertificateParams::new(NAMES.map(str::to_owned))?;
         let mut expired = good.clone();
         expired.not_before = date_time_ymd(2020, 1, 1);
@@ -83,8 +85,9 @@ impl TestCa {
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Result<Authority, BenchError> {
+fn authority(name: &str) -> Result<Authority, BenchError> {
     let mut params = CertificateParams::new([])?;
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
