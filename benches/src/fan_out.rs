@@ -173,11 +173,20 @@ async fn add_faulty(harness: &Harness, count: u32) -> Result<Vec<Faulty>, BenchE
 async fn reports(harness: &Harness, all: Vec<Faulty>) -> Result<Vec<FaultyReport>, BenchError> {
     let mut reports = Vec::new();
     for faulty in all {
+        // Some faults are only told after a while: a server that reads no more, after 10 s.
+        let deadline = Instant::now() + START_PATIENCE;
+        let problem = loop {
+            let problem = harness.problem(STREAM_ID, &faulty.endpoint).await?;
+            if !problem.is_empty() || Instant::now() >= deadline {
+                break problem;
+            }
+            sleep(Duration::from_millis(200)).await;
+        };
         reports.push(FaultyReport {
             fault: faulty.fault.to_owned(),
             connections: faulty.sink.connections().len(),
             at_once_max: faulty.sink.at_once_max(),
-            problem: harness.problem(STREAM_ID, &faulty.endpoint).await?,
+            problem,
         });
     }
     Ok(reports)

@@ -24,22 +24,26 @@ use crate::clock;
 const READ_BYTES: usize = 64 * 1_024;
 /// Slow readers read so often.
 const SLOW_TICK: Duration = Duration::from_millis(100);
-/// A slow reader's receive buffer: what it has not read stays with the sender. The kernel doubles
-/// it.
-const SLOW_BUFFER_BYTES: usize = 4_096;
 
 /// Serves a client until one of the two ends it.
 pub(super) async fn serve(tcp: TcpStream, options: SinkOptions, manner: Manner, ticket: Ticket) {
     // Acknowledgements shall not wait for company.
     let _ = tcp.set_nodelay(true);
     if manner.read_bytes_per_second.is_some() {
-        let _ = socket2::SockRef::from(&tcp).set_recv_buffer_size(SLOW_BUFFER_BYTES);
+        shrink_buffer(&tcp);
     }
     let ended = match converse(tcp, &options, manner, &ticket).await {
         Ok(ended) => ended,
         Err(error) => Ended::Broken(error.to_string()),
     };
     ticket.measure(|measure| measure.ended(ended));
+}
+
+/// What is not read stays with the sender and not in the kernel.
+fn shrink_buffer(tcp: &TcpStream) {
+    /// The kernel doubles it.
+    const BUFFER_BYTES: usize = 4_096;
+    let _ = socket2::SockRef::from(tcp).set_recv_buffer_size(BUFFER_BYTES);
 }
 
 async fn converse(
@@ -286,6 +290,7 @@ impl Connection<'_> {
         let words = match turn.fate {
             Fate::StopReading => {
                 self.reading = false;
+                shrink_buffer(self.pipe.tcp());
                 return Ok(());
             }
             Fate::Reset => {
