@@ -14,6 +14,9 @@ pub const DELAY_SAMPLES_MAX: usize = 108_000;
 /// makes 7,200.
 pub const SINK_CONNECTIONS_MAX: usize = 10_000;
 
+/// Orders that wait for the port of a sink. More than one restart at a time is one restart.
+pub const SINK_ORDERS_MAX: usize = 16;
+
 /// Largest body of an HTTP answer that is read, in bytes: a list of all broadcasts is far below.
 pub const HTTP_BODY_BYTES_MAX: usize = 16 << 20;
 

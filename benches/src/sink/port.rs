@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{SinkOptions, connection, register::Register, register::lock};
 use crate::BenchError;
+use crate::limits::SINK_ORDERS_MAX;
 
 /// What the port is told.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ enum Order {
 /// Tells the port what to do.
 #[derive(Clone, Debug)]
 pub(super) struct PortHandle {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
     address: Arc<Mutex<SocketAddr>>,
 }
 
@@ -41,19 +42,20 @@ impl PortHandle {
     }
 
     pub(super) fn restart(&self, away: Duration) {
-        // The port goes with its sink; then there is nothing to restart.
-        let _ = self.orders.send(Order::Restart(away));
+        // Where the queue is full there are restarts in it, and without a port there is nothing to
+        // restart.
+        let _ = self.orders.try_send(Order::Restart(away));
     }
 
     pub(super) async fn go_away(&self) {
         let (done, is_done) = oneshot::channel();
-        let _ = self.orders.send(Order::GoAway(done));
+        let _ = self.orders.send(Order::GoAway(done)).await;
         let _ = is_done.await;
     }
 
     pub(super) async fn come_back(&self, address: SocketAddr) -> Result<(), BenchError> {
         let (done, is_done) = oneshot::channel();
-        let _ = self.orders.send(Order::ComeBack(address, done));
+        let _ = self.orders.send(Order::ComeBack(address, done)).await;
         is_done
             .await
             .map_err(|error| BenchError::network("sink", error))?
@@ -66,7 +68,7 @@ pub(super) struct Port {
     options: SinkOptions,
     register: Register,
     handle: PortHandle,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: mpsc::Receiver<Order>,
     connections: JoinSet<()>,
 }
 
@@ -77,7 +79,7 @@ impl Port {
     ) -> Result<(Self, PortHandle), BenchError> {
         let wanted = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
         let listener = listen(wanted, LISTEN_BACKLOG)?;
-        let (sender, orders) = mpsc::unbounded_channel();
+        let (sender, orders) = mpsc::channel(SINK_ORDERS_MAX);
         let handle = PortHandle {
             orders: sender,
             address: Arc::new(Mutex::new(listener.local_addr()?)),
