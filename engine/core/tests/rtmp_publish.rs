@@ -195,6 +195,33 @@ fn the_bytes_may_come_one_at_a_time() {
 }
 
 #[test]
+fn a_server_that_asks_decides_on_the_application_itself() {
+    for accepts in [true, false] {
+        let url = RtmpUrl::parse("rtmp://host/live/key").unwrap();
+        let mut client = PublishClient::new(&url, PublishConfig::default());
+        let mut server = ServerSession::new(ServerConfig {
+            asks_on_connect: true,
+            ..ServerConfig::default()
+        });
+        let (to_client, _) = take(&mut server, &client.start());
+        client.handle(&to_client).unwrap();
+        let (to_client, seen) = take(&mut server, &sends(&mut client));
+        assert!(matches!(seen[..], [ServerOutput::Connect { .. }]));
+        assert!(to_client.is_empty(), "answered before the caller decided");
+        if accepts {
+            server.accept_connect();
+        } else {
+            server.reject_connect("NetConnection.Connect.InvalidApp", "no such place");
+        }
+        let (to_client, _) = take(&mut server, &[]);
+        let answered = client.handle(&to_client);
+        assert_eq!(answered.is_ok(), accepts, "{answered:?}");
+        let connected = std::iter::from_fn(|| client.poll()).any(|o| o == PublishOutput::Connected);
+        assert_eq!(connected, accepts);
+    }
+}
+
+#[test]
 fn stages_are_told_in_order_and_nothing_shows_the_key() {
     let url = RtmpUrl::parse("rtmp://host/live/secretkey").unwrap();
     let mut client = PublishClient::new(&url, PublishConfig::default());
