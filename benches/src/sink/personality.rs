@@ -8,12 +8,12 @@
 //! | Twitch | | | closes | | |
 //! | Facebook, Kick | | | closes | | |
 //!
-//! Sources: nginx-rtmp-module, `ngx_rtmp_cmd_module.c`, `ngx_rtmp_core_module.c` and
-//! `ngx_rtmp_live_module.c`, where `on_publish` that is refused closes the session; SRS issue 4037
-//! with a capture of Twitch, which sends no error at all; HPRTMP pull request 28 on the
-//! acknowledgements of YouTube, each of which repeats the same number. Empty cells are not
-//! published anywhere that we know, and taken as generic; that Facebook and Kick close is what
-//! encoders report ("failed to connect" without a reason).
+//! Sources: nginx-rtmp-module, `ngx_rtmp_cmd_module.c` and `ngx_rtmp_core_module.c` (defaults), its
+//! issue 96 on a key in use; SRS issue 4037 with a capture of Twitch, which sends no error at all
+//! but closes; HPRTMP pull request 28 on the acknowledgements of YouTube, each of which repeats the
+//! same number. What is not published anywhere that we know is left empty and taken as generic.
+//! That YouTube, Facebook and Kick close as Twitch does, and nginx-rtmp where `on_publish` refuses,
+//! is an assumption: it is the refusal that tells a client the least.
 
 use clap::ValueEnum;
 use shardcast_core::rtmp::ServerConfig;
