@@ -319,7 +319,12 @@ impl Connection {
         buffer: &mut [u8],
         early: &mut Vec<u8>,
     ) -> Poll<Result<(), Ended>> {
-        let broken = |error: &io::Error| Ended::passing(words::broken(error));
+        let broken = |error: &io::Error| {
+            Ended::passing(format!(
+                "{}, during the TLS handshake",
+                words::broken(error)
+            ))
+        };
         loop {
             let written = self.poll_written(cx).map_err(|error| broken(&error))?;
             let agrees = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());

@@ -66,7 +66,7 @@ pub(super) fn tls(error: &rustls::Error) -> Ended {
                  certificate"
                     .to_owned()
             }
-            C::UnknownIssuer => {
+            C::UnknownIssuer | C::BadSignature => {
                 "its certificate is by nobody whom this machine trusts: for a private CA give its \
                  file with rtmps_ca_file"
                     .to_owned()
