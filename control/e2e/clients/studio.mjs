@@ -28,6 +28,11 @@ class Studio {
     await until(`publish_started number ${times} for ${streamId}`, async () => (await this.count("publish_started")) >= times, { within_ms });
   }
 
+  /** Closes the browser, as somebody does who shuts the laptop. */
+  close() {
+    return this.page.context().browser().close();
+  }
+
   count(info) {
     return this.page.evaluate((name) => window.service.count(name), info);
   }

@@ -53,13 +53,13 @@ async function beeps(file) {
 }
 
 /**
- * Offsets in milliseconds, one per flash that has a beep near it; positive when sound is late.
+ * Each flash that has a beep near it: when it was, and how late the sound is (negative when early).
  */
 export async function soundOffsets(file) {
   const [lights, tones] = await Promise.all([flashes(file), beeps(file)]);
-  const offsets_ms = lights.flatMap((light) => {
+  const pairs = lights.flatMap((light) => {
     const nearest = tones.reduce((best, tone) => (Math.abs(tone - light) < Math.abs(best - light) ? tone : best), Infinity);
-    return Math.abs(nearest - light) <= PAIR_DISTANCE_S_MAX ? [(nearest - light) * 1000] : [];
+    return Math.abs(nearest - light) <= PAIR_DISTANCE_S_MAX ? [{ at_ms: light * 1000, offset_ms: (nearest - light) * 1000 }] : [];
   });
-  return { flashes: lights.length, beeps: tones.length, offsets_ms };
+  return { flashes: lights.length, beeps: tones.length, pairs };
 }

@@ -60,6 +60,26 @@ class NginxRtmp {
     this.events = events;
   }
 
+  /** Starts the process; it listens when the promise resolves. */
+  async start() {
+    const child = new Child("/usr/sbin/nginx", ["-e", path.join(this.folder, "error.log"), "-p", this.folder, "-c", path.join(this.folder, "nginx.conf")]);
+    this.child = child;
+    await until("nginx to listen", () => {
+      if (!child.running) throw new Hopeless(child.output);
+      return new Promise((resolve, reject) => {
+        const socket = createConnection(this.port, "127.0.0.1", () => resolve(socket.destroy()));
+        socket.once("error", reject);
+      });
+    });
+  }
+
+  /** Ends master and worker as a crash would. */
+  async kill() {
+    const workers = readFileSync(`/proc/${this.child.pid}/task/${this.child.pid}/children`, "utf8").split(" ").filter(Boolean);
+    for (const pid of [this.child.pid, ...workers.map(Number)]) process.kill(pid, "SIGKILL");
+    await this.child.exited;
+  }
+
   url(application, key = "key") {
     return `rtmp://127.0.0.1:${this.port}/${application}/${key}`;
   }
@@ -83,9 +103,9 @@ class NginxRtmp {
 }
 
 /** Starts nginx with these applications; it listens when the promise resolves. */
-export async function nginxRtmp(it, applications) {
-  const folder = path.join(it.folder, "nginx");
-  for (const name of applications) mkdirSync(path.join(folder, name), { recursive: true });
+export async function nginxRtmp(it, applications, { name = "nginx" } = {}) {
+  const folder = path.join(it.folder, name);
+  for (const application of applications) mkdirSync(path.join(folder, application), { recursive: true });
   const events = [];
   const hooks = await hookServer(events);
   it.atEnd(async () => {
@@ -95,16 +115,9 @@ export async function nginxRtmp(it, applications) {
   const port = await freePort();
   const file = path.join(folder, "nginx.conf");
   writeFileSync(file, configuration({ folder, port, hookPort: hooks.address().port, applications }));
-  const child = new Child("/usr/sbin/nginx", ["-e", path.join(folder, "error.log"), "-p", folder, "-c", file]);
-  it.atEnd(() => child.stop());
   const server = new NginxRtmp(folder, port, events);
-  it.showOnFailure("nginx", () => child.output + server.errorLog());
-  await until("nginx to listen", () => {
-    if (!child.running) throw new Hopeless(child.output);
-    return new Promise((resolve, reject) => {
-      const socket = createConnection(port, "127.0.0.1", () => resolve(socket.destroy()));
-      socket.once("error", reject);
-    });
-  });
+  it.atEnd(() => server.child.stop());
+  it.showOnFailure(name, () => server.child.output + server.errorLog());
+  await server.start();
   return server;
 }
