@@ -100,6 +100,10 @@ pub(crate) const TCP_QUEUE_SLICES_MAX: usize = 4_096;
 /// beside [`TCP_UNSENT_BYTES`].
 pub(crate) const TLS_SEALED_BYTES_MAX: usize = 64 << 10;
 
+/// Records that a connection of TLS 1.2 seals. TLS 1.3 changes its key by itself; here rustls would
+/// say good-bye at 2^24 and drop what follows without a word, which is two days of a usual stream.
+pub(crate) const TLS12_RECORDS_MAX: u64 = 1 << 23;
+
 /// Connections of one shard, those that are being closed included: three destinations for each of
 /// 10,000 broadcasts, and room for reconnects.
 pub(crate) const TCP_CONNECTIONS_MAX: usize = 40_000;

@@ -243,6 +243,9 @@ impl ConnectionTable {
     pub(crate) fn close(&mut self, id: ConnId, how: Close) {
         if let Some(shared) = self.open.remove(&id) {
             let mut connection = shared.borrow_mut();
+            if let Some(stream) = connection.stream.as_ref().filter(|_| how == Close::Abort) {
+                task::disconnect(stream);
+            }
             connection.closing = Some(how);
             connection.wake();
         }

@@ -45,6 +45,21 @@ impl WriteQueue {
         self.slices.front().map_or(&[], |slice| slice.as_ref())
     }
 
+    /// What comes next in one piece of at most `bytes_max`, without copying it.
+    pub(super) fn gather(&self, bytes_max: usize) -> Vec<IoSlice<'_>> {
+        let mut left = bytes_max;
+        let mut parts = Vec::with_capacity(self.slices.len().min(TCP_SLICES_PER_WRITE));
+        for slice in self.slices.iter().take(TCP_SLICES_PER_WRITE) {
+            let length = slice.len().min(left);
+            parts.push(IoSlice::new(slice.get(..length).unwrap_or_default()));
+            left -= length;
+            if left == 0 {
+                break;
+            }
+        }
+        parts
+    }
+
     /// The first `bytes` have been written.
     pub(super) fn advance(&mut self, mut bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);

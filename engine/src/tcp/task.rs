@@ -435,13 +435,37 @@ async fn finish(shared: &SharedConnection) {
     .await;
 }
 
-/// Makes the coming close drop what the kernel still holds.
+/// Drops what the kernel still holds and tells the peer so, at once.
 fn reset(shared: &SharedConnection) {
     if let Some(stream) = &shared.borrow().stream {
-        // SAFETY: `stream` owns the descriptor and outlives the borrow.
-        let socket = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
-        if let Err(error) = SockRef::from(&socket).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!("SO_LINGER was refused: {error}");
-        }
+        disconnect(stream);
+    }
+}
+
+/// Resets a connection without closing its descriptor: a close takes effect only when the read that
+/// io_uring still has in flight is given up, and until then a server that takes one publisher for a
+/// key would refuse the next connection.
+pub(super) fn disconnect(stream: &TcpStream) {
+    // SAFETY: `stream` owns the descriptor and outlives the borrow.
+    let socket = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    // Should the kernel refuse to disconnect, the close resets.
+    if let Err(error) = SockRef::from(&socket).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!("SO_LINGER was refused: {error}");
+    }
+    let nobody = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    // SAFETY: `nobody` is a whole socket address and is only read; the descriptor is open.
+    let result = unsafe {
+        libc::connect(
+            stream.as_raw_fd(),
+            &raw const nobody,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+    };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        tracing::debug!("the kernel did not disconnect: {error}");
     }
 }

@@ -16,12 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore,
+    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
 use super::{Ended, queue::WriteQueue, words};
-use crate::limits::TLS_SEALED_BYTES_MAX;
+use crate::limits::{TLS_SEALED_BYTES_MAX, TLS12_RECORDS_MAX};
 
 /// Certificates that are believed; read once and shared by the shards.
 #[derive(Clone, Debug)]
@@ -88,6 +88,17 @@ fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
     Ok(())
 }
 
+/// How many TLS records these are (RFC 8446, 5.1).
+fn count(mut records: &[u8]) -> u64 {
+    let mut count = 0;
+    while let [_, _, _, high, low, rest @ ..] = records {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        records = rest.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
+}
+
 /// The TLS session of one connection.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -96,6 +107,8 @@ pub(super) struct Tls {
     pub(super) plain: WriteQueue,
     /// Bytes of it that lie sealed on the wire queue.
     sealed_bytes: usize,
+    /// Sealed on this connection.
+    records: u64,
     /// Good-bye is to be said.
     closing: bool,
     /// The peer has said good-bye.
@@ -119,6 +132,7 @@ impl Tls {
             session,
             plain: WriteQueue::default(),
             sealed_bytes: 0,
+            records: 0,
             closing: false,
             peer_closed: false,
         })
@@ -139,13 +153,15 @@ impl Tls {
         mut received: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<(), rustls::Error> {
-        while !received.is_empty() {
+        // What comes behind a good-bye is nobody's, and rustls takes none of it.
+        while !received.is_empty() && !self.peer_closed {
             // Reading from a slice cannot fail; a full buffer is emptied below.
-            if self.session.read_tls(&mut received).is_err() {
-                return Err(rustls::Error::General("too much at once".into()));
+            match self.session.read_tls(&mut received) {
+                Ok(1..) => {}
+                _ => return Err(rustls::Error::General("too much at once".into())),
             }
             let state = self.session.process_new_packets()?;
-            self.peer_closed |= state.peer_has_closed();
+            self.peer_closed = state.peer_has_closed();
             let mut reader = self
                 .session
                 .reader()
@@ -160,10 +176,10 @@ impl Tls {
     pub(super) fn seal(&mut self, wire: &mut WriteQueue) -> io::Result<()> {
         if wire.is_empty() && !self.session.is_handshaking() {
             while self.sealed_bytes < TLS_SEALED_BYTES_MAX && !self.plain.is_empty() {
-                let front = self.plain.front();
+                // Gathered, so that chunk headers do not become records of their own.
                 let room = TLS_SEALED_BYTES_MAX - self.sealed_bytes;
-                let part = front.get(..front.len().min(room)).unwrap_or(front);
-                let taken = self.session.writer().write(part)?;
+                let parts = self.plain.gather(room);
+                let taken = self.session.writer().write_vectored(&parts)?;
                 if taken == 0 {
                     break;
                 }
@@ -180,7 +196,15 @@ impl Tls {
             self.session.write_tls(&mut records)?;
         }
         if !records.is_empty() {
+            self.records += count(&records);
             wire.push(vec![Bytes::from(records)]);
+        }
+        if self.records > TLS12_RECORDS_MAX
+            && self.session.protocol_version() == Some(ProtocolVersion::TLSv1_2)
+        {
+            return Err(io::Error::other(
+                "its TLS 1.2 key has sealed as much as one key may; a new connection gets a new key",
+            ));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! How a connection fails or ends is told in words, once, and only when the machine still cares.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
@@ -130,7 +130,7 @@ fn an_aborted_close_ends_at_once_with_a_reset() {
         },
     ]);
     let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     while let Some(seen) = rig.next_within(Duration::from_millis(200)) {
         assert!(
             matches!(seen, Seen::Accepted(..) | Seen::Received(..)),
@@ -172,4 +172,31 @@ fn a_connection_that_is_never_made_can_be_given_up() {
     assert_eq!(rig.next_within(Duration::from_millis(300)), None);
     rig.stop();
     assert!(rig.ended().result.is_ok());
+}
+
+#[test]
+fn an_aborted_connection_is_gone_before_the_next_one_is_made() {
+    let rig = Rig::new();
+    let (listener, address) = server();
+    rig.connect(CONN, address);
+    let mut first = accept(&listener);
+    let next = ConnId(CONN.0 + 1);
+    // Both in one breath, as a destination does whose first retry is immediate.
+    rig.ask([
+        Output::Close {
+            conn: CONN,
+            how: Close::Abort,
+        },
+        Output::Connect {
+            conn: next,
+            addr: address,
+            tls: None,
+        },
+    ]);
+    let second = accept(&listener);
+    first.set_nonblocking(true).unwrap();
+    let error = first.read(&mut [0; 10]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(rig.next(), Seen::Connected(next));
+    drop(second);
 }

@@ -158,6 +158,31 @@ fn what_the_server_says_comes_back_and_its_good_bye_is_an_end() {
 }
 
 #[test]
+fn what_comes_behind_a_good_bye_is_not_looked_at_and_the_shard_goes_on() {
+    let authority = Authority::new();
+    let (address, server) = authority.serve("127.0.0.1", false, |mut stream| {
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+        stream.conn.send_close_notify();
+        let mut last = Vec::new();
+        while stream.conn.wants_write() {
+            stream.conn.write_tls(&mut last).unwrap();
+        }
+        last.extend([0x17; 40_000]);
+        stream.sock.write_all(&last).unwrap();
+    });
+    let rig = Rig::believing(authority.roots());
+    connect(&rig, address, "127.0.0.1");
+    assert_eq!(rig.next(), Seen::Connected(CONN));
+    let (reason, heals) = closed(&rig);
+    assert!(heals && reason.contains("closed"), "{reason}");
+    server.join().unwrap();
+    rig.stop();
+    assert!(rig.ended().result.is_ok());
+}
+
+#[test]
 fn a_certificate_that_is_not_believed_is_told_in_words_and_does_not_heal() {
     let authority = Authority::new();
     let hear = |mut stream: StreamOwned<ServerConnection, TcpStream>| {
