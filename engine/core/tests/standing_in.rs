@@ -159,6 +159,29 @@ fn keyframes_go_on_and_a_destination_that_returns_begins_on_one() {
 }
 
 #[test]
+fn a_keyframe_that_is_sent_again_is_not_taken_for_one_of_the_publishers() {
+    // `idr_pic_id` is 0 in all of them, as many encoders have it.
+    const PUBLISHED: [u8; 4] = [0x65, 0x88, 0x84, 0xff];
+    let mut world = on_air();
+    let slice = |body: &Bytes| body.slice(9..13);
+    let keyframes = |world: &World| -> Vec<Bytes> {
+        let pictures = world.server("one", 0).pictures().into_iter();
+        pictures.filter(|body| body[0] == 0x17).collect()
+    };
+    let before = keyframes(&world);
+    assert!(before.iter().all(|body| slice(body) == PUBLISHED[..]));
+    lost(&mut world);
+    world.run_ms(7_000);
+    let after = keyframes(&world);
+    let again = &after[before.len()..];
+    assert!(again.len() >= 2, "{}", again.len());
+    for (body, before) in again.iter().zip(again.iter().skip(1)) {
+        assert_ne!(slice(body), PUBLISHED[..]);
+        assert_ne!(body, before);
+    }
+}
+
+#[test]
 fn the_last_picture_is_asked_for_once_and_shown_at_each_keyframe() {
     let mut world = on_air();
     lost(&mut world);

@@ -22,7 +22,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    h264::{ParameterSets, Repeater, VideoUnit, adopt},
+    h264::{ParameterSets, Repeater, VideoUnit, adopt, renumber},
     io::{StillPicture, StillSource, StillTarget},
     ring::{Kind, Ring, Unit},
     rtmp::flv::AVC_HEADER_BYTES,
@@ -48,6 +48,11 @@ const STILL_AFTER: Duration = Duration::from_secs(1);
 const KEYFRAME_US_MIN: i64 = 300_000;
 /// Without repetitions (a kind of stream that cannot be repeated) keyframes alone are sent.
 const KEYFRAMES_ALONE_US: i64 = 1_000_000;
+
+/// `idr_pic_id` of our keyframes, in turn: a keyframe right behind another has to bear another
+/// number (clause 7.4.3 of H.264), or a decoder takes both for one picture. Encoders begin with 0,
+/// and many stay there.
+const IDR_PIC_IDS: [u16; 2] = [8_001, 8_002];
 
 /// The picture that a broadcast shows while its publisher is away.
 #[derive(Clone, Debug)]
@@ -112,6 +117,7 @@ struct Active {
     /// Some picture of ours is in the ring.
     seen: bool,
     keyframe_wanted: bool,
+    keyframes: usize,
     /// What was asked for last.
     asked: Option<Shown>,
     answered: bool,
@@ -191,6 +197,7 @@ impl StandIn {
             config: last.config.clone(),
             seen: false,
             keyframe_wanted: false,
+            keyframes: 0,
             asked: None,
             answered: false,
             prepared: None,
@@ -342,11 +349,26 @@ impl Active {
                 (last.config.clone(), last.keyframe.clone())
             }
         };
+        let body = self.numbered(&config, body);
         self.keyframe_wanted = false;
         self.seen = true;
         self.repeater = repeater(&config, &body);
         self.config = config.clone();
         Some((Kind::Video { key: true, config }, body))
+    }
+
+    /// A keyframe that cannot be taken for its neighbour.
+    fn numbered(&mut self, config: &ParameterSets, body: Bytes) -> Bytes {
+        let [even, odd] = IDR_PIC_IDS;
+        self.keyframes += 1;
+        let idr_pic_id = if self.keyframes.is_multiple_of(2) {
+            even
+        } else {
+            odd
+        };
+        renumber(config, &body, idr_pic_id)
+            .inspect_err(|error| tracing::debug!(%error, "a keyframe keeps its number"))
+            .unwrap_or(body)
     }
 
     /// The picture before again.
@@ -398,9 +420,8 @@ fn own_target(config: &ParameterSets) -> StillTarget {
 
 /// Puts a picture under the publisher's parameter sets, or else under its own.
 fn place(last: &Last, picture: &StillPicture) -> Result<(Rc<ParameterSets>, Bytes), String> {
-    // Anything but 0, which encoders begin with.
-    const IDR_PIC_ID: u16 = 7;
-    match adopt(&last.config, picture, IDR_PIC_ID) {
+    let [idr_pic_id, _] = IDR_PIC_IDS;
+    match adopt(&last.config, picture, idr_pic_id) {
         Ok(body) => return Ok((last.config.clone(), body)),
         Err(error) => tracing::debug!(%error, "a picture keeps parameter sets of its own"),
     }
