@@ -182,6 +182,31 @@ fn a_keyframe_that_is_sent_again_is_not_taken_for_one_of_the_publishers() {
 }
 
 #[test]
+fn destinations_that_come_while_sound_alone_is_published_begin_on_a_keyframe() {
+    let mut world = on_air();
+    lost(&mut world);
+    world.run_ms(1_000);
+    let sends = Sends {
+        video: false,
+        ..Sends::default()
+    };
+    returns(&mut world, sends);
+    // At any moment between two pictures and two packets.
+    let names = ["one", "two", "three", "four", "five", "six", "seven"];
+    for count in 2..=names.len() {
+        let sites: Vec<_> = names[..count].iter().map(|it| (*it, Site::Well)).collect();
+        world.want(&sites);
+        world.run_ms(607);
+    }
+    world.run_ms(1_500);
+    for name in names {
+        let server = world.server(name, 0);
+        server.assert_sound();
+        assert!(server.video().len() > 30, "{}", server.video().len());
+    }
+}
+
+#[test]
 fn the_last_picture_is_asked_for_once_and_shown_at_each_keyframe() {
     let mut world = on_air();
     lost(&mut world);

@@ -265,7 +265,7 @@ impl Broadcast {
             Source::Off => false,
         };
         MediaFacts {
-            expects_video,
+            expects_video: expects_video || self.intake.stand_in.has_pictures(),
             frames_per_second: self.intake.frames_per_second(),
             video_bps: self.intake.video_bps(),
         }

@@ -152,6 +152,11 @@ impl StandIn {
         self.active.as_ref().is_some_and(|active| active.seen)
     }
 
+    /// There are pictures in the stream, and so there will be, whoever sends them.
+    pub(crate) fn has_pictures(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Something of the publisher has arrived, of use or not.
     pub(super) fn media(&mut self, now: Instant) {
         self.media_at = Some(now);

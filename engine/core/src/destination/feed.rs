@@ -160,6 +160,8 @@ impl Feed {
                 && since(waits_since) > Duration::from_millis(FIRST_KEYFRAME_MS));
         let sound = no_video && matches!(newest.kind, Kind::Audio);
         self.cursor = keyframe.or_else(|| sound.then(|| ring.end() - 1));
+        // Whatever pictures come behind the sound, the first is a keyframe.
+        self.lacks_keyframe |= sound;
         if self.cursor.is_none()
             && self
                 .keyframe_asked
@@ -304,31 +306,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn after_a_keyframe_from_before_the_first_sound_pictures_wait_for_the_next_keyframe() {
+    /// Says what of the units of a ring was sent so far: frames of sound and of pictures.
+    fn sender() -> impl FnMut(Unit) -> (u64, u64) {
         let now = Instant::now();
-        let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
-        let config = Rc::new(sets.unwrap());
-        let picture = |key| Kind::Video {
-            key,
-            config: config.clone(),
-        };
         let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
         let platform = Platform::generic();
         let mut client = PublishClient::new(&url, platform.publish_config());
         let mut feed = Feed::new(platform);
         let (mut ring, mut totals) = (Ring::default(), Totals::default());
-        let mut frames = |unit| {
+        move |unit| {
             ring.push(unit);
             let facts = MediaFacts::default();
             let outputs = &mut VecDeque::new();
             feed.run(now, &ring, facts, &mut client, &mut totals, outputs);
             (totals.audio_frames, totals.video_frames)
-        };
+        }
+    }
+
+    fn picture() -> impl Fn(bool) -> Kind {
+        let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
+        let config = Rc::new(sets.unwrap());
+        move |key| Kind::Video {
+            key,
+            config: config.clone(),
+        }
+    }
+
+    #[test]
+    fn after_a_keyframe_from_before_the_first_sound_pictures_wait_for_the_next_keyframe() {
+        let (mut frames, picture) = (sender(), picture());
         assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
         assert_eq!(frames(unit(picture(true), 2_900)), (1, 0));
         assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
         assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
         assert_eq!(frames(unit(picture(false), 3_300)), (1, 2));
+    }
+
+    #[test]
+    fn pictures_that_come_behind_the_first_sound_begin_with_a_keyframe() {
+        let (mut frames, picture) = (sender(), picture());
+        assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
+        assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
+        assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
     }
 }
