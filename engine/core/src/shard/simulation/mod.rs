@@ -3,7 +3,9 @@
 //! operators change their minds. Every promise of a destination is watched all the time:
 //!
 //! * what a server is sent begins with headers and a keyframe, and so does what follows a gap; no
-//!   time stamp steps back (`witness`);
+//!   time stamp steps back; while the publisher sends nothing of use there is no hole, and after it
+//!   a keyframe (`witness`);
+//! * the broadcast's own pictures show what they shall (`easel`);
 //! * a destination has at most one connection, tries again when its policy says and not before,
 //!   gives up when the policy says and never else, and is on air soon after its server is well
 //!   again (`ledger`);
@@ -13,7 +15,7 @@
 //!   at once, in whatever state; at the end nothing is left (`world`).
 //!
 //! ```text
-//!  plan ── turns, publisher ──► world ◄── network, server, wire
+//!  plan ── turns, publisher ──► world ◄── network, server, wire, easel
 //!          (what happens)        │ Shard   (what comes of it)
 //!                                └──► witness, ledger (what was promised)
 //! ```
@@ -21,6 +23,7 @@
 //! A run that breaks a promise is printed with its number; `make replay SEED=n` shows it line by
 //! line.
 
+mod easel;
 mod ledger;
 mod network;
 mod picture;
@@ -55,7 +58,7 @@ const RUNS: u64 = 10_000;
 const LINES_SHOWN: usize = 60;
 
 /// What has to happen again and again for the runs to prove anything.
-const MET: [&str; 35] = [
+const MET: [&str; 43] = [
     "name unknown",
     "name answered late",
     "connection refused",
@@ -79,6 +82,14 @@ const MET: [&str; 35] = [
     "publisher stopped",
     "publisher replaced",
     "picture lost",
+    "picture repeated",
+    "keyframe sent again",
+    "last picture coded anew",
+    "slate shown",
+    "slate replaced",
+    "slate removed",
+    "picture coded late",
+    "hole filled while publishing",
     "gave up",
     "on air",
     "gaps closed by a keyframe",
@@ -110,6 +121,10 @@ fn run(seed: u64, trace: Trace) -> Outcome {
     for conn in world.conns.values() {
         tally.add("pictures received", conn.witness.pictures);
         tally.add("gaps closed by a keyframe", conn.witness.gaps);
+        tally.add("picture repeated", conn.witness.repetitions);
+        tally.add("keyframe sent again", conn.witness.resent);
+        tally.add("last picture coded anew", conn.witness.stills);
+        tally.add("slate shown", conn.witness.slates);
     }
     Outcome {
         tally,

@@ -241,6 +241,8 @@ impl World {
             admitted: &self.stage.admitted,
             whole: self.plan.steady[conn.site],
             interleaved: !self.stage.strange_clock,
+            silent_ms_max: self.plan.silent_ms_max(),
+            keyframe_ms: u32::try_from(self.wanted.keyframe_interval_ms).unwrap(),
         };
         let was_publishing = conn.publishing;
         let answers = conn

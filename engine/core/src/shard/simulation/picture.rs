@@ -1,11 +1,12 @@
-//! Pictures of the simulated publisher: as small as H.264 can be, each with a number in it by
-//! which a server can tell what it was sent and what was left out.
+//! Pictures of the simulated publisher, and of whoever codes pictures in its place: as small as
+//! H.264 can be, with true slice headers, each with a number in it by which a server can tell what
+//! it was sent and what was left out.
 
 use bytes::Bytes;
 
-use crate::h264::ParameterSets;
+use crate::{h264::ParameterSets, io::StillPicture};
 
-/// 1280x720 and 640x360, as x264 writes them.
+/// 1280x720 and 640x360, as x264 writes them: four bits of `frame_num`, picture order count type 2.
 const SPS: [&[u8]; 2] = [
     &[
         0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00,
@@ -16,62 +17,178 @@ const SPS: [&[u8]; 2] = [
         0x01, 0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e, 0x48,
     ],
 ];
+/// Of each size.
+const MACROBLOCKS: [u32; 2] = [80 * 45, 40 * 23];
+const WIDTHS: [u32; 2] = [1280, 640];
 const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
 const START_CODE: &[u8] = &[0, 0, 0, 1];
 /// CELT, stereo, three frames of 20 ms (RFC 6716, 3.2.5).
 pub(super) const OPUS_60_MS: &[u8] = &[0xff, 0x03, 0x11, 0x22, 0x33];
-/// First byte of the slice header of every picture here.
-const MARK: u8 = 0x9a;
+/// First byte behind the slice header and the ones that fill its last byte; tells what the number
+/// is that follows. Begins with a zero, so that the ones have an end.
+const MARK_SENT: u8 = 0x5a;
+const MARK_LAST: u8 = 0x33;
+const MARK_SLATE: u8 = 0x2d;
 /// Bytes of seven bits, each with the highest bit set so that none looks like a start code.
-const NUMBER_BYTES: usize = 5;
+const NUMBER_BYTES: u32 = 5;
+/// `frame_num` counts modulo this.
+const FRAME_NUM_END: u8 = 16;
 
-/// What identifies a picture.
+const IDR: u8 = 0x65;
+const NON_IDR: u8 = 0x41;
+
+/// Who made a picture, and what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// The publisher's, by its number.
+    Sent(u64),
+    /// The picture before it again.
+    Repetition,
+    /// Coded in the publisher's place: its picture of that number, or a slate.
+    Last(u64),
+    Slate(u64),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Picture {
-    pub(super) key: bool,
-    pub(super) number: u64,
+    pub(super) shows: Shows,
+    /// Which parameter sets it is coded under.
     pub(super) config: u8,
+    /// `idr_pic_id` of a keyframe.
+    pub(super) idr_pic_id: Option<u32>,
+    pub(super) frame_num: u8,
 }
 
 impl Picture {
+    /// The publisher's picture of that number, so many behind its last keyframe.
+    pub(super) fn sent(number: u64, config: u8, since_keyframe: u64) -> Self {
+        Self {
+            shows: Shows::Sent(number),
+            config,
+            // Neighbours differ, as they must when both are keyframes.
+            idr_pic_id: (since_keyframe == 0).then_some(u32::from(number % 2 == 1)),
+            frame_num: u8::try_from(since_keyframe % u64::from(FRAME_NUM_END)).unwrap(),
+        }
+    }
+
+    /// A picture coded by itself.
+    pub(super) fn still(shows: Shows, config: u8) -> Self {
+        Self {
+            shows,
+            config,
+            idr_pic_id: Some(0),
+            frame_num: 0,
+        }
+    }
+
+    pub(super) fn is_key(self) -> bool {
+        self.idr_pic_id.is_some()
+    }
+
+    /// A keyframe of the publisher under another number than it gave.
+    pub(super) fn is_resent(self) -> bool {
+        matches!(self.shows, Shows::Sent(_)) && self.idr_pic_id.is_some_and(|id| id > 1)
+    }
+
+    /// What `frame_num` of a picture behind this one has to be (clause 7.4.3): all are references.
+    pub(super) fn frame_num_next(self) -> u8 {
+        (self.frame_num + 1) % FRAME_NUM_END
+    }
+
     /// An access unit of about `bytes` bytes.
     pub(super) fn annex_b(self, bytes: usize) -> Vec<u8> {
         let mut unit = Vec::with_capacity(bytes + 64);
-        if self.key {
+        if self.is_key() {
             for nal in [SPS[usize::from(self.config)], PPS] {
                 unit.extend_from_slice(START_CODE);
                 unit.extend_from_slice(nal);
             }
         }
         unit.extend_from_slice(START_CODE);
-        unit.extend_from_slice(&[if self.key { 0x65 } else { 0x41 }, MARK]);
-        for place in (0..NUMBER_BYTES).rev() {
-            let seven_bits = (self.number >> (7 * place)) & 0x7f;
-            unit.push(0x80 | u8::try_from(seven_bits).unwrap());
-        }
-        unit.push(0x80 | self.config);
-        unit.resize(unit.len() + bytes, 0x55);
+        self.put_slice(bytes, &mut unit);
         unit
+    }
+
+    /// The answer to whoever wants a picture coded by itself.
+    pub(super) fn coded(self) -> StillPicture {
+        let mut slice = Vec::new();
+        self.put_slice(20, &mut slice);
+        StillPicture {
+            sps: Bytes::from_static(SPS[usize::from(self.config)]),
+            pps: Bytes::from_static(PPS),
+            slices: vec![Bytes::from(slice)],
+        }
+    }
+
+    /// The header of an I or a P slice, filled up with ones; the data is made up.
+    fn put_slice(self, bytes: usize, out: &mut Vec<u8>) {
+        let fill = self.frame_num;
+        out.extend_from_slice(&match self.idr_pic_id {
+            None => [NON_IDR, 0x9a | fill >> 3, fill << 5 | 0x03, 0xff],
+            Some(0) => [IDR, 0x88, 0x84, 0xff],
+            Some(_) => [IDR, 0x88, 0x82, 0x3f],
+        });
+        let (mark, number) = match self.shows {
+            Shows::Last(number) => (MARK_LAST, number),
+            Shows::Slate(number) => (MARK_SLATE, number),
+            Shows::Sent(number) => (MARK_SENT, number),
+            Shows::Repetition => unreachable!("only the shard repeats"),
+        };
+        out.push(mark);
+        for place in (0..NUMBER_BYTES).rev() {
+            let seven_bits = (number >> (7 * place)) & 0x7f;
+            out.push(0x80 | u8::try_from(seven_bits).unwrap());
+        }
+        out.push(0x80 | self.config);
+        out.resize(out.len() + bytes, 0x55);
     }
 
     /// Reads the body of a video message: five bytes of FLV, four of length, then the slice. None
     /// if it is not one of these pictures.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let slice = body.get(9..)?;
-        let key = match slice {
-            [0x65, MARK, ..] => true,
-            [0x41, MARK, ..] => false,
+        let (nal_header, slice) = body.get(9..)?.split_first()?;
+        let mut bits = Bits::new(slice);
+        let first_macroblock = bits.ue()?;
+        let kind = bits.ue()?;
+        let pps = bits.ue()?;
+        let frame_num = u8::try_from(bits.bits(4)?).unwrap();
+        let idr_pic_id = match *nal_header {
+            IDR => Some(bits.ue()?),
+            NON_IDR => None,
             _ => return None,
         };
-        let number = slice.get(2..2 + NUMBER_BYTES)?;
-        Some(Self {
-            key,
-            number: number
-                .iter()
-                .fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f)),
-            config: slice.get(2 + NUMBER_BYTES)? & 0x7f,
+        // The number of references may be told, and is one less than that.
+        if idr_pic_id.is_none() && bits.bits(1)? == 1 {
+            bits.ue()?;
+        }
+        // No changes of their list and no marking by commands; for IDR pictures no output is
+        // prevented and none is kept for long.
+        let flags = bits.bits(2)?;
+        let expected_kind = if idr_pic_id.is_some() { 7 } else { 5 };
+        if (first_macroblock, kind, pps, flags) != (0, expected_kind, 0, 0) {
+            return None;
+        }
+        let same_qp = bits.ue()? == 0;
+        let deblocks = bits.ue()? != 1;
+        let (shows, config) = if deblocks {
+            bits.bits(2).filter(|offsets| *offsets == 0b11)?;
+            bits.mark()?
+        } else {
+            (Shows::Repetition, bits.skip_run(slice.len())?)
+        };
+        same_qp.then_some(Self {
+            shows,
+            config,
+            idr_pic_id,
+            frame_num,
         })
     }
+}
+
+/// Which parameter sets give pictures of this width.
+pub(super) fn config_of(width: u32) -> Option<u8> {
+    let index = WIDTHS.iter().position(|it| *it == width)?;
+    u8::try_from(index).ok()
 }
 
 /// The AVCDecoderConfigurationRecord that must come before pictures of `config`.
@@ -79,4 +196,61 @@ pub(super) fn record(config: u8) -> Bytes {
     let sps = Bytes::from_static(SPS[usize::from(config)]);
     let sets = ParameterSets::new(&sps, &[Bytes::from_static(PPS)]).unwrap();
     sets.record().clone()
+}
+
+/// Reads a slice, which here never has three zero bytes in a row.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Bits<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    fn bits(&mut self, count: u32) -> Option<u32> {
+        let mut value = 0;
+        for _ in 0..count {
+            let byte = self.bytes.get(self.at / 8)?;
+            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
+            self.at += 1;
+        }
+        Some(value)
+    }
+
+    fn ue(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while self.bits(1)? == 0 {
+            zeros += 1;
+        }
+        Some((1 << zeros) - 1 + self.bits(zeros)?)
+    }
+
+    /// What the publisher's and the coder's pictures carry behind their headers.
+    fn mark(&mut self) -> Option<(Shows, u8)> {
+        while self.bits(1)? == 1 {}
+        let mark = u8::try_from(self.bits(7)?).unwrap();
+        let mut number = 0;
+        for _ in 0..NUMBER_BYTES {
+            number = number << 7 | u64::from(self.bits(8)? & 0x7f);
+        }
+        let config = u8::try_from(self.bits(8)? & 0x7f).unwrap();
+        let shows = match mark {
+            MARK_SENT => Shows::Sent(number),
+            MARK_LAST => Shows::Last(number),
+            MARK_SLATE => Shows::Slate(number),
+            _ => return None,
+        };
+        Some((shows, config))
+    }
+
+    /// All macroblocks are skipped, and nothing follows: tells the size of the picture.
+    fn skip_run(&mut self, bytes: usize) -> Option<u8> {
+        let run = self.ue()?;
+        let stop = self.bits(1)?;
+        let config = MACROBLOCKS.iter().position(|it| *it == run)?;
+        let ends = stop == 1 && self.at.div_ceil(8) == bytes;
+        u8::try_from(config).ok().filter(|_| ends)
+    }
 }

@@ -68,6 +68,16 @@ pub(super) struct SessionPlan {
     pub(super) camera_ms: u64,
 }
 
+/// What becomes of the slate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SlatePlan {
+    Removed,
+    /// Another one is wanted, and its bytes follow.
+    Set,
+    /// Another one is wanted, and its bytes never come.
+    Named,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Turn {
     Publish(SessionPlan),
@@ -89,6 +99,7 @@ pub(super) enum Turn {
     /// The destination gets another URL.
     Readdress(usize),
     Policy(usize, RetryPolicy),
+    Slate(SlatePlan),
     /// Control says again what it said before.
     Repeat,
     /// The broadcast is taken away, and wanted again with the next change.
@@ -139,7 +150,7 @@ impl Plan {
             policies: (0..destinations).map(|_| policy(random)).collect(),
             sound: !long && random.chance(25),
             frame_ms: if long {
-                500
+                random.pick(&[250, 250, 500])
             } else {
                 random.pick(&[100, 250, 250])
             },
@@ -158,6 +169,13 @@ impl Plan {
         plan.operator(random, destinations);
         plan.turns.sort_by_key(|(at_ms, _)| *at_ms);
         plan
+    }
+
+    /// Without sound a publisher is taken as absent after 400 ms, with it after a second without
+    /// pictures; until then it may go on where it was. A millisecond is lost in rounding.
+    pub(super) fn silent_ms_max(&self) -> u32 {
+        let absent_ms = if self.sound { 1_000 } else { 400 };
+        absent_ms + 1
     }
 
     fn turn(&mut self, at_ms: u64, turn: Turn) {
@@ -271,7 +289,7 @@ impl Plan {
             };
             let destination = random.index(destinations);
             let back_ms = (at_ms + random.between(0, 10_000)).min(self.calm_ms);
-            match random.index(7) {
+            match random.index(10) {
                 0 | 1 => {
                     self.turn(at_ms, Turn::Remove(destination));
                     if random.chance(80) {
@@ -286,7 +304,17 @@ impl Plan {
                     let session = self.session(random);
                     self.turn(back_ms, Turn::Publish(session));
                 }
-                _ => self.turn(at_ms, Turn::Repeat),
+                5 | 6 => self.turn(at_ms, Turn::Repeat),
+                _ => {
+                    let slate = random.pick(&[
+                        SlatePlan::Set,
+                        SlatePlan::Set,
+                        SlatePlan::Set,
+                        SlatePlan::Named,
+                        SlatePlan::Removed,
+                    ]);
+                    self.turn(at_ms, Turn::Slate(slate));
+                }
             }
         }
     }

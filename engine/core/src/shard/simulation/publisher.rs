@@ -23,7 +23,7 @@ pub(super) struct Stage {
     number: u64,
     /// Pictures that went into the ring.
     pub(super) admitted: BTreeSet<u64>,
-    /// Some session's clock was far from the shard's.
+    /// Some session's clock was ahead of the shard's, or far behind.
     pub(super) strange_clock: bool,
     over: bool,
 }
@@ -35,6 +35,8 @@ struct Session {
     /// When a keyframe is made.
     keyframe_at: Option<Instant>,
     last_keyframe: Option<Instant>,
+    /// Pictures since then.
+    since_keyframe: u64,
     /// A picture was lost since the last one.
     hole: bool,
     flows_since: Option<Instant>,
@@ -84,7 +86,7 @@ impl World {
         self.stage.sessions += 1;
         // A number is left out, so that whoever goes on needs a keyframe.
         self.stage.number += 1;
-        self.stage.strange_clock |= plan.lag_ms.abs() > 100;
+        self.stage.strange_clock |= !(0..=100).contains(&plan.lag_ms);
         let number = self.stage.sessions;
         let peer = PeerId(number);
         *session = Some(Session {
@@ -92,6 +94,7 @@ impl World {
             peer,
             keyframe_at: None,
             last_keyframe: None,
+            since_keyframe: 0,
             hole: false,
             flows_since: None,
         });
@@ -181,15 +184,13 @@ impl World {
             session.keyframe_at = None;
             session.last_keyframe = Some(now);
         }
+        session.since_keyframe = if key { 0 } else { session.since_keyframe + 1 };
         session.flows_since.get_or_insert(now);
         let plan = session.plan;
         let lost = self.random.chance(plan.loss_percent);
         let contiguous = !std::mem::replace(&mut session.hole, lost);
-        let picture = Picture {
-            key,
-            number: self.stage.number,
-            config: plan.config,
-        };
+        let picture_number = self.stage.number;
+        let picture = Picture::sent(picture_number, plan.config, session.since_keyframe);
         self.stage.number += 1;
         self.after(ms(self.plan.frame_ms), Happening::Picture(number));
         if lost {
@@ -203,9 +204,13 @@ impl World {
             plan.frame_bytes
         });
         if let Some(broadcast) = self.broadcast() {
+            let filled = !first && broadcast.intake.stand_in.is_seen();
             if broadcast.intake.video(now, pts_us, &unit, contiguous) {
                 broadcast.feed_all(now);
-                self.stage.admitted.insert(picture.number);
+                self.stage.admitted.insert(picture_number);
+                if filled {
+                    self.tally.count("hole filled while publishing");
+                }
             }
             self.settle_stage()?;
         }
@@ -227,7 +232,7 @@ impl World {
         }
         let pts_us = self.pts_us(plan);
         if let Some(broadcast) = self.broadcast() {
-            broadcast.intake.audio(pts_us, OPUS_60_MS);
+            broadcast.intake.audio(now, pts_us, OPUS_60_MS);
             broadcast.feed_all(now);
         }
         self.settle_stage()

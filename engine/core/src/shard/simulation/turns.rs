@@ -30,6 +30,7 @@ impl World {
             Turn::Remove(destination) => self.remove(&id_of(destination)),
             Turn::Readdress(destination) => self.readdress(destination),
             Turn::Policy(destination, policy) => self.policy(destination, policy),
+            Turn::Slate(plan) => self.slate(plan),
             Turn::Repeat => {
                 // Without a broadcast it would not be the same again.
                 self.idle = self.key().is_some();
@@ -116,6 +117,7 @@ impl World {
         self.tally.count("broadcast taken away");
         self.entries.clear();
         self.wanted.destinations.clear();
+        self.wanted.slate = None;
         self.forget_publisher();
         self.wished = true;
         let broadcast = self.wanted.id.clone();

@@ -1,17 +1,26 @@
 //! What a server must find in a stream, whatever happened before: headers before media, a keyframe
-//! first and after every gap, time stamps that never step back.
+//! first and after every gap, time stamps that never step back, and no hole where the publisher
+//! leaves one.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::picture::{Picture, record};
+use super::picture::{Picture, Shows, record};
 use crate::rtmp::{Message, UnpublishedBy, message::type_id};
 
 /// First byte of an AVC tag that a decoder can start at.
 const AVC_KEY: u8 = 0x17;
-/// Sound and pictures are at most so far apart in the order in which they are sent.
-const INTERLEAVE_MS_MAX: u32 = 700;
+/// Sound and pictures are at most so far apart in the order in which they are sent: a second
+/// without pictures is waited out before they are stood in for.
+const INTERLEAVE_MS_MAX: u32 = 1_000 + REPEATED_MS_MAX;
+/// The broadcast's own pictures are at most 100 ms apart, whatever the publisher's rate was; a
+/// millisecond is lost in rounding.
+const REPEATED_MS_MAX: u32 = 100 + 1;
+/// They stay 80 ms behind the clock, and the publisher's next picture comes on the clock at best.
+const JOINED_MS_MAX: u32 = REPEATED_MS_MAX + 80;
+/// A keyframe that is due waits for its picture so long, and then for the next place.
+const KEYFRAME_LATE_MS_MAX: u32 = 1_000 + REPEATED_MS_MAX;
 
 /// Watches one connection from the server's side.
 #[derive(Debug, Default)]
@@ -21,11 +30,24 @@ pub(super) struct Witness {
     metadata_is_new: bool,
     avc: Option<Bytes>,
     aac: bool,
-    last: Option<Picture>,
+    /// The last picture, whoever made it.
+    before: Option<Picture>,
+    /// Numbers of the publisher's last picture and keyframe.
+    sent: Option<u64>,
+    sent_key: Option<u64>,
+    /// The last picture was made, or sent again, in the publisher's place.
+    stands_in: bool,
+    /// Number of the last slate.
+    slate: u64,
+    keyframe_ms: u32,
     video_ms: Option<u32>,
     audio_ms: Option<u32>,
     pub(super) pictures: u64,
     pub(super) gaps: u64,
+    pub(super) repetitions: u64,
+    pub(super) resent: u64,
+    pub(super) stills: u64,
+    pub(super) slates: u64,
     /// Messages of media, headers included.
     pub(super) media: u64,
     pub(super) ended_by: Vec<UnpublishedBy>,
@@ -40,6 +62,10 @@ pub(super) struct Rules<'a> {
     pub(super) whole: bool,
     /// No publisher's clock was wrong.
     pub(super) interleaved: bool,
+    /// Longest time between two pictures of the publisher that nobody takes for its absence.
+    pub(super) silent_ms_max: u32,
+    /// How far keyframes shall be apart.
+    pub(super) keyframe_ms: u32,
 }
 
 impl Witness {
@@ -88,32 +114,143 @@ impl Witness {
         let Some(picture) = Picture::read(&message.payload) else {
             return Err("a picture that nobody sent".to_owned());
         };
-        if key != picture.key {
+        if key != picture.is_key() {
             return Err(format!("{picture:?} is not called what it is"));
         }
         if *header != record(picture.config) {
             return Err(format!("{picture:?} follows the header of other pictures"));
         }
-        let last = self.last.replace(picture);
-        if last.is_some_and(|last| last.number >= picture.number) {
-            return Err(format!("{picture:?} after {last:?}"));
-        }
-        let follows = last.is_some_and(|last| last.number + 1 == picture.number);
-        if !follows {
-            self.gaps += u64::from(last.is_some());
-            if !picture.key {
-                return Err(format!("{picture:?} after {last:?}: no decoder can go on"));
-            }
-            if let Some(last) = last.filter(|_| rules.whole) {
-                let between = last.number + 1..picture.number;
-                if let Some(left_out) = rules.admitted.range(between).next() {
-                    return Err(format!("picture {left_out} was left out for no reason"));
-                }
-            }
-        }
+        let stood_in = self.stands_in;
+        self.follows(picture, rules)?;
+        self.is_numbered(picture, stood_in)?;
+        self.is_on_time(picture, stood_in, message.timestamp_ms, rules)?;
+        self.before = Some(picture);
         self.pictures += 1;
         let before_ms = self.video_ms.replace(message.timestamp_ms);
         forward("video", before_ms, message.timestamp_ms)
+    }
+
+    /// A decoder that has the pictures before can show this one, and nothing is told out of turn.
+    fn follows(&mut self, picture: Picture, rules: Rules<'_>) -> Result<(), String> {
+        let before = self.before;
+        let number = match picture.shows {
+            Shows::Repetition => {
+                self.repetitions += 1;
+                self.stands_in = true;
+                let same_size = before.is_some_and(|before| before.config == picture.config);
+                return if same_size {
+                    Ok(())
+                } else {
+                    Err(format!("{picture:?} after {before:?} repeats nothing"))
+                };
+            }
+            Shows::Last(_) => {
+                self.stills += 1;
+                self.stands_in = true;
+                return Ok(());
+            }
+            Shows::Slate(slate) => {
+                self.slates += 1;
+                self.stands_in = true;
+                if slate < std::mem::replace(&mut self.slate, slate) {
+                    return Err(format!("slate {slate} is shown again, which was replaced"));
+                }
+                return Ok(());
+            }
+            Shows::Sent(number) => number,
+        };
+        if picture.is_resent() {
+            self.resent += 1;
+            self.stands_in = true;
+            let known = self.sent_key.replace(number);
+            // A server that was left behind has not seen all of them.
+            return match known {
+                Some(known) if number < known || (number > known && rules.whole) => Err(format!(
+                    "{picture:?} again, and the last keyframe was {known}"
+                )),
+                _ => Ok(()),
+            };
+        }
+        let sent = self.sent.replace(number);
+        let stood_in = std::mem::take(&mut self.stands_in);
+        if stood_in || sent.is_none_or(|sent| sent + 1 != number) {
+            self.gaps += u64::from(before.is_some());
+            if !picture.is_key() {
+                return Err(format!(
+                    "{picture:?} after {before:?}: no decoder can go on"
+                ));
+            }
+            if let Some(sent) = sent.filter(|_| rules.whole)
+                && let Some(left_out) = rules.admitted.range(sent + 1..number).next()
+            {
+                return Err(format!("picture {left_out} was left out for no reason"));
+            }
+        }
+        if picture.is_key() {
+            self.sent_key = Some(number);
+        }
+        Ok(())
+    }
+
+    /// The numbers by which a decoder knows pictures apart and notices that one is missing (clause
+    /// 7.4.3).
+    fn is_numbered(&self, picture: Picture, stood_in: bool) -> Result<(), String> {
+        let before = self.before;
+        let expected = match before.filter(|_| !picture.is_key()) {
+            Some(before) => before.frame_num_next(),
+            None => 0,
+        };
+        if picture.frame_num != expected {
+            return Err(format!("{picture:?} after {before:?} is counted wrong"));
+        }
+        // What the publisher's keyframes are numbered is its own affair.
+        let ours = stood_in || self.stands_in;
+        let alike = before.is_some_and(|before| {
+            picture.is_key()
+                && before.idr_pic_id == picture.idr_pic_id
+                && before.config == picture.config
+        });
+        if ours && alike {
+            return Err(format!("{picture:?} cannot be told from {before:?}"));
+        }
+        Ok(())
+    }
+
+    /// There is no hole, and keyframes are not left out.
+    fn is_on_time(
+        &mut self,
+        picture: Picture,
+        stood_in: bool,
+        at_ms: u32,
+        rules: Rules<'_>,
+    ) -> Result<(), String> {
+        if picture.is_key() {
+            self.keyframe_ms = at_ms;
+        } else if self.stands_in
+            && at_ms - self.keyframe_ms > rules.keyframe_ms + KEYFRAME_LATE_MS_MAX
+        {
+            let late_ms = at_ms - self.keyframe_ms;
+            return Err(format!("no keyframe for {late_ms} ms"));
+        }
+        let Some(before_ms) = self.video_ms.filter(|_| rules.interleaved) else {
+            return Ok(());
+        };
+        let hole_ms = at_ms.saturating_sub(before_ms);
+        // A repetition stands right behind what it repeats, however slow the server is.
+        let hole_ms_max = match picture.shows {
+            Shows::Repetition => REPEATED_MS_MAX,
+            _ if !rules.whole => return Ok(()),
+            _ if self.stands_in => REPEATED_MS_MAX,
+            _ if stood_in => JOINED_MS_MAX,
+            _ => rules.silent_ms_max,
+        };
+        if hole_ms > hole_ms_max {
+            return Err(format!(
+                "a hole of {hole_ms} ms between {:?} and {picture:?}",
+                self.before
+            ));
+        }
+        Ok(())
     }
 
     fn sound(&mut self, message: &Message) -> Result<(), String> {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use shardcast_link::{BroadcastId, DestinationStatus, Event, WantedBroadcast};
 
 use super::{
+    easel::Easel,
     ledger::{Around, Entry},
     plan::{Mood, Plan, Turn},
     publisher::Stage,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     AddressRules, Shard, ShardConfig,
-    io::{AudioJob, ConnId, Input, LaneId, LookupId, Output, TcpEvent},
+    io::{AudioJob, ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent},
     limits::RING_BYTES_MAX,
     opus,
     shard::{BroadcastKey, TimerKey},
@@ -49,6 +50,8 @@ pub(super) enum Happening {
     Picture(u64),
     Sound(u64),
     Coded(LaneId, Vec<Bytes>),
+    /// A picture was coded by itself, or could not be.
+    Still(StillId, Result<StillPicture, &'static str>),
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Connected(ConnId),
     Closed {
@@ -95,6 +98,7 @@ pub(super) struct World {
     pub(super) wanted: WantedBroadcast,
     pub(super) stage: Stage,
     lanes: BTreeMap<LaneId, u64>,
+    pub(super) easel: Easel,
     /// What is being handled ends streams by wish.
     pub(super) wished: bool,
     /// What is being handled must not make the shard do anything.
@@ -148,6 +152,7 @@ impl World {
             wanted,
             stage: Stage::default(),
             lanes: BTreeMap::new(),
+            easel: Easel::default(),
             wished: false,
             idle: false,
             settled_at: None,
@@ -216,15 +221,19 @@ impl World {
     }
 
     fn timeout(&mut self) -> Verdict {
-        let key = self.key();
-        let due = key
-            .and_then(|key| self.shard.broadcasts.get(&key))
-            .and_then(|broadcast| broadcast.intake.keyframe_due())
-            .is_some_and(|at| at <= self.now);
-        if due {
+        let due_before = self.keyframe_due();
+        self.handle(Input::Timeout)?;
+        // Once it was asked for, it is asked for again at another time.
+        let due = self.keyframe_due();
+        if due.is_some() && due != due_before {
             self.keyframe_wanted();
         }
-        self.handle(Input::Timeout)
+        Ok(())
+    }
+
+    fn keyframe_due(&self) -> Option<Instant> {
+        let broadcast = self.shard.broadcasts.get(&self.key()?)?;
+        broadcast.intake.keyframe_due()
     }
 
     pub(super) fn handle(&mut self, input: Input<'_>) -> Verdict {
@@ -241,7 +250,8 @@ impl World {
     /// Does everything that the shard wants done.
     pub(super) fn settle(&mut self) -> Verdict {
         while let Some(output) = self.shard.poll() {
-            if self.idle {
+            // A picture may have been due all the time, and only nobody looked.
+            if self.idle && !matches!(output, Output::Still(_)) {
                 return Err(format!("{output:?} although nothing has changed"));
             }
             self.output(output)?;
@@ -275,7 +285,8 @@ impl World {
                 Ok(())
             }
             Output::Event(Event::Destination { status, .. }) => self.reported(&status),
-            Output::Event(_) | Output::Datagram { .. } | Output::Still(_) => Ok(()),
+            Output::Still(job) => self.still_wanted(&job),
+            Output::Event(_) | Output::Datagram { .. } => Ok(()),
         }
     }
 
@@ -364,6 +375,7 @@ impl World {
             Happening::Picture(session) => self.picture(session),
             Happening::Sound(session) => self.sound(session),
             Happening::Coded(lane, frames) => self.handle(Input::AudioFrames { lane, frames }),
+            Happening::Still(still, result) => self.still_coded(still, result),
             Happening::Resolved(lookup, result) => self.handle(Input::Resolved { lookup, result }),
             Happening::Look => self.look(),
             Happening::LingeredOut(conn) => self.lingered_out(conn),
@@ -443,6 +455,10 @@ impl World {
             ("look-ups", shard.lookups.len()),
             ("audio lanes", shard.lanes.len()),
             ("open audio lanes", self.lanes.len()),
+            (
+                "pictures to be coded",
+                shard.stills.len().abs_diff(self.easel.coming()),
+            ),
             ("outputs", shard.outputs.len()),
             ("deadlines", usize::from(shard.timers.earliest().is_some())),
         ];
