@@ -33,6 +33,8 @@ const KEYFRAME_LEAD_MS: u64 = 60;
 const KEYFRAME_FIRST_MS: u64 = 300;
 /// An unanswered request is repeated after this.
 const KEYFRAME_REPEAT_MS: u64 = 400;
+/// Silence is made so often where there are no pictures to make it with.
+const SILENCE_TICK_MS: u64 = 100;
 
 /// What the audio lane of the broadcast shall do.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct Intake {
     last_video_us: Option<i64>,
     last_audio_us: Option<i64>,
     last_keyframe_us: i64,
+    /// When silence is made next, beside sound alone.
+    silence_at: Option<Instant>,
     pub(crate) stand_in: StandIn,
     keyframe_at: Option<Instant>,
     keyframe_due: Option<Instant>,
@@ -83,6 +87,7 @@ impl Intake {
             last_video_us: None,
             last_audio_us: None,
             last_keyframe_us: 0,
+            silence_at: None,
             stand_in: StandIn::default(),
             keyframe_at: None,
             keyframe_due: None,
@@ -124,7 +129,7 @@ impl Intake {
         annex_b: &[u8],
         contiguous: bool,
     ) -> bool {
-        self.stand_in.media(now);
+        self.stand_in.arrival(now);
         self.video.frames += 1;
         self.video_bytes += annex_b.len() as u64;
         let unit = match VideoUnit::from_annex_b(annex_b, 0) {
@@ -150,7 +155,6 @@ impl Intake {
         let Some(config) = self.config.clone() else {
             return false;
         };
-        let before_us = self.last_video_us.unwrap_or(pts_us);
         let pts_us = step(&mut self.last_video_us, pts_us);
         let unit = Unit {
             kind: Kind::Video {
@@ -160,8 +164,7 @@ impl Intake {
             pts_us,
             body: unit.body,
         };
-        self.stand_in
-            .picture(now, &unit, self.ring.end(), pts_us - before_us);
+        self.stand_in.picture(now, &unit, self.ring.end());
         self.push_video(unit);
         true
     }
@@ -180,10 +183,12 @@ impl Intake {
     /// Fills in what the publisher did not send up to now: pictures of ours once they are due, and
     /// silence with them. True when something went into the ring.
     pub(crate) fn fill(&mut self, now: Instant, now_us: i64) -> bool {
+        if self.stand_in.silence_due().is_some_and(|at| now >= at) {
+            self.silence_until(now_us);
+            self.silence_at = Some(now + Duration::from_millis(SILENCE_TICK_MS));
+        }
         if self.stand_in.is_absent(now) {
             self.stand_in.begin(now, false);
-            self.awaits_keyframe = true;
-            self.keyframe_due = Some(now);
         }
         let interval_us = i64::try_from(self.keyframe_interval.as_micros()).unwrap_or(i64::MAX);
         let mut filled = false;
@@ -196,12 +201,21 @@ impl Intake {
             self.push_video(unit);
             filled = true;
         }
+        if filled && !self.awaits_keyframe {
+            self.awaits_keyframe = true;
+            self.keyframe_due = Some(now);
+        }
         filled
     }
 
     /// When [`Self::fill`] has something to do.
     pub(crate) fn fill_due(&self) -> Option<Instant> {
-        self.stand_in.next_timeout()
+        let silence = self.stand_in.silence_due();
+        let silence = silence.map(|due| self.silence_at.map_or(due, |at| at.max(due)));
+        [silence, self.stand_in.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// An Opus packet.

@@ -47,7 +47,8 @@ pub(crate) enum Source {
         peer: PeerId,
         video: bool,
     },
-    /// The publisher was lost; destinations stay open until then.
+    /// The publisher was lost; destinations stay open until then. What is over then is over by the
+    /// operator's wish, which `hold_ms` states, and is ended properly.
     Holding {
         until: Instant,
         video: bool,
@@ -111,6 +112,7 @@ impl Broadcast {
             let until = now + Duration::from_millis(self.wanted.hold_ms);
             self.source = Source::Holding { until, video };
             self.hold_tick = Some(now);
+            self.air(now);
         }
     }
 
@@ -244,7 +246,7 @@ impl Broadcast {
             destinations: self
                 .slots
                 .iter()
-                .map(|slot| slot.destination.status(now, clock, holding))
+                .map(|slot| slot.destination.status(now, clock))
                 .collect(),
             ring_bytes: self.intake.ring.bytes() as u64,
             ..BroadcastStatus::new(self.wanted.id.clone())
@@ -272,9 +274,10 @@ impl Broadcast {
     }
 
     fn air(&mut self, now: Instant) {
-        let on_air = self.is_on_air();
+        let (on_air, holding) = (self.is_on_air(), self.is_holding());
         for slot in &mut self.slots {
             slot.destination.set_on_air(now, on_air);
+            slot.destination.set_holding(now, holding);
         }
     }
 }

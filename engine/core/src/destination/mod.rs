@@ -107,6 +107,8 @@ pub(crate) struct Destination {
     rules: Rc<AddressRules>,
     phase: Phase,
     on_air: bool,
+    /// Nobody publishes, and whoever did is waited for.
+    holding: bool,
     backoff: Backoff,
     attempts: u32,
     last_problem: Option<Problem>,
@@ -134,6 +136,7 @@ impl Destination {
             rules,
             phase: Phase::Idle,
             on_air: false,
+            holding: false,
             backoff: Backoff::new(wanted.retry, seed),
             attempts: 0,
             last_problem: None,
@@ -175,6 +178,14 @@ impl Destination {
             if !matches!(self.phase, Phase::Unusable) {
                 self.enter(now, Phase::Ended);
             }
+        }
+    }
+
+    /// The publisher is waited for, or is there.
+    pub(crate) fn set_holding(&mut self, now: Instant, holding: bool) {
+        if self.holding != holding {
+            self.holding = holding;
+            self.changed(now);
         }
     }
 
@@ -341,7 +352,7 @@ impl Destination {
     }
 
     fn changed(&mut self, now: Instant) {
-        let state = self.state(now, false);
+        let state = self.state(now);
         if self.reported != Some(state) {
             self.reported = Some(state);
             self.since = now;

@@ -32,19 +32,14 @@ impl Totals {
 }
 
 impl Destination {
-    pub(crate) fn status(
-        &self,
-        now: Instant,
-        clock: impl Fn(Instant) -> u64,
-        holding: bool,
-    ) -> DestinationStatus {
+    pub(crate) fn status(&self, now: Instant, clock: impl Fn(Instant) -> u64) -> DestinationStatus {
         let info = match &self.phase {
             Phase::Open { feed, .. } => feed.progress.info(),
             _ => TcpInfo::default(),
         };
         DestinationStatus {
             id: self.id.clone(),
-            state: self.state(now, holding),
+            state: self.state(now),
             since_unix_ms: clock(self.since),
             attempts: self.attempts,
             last_problem: self.last_problem.clone(),
@@ -78,7 +73,7 @@ impl Destination {
         self.totals.bytes_at_last_status = self.totals.bytes_sent;
     }
 
-    pub(super) fn state(&self, now: Instant, holding: bool) -> DestinationState {
+    pub(super) fn state(&self, now: Instant) -> DestinationState {
         match &self.phase {
             Phase::Idle => DestinationState::Idle,
             Phase::Resolving { .. } => DestinationState::Resolving,
@@ -86,7 +81,7 @@ impl Destination {
             Phase::Opening { .. } => DestinationState::Handshaking,
             Phase::Open { feed, .. } if !feed.is_live() => DestinationState::Publishing,
             Phase::Open { feed, .. } if feed.progress.is_silent(now) => DestinationState::Stalled,
-            Phase::Open { .. } if holding => DestinationState::Holding,
+            Phase::Open { .. } if self.holding => DestinationState::Holding,
             Phase::Open { .. } => DestinationState::Live,
             Phase::BackingOff { .. } => DestinationState::BackingOff,
             Phase::Ended => DestinationState::Ended,

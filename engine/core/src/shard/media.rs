@@ -389,7 +389,7 @@ impl Shard {
             self.lookups.remove(&lookup);
         }
         self.timers.set(TimerKey::Destination(key, slot.key), None);
-        let status = slot.destination.status(now, |at| self.unix_ms(at), false);
+        let status = slot.destination.status(now, |at| self.unix_ms(at));
         if let Some(broadcast) = self.broadcasts.get(&key) {
             let broadcast = broadcast.wanted.id.clone();
             self.event(Event::Destination { broadcast, status });

@@ -86,9 +86,7 @@ impl Shard {
         let Some(slot) = broadcast.slots.iter().find(|slot| slot.key == destination) else {
             return;
         };
-        let status = slot
-            .destination
-            .status(now, |at| self.unix_ms(at), broadcast.is_holding());
+        let status = slot.destination.status(now, |at| self.unix_ms(at));
         let broadcast = broadcast.wanted.id.clone();
         tracing::info!(
             %broadcast,

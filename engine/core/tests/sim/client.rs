@@ -31,6 +31,8 @@ pub(crate) struct Sends {
     pub(crate) audio: bool,
     pub(crate) small: bool,
     pub(crate) frame_bytes: usize,
+    /// Distance of two pictures; 0 is 30 a second.
+    pub(crate) frame_ms: u64,
 }
 
 impl Default for Sends {
@@ -40,6 +42,7 @@ impl Default for Sends {
             audio: true,
             small: false,
             frame_bytes: 5_000,
+            frame_ms: 0,
         }
     }
 }
@@ -176,7 +179,10 @@ impl Client {
             .video
             .filter(|_| now >= self.next_video && !self.no_video)
         {
-            self.next_video += Duration::from_micros(33_333);
+            self.next_video += match self.sends.frame_ms {
+                0 => Duration::from_micros(33_333),
+                ms => Duration::from_millis(ms),
+            };
             let key = std::mem::take(&mut self.wants_keyframe);
             let ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
             let unit = self.access_unit(key);

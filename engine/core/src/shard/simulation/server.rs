@@ -88,6 +88,7 @@ impl Conn {
         let config = ServerConfig {
             chunk_bytes,
             window_ack_bytes: random.pick(&[1_000, 100_000, 2_500_000]),
+            ..ServerConfig::default()
         };
         Self {
             owner,

@@ -14,6 +14,8 @@
 //! The first repetition breaks the publisher's chain of references, so what it sends afterwards is
 //! left out up to its next keyframe.
 
+mod last;
+
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -21,18 +23,23 @@ use std::{
 
 use bytes::Bytes;
 
+use self::last::{Last, repeater};
 use crate::{
-    h264::{ParameterSets, Repeater, VideoUnit, adopt, renumber},
+    h264::{ParameterSets, Repeater, renumber},
     io::{StillPicture, StillSource, StillTarget},
     ring::{Kind, Ring, Unit},
-    rtmp::flv::AVC_HEADER_BYTES,
 };
 
 /// Nothing at all came for so long: what str0m still waits for will hardly come, and a player has
 /// this much buffered.
 const SILENT_MS: u64 = 400;
 /// Sound comes and no picture: a canvas that does not change, or an encoder that is starved.
-const NO_PICTURE_MS: u64 = 1_000;
+/// Browsers repeat a picture that stands still about once a second.
+const NO_PICTURE_MS: u64 = 1_500;
+/// Whoever sends few pictures is not absent between two of them: these are waited for as well.
+const PICTURES_MISSED: u32 = 3;
+/// A pause longer than this says nothing of how often pictures come.
+const PACE_US_MAX: i64 = 2_000_000;
 /// Our pictures stay so far behind the clock, so that those of a publisher that returns are never
 /// placed before them.
 pub(super) const BEHIND_US: i64 = 80_000;
@@ -40,8 +47,9 @@ pub(super) const BEHIND_US: i64 = 80_000;
 const FILL_US_MAX: i64 = 2_000_000;
 /// The publisher's frame rate is kept between 10 and 30 a second.
 const FRAME_US: std::ops::RangeInclusive<i64> = 33_333..=100_000;
-/// So long a keyframe that is due waits for its picture; then the publisher's own is sent again.
-const PATIENCE_US: i64 = 1_000_000;
+/// So long a keyframe that is due waits for its picture; then the publisher's own is sent again,
+/// which shows what was some seconds ago. With two seconds between keyframes, it is four at most.
+const PATIENCE_US: i64 = 2_000_000;
 /// The last picture is coded by itself once it has stood for so long; most absences are shorter.
 const STILL_AFTER: Duration = Duration::from_secs(1);
 /// Keyframes that destinations ask for are at least this far apart.
@@ -76,21 +84,22 @@ enum Shown {
     Slate(String),
 }
 
-/// The publisher's video as it stood when it stopped.
-#[derive(Debug)]
-struct Last {
-    config: Rc<ParameterSets>,
-    body: Bytes,
-    keyframe: Bytes,
-    /// Numbers in the ring of the last keyframe, and of what came behind the last picture.
-    group: std::ops::Range<u64>,
-}
-
 /// A coded picture, ready to be sent as often as a keyframe is due.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Prepared {
     shown: Shown,
+    /// The publisher's parameter sets that it was made for.
+    under: Rc<ParameterSets>,
+    /// Those that it stands under: the same, or its own.
     config: Rc<ParameterSets>,
+    body: Bytes,
+}
+
+/// A keyframe under another number, so that it is made once.
+#[derive(Debug)]
+struct Numbered {
+    of: Bytes,
+    idr_pic_id: u16,
     body: Bytes,
 }
 
@@ -98,9 +107,15 @@ struct Prepared {
 pub(crate) struct StandIn {
     last: Option<Last>,
     media_at: Option<Instant>,
+    /// Of the newest picture, of use or not.
+    arrived_at: Option<Instant>,
     video_at: Option<Instant>,
     frame_us: i64,
+    /// How far apart pictures come, whatever that is.
+    pace_us: i64,
     slate: Option<Slate>,
+    /// The slate as it was coded last, for the next absence.
+    coded_slate: Option<Prepared>,
     active: Option<Active>,
 }
 
@@ -118,6 +133,7 @@ struct Active {
     seen: bool,
     keyframe_wanted: bool,
     keyframes: usize,
+    numbered: Option<Numbered>,
     /// What was asked for last.
     asked: Option<Shown>,
     answered: bool,
@@ -129,9 +145,12 @@ impl Default for StandIn {
         Self {
             last: None,
             media_at: None,
+            arrived_at: None,
             video_at: None,
             frame_us: *FRAME_US.start(),
+            pace_us: *FRAME_US.start(),
             slate: None,
+            coded_slate: None,
             active: None,
         }
     }
@@ -141,6 +160,7 @@ impl StandIn {
     /// Takes over the slate, or that there is none.
     pub(crate) fn set_slate(&mut self, slate: Option<Slate>) {
         self.slate = slate;
+        self.coded_slate = None;
     }
 
     pub(crate) fn slate(&self) -> Option<&Slate> {
@@ -162,18 +182,28 @@ impl StandIn {
         self.media_at = Some(now);
     }
 
-    /// A picture of the publisher has gone into the ring as number `seq`, `step_us` behind the one
-    /// before it.
-    pub(super) fn picture(&mut self, now: Instant, unit: &Unit, seq: u64, step_us: i64) {
+    /// A picture of the publisher has arrived, of use or not.
+    pub(super) fn arrival(&mut self, now: Instant) {
+        self.media_at = Some(now);
+        let Some(before) = self.arrived_at.replace(now) else {
+            return;
+        };
+        let step_us = i64::try_from((now - before).as_micros()).unwrap_or(i64::MAX);
+        if step_us < PACE_US_MAX {
+            // Sooner believed to come seldom than often: nobody is taken for absent by mistake.
+            let weight = if step_us > self.pace_us { 4 } else { 8 };
+            self.pace_us += (step_us - self.pace_us) / weight;
+            self.frame_us = self.pace_us.clamp(*FRAME_US.start(), *FRAME_US.end());
+        }
+    }
+
+    /// A picture of the publisher has gone into the ring as number `seq`.
+    pub(super) fn picture(&mut self, now: Instant, unit: &Unit, seq: u64) {
         let Kind::Video { key, config } = &unit.kind else {
             return;
         };
         self.video_at = Some(now);
         self.active = None;
-        if step_us < 5 * FRAME_US.end() {
-            let frame_us = (7 * self.frame_us + step_us) / 8;
-            self.frame_us = frame_us.clamp(*FRAME_US.start(), *FRAME_US.end());
-        }
         match &mut self.last {
             Some(last) if !key => {
                 last.body = unit.body.clone();
@@ -203,11 +233,13 @@ impl StandIn {
             seen: false,
             keyframe_wanted: false,
             keyframes: 0,
+            numbered: None,
             asked: None,
             answered: false,
             prepared: None,
         });
-        active.holding = holding;
+        // One that returns is away until its first keyframe.
+        active.holding |= holding;
         active.next_at = active.next_at.min(now);
     }
 
@@ -233,9 +265,16 @@ impl StandIn {
 
     fn absent_at(&self) -> Option<Instant> {
         self.last.as_ref()?;
-        let silent = self.media_at? + Duration::from_millis(SILENT_MS);
-        let no_picture = self.video_at? + Duration::from_millis(NO_PICTURE_MS);
+        let missed = PICTURES_MISSED * Duration::from_micros(self.pace_us.unsigned_abs());
+        let silent = self.media_at? + Duration::from_millis(SILENT_MS).max(missed);
+        let no_picture = self.video_at? + Duration::from_millis(NO_PICTURE_MS).max(missed);
         Some(silent.min(no_picture))
+    }
+
+    /// When a publisher of sound alone has been silent for so long that silence takes its place.
+    pub(super) fn silence_due(&self) -> Option<Instant> {
+        let alone = self.last.is_none().then_some(self.media_at)?;
+        Some(alone? + Duration::from_millis(SILENT_MS))
     }
 
     /// The next picture of ours, if one is due. `last_us` is the time of the last picture in the
@@ -278,19 +317,25 @@ impl StandIn {
         if active.asked.as_ref() == Some(&shown) || !(active.holding || stands) {
             return None;
         }
+        if let Some(coded) = &self.coded_slate
+            && coded.shown == shown
+            && Rc::ptr_eq(&coded.under, &last.config)
+        {
+            active.show(coded.clone());
+            return None;
+        }
         let source = match (&shown, &self.slate) {
             (Shown::Slate(_), Some(slate)) => StillSource::Image(slate.image.clone()),
             _ => StillSource::LastOf {
                 record: last.config.record().clone(),
-                access_units: group(ring, last),
+                access_units: last.access_units(ring),
             },
         };
         active.asked = Some(shown);
         active.answered = false;
-        let target = last.config.still_target();
         Some(StillRequest {
             source,
-            target: target.unwrap_or_else(|| own_target(&last.config)),
+            target: last.target(),
         })
     }
 
@@ -303,15 +348,19 @@ impl StandIn {
             return;
         };
         active.answered = true;
-        let made = result.and_then(|picture| place(last, &picture));
+        let made = result.and_then(|picture| last.place(&picture, IDR_PIC_IDS[0]));
         match made {
             Ok((config, body)) => {
-                active.keyframe_wanted |= matches!(shown, Shown::Slate(_));
-                active.prepared = Some(Prepared {
+                let prepared = Prepared {
                     shown,
+                    under: last.config.clone(),
                     config,
                     body,
-                });
+                };
+                if matches!(prepared.shown, Shown::Slate(_)) {
+                    self.coded_slate = Some(prepared.clone());
+                }
+                active.show(prepared);
             }
             Err(reason) => tracing::warn!(
                 reason,
@@ -328,6 +377,14 @@ impl Active {
             Some(slate) => Shown::Slate(slate.name.clone()),
             None => Shown::Last,
         }
+    }
+
+    /// A slate is shown at once, the last picture when a keyframe is due: it shows nothing new.
+    fn show(&mut self, prepared: Prepared) {
+        self.keyframe_wanted |= matches!(prepared.shown, Shown::Slate(_));
+        self.asked = Some(prepared.shown.clone());
+        self.answered = true;
+        self.prepared = Some(prepared);
     }
 
     /// A keyframe, if one is due `since_us` after the last.
@@ -347,8 +404,7 @@ impl Active {
         let (config, body) = match prepared {
             Some(prepared) => (prepared.config.clone(), prepared.body.clone()),
             None => {
-                let coming = self.asked.is_some() && !self.answered;
-                if coming && !wanted && since_us < interval_us + PATIENCE_US {
+                if !self.answered && !wanted && since_us < interval_us + PATIENCE_US {
                     return None;
                 }
                 (last.config.clone(), last.keyframe.clone())
@@ -362,18 +418,30 @@ impl Active {
         Some((Kind::Video { key: true, config }, body))
     }
 
-    /// A keyframe that cannot be taken for its neighbour.
+    /// A keyframe that cannot be taken for its neighbour: the publisher's next one when there are
+    /// repetitions between ours, and ours before when there are none.
     fn numbered(&mut self, config: &ParameterSets, body: Bytes) -> Bytes {
         let [even, odd] = IDR_PIC_IDS;
         self.keyframes += 1;
-        let idr_pic_id = if self.keyframes.is_multiple_of(2) {
-            even
-        } else {
-            odd
-        };
-        renumber(config, &body, idr_pic_id)
+        let turn = self.repeater.is_none() && self.keyframes.is_multiple_of(2);
+        let idr_pic_id = if turn { odd } else { even };
+        match &self.numbered {
+            Some(numbered) if numbered.of == body && numbered.idr_pic_id == idr_pic_id => {
+                return numbered.body.clone();
+            }
+            _ => {}
+        }
+        let Ok(again) = renumber(config, &body, idr_pic_id)
             .inspect_err(|error| tracing::debug!(%error, "a keyframe keeps its number"))
-            .unwrap_or(body)
+        else {
+            return body;
+        };
+        self.numbered = Some(Numbered {
+            of: body,
+            idr_pic_id,
+            body: again.clone(),
+        });
+        again
     }
 
     /// The picture before again.
@@ -383,57 +451,4 @@ impl Active {
         let config = self.config.clone();
         Some((Kind::Video { key: false, config }, body))
     }
-}
-
-fn repeater(config: &ParameterSets, body: &[u8]) -> Option<Repeater> {
-    Repeater::after(config, body)
-        .inspect_err(|error| tracing::debug!(%error, "a picture cannot be repeated"))
-        .ok()
-}
-
-/// The access units of the last group of pictures, as far as the ring still has them from its
-/// keyframe on.
-fn group(ring: &Ring, last: &Last) -> Vec<Bytes> {
-    if ring.start() > last.group.start {
-        return vec![nal_units(&last.keyframe)];
-    }
-    let units = last.group.clone().filter_map(|seq| ring.get(seq));
-    units
-        .filter(|unit| matches!(unit.kind, Kind::Video { .. }))
-        .map(|unit| nal_units(&unit.body))
-        .collect()
-}
-
-/// An FLV body without its header.
-fn nal_units(body: &Bytes) -> Bytes {
-    body.slice(AVC_HEADER_BYTES.min(body.len())..)
-}
-
-/// For a stream whose parameter sets cannot be borrowed: sets of the picture's own.
-fn own_target(config: &ParameterSets) -> StillTarget {
-    StillTarget {
-        width: config.width() & !1,
-        height: config.height() & !1,
-        profile: config.sps().profile,
-        level: config.sps().level,
-        cabac: false,
-        transform_8x8: false,
-        chroma_qp_offset: 0,
-        full_range: false,
-    }
-}
-
-/// Puts a picture under the publisher's parameter sets, or else under its own.
-fn place(last: &Last, picture: &StillPicture) -> Result<(Rc<ParameterSets>, Bytes), String> {
-    let [idr_pic_id, _] = IDR_PIC_IDS;
-    match adopt(&last.config, picture, idr_pic_id) {
-        Ok(body) => return Ok((last.config.clone(), body)),
-        Err(error) => tracing::debug!(%error, "a picture keeps parameter sets of its own"),
-    }
-    let config = ParameterSets::new(&picture.sps, std::slice::from_ref(&picture.pps))
-        .map_err(|error| error.to_string())?;
-    let nals = picture.slices.iter().map(Bytes::as_ref);
-    let bytes_expected = picture.slices.iter().map(|slice| slice.len() + 4).sum();
-    let unit = VideoUnit::from_nals(nals, bytes_expected, 0).map_err(|error| error.to_string())?;
-    Ok((Rc::new(config), unit.body))
 }
