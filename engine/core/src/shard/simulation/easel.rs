@@ -99,6 +99,26 @@ impl World {
         self.handle(Input::Still { still, result })
     }
 
+    /// A slate is shown while it is wanted and until the publisher has a picture, and never else.
+    pub(super) fn look_at_still(&self) -> Verdict {
+        let ring = self.shard.broadcasts.values().map(|it| &it.intake.ring);
+        let keyframes = ring.filter_map(|ring| ring.get(ring.newest_keyframe()?));
+        for unit in keyframes {
+            let Some(Picture {
+                shows: Shows::Slate(slate),
+                ..
+            }) = Picture::read(&unit.body)
+            else {
+                continue;
+            };
+            let wanted = self.wanted.slate.as_deref() == Some(&slate.to_string());
+            if !wanted || self.stage.is_taken() {
+                return Err(format!("slate {slate} is shown and is not to be"));
+            }
+        }
+        Ok(())
+    }
+
     fn slate_of(&self, image: &Bytes) -> Result<Shows, String> {
         let name = std::str::from_utf8(image).unwrap();
         if self.wanted.slate.as_deref() != Some(name) {

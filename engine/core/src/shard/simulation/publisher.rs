@@ -13,6 +13,9 @@ use crate::broadcast::{Broadcast, PeerId};
 /// Keyframe requests of destinations are at least so far apart, in milliseconds.
 const REQUEST_MS_MIN: u64 = 300;
 const PACKET_MS: u64 = 60;
+/// The broadcast's own pictures stay so far behind the clock; a publisher that is as far
+/// behind comes too late for its place.
+const LAG_MS_END: i64 = 80;
 
 /// Who publishes, over all sessions.
 #[derive(Debug, Default)]
@@ -40,12 +43,20 @@ struct Session {
     /// A picture was lost since the last one.
     hole: bool,
     flows_since: Option<Instant>,
+    /// A picture of it went into the ring.
+    shown: bool,
 }
 
 impl Stage {
     /// Since when pictures arrive without a break.
     pub(super) fn flows_since(&self) -> Option<Instant> {
         self.session.as_ref()?.flows_since
+    }
+
+    /// Somebody publishes, and pictures of that session have been shown.
+    pub(super) fn is_taken(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.shown)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -86,7 +97,7 @@ impl World {
         self.stage.sessions += 1;
         // A number is left out, so that whoever goes on needs a keyframe.
         self.stage.number += 1;
-        self.stage.strange_clock |= !(0..=100).contains(&plan.lag_ms);
+        self.stage.strange_clock |= !(0..LAG_MS_END).contains(&plan.lag_ms);
         let number = self.stage.sessions;
         let peer = PeerId(number);
         *session = Some(Session {
@@ -97,6 +108,7 @@ impl World {
             since_keyframe: 0,
             hole: false,
             flows_since: None,
+            shown: false,
         });
         if !self.is_on_air() {
             for entry in self.entries.values_mut() {
@@ -203,12 +215,24 @@ impl World {
         } else {
             plan.frame_bytes
         });
+        let strange_clock = self.stage.strange_clock;
         if let Some(broadcast) = self.broadcast() {
-            let filled = !first && broadcast.intake.stand_in.is_seen();
-            if broadcast.intake.video(now, pts_us, &unit, contiguous) {
+            let intake = &mut broadcast.intake;
+            let stood_in = intake.stand_in.is_seen();
+            if intake.video(now, pts_us, &unit, contiguous) {
+                let in_ring_us = intake.ring.newest().map(|unit| unit.pts_us);
+                if stood_in && !strange_clock && in_ring_us != Some(pts_us) {
+                    return Err(format!(
+                        "the publisher's picture is moved from {pts_us} to {in_ring_us:?} us by \
+                         those before it"
+                    ));
+                }
                 broadcast.feed_all(now);
                 self.stage.admitted.insert(picture_number);
-                if filled {
+                if let Some(session) = &mut self.stage.session
+                    && std::mem::replace(&mut session.shown, true)
+                    && stood_in
+                {
                     self.tally.count("hole filled while publishing");
                 }
             }

@@ -122,7 +122,7 @@ impl Witness {
         }
         let stood_in = self.stands_in;
         self.follows(picture, rules)?;
-        self.is_numbered(picture, stood_in)?;
+        self.is_numbered(picture, stood_in, rules)?;
         self.is_on_time(picture, stood_in, message.timestamp_ms, rules)?;
         self.before = Some(picture);
         self.pictures += 1;
@@ -172,6 +172,9 @@ impl Witness {
             };
         }
         let sent = self.sent.replace(number);
+        if sent.is_some_and(|sent| number <= sent) {
+            return Err(format!("{picture:?} after {sent:?} comes once more"));
+        }
         let stood_in = std::mem::take(&mut self.stands_in);
         if stood_in || sent.is_none_or(|sent| sent + 1 != number) {
             self.gaps += u64::from(before.is_some());
@@ -194,7 +197,12 @@ impl Witness {
 
     /// The numbers by which a decoder knows pictures apart and notices that one is missing (clause
     /// 7.4.3).
-    fn is_numbered(&self, picture: Picture, stood_in: bool) -> Result<(), String> {
+    fn is_numbered(
+        &self,
+        picture: Picture,
+        stood_in: bool,
+        rules: Rules<'_>,
+    ) -> Result<(), String> {
         let before = self.before;
         let expected = match before.filter(|_| !picture.is_key()) {
             Some(before) => before.frame_num_next(),
@@ -203,8 +211,9 @@ impl Witness {
         if picture.frame_num != expected {
             return Err(format!("{picture:?} after {before:?} is counted wrong"));
         }
-        // What the publisher's keyframes are numbered is its own affair.
-        let ours = stood_in || self.stands_in;
+        // What the publisher's keyframes are numbered is its own affair, and so is what a server
+        // leaves between two of them.
+        let ours = rules.whole && (stood_in || self.stands_in);
         let alike = before.is_some_and(|before| {
             picture.is_key()
                 && before.idr_pic_id == picture.idr_pic_id

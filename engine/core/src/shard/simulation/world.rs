@@ -222,13 +222,22 @@ impl World {
 
     fn timeout(&mut self) -> Verdict {
         let due_before = self.keyframe_due();
+        let shown_before = self.newest_keyframe();
         self.handle(Input::Timeout)?;
+        if self.newest_keyframe() != shown_before {
+            self.look_at_still()?;
+        }
         // Once it was asked for, it is asked for again at another time.
         let due = self.keyframe_due();
         if due.is_some() && due != due_before {
             self.keyframe_wanted();
         }
         Ok(())
+    }
+
+    fn newest_keyframe(&self) -> Option<u64> {
+        let broadcast = self.shard.broadcasts.get(&self.key()?)?;
+        broadcast.intake.ring.newest_keyframe()
     }
 
     fn keyframe_due(&self) -> Option<Instant> {
