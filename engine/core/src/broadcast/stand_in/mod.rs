@@ -190,9 +190,13 @@ impl StandIn {
         };
         let step_us = i64::try_from((now - before).as_micros()).unwrap_or(i64::MAX);
         if step_us < PACE_US_MAX {
-            // Sooner believed to come seldom than often: nobody is taken for absent by mistake.
-            let weight = if step_us > self.pace_us { 4 } else { 8 };
-            self.pace_us += (step_us - self.pace_us) / weight;
+            // Sooner believed to come seldom than often, so that nobody is taken for absent by
+            // mistake; but one pause says little.
+            self.pace_us += if step_us > self.pace_us {
+                (step_us - self.pace_us).min(self.pace_us) / 4
+            } else {
+                (step_us - self.pace_us) / 8
+            };
             self.frame_us = self.pace_us.clamp(*FRAME_US.start(), *FRAME_US.end());
         }
     }

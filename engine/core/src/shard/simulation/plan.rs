@@ -171,11 +171,12 @@ impl Plan {
         plan
     }
 
-    /// Without sound a publisher is taken as absent after 400 ms, with it after a second without
-    /// pictures; until then it may go on where it was. A millisecond is lost in rounding.
+    /// Without sound a publisher is taken as absent after 400 ms, with it after 1.5 s without
+    /// pictures, and after three times the distance of its pictures, of which losses make more;
+    /// until then it may go on where it was. A millisecond is lost in rounding.
     pub(super) fn silent_ms_max(&self) -> u32 {
-        let absent_ms = if self.sound { 1_000 } else { 400 };
-        absent_ms + 1
+        let absent_ms = if self.sound { 1_500 } else { 400 };
+        absent_ms.max(5 * u32::try_from(self.frame_ms).unwrap()) + 1
     }
 
     fn turn(&mut self, at_ms: u64, turn: Turn) {

@@ -11,16 +11,16 @@ use crate::rtmp::{Message, UnpublishedBy, message::type_id};
 
 /// First byte of an AVC tag that a decoder can start at.
 const AVC_KEY: u8 = 0x17;
-/// Sound and pictures are at most so far apart in the order in which they are sent: a second
-/// without pictures is waited out before they are stood in for.
-const INTERLEAVE_MS_MAX: u32 = 1_000 + REPEATED_MS_MAX;
+/// Sound and pictures are at most so far apart in the order in which they are sent: 1.5 s without
+/// pictures are waited out before they are stood in for.
+const INTERLEAVE_MS_MAX: u32 = 1_500 + REPEATED_MS_MAX;
 /// The broadcast's own pictures are at most 100 ms apart, whatever the publisher's rate was; a
 /// millisecond is lost in rounding.
 const REPEATED_MS_MAX: u32 = 100 + 1;
 /// They stay 80 ms behind the clock, and the publisher's next picture comes on the clock at best.
 const JOINED_MS_MAX: u32 = REPEATED_MS_MAX + 80;
 /// A keyframe that is due waits for its picture so long, and then for the next place.
-const KEYFRAME_LATE_MS_MAX: u32 = 1_000 + REPEATED_MS_MAX;
+const KEYFRAME_LATE_MS_MAX: u32 = 2_000 + REPEATED_MS_MAX;
 
 /// Watches one connection from the server's side.
 #[derive(Debug, Default)]
