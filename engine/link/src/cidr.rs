@@ -4,7 +4,8 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// One range, such as `127.0.0.1`, `10.0.0.0/8` or `::/0`.
+/// One range, such as `127.0.0.1`, `10.0.0.0/8` or `::/0`. One of mapped addresses
+/// (`::ffff:10.0.0.0/104`) is read as the range of IPv4 that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     network: IpAddr,
@@ -47,14 +48,22 @@ impl FromStr for Cidr {
         };
         let network: IpAddr = address.parse().map_err(|_| invalid())?;
         let longest = if network.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
+        let prefix: u8 = match prefix {
             Some(prefix) => prefix.parse().map_err(|_| invalid())?,
             None => longest,
         };
         if prefix > longest {
             return Err(invalid());
         }
-        Ok(Self { network, prefix })
+        // Addresses are compared in IPv4 (see `contains`), so a mapped network would hold none. One
+        // of a shorter prefix than the mapping's own is no range of IPv4.
+        match (network.to_canonical(), prefix.checked_sub(96)) {
+            (IpAddr::V4(mapped), Some(prefix)) if network.is_ipv6() => Ok(Self {
+                network: mapped.into(),
+                prefix,
+            }),
+            _ => Ok(Self { network, prefix }),
+        }
     }
 }
 
@@ -188,6 +197,24 @@ mod tests {
     fn an_ipv4_peer_on_an_ipv6_socket_counts_as_ipv4() {
         assert!(allows("127.0.0.1", "::ffff:127.0.0.1"));
         assert!(CidrList::loopback().contains("::ffff:127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_range_of_mapped_addresses_is_one_of_ipv4() {
+        for (range, address, holds) in [
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", false),
+            ("::ffff:192.168.1.7", "192.168.1.7", true),
+            ("::ffff:192.168.1.7", "192.168.1.8", false),
+            ("::ffff:0:0/96", "203.0.113.9", true),
+            ("::ffff:0:0/96", "2001:db8::1", false),
+            ("::ffff:0:0/95", "203.0.113.9", false),
+        ] {
+            assert_eq!(allows(range, address), holds, "{range} {address}");
+        }
+        let range: Cidr = "::ffff:10.0.0.0/104".parse().unwrap();
+        assert_eq!(range.to_string(), "10.0.0.0/8");
     }
 
     #[test]
