@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::bits::{self, BitReader, BitWriter};
+use super::bits::{self, BitWriter};
 use super::limits::UNIT_BYTES_MAX;
 use super::nal::length_prefixed;
 use super::parameter_sets::ParameterSets;
@@ -232,20 +232,10 @@ impl<'a> IdrSlice<'a> {
             );
             return Ok(());
         }
-        let stop = stop_bit(&self.payload)
+        stop_bit(&self.payload)
             .filter(|stop| *stop > self.begins)
+            .and_then(|stop| out.copy(&self.payload, self.begins..stop))
             .ok_or(malformed)?;
-        let mut data = BitReader::new(&self.payload);
-        data.skip(self.begins);
-        let mut left = stop - self.begins;
-        while left > 0 {
-            let count = left.min(32) as u32;
-            let word = data
-                .bits(count)
-                .ok_or(AdoptError::Slice(SliceError::Malformed))?;
-            out.bits(word, count);
-            left -= count as usize;
-        }
         out.trailing();
         Ok(())
     }

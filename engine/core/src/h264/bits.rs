@@ -1,5 +1,9 @@
 //! Bits of a raw byte sequence payload: reading and writing them (clauses 7.2, 7.3.1 and 9.1).
 
+use std::ops::Range;
+
+use memchr::memmem;
+
 /// Reads bits from the most significant on. Everything is `None` past the end.
 #[derive(Debug)]
 pub(super) struct BitReader<'a> {
@@ -114,13 +118,39 @@ impl BitWriter {
         self.align(false);
     }
 
-    /// Whole bytes, cheap when what was written ends with a byte.
+    /// Whole bytes. Pictures have hundreds of kilobytes, so they are never gone through by bits.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        if self.free == 0 {
-            self.bytes.extend_from_slice(bytes);
-        } else {
-            bytes.iter().for_each(|byte| self.bits((*byte).into(), 8));
+        let (Some((first, rest)), Some(end)) = (bytes.split_first(), bytes.last()) else {
+            return;
+        };
+        match self.bytes.last_mut() {
+            Some(open) if self.free > 0 => {
+                let (free, taken) = (self.free, 8 - self.free);
+                *open |= first >> taken;
+                let pairs = bytes.iter().zip(rest);
+                self.bytes
+                    .extend(pairs.map(|(one, next)| one << free | next >> taken));
+                self.bytes.push(end << free);
+            }
+            _ => self.bytes.extend_from_slice(bytes),
         }
+    }
+
+    /// These bits of `source`; `None` when it does not hold them.
+    pub(super) fn copy(&mut self, source: &[u8], bits: Range<usize>) -> Option<()> {
+        let Range { start, end } = bits;
+        let mut reader = BitReader::new(source);
+        reader.skip(start);
+        // Up to a byte of the source, its whole bytes, and what is left of the last one.
+        let aligned = start.next_multiple_of(8).min(end);
+        let last = (end / 8 * 8).max(aligned);
+        let head = aligned.checked_sub(start)? as u32;
+        self.bits(reader.bits(head)?, head);
+        self.bytes(source.get(aligned.div_ceil(8)..last.div_ceil(8))?);
+        reader.skip(last - aligned);
+        let tail = (end - last) as u32;
+        self.bits(reader.bits(tail)?, tail);
+        Some(())
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -132,31 +162,30 @@ impl BitWriter {
 /// about `bytes_max` of it.
 pub(super) fn payload(nal: &[u8], bytes_max: usize) -> Vec<u8> {
     let escaped = nal.get(1..).unwrap_or_default();
-    let mut payload = Vec::with_capacity(escaped.len().min(bytes_max));
-    let mut zeros = 0;
-    for byte in escaped.iter().take(bytes_max) {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        payload.push(*byte);
+    let escaped = escaped.get(..bytes_max).unwrap_or(escaped);
+    let mut payload = Vec::with_capacity(escaped.len());
+    let mut from = 0;
+    for at in memmem::find_iter(escaped, &[0, 0, 3]) {
+        payload.extend_from_slice(escaped.get(from..at + 2).unwrap_or_default());
+        from = at + 3;
     }
+    payload.extend_from_slice(escaped.get(from..).unwrap_or_default());
     payload
 }
 
 /// Appends a NAL unit: its header byte, and the payload with emulation prevention bytes.
 pub(super) fn put_nal_unit(header: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.push(header);
-    let mut zeros = 0;
-    for byte in payload {
-        if zeros >= 2 && *byte <= 3 {
+    let mut from = 0;
+    for at in memmem::find_iter(payload, &[0, 0]) {
+        let to = at + 2;
+        if payload.get(to).is_some_and(|next| *next <= 3) {
+            out.extend_from_slice(payload.get(from..to).unwrap_or_default());
             out.push(3);
-            zeros = 0;
+            from = to;
         }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        out.push(*byte);
     }
+    out.extend_from_slice(payload.get(from..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -198,6 +227,59 @@ mod tests {
             put_nal_unit(0x65, &bytes, &mut nal);
             prop_assert!(!nal.windows(3).any(|three| matches!(three, [0, 0, 0..=2])));
             prop_assert_eq!(payload(&nal, usize::MAX), bytes);
+        }
+
+        #[test]
+        fn bits_are_copied_as_if_one_by_one(
+            source in prop::collection::vec(any::<u8>(), 0..12),
+            (one, other) in (0_usize..100, 0_usize..100),
+            written in 0_u32..10,
+        ) {
+            let (start, end) = (one.min(other), one.max(other));
+            let mut fast = BitWriter::default();
+            fast.bits(0x155, written);
+            let mut slow = BitWriter::default();
+            slow.bits(0x155, written);
+            let mut reader = BitReader::new(&source);
+            reader.skip(start);
+            let held = end <= source.len() * 8;
+            prop_assert_eq!(fast.copy(&source, start..end).is_some(), held);
+            if held {
+                (start..end).for_each(|_| slow.flag(reader.flag().unwrap()));
+                fast.trailing();
+                slow.trailing();
+                prop_assert_eq!(fast.into_bytes(), slow.into_bytes());
+            }
+        }
+
+        #[test]
+        fn emulation_prevention_is_as_if_byte_by_byte(
+            bytes in prop::collection::vec(0_u8..5, 0..200),
+            bytes_max in 0_usize..250,
+        ) {
+            let (mut nal, mut zeros) = (vec![0x65], 0);
+            for byte in &bytes {
+                if zeros >= 2 && *byte <= 3 {
+                    nal.push(3);
+                    zeros = 0;
+                }
+                zeros = if *byte == 0 { zeros + 1 } else { 0 };
+                nal.push(*byte);
+            }
+            let mut written = Vec::new();
+            put_nal_unit(0x65, &bytes, &mut written);
+            prop_assert_eq!(written, nal);
+
+            let (mut read, mut zeros) = (Vec::new(), 0);
+            for byte in bytes.iter().skip(1).take(bytes_max) {
+                if zeros >= 2 && *byte == 3 {
+                    zeros = 0;
+                    continue;
+                }
+                zeros = if *byte == 0 { zeros + 1 } else { 0 };
+                read.push(*byte);
+            }
+            prop_assert_eq!(payload(&bytes, bytes_max), read);
         }
     }
 }
