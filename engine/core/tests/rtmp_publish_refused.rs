@@ -184,6 +184,40 @@ fn the_key_is_blotted_out_of_what_the_server_says() {
 }
 
 #[test]
+fn nothing_secret_of_the_address_is_shown_though_the_server_repeats_it() {
+    for (address, said, shown) in [
+        (
+            "live/tenant-4711/the-key",
+            "no app live/tenant-4711 for the-key",
+            "no app live/*** for ***",
+        ),
+        (
+            "live/inst?token=s3cr3t/x&v=1/the-key",
+            "inst?token=s3cr3t/x&v=1/the-key: s3cr3t/x is stale",
+            "***: *** is stale",
+        ),
+        (
+            "live?auth=abcd1234/the-key",
+            "live?auth=abcd1234: token abcd1234 expired",
+            "live?auth=***: token *** expired",
+        ),
+        (
+            "live/the-key?sig=abcdef&n=1&word",
+            "sig abcdef, n 1, word: the-key?sig=abcdef&n=1&word",
+            "sig ***, n 1, ***: ***",
+        ),
+        ("live/k?sig=abcdefg&abcd", "abcdefg k abcd", "*** k ***"),
+        ("live/abc", "no abc in live", "no abc in live"),
+    ] {
+        let url = format!("rtmp://host/{address}");
+        let (mut client, _server) = client_to(&url, Until::Connect);
+        let refusal = command("_error", 1.0, "NetConnection.Connect.Rejected", said);
+        let words = client.handle(&refusal).unwrap_err().to_string();
+        assert!(words.contains(shown), "{words}");
+    }
+}
+
+#[test]
 fn a_server_of_another_protocol_is_told_apart() {
     let mut client = new_client();
     let _ = client.start();
@@ -279,8 +313,11 @@ proptest! {
 }
 
 fn new_client() -> PublishClient {
-    let url = RtmpUrl::parse(&format!("rtmp://host/live/{KEY}?x=1")).unwrap();
-    PublishClient::new(&url, PublishConfig::default())
+    client_of(&format!("rtmp://host/live/{KEY}?x=1"))
+}
+
+fn client_of(url: &str) -> PublishClient {
+    PublishClient::new(&RtmpUrl::parse(url).unwrap(), PublishConfig::default())
 }
 
 /// The error of a server that refuses at this step.
@@ -327,7 +364,11 @@ fn wire(command: &Command) -> Bytes {
 
 /// A client that has come this far with a real server, which then falls silent.
 fn client_until(until: Until) -> (PublishClient, ServerSession) {
-    let mut client = new_client();
+    client_to(&format!("rtmp://host/live/{KEY}?x=1"), until)
+}
+
+fn client_to(url: &str, until: Until) -> (PublishClient, ServerSession) {
+    let mut client = client_of(url);
     let mut server = ServerSession::new(ServerConfig::default());
     let mut to_server = client.start().to_vec();
     // Stop before the answer to the step's question is heard, but hear the chunk size.

@@ -1,9 +1,12 @@
 //! Why a server does not take, or no longer takes, a stream; in words and whether it can heal.
 
-use std::fmt;
+use std::{cmp::Reverse, fmt};
 
 use crate::rtmp::connection::ConnectionError;
 use crate::rtmp::limits::SERVER_TEXT_CHARS_MAX;
+
+/// Shortest part of an address that is blotted out, in bytes.
+const SECRET_BYTES_MIN: usize = 4;
 
 /// How far a client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,8 +31,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why publishing ended. The text of the server is shortened, and the stream key is blotted out
-/// should the server repeat it.
+/// Why publishing ended. The text of the server is shortened, and what is secret of the address is
+/// blotted out should the server repeat it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -82,8 +85,8 @@ impl PublishError {
     /// Sorts what a server said. Codes are few and used loosely: nginx-rtmp says
     /// `NetStream.Publish.BadName` for a key in use, others for an unknown one, and permission is
     /// only ever told in the description.
-    pub(super) fn from_server(step: Step, code: &str, text: &str, stream_key: &str) -> Self {
-        let description = words(code, text, stream_key);
+    pub(super) fn from_server(step: Step, code: &str, text: &str, secrets: &Secrets<'_>) -> Self {
+        let description = words(code, text, secrets);
         let said = format!("{code} {text}").to_ascii_lowercase();
         let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
         if says(&["already", "in use", "busy"]) {
@@ -112,20 +115,44 @@ impl PublishError {
     }
 }
 
-/// `code: text` in one line of bounded length without the key.
-fn words(code: &str, text: &str, stream_key: &str) -> String {
+/// What of an address opens the door: the stream key, whatever of the application follows its first
+/// segment (some platforms put a key or token there), and the values of the queries of both.
+pub(super) struct Secrets<'a>(Vec<&'a str>);
+
+impl<'a> Secrets<'a> {
+    pub(super) fn of(application: &'a str, stream_key: &'a str) -> Self {
+        let segment = application.find(['/', '?']).unwrap_or(application.len());
+        let behind = application.get(segment..).unwrap_or_default();
+        let mut secrets = Vec::new();
+        for part in [behind.strip_prefix('/').unwrap_or_default(), stream_key] {
+            secrets.extend([part, part.split('?').next().unwrap_or_default()]);
+        }
+        for part in [behind, stream_key] {
+            let query = part.split_once('?').map_or("", |(_, query)| query);
+            // A word without a name is a value too.
+            let value = |pair: &'a str| pair.split_once('=').map_or(pair, |(_, value)| value);
+            secrets.extend(query.split('&').map(value));
+        }
+        // Blotting out a word of a letter or two would only spoil the text.
+        secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
+        // One may be a part of another.
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        Self(secrets)
+    }
+}
+
+/// `code: text` in one line of bounded length without secrets.
+fn words(code: &str, text: &str, secrets: &Secrets<'_>) -> String {
     let joined = match (code.is_empty(), text.is_empty()) {
         (true, true) => "nothing".to_owned(),
         (false, true) => code.to_owned(),
         (true, false) => text.to_owned(),
         (false, false) => format!("{code}: {text}"),
     };
-    // Blotting out a key of a letter or two would only spoil the text.
-    let secret = stream_key.split('?').next().filter(|key| key.len() >= 4);
-    let blotted = match secret {
-        Some(secret) => joined.replace(stream_key, "***").replace(secret, "***"),
-        None => joined,
-    };
+    let blotted = secrets
+        .0
+        .iter()
+        .fold(joined, |text, secret| text.replace(secret, "***"));
     blotted
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -19,6 +19,7 @@ use std::fmt;
 use bytes::Bytes;
 use rml_rtmp::handshake::PeerType;
 
+use error::Secrets;
 pub use error::{PublishError, Step};
 
 use super::amf::Value;
@@ -351,7 +352,7 @@ impl PublishClient {
             self.step(),
             command.text("code").unwrap_or_default(),
             command.text("description").unwrap_or_default(),
-            &self.stream_key,
+            &Secrets::of(&self.application, &self.stream_key),
         )
     }
 }
