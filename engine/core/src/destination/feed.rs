@@ -134,6 +134,8 @@ impl Feed {
             ));
             self.cursor = resume;
             self.waits_since = None;
+            // The distance over what is left out says nothing about the publisher.
+            self.keyframe_us = None;
         }
     }
 
@@ -330,6 +332,40 @@ mod tests {
             key,
             config: config.clone(),
         }
+    }
+
+    #[test]
+    fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes() {
+        let now = Instant::now();
+        let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
+        let config = Rc::new(sets.unwrap());
+        let url = RtmpUrl::parse("rtmp://a.rtmp.youtube.com/app/key").unwrap();
+        let platform = Platform::of(url.host());
+        let most_ms = i64::from(platform.keyframe_interval_ms_max.unwrap());
+        let mut client = PublishClient::new(&url, platform.publish_config());
+        let mut feed = Feed::new(platform);
+        let (mut ring, mut totals) = (Ring::default(), Totals::default());
+        let mut keyframe = |feed: &mut Feed, pts_ms, slow: bool| {
+            let config = config.clone();
+            ring.push(unit(Kind::Video { key: true, config }, pts_ms));
+            if !slow {
+                let outputs = &mut VecDeque::new();
+                let facts = MediaFacts::default();
+                feed.run(now, &ring, facts, &mut client, &mut totals, outputs);
+            }
+            feed.take_complaint()
+        };
+        // Keyframes a second apart, of which it cannot take those in the middle.
+        assert_eq!(keyframe(&mut feed, 0, false), None);
+        for n in 1..=most_ms / 1_000 {
+            assert_eq!(keyframe(&mut feed, n * 1_000, true), None);
+        }
+        let complaint = keyframe(&mut feed, most_ms + 1_000, false).unwrap();
+        assert!(complaint.message.contains("slower"), "{complaint:?}");
+        assert_eq!(keyframe(&mut feed, most_ms + 2_000, false), None);
+        // The publisher's own are complained of as ever.
+        let complaint = keyframe(&mut feed, 2 * most_ms + 2_001, false).unwrap();
+        assert_eq!(complaint.fault, Fault::Publisher);
     }
 
     #[test]
