@@ -15,7 +15,7 @@ use super::{BroadcastKey, Peer, Shard, TimerKey};
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId, Slate, Slot},
     destination::Destination,
-    limits::{BROADCASTS_MAX, PEERS_MAX, SLATE_BYTES_MAX},
+    limits::{BROADCASTS_MAX, DESTINATIONS_MAX, PEERS_MAX, SLATE_BYTES_MAX},
     webrtc::publisher::Publisher,
 };
 
@@ -61,6 +61,14 @@ impl Shard {
         let Some(mut broadcast) = self.broadcasts.remove(&key) else {
             return;
         };
+        let beyond = wanted.destinations.len().saturating_sub(DESTINATIONS_MAX);
+        if beyond > 0 {
+            tracing::error!(
+                broadcast = %wanted.id,
+                beyond,
+                "more destinations are wanted than a broadcast may have: the last are left out"
+            );
+        }
         let unwanted = broadcast.want(now, wanted, |wanted| {
             let number = self.id();
             let seed = self.config.seed ^ number;
