@@ -35,11 +35,16 @@ impl Destination {
             .collect();
         match addresses.first() {
             Some(first) if permitted.is_empty() => self.forbidden(now, first.ip()),
-            _ => self.connect(now, permitted),
+            _ => self.connect(now, permitted, None),
         }
     }
 
-    fn connect(&mut self, now: Instant, mut addresses: VecDeque<SocketAddr>) {
+    fn connect(
+        &mut self,
+        now: Instant,
+        mut addresses: VecDeque<SocketAddr>,
+        refusal: Option<String>,
+    ) {
         let (Some(address), Some(url)) = (addresses.pop_front(), &self.url) else {
             return;
         };
@@ -53,6 +58,7 @@ impl Destination {
                 until: now + Duration::from_millis(timeout_ms),
                 address,
                 others: addresses,
+                refusal,
             },
         );
     }
@@ -66,21 +72,30 @@ impl Destination {
         }
     }
 
+    /// The first address that a person has to look at decides, in whichever order they were tried:
+    /// that another is only away for a moment makes no certificate right.
     pub(super) fn next_address(&mut self, now: Instant, reason: &str, heals: bool) {
         let Phase::Connecting {
-            address, others, ..
+            address,
+            others,
+            refusal,
+            ..
         } = &mut self.phase
         else {
             return;
         };
-        let (address, others) = (*address, std::mem::take(others));
+        let words = format!("no connection to {address}: {reason}");
+        let (others, mut refusal) = (std::mem::take(others), refusal.take());
+        if !heals {
+            refusal.get_or_insert_with(|| words.clone());
+        }
         if others.is_empty() {
-            let words = format!("no connection to {address}: {reason}");
-            self.unreachable(now, words, heals);
+            let heals = refusal.is_none();
+            self.unreachable(now, refusal.unwrap_or(words), heals);
         } else {
             self.outputs
                 .push_back(DestinationOutput::Close(Close::Abort));
-            self.connect(now, others);
+            self.connect(now, others, refusal);
         }
     }
 
@@ -162,5 +177,63 @@ impl Destination {
             }
             other => self.phase = other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use shardcast_link::{DestinationId, WantedDestination};
+
+    use super::*;
+    use crate::{destination::AddressRules, io::TcpEvent, limits::REFUSED_DELAY_MS_MIN};
+
+    /// A destination that is on air, with these addresses.
+    fn connecting(now: Instant, addresses: &[&str]) -> Destination {
+        let id = DestinationId("one".to_owned());
+        let wanted = WantedDestination::new(id, "rtmp://host.example/app/key".to_owned());
+        let rules = Rc::new(AddressRules::default());
+        let mut destination = Destination::new(now, &wanted, rules, 7);
+        destination.set_on_air(now, true);
+        let addresses = addresses.iter().map(|address| address.parse().unwrap());
+        destination.resolved(now, Ok(addresses.collect()));
+        destination
+    }
+
+    fn message(destination: &Destination) -> &str {
+        &destination.last_problem.as_ref().unwrap().message
+    }
+
+    #[test]
+    fn the_address_that_a_person_has_to_look_at_decides_in_either_order() {
+        for heals in [[true, false], [false, true], [false, false]] {
+            let now = Instant::now();
+            let mut destination = connecting(now, &["192.0.2.1:443", "192.0.2.2:443"]);
+            for (heals, reason) in heals.into_iter().zip(["reason one", "reason two"]) {
+                let reason = reason.to_owned();
+                destination.tcp(now, TcpEvent::Closed { reason, heals });
+            }
+            let wanted = if heals[0] {
+                "no connection to 192.0.2.2:443: reason two"
+            } else {
+                "no connection to 192.0.2.1:443: reason one"
+            };
+            assert_eq!(message(&destination), wanted);
+            let seldom = now + Duration::from_millis(REFUSED_DELAY_MS_MIN);
+            assert!(destination.next_timeout() >= Some(seldom), "{heals:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_only_away_are_tried_again_at_once() {
+        let now = Instant::now();
+        let mut destination = connecting(now, &["192.0.2.1:443", "192.0.2.2:443"]);
+        for _ in 0..2 {
+            let reason = "refused".to_owned();
+            let heals = true;
+            destination.tcp(now, TcpEvent::Closed { reason, heals });
+        }
+        assert_eq!(destination.next_timeout(), Some(now));
     }
 }

@@ -76,6 +76,8 @@ enum Phase {
         until: Instant,
         address: SocketAddr,
         others: VecDeque<SocketAddr>,
+        /// The first reason that only a person can mend, of the addresses before this one.
+        refusal: Option<String>,
     },
     /// From TCP connected to the answer to `publish`.
     Opening {
