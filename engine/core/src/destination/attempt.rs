@@ -126,7 +126,11 @@ impl Destination {
             _ => return,
         };
         self.pump(now);
-        if let Err(error) = result {
+        // One end is enough: the pump may have found the connection flooded.
+        let is_open = matches!(self.phase, Phase::Opening { .. } | Phase::Open { .. });
+        if let Err(error) = result
+            && is_open
+        {
             let heals = error.heals();
             self.fail_with(now, problem(error.to_string()), heals);
         }
@@ -187,7 +191,12 @@ mod tests {
     use shardcast_link::{DestinationId, WantedDestination};
 
     use super::*;
-    use crate::{destination::AddressRules, io::TcpEvent, limits::REFUSED_DELAY_MS_MIN};
+    use crate::{
+        destination::AddressRules,
+        io::TcpEvent,
+        limits::{DESTINATION_FLOODED_BYTES, REFUSED_DELAY_MS_MIN},
+        rtmp::{ServerConfig, ServerOutput, ServerSession},
+    };
 
     /// A destination that is on air, with these addresses.
     fn connecting(now: Instant, addresses: &[&str]) -> Destination {
@@ -199,6 +208,13 @@ mod tests {
         let addresses = addresses.iter().map(|address| address.parse().unwrap());
         destination.resolved(now, Ok(addresses.collect()));
         destination
+    }
+
+    fn closes(destination: &mut Destination) -> usize {
+        let outputs = std::iter::from_fn(|| destination.poll());
+        outputs
+            .filter(|output| matches!(output, DestinationOutput::Close(_)))
+            .count()
     }
 
     fn message(destination: &Destination) -> &str {
@@ -235,5 +251,40 @@ mod tests {
             destination.tcp(now, TcpEvent::Closed { reason, heals });
         }
         assert_eq!(destination.next_timeout(), Some(now));
+    }
+
+    #[test]
+    fn a_flooded_connection_on_which_the_server_also_errs_fails_once() {
+        let now = Instant::now();
+        let mut destination = connecting(now, &["192.0.2.1:1935"]);
+        destination.tcp(now, TcpEvent::Connected);
+        let mut server = ServerSession::new(ServerConfig::default());
+        while let Some(output) = destination.poll() {
+            let DestinationOutput::Write(slices) = output else {
+                continue;
+            };
+            slices
+                .iter()
+                .for_each(|slice| server.handle(slice).unwrap());
+            while let Some(output) = server.poll() {
+                match output {
+                    ServerOutput::Send(bytes) => {
+                        destination.tcp(now, TcpEvent::Received(&bytes));
+                    }
+                    ServerOutput::Publish { .. } => server.accept_publish(),
+                    _ => {}
+                }
+            }
+        }
+        let Phase::Open { feed, .. } = &mut destination.phase else {
+            panic!("{:?}", destination.phase);
+        };
+        feed.progress.written(now, DESTINATION_FLOODED_BYTES + 1);
+
+        let message_of_16_mb = [9, 0, 0, 0, 0xFF, 0xFF, 0xFF, 9, 0, 0, 0, 0];
+        destination.tcp(now, TcpEvent::Received(&message_of_16_mb));
+        assert_eq!(destination.backoff.failures(), 1);
+        assert_eq!(closes(&mut destination), 1);
+        assert!(message(&destination).contains("does not take them"));
     }
 }
