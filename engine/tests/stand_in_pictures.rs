@@ -76,7 +76,7 @@ fn goes_on(stream: &Stream) {
     let mut keyframes = Vec::new();
     for (id, source) in [(1, last), (2, StillSource::Image(&slate)), (3, last)] {
         let body = adopt(&stream.sets, &made(source, &stream.sets), id).unwrap();
-        repeater.keyframe(&body).unwrap();
+        repeater = Repeater::after(&stream.sets, &body).unwrap();
         keyframes.push(bodies.len());
         bodies.push(body);
         bodies.extend((0..REPEATED).map(|_| repeater.repeat()));

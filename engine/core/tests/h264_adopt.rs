@@ -209,7 +209,7 @@ fn stands_under(stream: &Stream) {
     for id in [300, 301] {
         let body = adopt(&stream.sets, &still(&coded), id).unwrap();
         assert_eq!(body[..5], [0x17, 1, 0, 0, 0]);
-        repeater.keyframe(&body).unwrap();
+        repeater = Repeater::after(&stream.sets, &body).unwrap();
         bodies.push(body);
         bodies.extend((0..3).map(|_| repeater.repeat()));
     }

@@ -93,7 +93,7 @@ fn a_keyframe_in_between_is_followed() {
     let mut bodies = stream.bodies[..8].to_vec();
     bodies.extend((0..3).map(|_| repeater.repeat()));
     bodies.push(stream.bodies[0].clone());
-    repeater.keyframe(&stream.bodies[0]).unwrap();
+    repeater = Repeater::after(&stream.sets, &stream.bodies[0]).unwrap();
     bodies.extend((0..3).map(|_| repeater.repeat()));
     let pictures = decode(&stream, &bodies);
     assert!(
@@ -133,7 +133,6 @@ proptest! {
         body.extend(rest);
         if let Ok(mut repeater) = Repeater::after(&sets, &body) {
             prop_assert!(repeater.repeat().len() > 14);
-            let _ = repeater.keyframe(&body);
         }
     }
 

@@ -80,16 +80,6 @@ impl Repeater {
         Ok(repeater)
     }
 
-    /// Goes on after this picture instead, which was sent under the same parameter sets: an IDR
-    /// that was sent in between.
-    ///
-    /// # Errors
-    /// As [`Self::after`]; the repeater is as it was.
-    pub fn keyframe(&mut self, body: &[u8]) -> Result<(), RepeatError> {
-        let last = last_picture(&self.syntax, body)?;
-        self.follow(&last)
-    }
-
     /// The next picture, as the body of an FLV tag.
     pub fn repeat(&mut self) -> Bytes {
         let slice = SliceHeader {
