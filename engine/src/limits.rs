@@ -138,6 +138,10 @@ pub(crate) const STILLS_RUNNING_MAX: usize = 1;
 /// some 100 ms for each, those behind would come when nobody waits any more.
 pub(crate) const STILLS_WAITING_MAX: usize = 256;
 
+/// A picture that waited longer for its turn is not made any more: most publishers are back by
+/// then, and for the others their last keyframe stands in.
+pub(crate) const STILL_AGE_MAX: Duration = Duration::from_secs(20);
+
 /// Bytes of events that wait for control to read. Two statuses of the largest size.
 pub(crate) const LINK_QUEUE_BYTES_MAX: usize = 64 << 20;
 

@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
     thread,
+    time::Instant,
 };
 
 use futures_lite::{FutureExt, future::yield_now};
@@ -16,7 +17,7 @@ use shardcast_core::io::{StillId, StillJob, StillPicture, StillSource, StillTarg
 use shardcast_media::{self as media, still};
 
 use crate::{
-    limits::{STILLS_RUNNING_MAX, STILLS_WAITING_MAX},
+    limits::{STILL_AGE_MAX, STILLS_RUNNING_MAX, STILLS_WAITING_MAX},
     sched,
     shell::ShellHandle,
 };
@@ -29,7 +30,8 @@ const DEFECT: &str = "a defect of this server; its log has the details";
 /// The still pictures that a shard has asked for.
 #[derive(Default)]
 pub(crate) struct Stills {
-    waiting: VecDeque<StillJob>,
+    /// Each with the time at which it was asked for, the oldest first.
+    waiting: VecDeque<(Instant, StillJob)>,
     running: usize,
     answers: VecDeque<(StillId, Made)>,
 }
@@ -37,8 +39,9 @@ pub(crate) struct Stills {
 impl Stills {
     /// Asks for a picture; see [`Self::answer`].
     pub(crate) fn ask(&mut self, handle: &ShellHandle, job: StillJob) {
-        self.enter(job);
-        self.start(handle);
+        let now = Instant::now();
+        self.enter(now, job);
+        self.start(now, handle);
     }
 
     /// The next answer that the shard has not been told.
@@ -46,9 +49,9 @@ impl Stills {
         self.answers.pop_front()
     }
 
-    fn enter(&mut self, job: StillJob) {
+    fn enter(&mut self, now: Instant, job: StillJob) {
         if self.waiting.len() < STILLS_WAITING_MAX {
-            self.waiting.push_back(job);
+            self.waiting.push_back((now, job));
             return;
         }
         let words = format!(
@@ -58,19 +61,29 @@ impl Stills {
         self.answers.push_back((job.still, Err(words)));
     }
 
-    fn start(&mut self, handle: &ShellHandle) {
-        while let Some(job) = self.next() {
+    fn start(&mut self, now: Instant, handle: &ShellHandle) {
+        while let Some(job) = self.next(now) {
             glommio::spawn_local(run(handle.clone(), job)).detach();
         }
     }
 
-    fn next(&mut self) -> Option<StillJob> {
-        if self.running == STILLS_RUNNING_MAX {
-            return None;
+    /// The next picture to make, if it is its turn. Those that nobody waits for any more are passed
+    /// over, so that the ones behind do not come as late.
+    fn next(&mut self, now: Instant) -> Option<StillJob> {
+        while self.running < STILLS_RUNNING_MAX {
+            let (asked, job) = self.waiting.pop_front()?;
+            if now.duration_since(asked) <= STILL_AGE_MAX {
+                self.running += 1;
+                return Some(job);
+            }
+            let words = format!(
+                "its turn to be made did not come within {} s: this machine is too slow for as \
+                 many publishers that are away",
+                STILL_AGE_MAX.as_secs()
+            );
+            self.answers.push_back((job.still, Err(words)));
         }
-        let job = self.waiting.pop_front()?;
-        self.running += 1;
-        Some(job)
+        None
     }
 
     fn finish(&mut self, still: StillId, made: Made) {
@@ -92,9 +105,10 @@ async fn run(handle: ShellHandle, job: StillJob) {
         .and_then(|answer| answer)
         .unwrap_or_else(|_| Err(DEFECT.to_owned()));
     handle.with(|shell| {
+        let now = Instant::now();
         shell.stills.finish(still, answer);
-        shell.stills.start(&handle);
-        shell.drive(std::time::Instant::now());
+        shell.stills.start(now, &handle);
+        shell.drive(now);
     });
 }
 
@@ -154,6 +168,8 @@ fn target(target: &StillTarget) -> media::StillTarget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;
@@ -178,20 +194,44 @@ mod tests {
     #[test]
     fn a_picture_too_many_is_refused_in_words_and_room_comes_back() {
         let mut stills = Stills::default();
-        stills.enter(job(0));
-        assert_eq!(stills.next().map(|job| job.still), Some(StillId(0)));
+        let now = Instant::now();
+        stills.enter(now, job(0));
+        assert_eq!(stills.next(now).map(|job| job.still), Some(StillId(0)));
         for id in 1..=STILLS_WAITING_MAX as u64 + 1 {
-            stills.enter(job(id));
+            stills.enter(now, job(id));
         }
         let Some((StillId(refused), Err(words))) = stills.answer() else {
             panic!("nothing is refused");
         };
         assert_eq!(refused, STILLS_WAITING_MAX as u64 + 1);
         assert!(words.contains("too slow"), "{words}");
-        assert!(stills.next().is_none() && stills.answer().is_none());
+        assert!(stills.next(now).is_none() && stills.answer().is_none());
         stills.finish(StillId(0), Err("no".to_owned()));
-        assert_eq!(stills.next().map(|job| job.still), Some(StillId(1)));
+        assert_eq!(stills.next(now).map(|job| job.still), Some(StillId(1)));
         assert!(matches!(stills.answer(), Some((StillId(0), Err(_)))));
+    }
+
+    #[test]
+    fn a_picture_that_nobody_waits_for_any_more_is_not_made_and_its_asker_is_told() {
+        let mut stills = Stills::default();
+        let start = Instant::now();
+        for id in 0..3 {
+            stills.enter(start, job(id));
+        }
+        assert_eq!(stills.next(start).map(|job| job.still), Some(StillId(0)));
+        let later = start + STILL_AGE_MAX + Duration::from_millis(1);
+        stills.enter(later, job(3));
+        assert!(stills.next(later).is_none() && stills.answer().is_none());
+
+        stills.finish(StillId(0), Err("no".to_owned()));
+        assert_eq!(stills.next(later).map(|job| job.still), Some(StillId(3)));
+        let answers: Vec<_> = std::iter::from_fn(|| stills.answer()).collect();
+        let told: Vec<_> = answers.iter().map(|(StillId(id), _)| *id).collect();
+        assert_eq!(told, [0, 1, 2]);
+        for (_, made) in answers.iter().skip(1) {
+            let words = made.as_ref().unwrap_err();
+            assert!(words.contains("within 20 s"), "{words}");
+        }
     }
 
     #[test]
