@@ -48,12 +48,13 @@ pub const GOP_BYTES_MAX: usize = 8 << 20;
 /// Largest image file, in bytes. One of 1920×1080 as PNG has 2 to 4 MB.
 pub const IMAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Longest side of an image, in pixels: a photograph of a good camera.
-pub const IMAGE_SIDE_PIXELS_MAX: u32 = 8_192;
+/// Longest side of an image, in pixels. No picture that it is drawn into is wider than 4096 (see
+/// [`PICTURE_PIXELS_MAX`]), so more would only be thrown away.
+pub const IMAGE_SIDE_PIXELS_MAX: u32 = 4_096;
 
-/// Memory that the decoder of an image may take, in bytes: 8192×8192 pixels of four bytes, and as
+/// Memory that the decoder of an image may take, in bytes: 4096×4096 pixels of four bytes, and as
 /// much again to work in.
-pub const IMAGE_MEMORY_BYTES_MAX: u64 = 512 << 20;
+pub const IMAGE_MEMORY_BYTES_MAX: u64 = 128 << 20;
 
 /// A still picture is made coarser until it has at most a byte for so many pixels: 184 kB for
 /// 1280×720, a quarter of a second of a stream of 6 Mbit/s.

@@ -13,7 +13,7 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use shardcast_media::limits::{GOP_ACCESS_UNITS_MAX, IMAGE_BYTES_MAX};
+use shardcast_media::limits::{GOP_ACCESS_UNITS_MAX, IMAGE_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX};
 use shardcast_media::still::last_of;
 use shardcast_media::{H264Decoder, StillError, draw};
 
@@ -70,12 +70,17 @@ fn files_that_are_no_usable_image_are_refused_in_words() {
     assert!(words(&vec![0xFF; IMAGE_BYTES_MAX + 1]).contains("at most"));
     let png = file(&RgbImage::from_pixel(20, 20, RED).into(), ImageFormat::Png);
     assert!(words(&png[..40]).contains("cannot be used"));
-    // The header promises a side that nobody has; nothing is allocated for it.
-    let wide = file(
-        &RgbImage::from_pixel(9_000, 1, RED).into(),
-        ImageFormat::Png,
-    );
-    assert!(words(&wide).contains("cannot be used"), "{}", words(&wide));
+    // The header promises a side that no picture needs; nothing is allocated for it.
+    let wide = |width| {
+        file(
+            &RgbImage::from_pixel(width, 1, RED).into(),
+            ImageFormat::Png,
+        )
+    };
+    let too_wide = wide(IMAGE_SIDE_PIXELS_MAX + 1);
+    let refusal = words(&too_wide);
+    assert!(refusal.contains("cannot be used"), "{refusal}");
+    assert!(draw(&wide(IMAGE_SIDE_PIXELS_MAX), 320, 180, false).is_ok());
     let odd = draw(&png, 321, 180, false);
     assert!(matches!(
         odd,
