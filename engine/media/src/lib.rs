@@ -6,8 +6,8 @@
 //! [`still::make`] codes one picture by itself, the last of a stream or an image file, to stand in
 //! for a publisher that is away.
 //!
-//! The codecs are libopus (bundled) and the libavcodec and libx264 of the system. No input makes these types
-//! panic; what they cannot decode is a [`MediaError`] or a [`StillError`].
+//! The codecs are libopus (bundled) and the libavcodec and libx264 of the system. No input makes
+//! these types panic; what they cannot decode is a [`MediaError`] or a [`StillError`].
 
 mod aac_decoder;
 mod aac_encoder;
