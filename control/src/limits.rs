@@ -83,8 +83,12 @@ pub(crate) const SLATE_REPORTS_MIN: u32 = 4;
 
 /// Rows in one page of a list, as Ant Media Server has it.
 pub(crate) const LIST_ROWS_MAX: usize = 250;
-/// Mutations written to the store in one transaction.
-pub(crate) const STORE_BATCH_MAX: usize = 256;
+/// After a failed commit the store is tried again so often, though nothing changes: a machine that
+/// is not ready is sent nothing that would change it.
+pub(crate) const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Rows that wait for a store that fails: more than all that can exist, so that only removed ones
+/// (about 100 bytes each) can reach it.
+pub(crate) const STORE_UNWRITTEN_MAX: usize = 2 * (BROADCASTS_MAX + TOKENS_MAX);
 
 /// Webhooks that wait for their receiver, all together. They are in memory too: half a
 /// kilobyte each, and the metadata of its broadcast.

@@ -3,14 +3,15 @@
 //! Reads never touch the disk. A change is made in memory, and the keys of what it touched are
 //! queued for the writer thread. That one looks the rows up when it writes, so the store is left
 //! with the newest of each; it commits what has piled up in one transaction, and
-//! [`Catalog::change`] returns when its own is durable.
+//! [`Catalog::change`] returns when its own is durable. What a commit failed to write is part of
+//! the next one, which comes in a second if nothing changes before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
 };
@@ -42,7 +43,7 @@ struct Rows {
     tokens: HashMap<String, TokenRecord>,
     slates: HashMap<BroadcastId, Arc<SlateRecord>>,
     hooks: HookQueue,
-    /// Of them, what the store does not have as it is; in the next commit, whatever that is for.
+    /// Of them, what has changed since the last commit; in the next one, whatever that is for.
     hooks_unsaved: BTreeSet<u64>,
     /// Rows that a job is queued for which nobody waits for: another change joins it.
     soon: HashSet<Key>,
@@ -157,14 +158,25 @@ impl Catalog {
     /// Makes a change and returns when it is durable.
     ///
     /// # Errors
-    /// When the store cannot write. The change stays in memory; [`Catalog::is_healthy`] is false.
+    /// When the store cannot write. The change stays in memory, and is written as soon as the
+    /// store can; [`Catalog::is_healthy`] is false until then.
     pub(crate) async fn change<R>(
         &self,
         change: impl FnOnce(&mut Transaction<'_>) -> R,
     ) -> Result<R, StoreError> {
+        let (result, durable) = self.change_now(change);
+        durable.wait().await.map(|()| result)
+    }
+
+    /// Makes a change and returns at once. For changes that others must hear of: whoever waits for
+    /// the disk may go away meanwhile, and the disk may fail, but the rows have changed.
+    pub(crate) fn change_now<R>(
+        &self,
+        change: impl FnOnce(&mut Transaction<'_>) -> R,
+    ) -> (R, Durable) {
         let (done, receiver) = oneshot::channel();
         let result = self.apply(change, |_, _| true, Some(done));
-        durable(receiver).await.map(|()| result)
+        (result, Durable(receiver))
     }
 
     /// Returns when everything changed so far is durable.
@@ -178,7 +190,7 @@ impl Catalog {
             keys: Vec::new(),
             done: Some(done),
         });
-        durable(receiver).await
+        Durable(receiver).wait().await
     }
 
     /// Makes a change that nobody waits for; it becomes durable within milliseconds.
@@ -223,11 +235,22 @@ impl Catalog {
     }
 }
 
-async fn durable(receiver: oneshot::Receiver<Result<(), String>>) -> Result<(), StoreError> {
-    match receiver.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(problem)) => Err(StoreError::Failed(problem)),
-        Err(_) => Err(StoreError::Failed("its thread is gone".to_owned())),
+/// A change on its way to the disk.
+#[derive(Debug)]
+#[must_use = "a change is answered when it is durable"]
+pub(crate) struct Durable(oneshot::Receiver<Result<(), String>>);
+
+impl Durable {
+    /// Returns when the change is durable.
+    ///
+    /// # Errors
+    /// When the store cannot write, as with [`Catalog::change`].
+    pub(crate) async fn wait(self) -> Result<(), StoreError> {
+        match self.0.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(problem)) => Err(StoreError::Failed(problem)),
+            Err(_) => Err(StoreError::Failed("its thread is gone".to_owned())),
+        }
     }
 }
 
@@ -237,34 +260,40 @@ fn lock(rows: &Mutex<Rows>) -> MutexGuard<'_, Rows> {
 }
 
 impl Rows {
-    /// What the store shall do to have the row `key` as it is now.
-    fn mutation(&mut self, key: Key) -> Option<Mutation> {
-        self.soon.remove(&key);
+    /// What the store shall do to have the row `key` as it is now; webhooks have numbers.
+    fn mutation(&self, key: &Key) -> Option<Mutation> {
         Some(match key {
             Key::Hooks => return None,
-            Key::Broadcast(id) => match self.broadcasts.get(&id) {
+            Key::Broadcast(id) => match self.broadcasts.get(id) {
                 Some(record) => Mutation::PutBroadcast(Arc::clone(record)),
-                None => Mutation::RemoveBroadcast(id),
+                None => Mutation::RemoveBroadcast(id.clone()),
             },
-            Key::Token(token) => match self.tokens.get(&token) {
+            Key::Token(token) => match self.tokens.get(token) {
                 Some(record) => Mutation::PutToken(record.clone()),
-                None => Mutation::RemoveToken(token),
+                None => Mutation::RemoveToken(token.clone()),
             },
-            Key::Slate(id) => match self.slates.get(&id) {
+            Key::Slate(id) => match self.slates.get(id) {
                 Some(slate) => Mutation::PutSlate(Arc::clone(slate)),
-                None => Mutation::RemoveSlate(id),
+                None => Mutation::RemoveSlate(id.clone()),
             },
         })
     }
 
-    /// And to have the webhooks that are owed as they are now.
-    fn hook_mutations(&mut self) -> Vec<Mutation> {
-        let unsaved = std::mem::take(&mut self.hooks_unsaved).into_iter();
-        let mutation = |sequence| match self.hooks.get(sequence) {
+    fn has(&self, key: &Key) -> bool {
+        match key {
+            Key::Hooks => false,
+            Key::Broadcast(id) => self.broadcasts.contains_key(id),
+            Key::Token(token) => self.tokens.contains_key(token),
+            Key::Slate(id) => self.slates.contains_key(id),
+        }
+    }
+
+    /// And to have the webhook `sequence` as it is now.
+    fn hook_mutation(&self, sequence: u64) -> Mutation {
+        match self.hooks.get(sequence) {
             Some(hook) => Mutation::PutHook(Arc::clone(hook)),
             None => Mutation::RemoveHook(sequence),
-        };
-        unsaved.map(mutation).collect()
+        }
     }
 }
 
@@ -357,42 +386,81 @@ impl Transaction<'_> {
     }
 }
 
+/// What differs between the rows and the store: of the jobs at hand, and of those whose commit
+/// failed.
+#[derive(Debug, Default)]
+struct Unwritten {
+    keys: HashSet<Key>,
+    hooks: BTreeSet<u64>,
+}
+
+impl Unwritten {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.hooks.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.hooks.clear();
+    }
+
+    /// Takes over what has changed and says what the store shall do. Called under the lock of the
+    /// rows, with all jobs that were queued under it: so no commit has half of a change.
+    fn mutations(&mut self, rows: &mut Rows) -> Vec<Mutation> {
+        // The jobs that others would have joined are at hand.
+        rows.soon.clear();
+        self.hooks.append(&mut rows.hooks_unsaved);
+        if self.keys.len() + self.hooks.len() > limits::STORE_UNWRITTEN_MAX {
+            self.keys.retain(|key| rows.has(key));
+            self.hooks.retain(|hook| rows.hooks.get(*hook).is_some());
+            tracing::error!("the store fails for too long; what was removed comes back");
+        }
+        let mutations = self.keys.iter().filter_map(|key| rows.mutation(key));
+        let hooks = self.hooks.iter().map(|hook| rows.hook_mutation(*hook));
+        mutations.chain(hooks).collect()
+    }
+}
+
 fn write_jobs(
     store: &mut impl Store,
     rows: &Mutex<Rows>,
     jobs: &mpsc::Receiver<Job>,
     failing: &AtomicBool,
 ) {
-    while let Ok(first) = jobs.recv() {
-        let mut keys = first.keys;
-        let mut waiting: Vec<_> = first.done.into_iter().collect();
-        let mutations: Vec<Mutation> = {
+    let mut unwritten = Unwritten::default();
+    let mut last = Ok(());
+    loop {
+        let first = if unwritten.is_empty() {
+            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            jobs.recv_timeout(limits::STORE_RETRY)
+        };
+        if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+            return;
+        }
+        let mut waiting = Vec::new();
+        let mutations = {
             let mut rows = lock(rows);
-            while keys.len() < limits::STORE_BATCH_MAX {
-                let Ok(job) = jobs.try_recv() else { break };
-                keys.extend(job.keys);
+            for job in first.into_iter().chain(jobs.try_iter()) {
+                // Webhooks are in the next commit without their names.
+                unwritten.keys.extend(job.keys);
+                unwritten.keys.remove(&Key::Hooks);
                 waiting.extend(job.done);
             }
-            let rows = &mut *rows;
-            let mut mutations: Vec<Mutation> = keys
-                .into_iter()
-                .filter_map(|key| rows.mutation(key))
-                .collect();
-            mutations.extend(rows.hook_mutations());
-            mutations
+            unwritten.mutations(&mut rows)
         };
-        let result = if mutations.is_empty() {
-            Ok(())
-        } else {
-            store.commit(&mutations).map_err(|error| error.to_string())
-        };
-        failing.store(result.is_err(), Ordering::Relaxed);
-        if let Err(problem) = &result {
-            tracing::error!(problem, "a change could not be stored");
+        // A job without changes asks how the last commit went.
+        if !mutations.is_empty() {
+            last = store.commit(&mutations).map_err(|error| error.to_string());
+            failing.store(last.is_err(), Ordering::Relaxed);
+            match &last {
+                Ok(()) => unwritten.clear(),
+                Err(problem) => tracing::error!(problem, "a change could not be stored"),
+            }
         }
         for done in waiting {
             // Whoever does not wait has dropped the receiver.
-            let _ = done.send(result.clone());
+            let _ = done.send(last.clone());
         }
     }
 }
