@@ -15,7 +15,7 @@ use super::{
     Application,
     body::{self, JsonBody},
     broadcast_json, endpoints, profile,
-    responses::{BAD_NAME, Outcome},
+    responses::{BAD_NAME, Outcome, answer},
 };
 use crate::{
     clock,
@@ -149,31 +149,27 @@ pub(super) async fn update(
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
-    let changed = control
-        .catalog
-        .change(|t| {
-            let Some(record) = t.broadcast(&id) else {
-                return Ok(Some(unknown()));
-            };
-            let mut record = record.as_ref().clone();
-            record.profile = profile::overlay(&record.profile, &object)?;
-            if let Some(problem) = profile::problem(&record.profile) {
-                return Ok(Some(Outcome::failed(problem)));
-            }
-            if let Some(listed) = endpoints {
-                record.endpoints = Some(endpoints::rows(listed, record.endpoints()));
-            }
-            t.put_broadcast(record);
-            Ok::<_, body::BodyError>(None)
-        })
-        .await;
-    match changed {
-        Ok(Ok(None)) => {
-            control.want_again(&id);
-            Outcome::done().into_response()
+    let (changed, durable) = control.catalog.change_now(|t| {
+        let Some(record) = t.broadcast(&id) else {
+            return Ok(Some(unknown()));
+        };
+        let mut record = record.as_ref().clone();
+        record.profile = profile::overlay(&record.profile, &object)?;
+        if let Some(problem) = profile::problem(&record.profile) {
+            return Ok(Some(Outcome::failed(problem)));
         }
-        Ok(Ok(Some(outcome))) => outcome.into_response(),
-        Ok(Err(error)) => error.into_response(),
+        if let Some(listed) = endpoints {
+            record.endpoints = Some(endpoints::rows(listed, record.endpoints()));
+        }
+        t.put_broadcast(record);
+        Ok::<_, body::BodyError>(None)
+    });
+    match changed {
+        Ok(None) => {
+            control.want_again(&id);
+            answer(durable, Outcome::done()).await
+        }
+        Ok(Some(outcome)) => outcome.into_response(),
         Err(error) => error.into_response(),
     }
 }

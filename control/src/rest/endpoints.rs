@@ -22,7 +22,7 @@ use super::{
     Application,
     body::{self, BodyError, JsonBody},
     broadcasts::{Parameters, StreamPath, unknown},
-    responses::Outcome,
+    responses::{Outcome, answer},
 };
 use crate::{
     control::Control, redact, retry::RetryOverrides, settings::ApplicationSettings,
@@ -134,19 +134,15 @@ pub(super) async fn add(
     };
     let shown = redact::url(&endpoint.url);
     let most = application.settings.endpoints_max;
-    match control
+    let (inserted, durable) = control
         .catalog
-        .change(|t| insert(t, &id, endpoint, most))
-        .await
-    {
-        Ok(Ok(())) => {
-            tracing::info!(broadcast = %id, destination = service_id, url = shown, "added");
-            control.want_again(&id);
-            Outcome::added(service_id).into_response()
-        }
-        Ok(Err(outcome)) => outcome.into_response(),
-        Err(error) => error.into_response(),
+        .change_now(|t| insert(t, &id, endpoint, most));
+    if let Err(outcome) = inserted {
+        return outcome.into_response();
     }
+    tracing::info!(broadcast = %id, destination = service_id, url = shown, "added");
+    control.want_again(&id);
+    answer(durable, Outcome::added(service_id)).await
 }
 
 fn insert(
@@ -198,18 +194,14 @@ pub(super) async fn update(
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    match control
+    let (replaced, durable) = control
         .catalog
-        .change(|t| replace(t, &id, &service_id, &wish))
-        .await
-    {
-        Ok(Ok(())) => {
-            control.want_again(&id);
-            Outcome::done().into_response()
-        }
-        Ok(Err(outcome)) => outcome.into_response(),
-        Err(error) => error.into_response(),
+        .change_now(|t| replace(t, &id, &service_id, &wish));
+    if let Err(outcome) = replaced {
+        return outcome.into_response();
     }
+    control.want_again(&id);
+    answer(durable, Outcome::done()).await
 }
 
 fn replace(
@@ -258,34 +250,28 @@ pub(super) async fn remove(
         Some(service_id) => endpoint.id.0 == *service_id,
         None => wish.url.as_deref() == Some(endpoint.url.as_str()),
     };
-    let removed = control
-        .catalog
-        .change(|t| {
-            let Some(record) = t.broadcast(&id) else {
-                return Err(unknown());
-            };
-            let mut record = record.as_ref().clone();
-            let before = record.endpoints().len();
-            record
-                .endpoints
-                .iter_mut()
-                .for_each(|list| list.retain(|e| !is_meant(e)));
-            if record.endpoints().len() == before {
-                return Err(Outcome::failed("the broadcast has no such destination"));
-            }
-            t.put_broadcast(record);
-            Ok(())
-        })
-        .await;
-    match removed {
-        Ok(Ok(())) => {
-            tracing::info!(broadcast = %id, "destination removed");
-            control.want_again(&id);
-            Outcome::done().into_response()
+    let (removed, durable) = control.catalog.change_now(|t| {
+        let Some(record) = t.broadcast(&id) else {
+            return Err(unknown());
+        };
+        let mut record = record.as_ref().clone();
+        let before = record.endpoints().len();
+        record
+            .endpoints
+            .iter_mut()
+            .for_each(|list| list.retain(|e| !is_meant(e)));
+        if record.endpoints().len() == before {
+            return Err(Outcome::failed("the broadcast has no such destination"));
         }
-        Ok(Err(outcome)) => outcome.into_response(),
-        Err(error) => error.into_response(),
+        t.put_broadcast(record);
+        Ok(())
+    });
+    if let Err(outcome) = removed {
+        return outcome.into_response();
     }
+    tracing::info!(broadcast = %id, "destination removed");
+    control.want_again(&id);
+    answer(durable, Outcome::done()).await
 }
 
 /// One entry of an `endPointList`.

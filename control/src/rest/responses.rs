@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::store::StoreError;
+use crate::store::{Durable, StoreError};
 
 /// `Result` of Ant Media Server. Nulls are written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +63,14 @@ impl Outcome {
     /// 400 with this as the body.
     pub(crate) fn bad_request(self) -> Response {
         (StatusCode::BAD_REQUEST, Json(self)).into_response()
+    }
+}
+
+/// Answers with `outcome` when what it tells of is durable.
+pub(super) async fn answer(durable: Durable, outcome: Outcome) -> Response {
+    match durable.wait().await {
+        Ok(()) => outcome.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     Application,
     body::{self, BodyError},
     broadcasts::{StreamPath, unknown},
-    responses::Outcome,
+    responses::{Outcome, answer},
 };
 use crate::{
     control::Control,
@@ -99,14 +99,11 @@ async fn store(
         image,
     };
     let name = slate.name.clone();
-    let changed = control.catalog.change(|t| insert(t, slate)).await;
-    match changed {
-        Ok(inserted) => inserted?,
-        Err(error) => return Ok(error.into_response()),
-    }
+    let (inserted, durable) = control.catalog.change_now(|t| insert(t, slate));
+    inserted?;
     tracing::info!(broadcast = %id, name, "slate set");
     changed_at_shard(control, &id);
-    Ok(Outcome::added(name).into_response())
+    Ok(answer(durable, Outcome::added(name)).await)
 }
 
 fn insert(t: &mut Transaction<'_>, slate: SlateRecord) -> Result<(), SlateError> {
@@ -179,14 +176,12 @@ pub(super) async fn delete(
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    match control.catalog.change(|t| t.remove_slate(&id)).await {
-        Ok(true) => {
-            control.want_again(&id);
-            Outcome::done().into_response()
-        }
-        Ok(false) => Outcome::failed("the broadcast has no slate").into_response(),
-        Err(error) => error.into_response(),
+    let (removed, durable) = control.catalog.change_now(|t| t.remove_slate(&id));
+    if !removed {
+        return Outcome::failed("the broadcast has no slate").into_response();
     }
+    control.want_again(&id);
+    answer(durable, Outcome::done()).await
 }
 
 fn random_name() -> String {

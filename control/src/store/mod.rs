@@ -9,7 +9,7 @@ mod hooks;
 mod records;
 mod redb_store;
 
-pub(crate) use catalog::{Catalog, Transaction};
+pub(crate) use catalog::{Catalog, Durable, Transaction};
 pub(crate) use hooks::{Action, HookRecord};
 pub(crate) use records::{
     BroadcastRecord, Contents, EndpointRecord, LastWords, Lifecycle, Mutation, Profile,
