@@ -2,14 +2,16 @@
 //!
 //! Media makes a broadcast live. It is over when somebody wished it, when its shard no longer
 //! waits for a publisher, or when no shard has it and the hold time has passed (an engine that
-//! died comes back without its broadcasts; publishers come back a moment later). A broadcast that
-//! was created stays as `finished`; one that was only published is removed.
+//! died comes back without its broadcasts; publishers come back a moment later). Attempts to come
+//! back do not keep it live for longer than that. A broadcast that was created stays as
+//! `finished`; one that was only published is removed.
 
-use shardcast_link::{BroadcastId, DestinationState, DestinationStatus};
+use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, DestinationStatus};
 
 use crate::{
     clock,
     control::Control,
+    limits,
     signalling::Hub,
     store::{BroadcastRecord, LastWords, Lifecycle},
     webhooks::{self, Happening},
@@ -59,6 +61,17 @@ pub(crate) fn finish(control: &Control, id: &BroadcastId) {
         let _order = control.order_of_wants();
         control.shards.forget(id);
     }
+    record_end(control, id, last.as_ref());
+}
+
+/// The broadcast is over, and whoever tries to publish begins it anew: the shard goes on with that.
+fn finish_under_attempt(control: &Control, id: &BroadcastId) {
+    let last = control.shards.broadcast(id);
+    record_end(control, id, last.as_ref());
+    control.want_again(id);
+}
+
+fn record_end(control: &Control, id: &BroadcastId, last: Option<&BroadcastStatus>) {
     let now = clock::unix_ms();
     control.catalog.change_soon(|t| {
         let Some(record) = t.broadcast(id) else {
@@ -79,14 +92,12 @@ pub(crate) fn finish(control: &Control, id: &BroadcastId) {
             ended_unix_ms: now,
         };
         for endpoint in record.endpoints.iter_mut().flatten() {
-            let status = last.as_ref().and_then(|last| {
-                last.destinations
-                    .iter()
-                    .find(|status| status.id == endpoint.id)
-            });
-            endpoint.last = status.cloned().map(|status| LastWords {
-                status: ended(status, now),
-            });
+            let mut reported = last.iter().flat_map(|last| &last.destinations);
+            // Without a report, what was known before is the last.
+            if let Some(status) = reported.find(|status| status.id == endpoint.id) {
+                let status = ended(status.clone(), now);
+                endpoint.last = Some(LastWords { status });
+            }
         }
         t.put_broadcast(record);
     });
@@ -112,28 +123,22 @@ fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
 
 /// Finishes what is live on paper only. Called once a second.
 pub(crate) fn sweep(control: &Control, hub: &Hub) {
-    let now = clock::unix_ms();
     for record in control.catalog.broadcasts() {
-        let id = &record.id;
-        let Lifecycle::Live { since_unix_ms } = record.lifecycle else {
-            continue;
-        };
-        if hub.is_claimed(id) {
+        if !record.is_live() {
             continue;
         }
+        let id = &record.id;
+        let claimed = hub.is_claimed(id);
         let over = match control.shards.broadcast(id) {
-            Some(status) => status.publisher.is_none() && !status.holding,
-            None => {
-                let hold_ms = control.hold_ms(&record);
-                let seen = control
-                    .shards
-                    .media_seen(id)
-                    .unwrap_or(control.started_unix_ms);
-                now > seen.max(since_unix_ms) + hold_ms
-            }
+            Some(status) if is_on_air(&status) => false,
+            Some(_) => !claimed || is_overdue(control, &record),
+            // Who publishes may do so behind a link that is down.
+            None => !claimed && is_overdue(control, &record),
         };
-        if over {
-            finish(control, id);
+        match (over, claimed) {
+            (true, false) => finish(control, id),
+            (true, true) => finish_under_attempt(control, id),
+            (false, _) => {}
         }
     }
     // What an attempt that never got to its first media has left behind.
@@ -144,6 +149,24 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
     {
         control.shards.forget(&id);
     }
+}
+
+/// Whether `record`, which is live, is so on paper only: a publisher begins it anew.
+pub(crate) fn is_off_air(control: &Control, record: &BroadcastRecord) -> bool {
+    let status = control.shards.broadcast(&record.id);
+    !status.is_some_and(|status| is_on_air(&status)) && is_overdue(control, record)
+}
+
+/// Whether the shard has a publisher, or waits for one with its destinations open.
+fn is_on_air(status: &BroadcastStatus) -> bool {
+    status.publisher.is_some() || status.holding
+}
+
+/// Whether the last media of `record`, which is live, is further back than its publisher may be
+/// away.
+fn is_overdue(control: &Control, record: &BroadcastRecord) -> bool {
+    let away_ms = control.hold_ms(record).max(limits::AWAY_MS_MIN);
+    clock::unix_ms() > update_unix_ms(control, record).saturating_add(away_ms)
 }
 
 /// The word that REST has for the state of `record`.
@@ -174,5 +197,119 @@ pub(crate) fn update_unix_ms(control: &Control, record: &BroadcastRecord) -> u64
             let seen = control.shards.media_seen(&record.id);
             seen.unwrap_or(control.started_unix_ms).max(since_unix_ms)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use shardcast_link::{ShardHello, ShardStatus, VERSION};
+    use tokio::sync::{Notify, mpsc};
+
+    use super::*;
+    use crate::{
+        settings::Settings,
+        shards::Commands,
+        signalling::{PublishRequest, SocketId, admission},
+        store::{Catalog, RedbStore},
+    };
+
+    /// Control with the live broadcast `s1` of an earlier process, which is not held at all.
+    fn restarted() -> (tempfile::TempDir, Control, BroadcastId) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::in_folder(folder.path());
+        for application in settings.application.values_mut() {
+            application.hold_ms = 0;
+        }
+        let name = settings.application.keys().next().unwrap().clone();
+        let id = BroadcastId::new(&name, "s1").unwrap();
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        let control = Control::new(settings, Catalog::open(store).unwrap());
+        control.catalog.change_soon(|t| {
+            t.put_broadcast(BroadcastRecord {
+                lifecycle: Lifecycle::Live { since_unix_ms: 0 },
+                ..BroadcastRecord::new(id.clone(), 0)
+            });
+        });
+        (folder, control, id)
+    }
+
+    fn sweep_once(control: &Control, id: &BroadcastId) -> bool {
+        control.with_hub(|hub, _| sweep(control, hub));
+        control.catalog.broadcast(id).unwrap().is_live()
+    }
+
+    /// Shard 0 reports `s1` with neither a publisher nor a hold.
+    fn report_idle(control: &Control, id: &BroadcastId) -> mpsc::Receiver<shardcast_link::Command> {
+        let hello = ShardHello {
+            version: VERSION,
+            engine: "engine".into(),
+            shard: 0,
+            shards: 1,
+            udp_port: 1,
+            capacity: 100,
+            rtmp_port: None,
+        };
+        let (queue, commands) = mpsc::channel(16);
+        let broken = Arc::new(Notify::new());
+        control
+            .shards
+            .connected(hello, None, Commands { queue, broken });
+        let idle = serde_json::from_value(serde_json::json!({ "id": id })).unwrap();
+        let status = ShardStatus {
+            broadcasts: vec![idle],
+            ..ShardStatus::default()
+        };
+        control.shards.status(0, status);
+        commands
+    }
+
+    fn try_to_publish(control: &Control, id: &BroadcastId) {
+        let request = PublishRequest {
+            broadcast: id.clone(),
+            name: String::new(),
+            meta_data: String::new(),
+            admission: Ok(()),
+            media_age_ms: None,
+            start_timeout_ms: 10_000,
+        };
+        control.with_hub(|hub, out| {
+            hub.socket_opened(Instant::now(), SocketId(1));
+            hub.publish(Instant::now(), SocketId(1), request, out);
+        });
+    }
+
+    #[test]
+    fn a_restart_ends_nothing_before_a_shard_can_be_heard_though_nothing_is_held() {
+        let (_folder, mut control, id) = restarted();
+        assert!(sweep_once(&control, &id));
+        control.started_unix_ms = 0;
+        assert!(!sweep_once(&control, &id));
+    }
+
+    #[test]
+    fn who_tries_to_come_back_in_vain_does_not_keep_a_broadcast_live() {
+        let (_folder, mut control, id) = restarted();
+        let mut commands = report_idle(&control, &id);
+        try_to_publish(&control, &id);
+        assert!(sweep_once(&control, &id));
+        control.started_unix_ms = 0;
+        assert!(!sweep_once(&control, &id));
+        // The attempt goes on at its shard.
+        assert_eq!(control.shards.assignment(&id), Some(0));
+        let told = commands.try_recv().unwrap();
+        assert!(matches!(told, shardcast_link::Command::Want { .. }));
+    }
+
+    #[test]
+    fn a_drain_refuses_who_comes_back_to_what_is_live_on_paper_only() {
+        let (_folder, mut control, id) = restarted();
+        let _commands = report_idle(&control, &id);
+        crate::drain::start(&control);
+        assert_eq!(admission::check(&control, &id, ""), Ok(()));
+        control.started_unix_ms = 0;
+        let refused = admission::check(&control, &id, "");
+        assert_eq!(refused, Err("highResourceUsage"));
     }
 }

@@ -51,6 +51,10 @@ pub(crate) const MEDIA_STALE_MS: u64 = 2_000;
 pub(crate) const RETURN_GRACE: Duration = Duration::from_secs(3);
 /// Longest `stop_grace_ms`: whoever waits longer for the end wants `hold_ms`.
 pub(crate) const STOP_GRACE_MS_MAX: u64 = 60_000;
+/// A broadcast without media is over no sooner than this, if its shard cannot say so or somebody
+/// tries to come back: control that was started again needs a moment to find its shards, and a
+/// publisher of an engine that died needs one to return.
+pub(crate) const AWAY_MS_MIN: u64 = 10_000;
 /// Longest hold: a show that pauses over night. A held broadcast costs what a live one does.
 pub(crate) const HOLD_MS_MAX: u64 = 86_400_000;
 /// Shortest delay between two retries of a destination: anything faster is an attack on it.

@@ -2,7 +2,7 @@
 
 use shardcast_link::BroadcastId;
 
-use crate::{clock, control::Control, limits, store::TokenRecord};
+use crate::{clock, control::Control, lifecycle, limits, store::TokenRecord};
 
 /// Checks name, token and settings; the error is the word for the client.
 pub(crate) fn check(control: &Control, id: &BroadcastId, token: &str) -> Result<(), &'static str> {
@@ -29,7 +29,7 @@ pub(crate) fn check(control: &Control, id: &BroadcastId, token: &str) -> Result<
             return Err("stream_not_active_or_expired");
         }
     }
-    if record.is_live() {
+    if record.is_live() && !lifecycle::is_off_air(control, &record) {
         // It comes back; it counts already.
         return Ok(());
     }
