@@ -367,15 +367,15 @@ impl Transaction<'_> {
         doomed.len()
     }
 
-    /// Appends to the webhooks that are owed; gives the one that had to go for it.
+    /// Appends to the webhooks that are owed; gives the one that will not be told for want of room,
+    /// which may be `hook`.
     pub(crate) fn put_hook(&mut self, hook: HookRecord) -> Option<Arc<HookRecord>> {
-        let (sequence, dropped) = self.rows.hooks.push(hook);
-        self.rows.hooks_unsaved.insert(sequence);
-        if let Some(dropped) = &dropped {
-            self.rows.hooks_unsaved.insert(dropped.sequence);
+        let pushed = self.rows.hooks.push(hook);
+        if !pushed.changed.is_empty() {
+            self.rows.hooks_unsaved.extend(pushed.changed);
+            self.keys.push(Key::Hooks);
         }
-        self.keys.push(Key::Hooks);
-        dropped
+        pushed.dropped
     }
 
     pub(crate) fn remove_hook(&mut self, sequence: u64) {

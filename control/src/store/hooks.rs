@@ -68,6 +68,22 @@ pub(crate) struct HookQueue {
     next: u64,
 }
 
+/// What became of [`HookQueue::push`].
+#[derive(Debug, PartialEq)]
+pub(super) struct Pushed {
+    /// Places whose calls came or went.
+    pub(super) changed: Vec<u64>,
+    /// What will not be told: an older call, or the new one.
+    pub(super) dropped: Option<Arc<HookRecord>>,
+}
+
+enum Room {
+    Free,
+    /// When this one goes.
+    Instead(u64),
+    Full,
+}
+
 impl HookQueue {
     pub(super) fn new(rows: Vec<HookRecord>) -> Self {
         let mut queue = Self::default();
@@ -77,14 +93,48 @@ impl HookQueue {
         queue
     }
 
-    /// Appends `hook` and says its place, and which one had to go for it.
-    pub(super) fn push(&mut self, mut hook: HookRecord) -> (u64, Option<Arc<HookRecord>>) {
-        let victim = self.victim(&hook.broadcast);
-        let dropped = victim.and_then(|sequence| self.remove(sequence));
+    /// Appends `hook`, if there is room or something may go for it.
+    pub(super) fn push(&mut self, mut hook: HookRecord) -> Pushed {
+        let replaced = self.stale_status(&hook);
+        if let Some(sequence) = replaced {
+            self.remove(sequence);
+        }
+        let dropped = match self.room(&hook) {
+            Room::Free => None,
+            Room::Instead(sequence) => self.remove(sequence),
+            Room::Full => {
+                return Pushed {
+                    changed: replaced.into_iter().collect(),
+                    dropped: Some(Arc::new(hook)),
+                };
+            }
+        };
         hook.sequence = self.next;
-        let sequence = hook.sequence;
+        let changed = [
+            Some(hook.sequence),
+            replaced,
+            dropped.as_ref().map(|dropped| dropped.sequence),
+        ];
         self.insert(hook);
-        (sequence, dropped)
+        Pushed {
+            changed: changed.into_iter().flatten().collect(),
+            dropped,
+        }
+    }
+
+    /// The status that `hook` makes worthless: one that waits behind others. The first of a stream
+    /// is being delivered; were it replaced, its pauses would begin anew with each status and a
+    /// receiver that is away would be called at the pace of the statuses.
+    fn stale_status(&self, hook: &HookRecord) -> Option<u64> {
+        if hook.action != Action::LiveStreamStatus {
+            return None;
+        }
+        let waiting = self.of_stream.get(&hook.broadcast)?.iter().skip(1);
+        let is_status = |sequence: &u64| {
+            let waiting = self.waiting.get(sequence);
+            waiting.is_some_and(|waiting| waiting.action == Action::LiveStreamStatus)
+        };
+        waiting.copied().find(is_status)
     }
 
     fn insert(&mut self, hook: HookRecord) {
@@ -100,18 +150,23 @@ impl HookQueue {
         self.waiting.insert(sequence, Arc::new(hook));
     }
 
-    /// Which one goes when another of `id` comes.
-    fn victim(&self, id: &BroadcastId) -> Option<u64> {
-        let of_stream = self.of_stream.get(id);
-        if let Some(stream) = of_stream.filter(|s| s.len() >= limits::HOOKS_PER_STREAM_MAX) {
-            let expendable = stream.iter().find(|n| self.expendable.contains(n));
-            return expendable.or(stream.first()).copied();
+    /// Whether `hook` can wait, and what goes for it: what is expendable first, be it `hook`
+    /// itself, then the oldest.
+    fn room(&self, hook: &HookRecord) -> Room {
+        let of_stream = self.of_stream.get(&hook.broadcast);
+        let (expendable, oldest) =
+            if let Some(stream) = of_stream.filter(|s| s.len() >= limits::HOOKS_PER_STREAM_MAX) {
+                let expendable = stream.iter().find(|n| self.expendable.contains(n));
+                (expendable, stream.first())
+            } else if self.waiting.len() >= limits::HOOKS_MAX {
+                (self.expendable.first(), self.waiting.keys().next())
+            } else {
+                return Room::Free;
+            };
+        match expendable.or(oldest.filter(|_| !hook.action.is_expendable())) {
+            Some(sequence) => Room::Instead(*sequence),
+            None => Room::Full,
         }
-        if self.waiting.len() < limits::HOOKS_MAX {
-            return None;
-        }
-        let oldest = self.waiting.keys().next();
-        self.expendable.first().or(oldest).copied()
     }
 
     pub(super) fn remove(&mut self, sequence: u64) -> Option<Arc<HookRecord>> {
@@ -166,16 +221,17 @@ mod tests {
         queue.push(hook("one", Action::LiveStreamStarted));
         queue.push(hook("one", Action::LiveStreamStatus));
         for _ in 2..limits::HOOKS_PER_STREAM_MAX {
-            let (_, dropped) = queue.push(hook("one", Action::EndpointFailed));
-            assert_eq!(dropped, None);
+            let pushed = queue.push(hook("one", Action::EndpointFailed));
+            assert_eq!(pushed.dropped, None);
         }
         for lost in [Action::LiveStreamStatus, Action::LiveStreamStarted] {
-            let (_, dropped) = queue.push(hook("one", Action::EndpointFailed));
-            assert_eq!(dropped.unwrap().action, lost);
+            let pushed = queue.push(hook("one", Action::EndpointFailed));
+            assert_eq!(pushed.dropped.unwrap().action, lost);
         }
         assert_eq!(queue.len(), limits::HOOKS_PER_STREAM_MAX);
         // Another stream is not touched by it.
-        assert_eq!(queue.push(hook("two", Action::LiveStreamEnded)).1, None);
+        let pushed = queue.push(hook("two", Action::LiveStreamEnded));
+        assert_eq!(pushed.dropped, None);
     }
 
     #[test]
@@ -185,8 +241,8 @@ mod tests {
         for n in 1..limits::HOOKS_MAX {
             queue.push(hook(&format!("s{n}"), Action::PublishTimeoutError));
         }
-        let (_, dropped) = queue.push(hook("last", Action::LiveStreamStarted));
-        assert_eq!(dropped.unwrap().broadcast.stream(), "s1");
+        let pushed = queue.push(hook("last", Action::LiveStreamStarted));
+        assert_eq!(pushed.dropped.unwrap().broadcast.stream(), "s1");
         assert_eq!(queue.len(), limits::HOOKS_MAX);
         assert!(
             queue
@@ -198,8 +254,35 @@ mod tests {
     #[test]
     fn a_stream_is_forgotten_with_its_last_call() {
         let mut queue = HookQueue::default();
-        let (sequence, _) = queue.push(hook("one", Action::LiveStreamStarted));
-        assert!(queue.remove(sequence).is_some());
+        let pushed = queue.push(hook("one", Action::LiveStreamStarted));
+        assert!(queue.remove(pushed.changed[0]).is_some());
         assert_eq!((queue.streams().count(), queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_status_or_time_out_never_takes_the_place_of_what_counts() {
+        let mut queue = HookQueue::default();
+        for _ in 0..limits::HOOKS_PER_STREAM_MAX {
+            queue.push(hook("one", Action::EndpointFailed));
+        }
+        for action in [Action::LiveStreamStatus, Action::PublishTimeoutError] {
+            let pushed = queue.push(hook("one", action));
+            assert_eq!(pushed.dropped.unwrap().action, action);
+            assert!(pushed.changed.is_empty());
+        }
+        assert_eq!(queue.len(), limits::HOOKS_PER_STREAM_MAX);
+    }
+
+    #[test]
+    fn of_the_statuses_that_wait_only_the_newest_is_kept_and_the_one_under_way() {
+        let mut queue = HookQueue::default();
+        let under_way = queue.push(hook("one", Action::LiveStreamStatus)).changed[0];
+        queue.push(hook("one", Action::LiveStreamStatus));
+        queue.push(hook("one", Action::EndpointFailed));
+        let newest = queue.push(hook("one", Action::LiveStreamStatus));
+        assert_eq!((newest.changed.len(), newest.dropped), (2, None));
+        assert_eq!(queue.len(), 3);
+        assert!(queue.get(under_way).is_some());
+        assert!(queue.get(newest.changed[0]).is_some());
     }
 }
