@@ -1,6 +1,6 @@
 //! One call of a webhook: HTTP/1.1 POST over TCP or TLS, signed.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -79,11 +79,8 @@ impl HookClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(), CallError> {
-        let response = self.client.request(request).await.map_err(|error| {
-            // The error's own words are "client error"; what happened is its source.
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            CallError::Unreachable(source.unwrap_or_else(|| error.to_string()))
-        })?;
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| CallError::Unreachable(sources(&error)))?;
         let status = response.status();
         // Read to its end, the connection is good for the next call. What it says does not matter.
         let body = Limited::new(response.into_body(), limits::HOOK_ANSWER_BYTES_MAX);
@@ -93,6 +90,18 @@ impl HookClient {
         } else {
             Err(CallError::Status(status))
         }
+    }
+}
+
+/// What happened, from the outer to the inner: which part failed, and why. The words of `error`
+/// itself say neither.
+fn sources(error: &dyn Error) -> String {
+    let chain = std::iter::successors(error.source(), |&source| source.source());
+    let words: Vec<String> = chain.map(ToString::to_string).collect();
+    if words.is_empty() {
+        error.to_string()
+    } else {
+        words.join(": ")
     }
 }
 
@@ -160,6 +169,25 @@ mod tests {
             signature("key", "1700000000", br#"{"id":"s1"}"#),
             "sha256=15fb2b7d4ae98c3abf77298ec3913e7fdba8834cbf841050dd5d659c5bb0aad0"
         );
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_receiver_is_told_with_the_reason() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let hook = HookRecord {
+            sequence: 0,
+            delivery: String::new(),
+            broadcast: shardcast_link::BroadcastId::new("app", "s1").unwrap(),
+            action: crate::store::Action::LiveStreamStarted,
+            url: format!("http://{address}/"),
+            fields: serde_json::Map::new(),
+        };
+        let client = HookClient::new().unwrap();
+        let called = client.call(&hook, &WebhookSettings::default()).await;
+        let error = called.unwrap_err().to_string();
+        assert!(error.contains("refused"), "{error}");
     }
 
     #[test]

@@ -100,10 +100,14 @@ impl Courier {
 
     /// Returns when the receiver has taken `hook`, or when it is given up.
     async fn deliver(&self, hook: &HookRecord) {
-        let unset = WebhookSettings::default();
-        let application = self.control.application(hook.broadcast.application());
-        let settings = application.map_or(&unset, |application| &application.webhooks);
         let metrics = &self.control.metrics.webhooks;
+        let Some(application) = self.control.application(hook.broadcast.application()) else {
+            // Its key is gone with it, and an unsigned call would be taken for somebody else's.
+            metrics.given_up.fetch_add(1, Ordering::Relaxed);
+            log_given_up(hook, "its application is no longer in the settings");
+            return;
+        };
+        let settings = &application.webhooks;
         for attempt in 0..=settings.retry_count {
             if attempt > 0 {
                 sleep(pause(settings, attempt)).await;
@@ -124,13 +128,7 @@ impl Courier {
             }
         }
         metrics.given_up.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(
-            broadcast = %hook.broadcast,
-            action = hook.action.word(),
-            receiver = receiver(&hook.url),
-            delivery = hook.delivery,
-            "a webhook is given up; see webhookRetryCount"
-        );
+        log_given_up(hook, "it was refused too often; see webhookRetryCount");
     }
 
     async fn call(&self, hook: &HookRecord, settings: &WebhookSettings) -> Result<(), CallError> {
@@ -158,6 +156,17 @@ fn log_failure(hook: &HookRecord, attempt: u32, error: &CallError) {
         attempt = attempt + 1,
         %error,
         "a webhook was not delivered"
+    );
+}
+
+fn log_given_up(hook: &HookRecord, why: &str) {
+    tracing::error!(
+        broadcast = %hook.broadcast,
+        action = hook.action.word(),
+        receiver = receiver(&hook.url),
+        delivery = hook.delivery,
+        why,
+        "a webhook is given up"
     );
 }
 
