@@ -30,6 +30,8 @@ pub(crate) struct ShardView {
     pub(crate) commands: Option<Commands>,
     /// Slates sent over this link that no report shows yet.
     slates_sent: HashMap<BroadcastId, SlateSent>,
+    /// Bytes of slates sent since the last report.
+    slate_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct SlateSent {
     name: String,
     /// That came since, without it.
     reports: u32,
+    /// So many that it shall be sent again.
+    again: bool,
 }
 
 impl ShardView {
@@ -48,6 +52,7 @@ impl ShardView {
             broadcasts: HashMap::new(),
             commands: Some(commands),
             slates_sent: HashMap::new(),
+            slate_bytes: 0,
         }
     }
 
@@ -68,38 +73,44 @@ impl ShardView {
             .map(|status| (status.id.clone(), status))
             .collect();
         self.status = status;
+        self.slate_bytes = 0;
+        for sent in self.slates_sent.values_mut() {
+            sent.reports += 1;
+            sent.again |=
+                sent.reports >= limits::SLATE_REPORTS_MIN && sent.reports.is_power_of_two();
+        }
     }
 
-    /// Slates that broadcasts of the last report lack and that shall be sent now; to be asked once
+    /// Slates that broadcasts of the last report lack and that shall be sent now; to be asked
     /// after each report and when `wanted` has changed.
     pub(crate) fn slates_due(
         &mut self,
         wanted: impl Fn(&BroadcastId) -> Option<Arc<SlateRecord>>,
     ) -> Vec<Arc<SlateRecord>> {
         let mut before = std::mem::take(&mut self.slates_sent);
-        let (mut due, mut bytes) = (Vec::new(), 0);
+        let mut due = Vec::new();
         for (id, status) in &self.broadcasts {
             let lacks = |slate: &Arc<SlateRecord>| status.slate.as_ref() != Some(&slate.name);
             let Some(slate) = wanted(id).filter(lacks) else {
                 continue;
             };
-            let sent = before.remove(id).filter(|sent| sent.name == slate.name);
-            let mut reports = sent.map_or(0, |sent| sent.reports + 1);
-            let again = reports >= limits::SLATE_REPORTS_MIN && reports.is_power_of_two();
-            if reports == 0 || again {
-                if bytes >= limits::SLATE_BYTES_PER_REPORT {
-                    if reports == 0 {
-                        continue;
-                    }
-                    reports -= 1;
-                } else {
-                    bytes += slate.image.len();
+            let known = before.remove(id).filter(|sent| sent.name == slate.name);
+            let has_room = self.slate_bytes < limits::SLATE_BYTES_PER_REPORT;
+            let sent = match known {
+                Some(known) if !known.again || !has_room => known,
+                // After the next report.
+                None if !has_room => continue,
+                known => {
+                    self.slate_bytes += slate.image.len();
                     due.push(Arc::clone(&slate));
+                    SlateSent {
+                        name: slate.name.clone(),
+                        reports: known.map_or(0, |known| known.reports),
+                        again: false,
+                    }
                 }
-            }
-            let name = slate.name.clone();
-            self.slates_sent
-                .insert(id.clone(), SlateSent { name, reports });
+            };
+            self.slates_sent.insert(id.clone(), sent);
         }
         due
     }
@@ -116,6 +127,74 @@ impl ShardView {
         {
             Some(known) => *known = status,
             None => broadcast.destinations.push(status),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn view() -> (ShardView, BroadcastId) {
+        let id = BroadcastId::new("app", "s1").unwrap();
+        let hello = ShardHello {
+            version: shardcast_link::VERSION,
+            engine: "engine".into(),
+            shard: 0,
+            shards: 1,
+            udp_port: 1,
+            capacity: 100,
+            rtmp_port: None,
+        };
+        let (queue, _) = mpsc::channel(1);
+        let broken = Arc::new(Notify::new());
+        let mut view = ShardView::new(hello, None, Commands { queue, broken });
+        view.report(status(&id));
+        (view, id)
+    }
+
+    fn status(id: &BroadcastId) -> ShardStatus {
+        ShardStatus {
+            broadcasts: vec![serde_json::from_value(serde_json::json!({ "id": id })).unwrap()],
+            ..ShardStatus::default()
+        }
+    }
+
+    fn due(view: &mut ShardView, name: &str) -> usize {
+        let slate = |id: &BroadcastId| {
+            Some(Arc::new(SlateRecord {
+                broadcast: id.clone(),
+                name: name.to_owned(),
+                content_type: String::new(),
+                image: Bytes::from(vec![0; limits::SLATE_BYTES_MAX]),
+            }))
+        };
+        view.slates_due(slate).len()
+    }
+
+    #[test]
+    fn slates_that_are_set_faster_than_a_shard_reports_do_not_pile_up_in_front_of_it() {
+        let (mut view, id) = view();
+        let sent: usize = (0..100).map(|n| due(&mut view, &n.to_string())).sum();
+        assert_eq!(
+            sent,
+            limits::SLATE_BYTES_PER_REPORT / limits::SLATE_BYTES_MAX
+        );
+        view.report(status(&id));
+        assert_eq!(due(&mut view, "newest"), 1);
+    }
+
+    #[test]
+    fn asking_without_a_report_does_not_send_a_slate_again() {
+        let (mut view, id) = view();
+        assert_eq!(due(&mut view, "one"), 1);
+        assert_eq!((0..100).map(|_| due(&mut view, "one")).sum::<usize>(), 0);
+        for n in 1..=limits::SLATE_REPORTS_MIN {
+            view.report(status(&id));
+            let again = usize::from(n == limits::SLATE_REPORTS_MIN);
+            assert_eq!(due(&mut view, "one"), again);
         }
     }
 }
