@@ -1,7 +1,8 @@
 //! What ties the parts together: the settings, the catalog, the shards and the signalling hub.
 //!
-//! Lock order: hub, then wants, then shards, then catalog or sockets. The hub's effects are carried out while
-//! it is locked, so that they happen in the order in which it decided them; none of them waits.
+//! Lock order: hub, then wants, then shards, then catalog or sockets. The hub's effects are carried
+//! out while it is locked, so that they happen in the order in which it decided them; none of them
+//! waits.
 
 use std::{
     sync::{
@@ -15,7 +16,10 @@ use shardcast_link::{
     BroadcastId, Command, EndReason, Event, RetryPolicy, SessionId, ShardHello, ShardStatus,
     WantedBroadcast, WantedDestination,
 };
-use tokio::{sync::Notify, time::MissedTickBehavior};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::MissedTickBehavior,
+};
 
 use crate::{
     clock,
@@ -50,6 +54,8 @@ pub(crate) struct Control {
     pub(crate) drain: Drain,
     /// Told when a webhook is owed.
     pub(crate) webhook_owed: Notify,
+    /// Held by who decodes a slate: it may take half a gigabyte.
+    pub(crate) slate_decoding: Arc<Semaphore>,
     hub: Mutex<Hub>,
     wants: Mutex<()>,
 }
@@ -71,6 +77,7 @@ impl Control {
             stopping: AtomicBool::new(false),
             drain: Drain::default(),
             webhook_owed: Notify::new(),
+            slate_decoding: Arc::new(Semaphore::new(1)),
             settings,
         }
     }

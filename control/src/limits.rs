@@ -78,8 +78,11 @@ pub(crate) const SLATES_BYTES_MAX: usize = 256 << 20;
 /// Sides of a slate, in pixels: what can be scaled to a picture at all, and what an encoder takes.
 pub(crate) const SLATE_SIDE_MIN: u32 = 16;
 pub(crate) const SLATE_SIDE_MAX: u32 = 8_192;
-/// Slates sent to a shard after one of its reports; the others follow after the next. Bounds what
-/// waits for its socket after a restart.
+/// Memory for a slate while it is tried whether it decodes: the largest size at 16 bits of each
+/// colour and alpha, as the engine allows. One at a time.
+pub(crate) const SLATE_DECODED_BYTES_MAX: u64 = 512 << 20;
+/// Slates sent to a shard between two of its reports; the others follow after the next. Bounds
+/// what waits for its socket after a restart, and while clients set slates faster than it reads.
 pub(crate) const SLATE_BYTES_PER_REPORT: usize = 16 << 20;
 /// Reports without a slate that was sent before it is sent again, twice as many each time: the
 /// report may have crossed it, and a picture that the engine cannot use shall not fill the link.

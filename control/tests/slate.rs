@@ -115,6 +115,7 @@ async fn a_picture_is_given_back_as_it_came_until_it_is_removed() {
     assert_eq!(server.get(&broadcasts("s1/slate")).await.status, 404);
     let read = server.get(&broadcasts("s1")).await.json();
     assert_eq!(read["slate"], Value::Null);
+    assert_eq!(server.delete(&broadcasts("nobody/slate")).await.status, 404);
 }
 
 #[tokio::test]
@@ -127,7 +128,15 @@ async fn what_is_no_picture_of_a_usable_size_is_refused_in_words() {
         picture(160, 15, ImageFormat::Png),
         picture(8_193, 16, ImageFormat::Png),
     );
-    let cases: [(&str, &str, &[u8], u16, &str); 9] = [
+    // Its head is whole; what follows is not.
+    let noise: Vec<u8> = (0..160 * 90 * 3u32).map(|n| (n * n % 251) as u8).collect();
+    let noise = image::RgbImage::from_raw(160, 90, noise).unwrap();
+    let mut torn = Cursor::new(Vec::new());
+    noise.write_to(&mut torn, ImageFormat::Png).unwrap();
+    let mut torn = torn.into_inner();
+    torn.truncate(torn.len() / 2);
+    let cases: [(&str, &str, &[u8], u16, &str); 10] = [
+        ("s1", "image/png", &torn, 400, "damaged"),
         ("s1", "image/gif", &png, 415, "image/png or image/jpeg"),
         (
             "s1",

@@ -1,7 +1,7 @@
 //! The picture that a broadcast shows while its publisher is away, at `/{id}/slate`. Ant Media
 //! Server has nothing like it, so failures have codes of their own beside the `Result`.
 //!
-//! Only the head of the file is read here; it is decoded where it is shown.
+//! It is decoded here once, to refuse what the engine could not show, and then kept as it came.
 
 use std::{io::Cursor, sync::Arc};
 
@@ -12,14 +12,15 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use image::{ImageFormat, ImageReader};
+use bytes::Bytes;
+use image::{ImageFormat, ImageReader, Limits};
 use rand::{Rng, distr::Alphanumeric};
 use shardcast_link::BroadcastId;
 
 use super::{
     Application,
     body::{self, BodyError},
-    broadcasts::{StreamPath, unknown},
+    broadcasts::StreamPath,
     responses::{Outcome, answer},
 };
 use crate::{
@@ -38,7 +39,7 @@ enum SlateError {
     ContentType,
     #[error("the body is no {0} file, though its Content-Type says so")]
     Kind(&'static str),
-    #[error("the head of the picture is damaged: {0}")]
+    #[error("the picture is damaged: {0}")]
     Damaged(String),
     #[error(
         "the picture has {width}×{height} pixels; each side must have from {} to {}",
@@ -92,6 +93,7 @@ async fn store(
     let format = format_of(headers)?;
     check(&image, format)?;
     let id = id.ok_or(SlateError::Unknown)?;
+    try_decoding(control, image.clone(), format).await?;
     let slate = SlateRecord {
         broadcast: id.clone(),
         name: random_name(),
@@ -151,6 +153,30 @@ fn check(file: &[u8], format: ImageFormat) -> Result<(), SlateError> {
     Ok(())
 }
 
+/// Whether the whole of the file can be shown. On a thread of its own: large ones take a second.
+async fn try_decoding(
+    control: &Control,
+    file: Bytes,
+    format: ImageFormat,
+) -> Result<(), SlateError> {
+    // A semaphore that is never closed never fails. The thread keeps the place for as long as it
+    // works, though the client may be gone.
+    let place = Arc::clone(&control.slate_decoding).acquire_owned().await;
+    let decoded = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let mut reader = ImageReader::with_format(Cursor::new(file), format);
+        let mut bounds = Limits::default();
+        bounds.max_alloc = Some(limits::SLATE_DECODED_BYTES_MAX);
+        reader.limits(bounds);
+        reader.decode().map(drop)
+    });
+    match decoded.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(SlateError::Damaged(error.to_string())),
+        Err(_) => Err(SlateError::Damaged("it cannot be decoded".to_owned())),
+    }
+}
+
 /// GET `/{id}/slate`: the file as it came; 404 with an empty body when there is none.
 pub(super) async fn get(
     State(control): State<Arc<Control>>,
@@ -174,14 +200,20 @@ pub(super) async fn delete(
     Path(stream): StreamPath,
 ) -> Response {
     let Some(id) = application.broadcast(&stream) else {
-        return unknown().into_response();
+        return SlateError::Unknown.into_response();
     };
-    let (removed, durable) = control.catalog.change_now(|t| t.remove_slate(&id));
-    if !removed {
-        return Outcome::failed("the broadcast has no slate").into_response();
+    let (removed, durable) = control.catalog.change_now(|t| {
+        let exists = t.broadcast(&id).is_some();
+        exists.then(|| t.remove_slate(&id))
+    });
+    match removed {
+        None => SlateError::Unknown.into_response(),
+        Some(false) => Outcome::failed("the broadcast has no slate").into_response(),
+        Some(true) => {
+            control.want_again(&id);
+            answer(durable, Outcome::done()).await
+        }
     }
-    control.want_again(&id);
-    answer(durable, Outcome::done()).await
 }
 
 fn random_name() -> String {
