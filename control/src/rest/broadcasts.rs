@@ -60,7 +60,7 @@ pub(super) async fn create(
         let outcome = Outcome::failed("Stream id is not valid: letters, digits, '-', '_' and '.'");
         return outcome.with_error_id(BAD_NAME).bad_request();
     };
-    if let Some(problem) = profile::problem(&profile) {
+    if let Some(problem) = profile::problem(&profile, &object) {
         return Outcome::failed(problem).bad_request();
     }
     let pulls = matches!(
@@ -155,7 +155,7 @@ pub(super) async fn update(
         };
         let mut record = record.as_ref().clone();
         record.profile = profile::overlay(&record.profile, &object)?;
-        if let Some(problem) = profile::problem(&record.profile) {
+        if let Some(problem) = profile::problem(&record.profile, &object) {
             return Ok(Some(Outcome::failed(problem)));
         }
         if let Some(listed) = endpoints {

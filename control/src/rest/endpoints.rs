@@ -220,6 +220,11 @@ fn replace(
             "the URL of a destination stays: remove it and add another",
         ));
     }
+    if wish.service_id.as_ref().is_some_and(|id| id != service_id) {
+        return Err(Outcome::failed(
+            "the endpointServiceId of a destination stays, as the path has it",
+        ));
+    }
     if wish.retry.is_some() {
         endpoint.retry = own(wish.retry);
     }

@@ -43,8 +43,9 @@ pub(super) fn overlay(
 }
 
 /// Why it is refused: as Ant Media Server does, for what is only here, or because one of its
-/// webhooks could never be delivered.
-pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
+/// webhooks could never be delivered. That is asked only of an address that the body `object` has:
+/// one that an older version stored does not stand in the way of other changes.
+pub(super) fn problem(profile: &Profile, object: &Map<String, Value>) -> Option<&'static str> {
     if profile
         .sub_folder
         .as_deref()
@@ -54,7 +55,9 @@ pub(super) fn problem(profile: &Profile) -> Option<&'static str> {
     }
     let url = profile.stream_url.as_deref().unwrap_or_default();
     let hook = profile.listener_hook_url.as_deref().unwrap_or_default();
-    if let Some(problem) = settings::url_problem(hook) {
+    if object.contains_key("listenerHookURL")
+        && let Some(problem) = settings::url_problem(hook)
+    {
         return Some(problem);
     }
     let pulls = matches!(profile.kind.as_str(), "ipCamera" | "streamSource");

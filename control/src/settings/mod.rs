@@ -140,6 +140,7 @@ impl Settings {
             if !application.webhooks.secret.is_empty() {
                 application.webhooks.secret = "***".to_owned();
             }
+            application.webhooks.url = webhooks::masked(&application.webhooks.url);
         }
         let names: Vec<&String> = self.application.keys().collect();
         let text = toml::Table::try_from(&shown).and_then(|mut table| {

@@ -112,6 +112,17 @@ pub(crate) fn url_problem(text: &str) -> Option<&'static str> {
     }
 }
 
+/// `url` without what may be secret in it: path and query. Still an address, so that a file with it
+/// can be read.
+pub(super) fn masked(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(url) if url.path() != "/" || url.query().is_some() => {
+            format!("{}/***", url.origin().ascii_serialization())
+        }
+        _ => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +135,17 @@ mod tests {
         for bad in ["h/hooks", "rtmp://h/a", "https://u:p@h/", "http://"] {
             assert!(url_problem(bad).is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn printed_settings_have_the_host_of_a_webhook_alone() {
+        let shown = masked("https://h.example:8443/hush?token=hush");
+        assert_eq!(shown, "https://h.example:8443/***");
+        assert_eq!(url_problem(&shown), None);
+        assert_eq!(
+            (masked(""), masked("http://h/")),
+            (String::new(), "http://h/".into())
+        );
     }
 
     #[test]
