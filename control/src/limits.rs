@@ -77,10 +77,10 @@ pub(crate) const SLATE_BYTES_MAX: usize = 4 << 20;
 pub(crate) const SLATES_BYTES_MAX: usize = 256 << 20;
 /// Sides of a slate, in pixels: what can be scaled to a picture at all, and what an encoder takes.
 pub(crate) const SLATE_SIDE_MIN: u32 = 16;
-pub(crate) const SLATE_SIDE_MAX: u32 = 8_192;
+pub(crate) const SLATE_SIDE_MAX: u32 = 4_096;
 /// Memory for a slate while it is tried whether it decodes: the largest size at 16 bits of each
 /// colour and alpha, as the engine allows. One at a time.
-pub(crate) const SLATE_DECODED_BYTES_MAX: u64 = 512 << 20;
+pub(crate) const SLATE_DECODED_BYTES_MAX: u64 = 128 << 20;
 /// Slates sent to a shard between two of its reports; the others follow after the next. Bounds
 /// what waits for its socket after a restart, and while clients set slates faster than it reads.
 pub(crate) const SLATE_BYTES_PER_REPORT: usize = 16 << 20;
