@@ -40,5 +40,10 @@ pub const AMF_VALUES_MAX: usize = 2_048;
 /// Longest text of a server that is repeated in an error, in characters.
 pub const SERVER_TEXT_CHARS_MAX: usize = 200;
 
+/// Text of a server that is searched for what must not be repeated, in characters: an address of
+/// the largest size four times. A hostile server may send 64 KB, and an address holds hundreds of
+/// values to search it for.
+pub(super) const SERVER_TEXT_CHARS_SEARCHED: usize = 8_192;
+
 /// Message streams one client may create on one connection; publishers need one.
 pub const MESSAGE_STREAMS_MAX: u32 = 8;

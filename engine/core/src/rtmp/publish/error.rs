@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, fmt};
 
 use crate::rtmp::connection::ConnectionError;
-use crate::rtmp::limits::SERVER_TEXT_CHARS_MAX;
+use crate::rtmp::limits::{SERVER_TEXT_CHARS_MAX, SERVER_TEXT_CHARS_SEARCHED};
 
 /// Shortest part of an address that is blotted out, in bytes.
 const SECRET_BYTES_MIN: usize = 4;
@@ -149,10 +149,11 @@ fn words(code: &str, text: &str, secrets: &Secrets<'_>) -> String {
         (true, false) => text.to_owned(),
         (false, false) => format!("{code}: {text}"),
     };
+    let searched = joined.chars().take(SERVER_TEXT_CHARS_SEARCHED).collect();
     let blotted = secrets
         .0
         .iter()
-        .fold(joined, |text, secret| text.replace(secret, "***"));
+        .fold(searched, |text: String, secret| text.replace(secret, "***"));
     blotted
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
