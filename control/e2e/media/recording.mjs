@@ -51,9 +51,13 @@ export async function assertDecodes(file) {
   return { video, audio };
 }
 
-/** Flash and beep of the test card within 40 ms of each other, at the median of what `within` picks. */
-export async function assertInSync(file, pairs_min, within = () => true) {
-  const { flashes, beeps, pairs } = await soundOffsets(file);
+/** Flash and beep of the test card within 40 ms of each other, at the median. */
+export async function assertInSync(file, pairs_min) {
+  return assertTogether(file, await soundOffsets(file), pairs_min);
+}
+
+/** The same of what was measured, and of the part of the file that `within` picks. */
+export function assertTogether(file, { flashes, beeps, pairs }, pairs_min, within = () => true) {
   const offsets_ms = pairs.filter(({ at_ms }) => within(at_ms)).map((pair) => pair.offset_ms);
   assert.ok(offsets_ms.length >= pairs_min, `${file}: ${flashes} flashes, ${beeps} beeps, ${offsets_ms.length} pairs`);
   const offset_ms = median(offsets_ms);

@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { openStudio } from "../clients/studio.mjs";
 import { AntMediaBackend } from "../clients/backend.mjs";
-import { assertDecodes, assertInSync, assertNoHole, assertOrderly } from "../media/recording.mjs";
+import { assertDecodes, assertNoHole, assertOrderly, assertTogether } from "../media/recording.mjs";
+import { soundOffsets } from "../media/sync.mjs";
 import { scenario } from "../scenario.mjs";
 import { ffmpegListen } from "../servers/ffmpeg_listen.mjs";
 import { nginxRtmp } from "../servers/nginx_rtmp.mjs";
@@ -65,10 +66,11 @@ scenario("destinations do not notice that the browser was closed", { timeout_ms:
     const absences = spans.filter(({ from_ms, to_ms }) => to_ms - from_ms > 1_000 && to_ms < video.at(-1).dts_ms - 1_000);
     assert.equal(absences.length, AWAY_S.length, `${name}: ${JSON.stringify(spans)}`);
     const edges_ms = [0, ...absences.flatMap(({ from_ms, to_ms }) => [from_ms, to_ms]), video.at(-1).dts_ms];
+    const sound = await soundOffsets(file);
     const late_ms = [];
     for (let i = 0; i < edges_ms.length; i += 2) {
       const within = (at_ms) => at_ms > edges_ms[i] && at_ms < edges_ms[i + 1];
-      late_ms.push((await assertInSync(file, 5, within)).toFixed(0));
+      late_ms.push(assertTogether(file, sound, 5, within).toFixed(0));
     }
     const stoodIn = absences.map(({ pictures }) => pictures);
     console.log(`${name}: ${stoodIn} of ${video.length} pictures stood in; sound late by ${late_ms} ms before, between and after`);
