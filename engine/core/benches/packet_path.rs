@@ -1,5 +1,6 @@
 //! The way of an access unit through the core: Annex B to FLV body (the one copy), and the RTMP
-//! message for each destination, beside the library that the hand-written path replaces.
+//! message for each destination, beside the library that the hand-written path replaces. And what
+//! holds a shard up longest of all: a large keyframe that is sent again under another number.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rml_rtmp::{chunk_io::ChunkSerializer, messages::RtmpMessage, time::RtmpTimestamp};
 use shardcast_core::{
-    h264::VideoUnit,
+    h264::{ParameterSets, VideoUnit, renumber},
     rtmp::{
         body::{MessageHeader, gather},
         message::{csid, type_id},
@@ -22,6 +23,15 @@ use shardcast_core::{
 /// An access unit of 4.5 Mbit/s at 30 frames a second.
 const UNIT_BYTES: usize = 20_000;
 const CHUNK_BYTES: usize = 60_000;
+/// A keyframe of 1080p in good quality.
+const KEYFRAME_BYTES: usize = 300_000;
+
+/// Chromium's, in CAVLC: slice data begins anywhere in a byte.
+const SPS: &[u8] = &[
+    0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
+    0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
+];
+const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
 
 fn annex_b() -> Vec<u8> {
     let mut unit = vec![0, 0, 0, 1, 0x41, 0x9a];
@@ -85,5 +95,20 @@ fn messages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, conversion, messages);
+fn keyframes(criterion: &mut Criterion) {
+    let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)])
+        .expect("parameter sets");
+    let mut unit = vec![0, 0, 0, 1, 0x65, 0x88, 0x84, 0x3f];
+    unit.extend((0..KEYFRAME_BYTES).map(|n| (n * 31 % 251) as u8));
+    unit.push(0x80);
+    let body = VideoUnit::from_annex_b(&unit, 0).expect("a unit").body;
+    let mut group = criterion.benchmark_group("keyframe under another number, 300 kB");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("slice data shifted", |bencher| {
+        bencher.iter(|| renumber(&sets, black_box(&body), 7).expect("a picture"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, conversion, messages, keyframes);
 criterion_main!(benches);
