@@ -1,10 +1,12 @@
 //! The store of a single machine: a redb file. Commits are durable (fsync) when they return, and
 //! a process killed in between leaves the last commit in place.
+//!
+//! After an error of the disk redb refuses everything until the file is opened again, so it is.
 
 use std::{
     fs::{File, Permissions},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -26,7 +28,9 @@ const HOOKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hooks");
 /// Rows as JSON, slates as they came.
 #[derive(Debug)]
 pub(crate) struct RedbStore {
-    database: Database,
+    path: PathBuf,
+    /// `None` after an error of the disk.
+    database: Option<Database>,
 }
 
 impl RedbStore {
@@ -34,122 +38,141 @@ impl RedbStore {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         private(path)
             .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
-        let database = Database::create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
-                path: path.display().to_string(),
-            },
-            error => StoreError::Failed(format!("{}: {error}", path.display())),
+        let database = Database::create(path).map_err(|error| unopened(path, error))?;
+        make_tables(&database).map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            database: Some(database),
+        })
+    }
+
+    /// The open file; opened again, never made anew, after an error of the disk.
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => Database::open(&self.path).map_err(|error| unopened(&self.path, error))?,
+        };
+        Ok(self.database.insert(database))
+    }
+}
+
+fn unopened(path: &Path, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+            path: path.display().to_string(),
+        },
+        error => StoreError::Failed(format!("{}: {error}", path.display())),
+    }
+}
+
+fn make_tables(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(BROADCASTS)?;
+    write.open_table(TOKENS)?;
+    write.open_table(SLATES)?;
+    write.open_table(HOOKS)?;
+    write.commit()?;
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(
+    database: &Database,
+    table: TableDefinition<'_, &str, &[u8]>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = Vec::new();
+    for json in raw(database, table).map_err(failed)? {
+        let row = serde_json::from_slice(&json).map_err(|error| StoreError::Row {
+            table: table.name().to_owned(),
+            column: error.column(),
         })?;
-        let store = Self { database };
-        store.make_tables().map_err(failed)?;
-        Ok(store)
+        rows.push(row);
     }
+    Ok(rows)
+}
 
-    fn make_tables(&self) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        write.open_table(BROADCASTS)?;
-        write.open_table(TOKENS)?;
-        write.open_table(SLATES)?;
-        write.open_table(HOOKS)?;
-        write.commit()?;
-        Ok(())
+fn raw(
+    database: &Database,
+    table: TableDefinition<'_, &str, &[u8]>,
+) -> Result<Vec<Vec<u8>>, redb::Error> {
+    let read = database.begin_read()?;
+    let table = read.open_table(table)?;
+    let mut rows = Vec::new();
+    for row in table.iter()? {
+        let (_, value) = row?;
+        rows.push(value.value().to_owned());
     }
+    Ok(rows)
+}
 
-    fn read<T: DeserializeOwned>(
-        &self,
-        table: TableDefinition<'_, &str, &[u8]>,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut rows = Vec::new();
-        for json in self.raw(table).map_err(failed)? {
-            let row = serde_json::from_slice(&json).map_err(|error| StoreError::Row {
-                table: table.name().to_owned(),
-                column: error.column(),
-            })?;
-            rows.push(row);
-        }
-        Ok(rows)
+/// Slates whose key is no broadcast cannot have been written by this product; they are left
+/// out.
+fn slates(database: &Database) -> Result<Vec<SlateRecord>, redb::Error> {
+    let read = database.begin_read()?;
+    let table = read.open_table(SLATES)?;
+    let mut slates = Vec::new();
+    for row in table.iter()? {
+        let (id, value) = row?;
+        let (name, content_type, image) = value.value();
+        let id = BroadcastId::try_from(id.value().to_owned()).ok();
+        slates.extend(id.map(|broadcast| SlateRecord {
+            broadcast,
+            name: name.to_owned(),
+            content_type: content_type.to_owned(),
+            image: Bytes::copy_from_slice(image),
+        }));
     }
+    Ok(slates)
+}
 
-    fn raw(&self, table: TableDefinition<'_, &str, &[u8]>) -> Result<Vec<Vec<u8>>, redb::Error> {
-        let read = self.database.begin_read()?;
-        let table = read.open_table(table)?;
-        let mut rows = Vec::new();
-        for row in table.iter()? {
-            let (_, value) = row?;
-            rows.push(value.value().to_owned());
-        }
-        Ok(rows)
-    }
-
-    /// Slates whose key is no broadcast cannot have been written by this product; they are left
-    /// out.
-    fn slates(&self) -> Result<Vec<SlateRecord>, redb::Error> {
-        let read = self.database.begin_read()?;
-        let table = read.open_table(SLATES)?;
-        let mut slates = Vec::new();
-        for row in table.iter()? {
-            let (id, value) = row?;
-            let (name, content_type, image) = value.value();
-            let id = BroadcastId::try_from(id.value().to_owned()).ok();
-            slates.extend(id.map(|broadcast| SlateRecord {
-                broadcast,
-                name: name.to_owned(),
-                content_type: content_type.to_owned(),
-                image: Bytes::copy_from_slice(image),
-            }));
-        }
-        Ok(slates)
-    }
-
-    fn write(&self, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        {
-            let mut broadcasts = write.open_table(BROADCASTS)?;
-            let mut tokens = write.open_table(TOKENS)?;
-            let mut slates = write.open_table(SLATES)?;
-            let mut hooks = write.open_table(HOOKS)?;
-            for (mutation, json) in mutations {
-                match mutation {
-                    Mutation::PutBroadcast(record) => {
-                        broadcasts.insert(record.id.as_str(), json.as_slice())?;
-                    }
-                    Mutation::RemoveBroadcast(id) => {
-                        broadcasts.remove(id.as_str())?;
-                    }
-                    Mutation::PutToken(record) => {
-                        tokens.insert(record.token.as_str(), json.as_slice())?;
-                    }
-                    Mutation::RemoveToken(token) => {
-                        tokens.remove(token.as_str())?;
-                    }
-                    Mutation::PutSlate(slate) => {
-                        let row = (&*slate.name, &*slate.content_type, &*slate.image);
-                        slates.insert(slate.broadcast.as_str(), row)?;
-                    }
-                    Mutation::RemoveSlate(id) => {
-                        slates.remove(id.as_str())?;
-                    }
-                    Mutation::PutHook(record) => {
-                        hooks.insert(hook_key(record.sequence).as_str(), json.as_slice())?;
-                    }
-                    Mutation::RemoveHook(sequence) => {
-                        hooks.remove(hook_key(*sequence).as_str())?;
-                    }
+fn write(database: &Database, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    {
+        let mut broadcasts = write.open_table(BROADCASTS)?;
+        let mut tokens = write.open_table(TOKENS)?;
+        let mut slates = write.open_table(SLATES)?;
+        let mut hooks = write.open_table(HOOKS)?;
+        for (mutation, json) in mutations {
+            match mutation {
+                Mutation::PutBroadcast(record) => {
+                    broadcasts.insert(record.id.as_str(), json.as_slice())?;
+                }
+                Mutation::RemoveBroadcast(id) => {
+                    broadcasts.remove(id.as_str())?;
+                }
+                Mutation::PutToken(record) => {
+                    tokens.insert(record.token.as_str(), json.as_slice())?;
+                }
+                Mutation::RemoveToken(token) => {
+                    tokens.remove(token.as_str())?;
+                }
+                Mutation::PutSlate(slate) => {
+                    let row = (&*slate.name, &*slate.content_type, &*slate.image);
+                    slates.insert(slate.broadcast.as_str(), row)?;
+                }
+                Mutation::RemoveSlate(id) => {
+                    slates.remove(id.as_str())?;
+                }
+                Mutation::PutHook(record) => {
+                    hooks.insert(hook_key(record.sequence).as_str(), json.as_slice())?;
+                }
+                Mutation::RemoveHook(sequence) => {
+                    hooks.remove(hook_key(*sequence).as_str())?;
                 }
             }
         }
-        write.commit()?;
-        Ok(())
     }
+    write.commit()?;
+    Ok(())
 }
 
 impl Store for RedbStore {
     fn load(&mut self) -> Result<Contents, StoreError> {
+        let database = self.database()?;
         Ok(Contents {
-            broadcasts: self.read(BROADCASTS)?,
-            tokens: self.read(TOKENS)?,
-            slates: self.slates().map_err(failed)?,
-            hooks: self.read(HOOKS)?,
+            broadcasts: read(database, BROADCASTS)?,
+            tokens: read(database, TOKENS)?,
+            slates: slates(database).map_err(failed)?,
+            hooks: read(database, HOOKS)?,
         })
     }
 
@@ -171,7 +194,11 @@ impl Store for RedbStore {
                 json.map_err(|e| StoreError::Failed(e.to_string()))?,
             ));
         }
-        self.write(&rows).map_err(failed)
+        let written = write(self.database()?, &rows);
+        if matches!(written, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
+            self.database = None;
+        }
+        written.map_err(failed)
     }
 }
 
@@ -196,7 +223,15 @@ fn failed(error: redb::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    use redb::{StorageBackend, backends::InMemoryBackend};
 
     use super::*;
     use crate::store::{BroadcastRecord, TokenRecord};
@@ -250,18 +285,69 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read_is_reported_without_what_it_holds() {
         let folder = tempfile::tempdir().unwrap();
-        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
-        let write = store.database.begin_write().unwrap();
+        let mut store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        let write = store.database().unwrap().begin_write().unwrap();
         let row: &[u8] = br#"{"token": 7, "kind": "secret"}"#;
         let mut table = write.open_table(TOKENS).unwrap();
         table.insert("secret-token", row).unwrap();
         drop(table);
         write.commit().unwrap();
-        let error = { store }.load().unwrap_err().to_string();
+        let error = store.load().unwrap_err().to_string();
         assert!(
             error.contains("tokens") && !error.contains("secret"),
             "{error}"
         );
+    }
+
+    /// A disk that is full from some moment on.
+    #[derive(Debug, Default)]
+    struct FullDisk {
+        memory: InMemoryBackend,
+        is_full: Arc<AtomicBool>,
+    }
+
+    impl StorageBackend for FullDisk {
+        fn len(&self) -> Result<u64, io::Error> {
+            self.memory.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            self.memory.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            self.memory.set_len(len)
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            self.memory.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            if self.is_full.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.memory.write(offset, data)
+        }
+    }
+
+    #[test]
+    fn after_an_error_of_the_disk_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let mut store = RedbStore::open(&path).unwrap();
+        let disk = FullDisk::default();
+        let is_full = Arc::clone(&disk.is_full);
+        let full = Database::builder().create_with_backend(disk).unwrap();
+        make_tables(&full).unwrap();
+        is_full.store(true, Ordering::SeqCst);
+        store.database = Some(full);
+        let id = BroadcastId::new("app", "one").unwrap();
+        let record = Arc::new(BroadcastRecord::new(id.clone(), 7));
+        let put = [Mutation::PutBroadcast(record)];
+        store.commit(&put).unwrap_err();
+        store.commit(&put).unwrap();
+        assert_eq!(store.load().unwrap().broadcasts[0].id, id);
     }
 
     #[test]
