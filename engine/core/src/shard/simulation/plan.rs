@@ -137,9 +137,9 @@ impl Plan {
         let sites = destinations + 1;
         let long = random.chance(4);
         let calm_ms = if long {
-            random.between(120_000, 500_000)
+            random.between(120_000, 300_000)
         } else {
-            random.between(4_000, 45_000)
+            random.between(4_000, 33_000)
         };
         let mut plan = Self {
             sites,
@@ -204,14 +204,19 @@ impl Plan {
                 random.between(8_000, 90_000)
             };
         }
-        let last = SessionPlan {
+        let last = self.last_session(random);
+        self.turn(self.calm_ms, Turn::Publish(last));
+    }
+
+    /// One with which everybody finds back.
+    fn last_session(&self, random: &mut Random) -> SessionPlan {
+        SessionPlan {
             video: true,
             camera_ms: 0,
             loss_percent: random.pick(&[0, 1]),
             deaf_percent: 0,
             ..self.session(random)
-        };
-        self.turn(self.calm_ms, Turn::Publish(last));
+        }
     }
 
     fn session(&self, random: &mut Random) -> SessionPlan {
@@ -302,7 +307,8 @@ impl Plan {
                 4 => {
                     self.turn(at_ms, Turn::Forget);
                     self.turn(back_ms, Turn::Add(destination));
-                    let session = self.session(random);
+                    // It may be the last one.
+                    let session = self.last_session(random);
                     self.turn(back_ms, Turn::Publish(session));
                 }
                 5 | 6 => self.turn(at_ms, Turn::Repeat),
