@@ -9,8 +9,8 @@ import { soundOffsets } from "./sync.mjs";
 const KEYFRAME_DISTANCE_MS_MAX = 2_200;
 const SOUND_OFFSET_MS_MAX = 40;
 const HOLE_MS_MAX = 200;
-/** After 400 ms without media the server fills in, from the last picture on. */
-const PAUSE_MS_MAX = 500;
+/** After 1.5 s without a picture beside sound the server fills in, from the last picture on. */
+const PAUSE_MS_MAX = 1_700;
 /** A picture that only repeats the one before takes some thirty bytes; a browser's take more. */
 const STAND_IN_BYTES_MAX = 48;
 const SPAN_APART_MS = 1_000;
