@@ -18,7 +18,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use server::{Server, broadcasts, publish, request, shard::Shard, until};
-use shardcast_link::{BroadcastId, EndReason, Event, ShardStatus};
+use shardcast_link::{BroadcastId, EndReason, ShardStatus};
 
 const DRAIN: &str = "/api/v1/drain";
 
@@ -54,14 +54,7 @@ async fn a_draining_server_takes_nothing_new_and_whoever_comes_back() {
         assert_eq!(other.error(publish(stream)).await, "highResourceUsage");
     }
     drop(client);
-    let (broadcast, reason) = (id("s1"), EndReason::Lost);
-    shard
-        .say(Event::Ended {
-            session,
-            broadcast,
-            reason,
-        })
-        .await;
+    shard.ended(session, &id("s1"), EndReason::Lost).await;
     until("the publisher may come back", async || {
         let answer = other.ask(publish("s1")).await;
         (answer["command"] == "start").then_some(())

@@ -16,9 +16,7 @@ use server::{
     shard::{Shard, destination, live},
     stop, until,
 };
-use shardcast_link::{
-    BroadcastId, Command, DestinationState, Event, SessionId, ShardStatus, WantedBroadcast,
-};
+use shardcast_link::{BroadcastId, Command, DestinationState, Event, SessionId, WantedBroadcast};
 
 fn id() -> BroadcastId {
     BroadcastId::new("StreamLick", "s1").unwrap()
@@ -31,12 +29,7 @@ async fn go_live(
 ) -> (Server, Shard, server::Client, SessionId, WantedBroadcast) {
     let server = Server::start_with_file(settings).await;
     assert_eq!(server.post(&broadcasts("create"), body).await.status, 200);
-    let mut shard = Shard::listen(server.link_dir());
-    shard.accept(ShardStatus::default()).await;
-    until("ready", async || {
-        (server.get("/readyz").await.status == 200).then_some(())
-    })
-    .await;
+    let mut shard = Shard::join(&server).await;
     let mut client = server.connect().await;
     client.ask(publish("s1")).await;
     client.send(offer("s1")).await;

@@ -17,8 +17,8 @@ use server::{
     stop, until,
 };
 use shardcast_link::{
-    BroadcastId, BroadcastStatus, Command, DestinationState, DestinationStatus, EndReason, Event,
-    Fault, Problem, SessionId, ShardStatus,
+    BroadcastId, BroadcastStatus, Command, DestinationState, EndReason, Event, Fault, Problem,
+    SessionId, ShardStatus,
 };
 
 fn id(stream: &str) -> BroadcastId {
@@ -27,27 +27,13 @@ fn id(stream: &str) -> BroadcastId {
 
 async fn start() -> (Server, Shard) {
     let server = Server::start().await;
-    let mut shard = Shard::listen(server.link_dir());
-    shard.accept(ShardStatus::default()).await;
-    until("ready", async || {
-        (server.get("/readyz").await.status == 200).then_some(())
-    })
-    .await;
+    let shard = Shard::join(&server).await;
     (server, shard)
 }
 
 /// A created broadcast that is live on `shard`.
 async fn go_live(server: &Server, shard: &mut Shard) -> (server::Client, SessionId) {
-    let mut client = server.connect().await;
-    client.ask(publish("s1")).await;
-    client.send(offer("s1")).await;
-    let session = shard.take_publish().await;
-    shard.go_live(&session, &id("s1")).await;
-    for wanted in ["takeConfiguration", "takeCandidate", "notification"] {
-        assert_eq!(client.next().await["command"], wanted);
-    }
-    shard.say(Event::Status(live(&id("s1"), &session))).await;
-    (client, session)
+    shard.live(server.http(), &id("s1")).await
 }
 
 async fn status(server: &Server) -> Value {
@@ -192,57 +178,6 @@ async fn destinations_added_while_live_are_wanted_at_once_and_their_states_are_t
         panic!("not a Want")
     };
     assert!(broadcast.destinations.is_empty());
-}
-
-#[tokio::test]
-async fn a_destination_that_takes_nothing_more_is_an_error_with_all_that_is_known_of_it() {
-    let (server, mut shard) = start().await;
-    server.create("s1").await;
-    let body = json!({"rtmpUrl": "rtmp://h/a/k", "endpointServiceId": "d1"});
-    assert!(
-        server
-            .post(&broadcasts("s1/endpoint"), body)
-            .await
-            .success()
-    );
-    let (_client, session) = go_live(&server, &mut shard).await;
-    let mut report = live(&id("s1"), &session);
-    report.broadcasts[0].destinations = vec![DestinationStatus {
-        next_attempt_unix_ms: Some(7),
-        platform: "youtube".into(),
-        bytes_acked: 900,
-        acked_unix_ms: Some(8),
-        rtt_us: 1_500,
-        unsent_bytes: 64,
-        keyframe_interval_ms: 2_000,
-        ..destination("d1", DestinationState::Stalled)
-    }];
-    shard.say(Event::Status(report)).await;
-    let endpoint = until("the report", async || {
-        let endpoint = status(&server).await["endPointList"][0].clone();
-        (endpoint["status"] == "error").then_some(endpoint)
-    })
-    .await;
-    for (key, value) in [
-        ("state", json!("stalled")),
-        ("next_attempt_unix_ms", json!(7)),
-        ("platform", json!("youtube")),
-        ("bytes_acked", json!(900)),
-        ("acked_unix_ms", json!(8)),
-        ("rtt_us", json!(1_500)),
-        ("unsent_bytes", json!(64)),
-        ("keyframe_interval_ms", json!(2_000)),
-        ("problem", Value::Null),
-    ] {
-        assert_eq!(endpoint["detail"][key], value, "{key}");
-    }
-    let metrics = server.get("/metrics").await.text();
-    for row in [
-        "shardcast_destinations{state=\"stalled\"} 1",
-        "shardcast_destination_bytes_acked{shard=\"0\"} 900",
-    ] {
-        assert!(metrics.contains(row), "{row} is not in {metrics}");
-    }
 }
 
 #[tokio::test]

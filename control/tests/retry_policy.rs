@@ -11,8 +11,8 @@
 mod server;
 
 use serde_json::{Value, json};
-use server::{Server, broadcasts, offer, publish, shard::Shard, until};
-use shardcast_link::{Command, RetryPolicy, ShardStatus};
+use server::{Server, broadcasts, offer, publish, shard::Shard};
+use shardcast_link::{Command, RetryPolicy};
 
 const URL: &str = "rtmps://h/a/k";
 
@@ -20,12 +20,7 @@ const URL: &str = "rtmps://h/a/k";
 async fn live(settings: &str) -> (Server, Shard, server::Client) {
     let server = Server::start_with_file(settings).await;
     server.create("s1").await;
-    let mut shard = Shard::listen(server.link_dir());
-    shard.accept(ShardStatus::default()).await;
-    until("ready", async || {
-        (server.get("/readyz").await.status == 200).then_some(())
-    })
-    .await;
+    let mut shard = Shard::join(&server).await;
     let mut client = server.connect().await;
     client.ask(publish("s1")).await;
     client.send(offer("s1")).await;

@@ -49,12 +49,7 @@ async fn set(server: &Server, width: u32) -> (String, Vec<u8>) {
 
 /// A live broadcast `s1` at a shard that has reported it.
 async fn go_live(server: &Server) -> (Shard, server::Client, SessionId) {
-    let mut shard = Shard::listen(server.link_dir());
-    shard.accept(ShardStatus::default()).await;
-    until("ready", async || {
-        (server.get("/readyz").await.status == 200).then_some(())
-    })
-    .await;
+    let mut shard = Shard::join(server).await;
     let mut client = server.connect().await;
     client.ask(publish("s1")).await;
     client.send(offer("s1")).await;

@@ -35,14 +35,7 @@ async fn start(receiver: &Receiver, more: &str) -> (Server, Shard) {
 async fn end(shard: &mut Shard, client: &mut server::Client, session: SessionId) {
     client.send(stop("s1")).await;
     while !matches!(shard.next().await, Command::Unpublish { .. }) {}
-    let (broadcast, reason) = (id("s1"), EndReason::Wished);
-    shard
-        .say(Event::Ended {
-            session,
-            broadcast,
-            reason,
-        })
-        .await;
+    shard.ended(session, &id("s1"), EndReason::Wished).await;
     while !matches!(shard.next().await, Command::Forget { .. }) {}
 }
 
@@ -56,14 +49,7 @@ async fn a_start_and_an_end_are_told_once_and_a_publisher_who_comes_back_is_neit
     let mut held = live(&id("s1"), &session);
     held.broadcasts[0].holding = true;
     shard.say(Event::Status(held)).await;
-    let (broadcast, reason) = (id("s1"), EndReason::Lost);
-    shard
-        .say(Event::Ended {
-            session,
-            broadcast,
-            reason,
-        })
-        .await;
+    shard.ended(session, &id("s1"), EndReason::Lost).await;
     assert_eq!(client.next().await["definition"], "publish_finished");
     let (mut client, session) = shard.live(server.http(), &id("s1")).await;
     end(&mut shard, &mut client, session).await;
@@ -132,13 +118,8 @@ async fn a_publisher_that_brings_no_media_is_told_though_the_stream_was_never_cr
     client.send(offer("s1")).await;
     let session = shard.take_publish().await;
     shard.say(answer(&session, true)).await;
-    let (broadcast, reason) = (id("s1"), EndReason::StartTimeout);
     shard
-        .say(Event::Ended {
-            session,
-            broadcast,
-            reason,
-        })
+        .ended(session, &id("s1"), EndReason::StartTimeout)
         .await;
     let told = receiver.next().await.json();
     assert_eq!(

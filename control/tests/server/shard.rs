@@ -6,7 +6,8 @@ use std::{net::SocketAddr, path::Path};
 use bytes::BytesMut;
 use shardcast_link::{
     BroadcastId, BroadcastStatus, Command, DestinationId, DestinationState, DestinationStatus,
-    Event, PublisherStatus, SessionId, ShardHello, ShardStatus, VERSION, VideoStatus, frame,
+    EndReason, Event, PublisherStatus, SessionId, ShardHello, ShardStatus, VERSION, VideoStatus,
+    frame,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -122,6 +123,16 @@ impl Shard {
         }
         self.say(Event::Status(live(id, &session))).await;
         (client, session)
+    }
+
+    /// Says that a session of `id` is over.
+    pub async fn ended(&mut self, session: SessionId, id: &BroadcastId, reason: EndReason) {
+        self.say(Event::Ended {
+            session,
+            broadcast: id.clone(),
+            reason,
+        })
+        .await;
     }
 
     /// Takes the Want and the Publish of an offer; gives the session.
