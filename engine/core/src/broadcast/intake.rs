@@ -33,7 +33,7 @@ const KEYFRAME_LEAD_MS: u64 = 60;
 const KEYFRAME_FIRST_MS: u64 = 300;
 /// An unanswered request is repeated after this.
 const KEYFRAME_REPEAT_MS: u64 = 400;
-/// Silence is made so often where there are no pictures to make it with.
+/// While nothing comes, silence is made this often.
 const SILENCE_TICK_MS: u64 = 100;
 
 /// What the audio lane of the broadcast shall do.
@@ -55,7 +55,7 @@ pub(crate) struct Intake {
     last_video_us: Option<i64>,
     last_audio_us: Option<i64>,
     last_keyframe_us: i64,
-    /// When silence is made next, beside sound alone.
+    /// When silence is made next.
     silence_at: Option<Instant>,
     pub(crate) stand_in: StandIn,
     keyframe_at: Option<Instant>,
@@ -183,7 +183,7 @@ impl Intake {
     /// Fills in what the publisher did not send up to now: pictures of ours once they are due, and
     /// silence with them. True when something went into the ring.
     pub(crate) fn fill(&mut self, now: Instant, now_us: i64) -> bool {
-        if self.stand_in.silence_due().is_some_and(|at| now >= at) {
+        if self.silence_due().is_some_and(|at| now >= at) {
             self.silence_until(now_us);
             self.silence_at = Some(now + Duration::from_millis(SILENCE_TICK_MS));
         }
@@ -210,12 +210,15 @@ impl Intake {
 
     /// When [`Self::fill`] has something to do.
     pub(crate) fn fill_due(&self) -> Option<Instant> {
-        let silence = self.stand_in.silence_due();
-        let silence = silence.map(|due| self.silence_at.map_or(due, |at| at.max(due)));
-        [silence, self.stand_in.next_timeout()]
+        [self.silence_due(), self.stand_in.next_timeout()]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn silence_due(&self) -> Option<Instant> {
+        let due = self.stand_in.silence_due()?;
+        Some(self.silence_at.map_or(due, |at| at.max(due)))
     }
 
     /// An Opus packet.
@@ -230,8 +233,8 @@ impl Intake {
         }
     }
 
-    /// Nobody publishes and the clock has come to `now_us`: destinations get silence.
-    pub(crate) fn silence_until(&mut self, now_us: i64) {
+    /// Nothing comes and the clock has come to `now_us`: destinations get silence.
+    fn silence_until(&mut self, now_us: i64) {
         if let Some(feed) = self.audio.advance(now_us) {
             self.feed_lane(feed, &[]);
         }

@@ -18,9 +18,6 @@ use crate::{
     limits::DESTINATIONS_MAX,
 };
 
-/// While nobody publishes, silence is made this often.
-const HOLD_TICK_MS: u64 = 100;
-
 /// A publishing session, named by the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PeerId(pub(crate) u64);
@@ -64,7 +61,6 @@ pub(crate) struct Broadcast {
     pub(crate) still: Option<StillId>,
     pub(crate) slots: Vec<Slot>,
     source: Source,
-    hold_tick: Option<Instant>,
 }
 
 impl Broadcast {
@@ -77,7 +73,6 @@ impl Broadcast {
             still: None,
             slots: Vec::new(),
             source: Source::Off,
-            hold_tick: None,
         }
     }
 
@@ -100,7 +95,6 @@ impl Broadcast {
     /// Media of `peer` is used from now on.
     pub(crate) fn publish(&mut self, now: Instant, peer: PeerId, video: bool) {
         self.source = Source::Publishing { peer, video };
-        self.hold_tick = None;
         self.intake.start(now, video);
         self.air(now);
     }
@@ -111,7 +105,6 @@ impl Broadcast {
             self.intake.stop(now);
             let until = now + Duration::from_millis(self.wanted.hold_ms);
             self.source = Source::Holding { until, video };
-            self.hold_tick = Some(now);
             self.air(now);
         }
     }
@@ -119,7 +112,6 @@ impl Broadcast {
     /// Off air: destinations are ended properly.
     pub(crate) fn end(&mut self, now: Instant) {
         self.source = Source::Off;
-        self.hold_tick = None;
         self.still = None;
         // The next publisher starts a new stream; nothing of this one may be sent to it.
         let slate = self.intake.stand_in.slate().cloned();
@@ -196,15 +188,11 @@ impl Broadcast {
 
     /// What is due: true when a keyframe shall be asked of the publisher.
     pub(crate) fn timeout(&mut self, now: Instant, now_us: i64) -> bool {
-        if let Source::Holding { until, .. } = self.source {
-            if now >= until {
-                self.end(now);
-                return false;
-            }
-            if self.hold_tick.is_some_and(|at| now >= at) {
-                self.hold_tick = Some(now + Duration::from_millis(HOLD_TICK_MS));
-                self.intake.silence_until(now_us);
-            }
+        if let Source::Holding { until, .. } = self.source
+            && now >= until
+        {
+            self.end(now);
+            return false;
         }
         if self.intake.fill_due().is_some_and(|at| now >= at) && self.intake.fill(now, now_us) {
             self.feed_all(now);
@@ -218,7 +206,7 @@ impl Broadcast {
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let hold = match self.source {
-            Source::Holding { until, .. } => Some(self.hold_tick.map_or(until, |at| at.min(until))),
+            Source::Holding { until, .. } => Some(until),
             _ => None,
         };
         let fill = self.intake.fill_due().filter(|_| self.is_on_air());

@@ -275,10 +275,9 @@ impl StandIn {
         Some(silent.min(no_picture))
     }
 
-    /// When a publisher of sound alone has been silent for so long that silence takes its place.
+    /// When nothing at all has come for so long that silence takes the place of sound.
     pub(super) fn silence_due(&self) -> Option<Instant> {
-        let alone = self.last.is_none().then_some(self.media_at)?;
-        Some(alone? + Duration::from_millis(SILENT_MS))
+        Some(self.media_at? + Duration::from_millis(SILENT_MS))
     }
 
     /// The next picture of ours, if one is due. `last_us` is the time of the last picture in the
