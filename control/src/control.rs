@@ -168,6 +168,7 @@ impl Control {
             broadcast,
             sdp,
             start_timeout_ms,
+            codecs: Vec::new(),
         };
         if wanted && self.shards.send(shard, publish) {
             let mut effects = Vec::new();
@@ -375,6 +376,7 @@ fn destinations(record: &BroadcastRecord, retry: RetryPolicy) -> Vec<WantedDesti
         id: endpoint.id.clone(),
         url: endpoint.url.clone(),
         retry: endpoint.retry.map_or(retry, |own| own.over(retry)),
+        picture: shardcast_link::WantedPicture::default(),
     };
     record.endpoints().iter().map(destination).collect()
 }

@@ -187,6 +187,7 @@ impl Start {
             epoch_unix_ms: self.epoch_unix_ms,
             capacity: CAPACITY_OF_A_CORE,
             address_rules: settings.address_rules.clone(),
+            codec_capacity_permille: 0,
         }
     }
 }

@@ -278,6 +278,7 @@ impl Shell {
                 let Some(handle) = self.handle() else { return };
                 self.stills.ask(&handle, job);
             }
+            Output::Video(_) => {}
             Output::Event(event) => self.link.push(&event),
         }
     }

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use shardcast_link::{Command, Event};
+use shardcast_link::{Command, Event, Preset, RenditionSpec, VideoCodec};
 
 /// A TCP connection, named by the shard; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,14 @@ pub struct LaneId(pub u64);
 /// A still picture that is being made, named by the shard; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StillId(pub u64);
+
+/// A decoder of one broadcast and the encoders behind it, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VideoLaneId(pub u64);
+
+/// A rendition that is being made, named by the shard; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RenditionId(pub u64);
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -54,6 +62,11 @@ pub enum Input<'a> {
     Still {
         still: StillId,
         result: Result<StillPicture, String>,
+    },
+    /// What became of a [`VideoJob`].
+    Video {
+        lane: VideoLaneId,
+        result: VideoResult,
     },
     Command(Command),
     /// The time of [`Shard::next_timeout`](crate::Shard::next_timeout) has come.
@@ -130,6 +143,7 @@ pub enum Output {
         port: u16,
     },
     Audio(AudioJob),
+    Video(VideoJob),
     /// Make one picture, off the executor: it takes tens of milliseconds.
     Still(StillJob),
     Event(Event),
@@ -169,6 +183,120 @@ pub enum AudioJob {
     Close {
         lane: LaneId,
     },
+}
+
+/// Work for a video lane: the publisher's picture is decoded once, and each rendition scaled and
+/// encoded once. A lane does its jobs in order, beside the executor.
+#[derive(Clone, Debug)]
+pub enum VideoJob {
+    Open {
+        lane: VideoLaneId,
+    },
+    /// Another stream is decoded from now on. It begins with a keyframe. Renditions go on.
+    Source {
+        lane: VideoLaneId,
+        codec: VideoCodec,
+        /// The AVCDecoderConfigurationRecord of H.264.
+        record: Option<Bytes>,
+    },
+    /// These renditions shall be made, and no others; those that are made already go on. An empty
+    /// list keeps the lane.
+    Renditions {
+        lane: VideoLaneId,
+        renditions: Vec<(RenditionId, RenditionSpec)>,
+    },
+    /// One access unit.
+    Decode {
+        lane: VideoLaneId,
+        /// Rising within a lane.
+        pts_us: i64,
+        /// H.264: NAL units behind lengths of four bytes. Others: a frame as RTP carries it.
+        unit: Bytes,
+    },
+    /// No picture came up to this time: the last one stands for it.
+    Fill {
+        lane: VideoLaneId,
+        until_us: i64,
+    },
+    /// This PNG or JPEG file is the last picture.
+    Slate {
+        lane: VideoLaneId,
+        image: Bytes,
+    },
+    Close {
+        lane: VideoLaneId,
+    },
+}
+
+/// What a video lane says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VideoResult {
+    Encoded(EncodedPicture),
+    /// Nothing can be decoded before the next keyframe: one shall be asked of the publisher.
+    KeyframeWanted,
+    /// Sent once a second.
+    Report(LaneReport),
+    /// This rendition cannot be made, or not any more; in words.
+    Failed {
+        rendition: RenditionId,
+        reason: String,
+    },
+}
+
+/// Bytes in front of the NAL units of an [`EncodedPicture`], for the header of an FLV tag.
+pub const ENCODED_HEADROOM_BYTES: usize = 5;
+
+/// One picture of a rendition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedPicture {
+    pub rendition: RenditionId,
+    /// On the grid of the rendition's frame rate; rising, and the DTS too.
+    pub pts_us: i64,
+    /// An IDR.
+    pub key: bool,
+    /// Sequence and picture parameter set; with every IDR.
+    pub parameter_sets: Option<(Bytes, Bytes)>,
+    /// [`ENCODED_HEADROOM_BYTES`] of no meaning, then NAL units behind lengths of four bytes, without
+    /// parameter sets.
+    pub unit: Vec<u8>,
+}
+
+/// What a lane has done since it was opened, and what that took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneReport {
+    /// Pixels of the last picture decoded.
+    pub width: u32,
+    pub height: u32,
+    /// Pictures decoded.
+    pub frames: u64,
+    /// Access units that gave none.
+    pub errors: u64,
+    /// Pictures that were decoded too late to be of use.
+    pub late: u64,
+    /// CPU time of decoding, in microseconds.
+    pub decode_us: u64,
+    pub renditions: Vec<RenditionReport>,
+}
+
+/// One rendition of a lane, since it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenditionReport {
+    pub rendition: RenditionId,
+    /// Pixels; 0 until the first picture.
+    pub width: u32,
+    pub height: u32,
+    pub frames: u64,
+    /// Of these, repetitions of the picture before.
+    pub repeated: u64,
+    /// Left out because the lane was late.
+    pub dropped: u64,
+    pub keyframes: u64,
+    /// CPU time, in microseconds.
+    pub scale_us: u64,
+    pub encode_us: u64,
+    /// In force now; below what is wanted while the lane is overloaded.
+    pub preset: Preset,
+    pub frames_per_second: u32,
 }
 
 /// One picture to be coded by itself, in place of a publisher that is away.

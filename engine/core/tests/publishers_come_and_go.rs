@@ -168,6 +168,7 @@ fn an_offer_of_garbage_is_refused_in_words() {
             broadcast: broadcast(),
             sdp: sdp.to_owned(),
             start_timeout_ms: 1_000,
+            codecs: Vec::new(),
         });
         let refused = world.events.iter().rev().find_map(|event| match event {
             Event::Refused {
@@ -309,6 +310,7 @@ fn commands_may_be_repeated() {
             broadcast: broadcast(),
             sdp: "not looked at again".into(),
             start_timeout_ms: 1_000,
+            codecs: Vec::new(),
         });
         world.run_ms(500);
     }

@@ -12,6 +12,7 @@ pub mod cidr;
 pub mod frame;
 pub mod id;
 mod message;
+mod picture;
 pub mod rtmp_url;
 mod status;
 mod wanted;
@@ -19,10 +20,15 @@ mod wanted;
 pub use cidr::CidrList;
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
 pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
+pub use picture::{
+    ContractOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, WantedPicture,
+    video_bps_for,
+};
 pub use rtmp_url::{RtmpUrl, UrlError};
 pub use status::{
-    AudioStatus, BroadcastStatus, DestinationState, DestinationStatus, PublisherStatus,
-    ShardStatus, SinkStatus, VideoStatus,
+    AudioStatus, BroadcastStatus, CodecStatus, DecoderStatus, DestinationState, DestinationStatus,
+    PicturePath, PictureStatus, PublisherStatus, RenditionStatus, ShardStatus, SinkStatus,
+    VideoStatus,
 };
 pub use wanted::{RetryPolicy, WantedBroadcast, WantedDestination};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastId, DestinationStatus, SessionId, ShardStatus, WantedBroadcast};
+use crate::{BroadcastId, DestinationStatus, SessionId, ShardStatus, VideoCodec, WantedBroadcast};
 
 /// Control → shard. Each may be repeated without harm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub enum Command {
         sdp: String,
         /// Without media for so long after the offer, the session is ended.
         start_timeout_ms: u64,
+        /// What its video may be coded with, the best first. H.264 alone when empty.
+        #[serde(default)]
+        codecs: Vec<VideoCodec>,
     },
     /// A trickled ICE candidate of the client, as `candidate:…`.
     Candidate {

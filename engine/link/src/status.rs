@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastId, DestinationId, Problem, SessionId};
+use crate::{BroadcastId, DestinationId, Preset, Problem, RenditionSpec, SessionId, VideoCodec};
 
 /// One shard, whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,24 @@ pub struct ShardStatus {
     /// Streams that the local test sink takes.
     #[serde(default)]
     pub sinks: Vec<SinkStatus>,
+    #[serde(default)]
+    pub codec: CodecStatus,
+}
+
+/// What a shard may and does spend on decoding, scaling and encoding, in thousandths of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodecStatus {
+    /// 0 when it re-encodes nothing.
+    pub capacity_permille: u32,
+    /// Over the last second, and what is reserved for renditions that have just begun.
+    pub used_permille: u32,
+    /// What a picture of 1280×720 costs to decode, to scale, and to encode in superfast, in
+    /// microseconds: as measured, or as assumed until something is.
+    pub decode_720p_us: u32,
+    pub scale_720p_us: u32,
+    pub encode_720p_us: u32,
+    /// Renditions that were not begun because there was no room, since the shard started.
+    pub refused: u64,
 }
 
 /// A stream at the local test sink.
@@ -64,6 +82,57 @@ pub struct BroadcastStatus {
     /// Bytes of media kept for consumers.
     #[serde(default)]
     pub ring_bytes: u64,
+    /// The one decoder of the publisher's picture, while something is made from it.
+    #[serde(default)]
+    pub decoder: Option<DecoderStatus>,
+    /// What is made from it.
+    #[serde(default)]
+    pub renditions: Vec<RenditionStatus>,
+}
+
+/// The publisher's picture on its way to renditions. Counted since the first of them began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecoderStatus {
+    pub codec: VideoCodec,
+    /// Of the last picture.
+    pub width: u32,
+    pub height: u32,
+    /// Pictures decoded.
+    pub frames: u64,
+    /// Access units that gave none.
+    pub errors: u64,
+    /// Pictures that were decoded too late to be of use.
+    pub late: u64,
+    /// CPU time of decoding, in microseconds.
+    pub cpu_us: u64,
+}
+
+/// One rendition that is being made. Counted since it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenditionStatus {
+    pub spec: RenditionSpec,
+    /// Pixels; 0 until the first picture.
+    pub width: u32,
+    pub height: u32,
+    /// Destinations that take it.
+    pub destinations: u32,
+    pub frames: u64,
+    /// Of these, repetitions because the publisher sent too few.
+    pub repeated: u64,
+    /// Left out because encoding was late.
+    pub dropped: u64,
+    pub keyframes: u64,
+    /// CPU time of scaling and encoding, in microseconds.
+    pub scale_us: u64,
+    pub encode_us: u64,
+    /// Over the last second.
+    pub bitrate_bps: u64,
+    /// In force now: the governor may have lowered both.
+    pub preset: Preset,
+    pub frames_per_second: u32,
+    /// Why it is not made, in words.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// The publisher of a broadcast.
@@ -197,6 +266,36 @@ pub struct DestinationStatus {
     /// Left out because the destination was too slow.
     #[serde(default)]
     pub frames_dropped: u64,
+    /// Which picture it is sent, and why; while on air.
+    #[serde(default)]
+    pub picture: Option<PictureStatus>,
+}
+
+/// Where a destination's picture comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PicturePath {
+    /// As the publisher sends it.
+    Passthrough,
+    Rendition,
+    /// Nowhere: the picture that it should be sent cannot be had.
+    None,
+}
+
+/// Which picture a destination is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureStatus {
+    pub path: PicturePath,
+    /// Of the rendition.
+    #[serde(default)]
+    pub width: u32,
+    #[serde(default)]
+    pub height: u32,
+    /// Why this one, in words.
+    pub reason: String,
+    /// Changes between the publisher's picture and a rendition.
+    #[serde(default)]
+    pub switches: u32,
 }
 
 impl DestinationStatus {
@@ -221,6 +320,7 @@ impl DestinationStatus {
             video_frames: 0,
             audio_frames: 0,
             frames_dropped: 0,
+            picture: None,
         }
     }
 }
@@ -237,6 +337,8 @@ impl BroadcastStatus {
             slate: None,
             destinations: Vec::new(),
             ring_bytes: 0,
+            decoder: None,
+            renditions: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastId, DestinationId};
+use crate::{BroadcastId, DestinationId, WantedPicture};
 
 /// Everything that control wishes of one broadcast. Sent whole each time; the shard compares it
 /// with what it has and changes only the difference.
@@ -33,6 +33,8 @@ pub struct WantedDestination {
     pub url: String,
     #[serde(default)]
     pub retry: RetryPolicy,
+    #[serde(default)]
+    pub picture: WantedPicture,
 }
 
 /// How a destination that failed is tried again. The first retry after a connection that was well
@@ -61,12 +63,13 @@ impl Default for RetryPolicy {
 }
 
 impl WantedDestination {
-    /// A destination that is tried again for ever.
+    /// A destination that is tried again for ever and gets the publisher's picture while it can.
     pub fn new(id: DestinationId, url: String) -> Self {
         Self {
             id,
             url,
             retry: RetryPolicy::default(),
+            picture: WantedPicture::default(),
         }
     }
 }

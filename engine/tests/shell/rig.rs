@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use shardcast_core::io::{
-    ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent, TcpInfo,
+    ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent, TcpInfo, VideoLaneId,
+    VideoResult,
 };
 use shardcast_engine::{
     BoundUdp, Machine, TrustedRoots, UdpOptions,
@@ -41,6 +42,7 @@ pub(crate) enum Seen {
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Frames(LaneId, usize),
     Still(StillId, Result<StillPicture, String>),
+    Video(VideoLaneId, VideoResult),
     Command(Command),
     Timeout(Instant),
 }
@@ -63,6 +65,7 @@ impl Seen {
             Input::Resolved { lookup, result } => Self::Resolved(lookup, result),
             Input::AudioFrames { lane, frames } => Self::Frames(lane, frames.len()),
             Input::Still { still, result } => Self::Still(still, result),
+            Input::Video { lane, result } => Self::Video(lane, result),
             Input::Command(command) => Self::Command(command),
             Input::Timeout => Self::Timeout(now),
         }

@@ -65,6 +65,7 @@ impl Destination {
             video_frames: self.totals.video_frames,
             audio_frames: self.totals.audio_frames,
             frames_dropped: self.totals.frames_dropped,
+            picture: None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use shardcast_link::{
-    BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, WantedBroadcast,
+    BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, VideoCodec, WantedBroadcast,
 };
 
 use super::{BroadcastKey, Peer, Shard, TimerKey};
@@ -35,9 +35,10 @@ impl Shard {
                 broadcast,
                 sdp,
                 start_timeout_ms,
+                codecs,
             } => {
                 let start_timeout = Duration::from_millis(start_timeout_ms);
-                self.publish(now, session, &broadcast, &sdp, start_timeout);
+                self.publish(now, session, &broadcast, &sdp, start_timeout, &codecs);
             }
             Command::Candidate { session, candidate } => {
                 if let Some(peer) = self.sessions.get(&session).copied() {
@@ -132,6 +133,7 @@ impl Shard {
         id: &BroadcastId,
         sdp: &str,
         start_timeout: Duration,
+        codecs: &[VideoCodec],
     ) {
         if self.sessions.contains_key(&session) {
             return; // A command may be repeated.
@@ -162,6 +164,7 @@ impl Shard {
             ufrag.clone(),
             sdp,
             start_timeout,
+            codecs,
         );
         match accepted {
             Ok((publisher, answer)) => {

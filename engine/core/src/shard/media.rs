@@ -9,7 +9,10 @@ use super::{BroadcastKey, Shard, TimerKey};
 use crate::{
     broadcast::{Broadcast, DestinationKey, Intake, LaneFeed, PeerId, Slot, StillRequest},
     destination::DestinationOutput,
-    io::{AudioJob, ConnId, LaneId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent},
+    io::{
+        AudioJob, ConnId, LaneId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent,
+        VideoLaneId, VideoResult,
+    },
     webrtc::publisher::PublisherOutput,
 };
 
@@ -231,6 +234,8 @@ impl Shard {
             self.settle_broadcast(now, key);
         }
     }
+
+    pub(super) fn video(&mut self, _now: Instant, _lane: VideoLaneId, _result: VideoResult) {}
 
     fn open_lane(&mut self, key: BroadcastKey, broadcast: &mut Broadcast) -> LaneId {
         let lane = LaneId(self.id());

@@ -54,6 +54,8 @@ pub struct ShardConfig {
     pub capacity: u32,
     /// Where destinations may be.
     pub address_rules: AddressRules,
+    /// What may be spent on video codecs, in thousandths of a core; 0 re-encodes nothing.
+    pub codec_capacity_permille: u32,
 }
 
 /// Whom a deadline belongs to.
@@ -160,6 +162,7 @@ impl Shard {
                 }
             }
             Input::Still { still, result } => self.still(now, still, result),
+            Input::Video { lane, result } => self.video(now, lane, result),
             Input::Command(command) => self.command(now, command),
             Input::Timeout => self.timeouts(now),
         }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use shardcast_link::{
-    BroadcastStatus, ControlHello, Event, PublisherStatus, ShardHello, ShardStatus, VERSION,
+    BroadcastStatus, CodecStatus, ControlHello, Event, PublisherStatus, ShardHello, ShardStatus,
+    VERSION,
 };
 
 use super::{BroadcastKey, Peer, Shard};
@@ -110,6 +111,7 @@ impl Shard {
                 .values()
                 .filter_map(crate::sink::Sink::status)
                 .collect(),
+            codec: CodecStatus::default(),
             broadcasts: self
                 .broadcasts
                 .values()

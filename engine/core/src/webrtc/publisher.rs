@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use shardcast_link::{EndReason, Fault, Problem, SessionId};
+use shardcast_link::{EndReason, Fault, Problem, SessionId, VideoCodec};
 use str0m::{
     Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     change::SdpOffer,
@@ -111,6 +111,7 @@ impl Publisher {
         ufrag: String,
         sdp: &str,
         start_timeout: Duration,
+        codecs: &[VideoCodec],
     ) -> Result<(Self, Answer), Problem> {
         if sdp.len() > SDP_BYTES_MAX {
             return Err(refused(
@@ -119,7 +120,7 @@ impl Publisher {
         }
         let offer = SdpOffer::from_sdp_string(sdp)
             .map_err(|error| refused(&format!("the SDP offer cannot be read: {error}")))?;
-        let mut rtc = configuration(identity, ufrag).build(now);
+        let mut rtc = configuration(identity, ufrag, codecs).build(now);
         let mut candidates = Vec::with_capacity(identity.candidates.len());
         for address in &identity.candidates {
             if let Ok(candidate) = Candidate::host(*address, "udp") {
@@ -412,7 +413,8 @@ impl Publisher {
     }
 }
 
-fn configuration(identity: &Identity, ufrag: String) -> RtcConfig {
+/// The answer names codecs in this order, and browsers send the first that they can.
+fn configuration(identity: &Identity, ufrag: String, codecs: &[VideoCodec]) -> RtcConfig {
     let creds = IceCreds {
         ufrag,
         pass: IceCreds::new().pass,
@@ -422,9 +424,21 @@ fn configuration(identity: &Identity, ufrag: String) -> RtcConfig {
         .set_ice_lite(true)
         .set_local_ice_credentials(creds)
         .clear_codecs()
-        .enable_h264(true)
         .enable_opus(true, false)
         .set_stats_interval(Some(Duration::from_secs(1)));
+    let codecs = if codecs.is_empty() {
+        &[VideoCodec::H264]
+    } else {
+        codecs
+    };
+    for codec in codecs {
+        config = match codec {
+            VideoCodec::H264 => config.enable_h264(true),
+            VideoCodec::Vp8 => config.enable_vp8(true),
+            VideoCodec::Vp9 => config.enable_vp9(true),
+            VideoCodec::Av1 => config.enable_av1(true),
+        };
+    }
     if let Some(certificate) = &identity.certificate {
         config = config.set_dtls_cert(certificate.clone());
     }

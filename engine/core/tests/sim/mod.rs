@@ -115,6 +115,7 @@ impl World {
             epoch_unix_ms: 1_700_000_000_000,
             capacity: 100,
             address_rules: AddressRules::default(),
+            codec_capacity_permille: 0,
         });
         Self {
             now,
@@ -158,6 +159,7 @@ impl World {
             broadcast: broadcast(),
             sdp,
             start_timeout_ms: 10_000,
+            codecs: Vec::new(),
         });
         let answer = self.events.iter().rev().find_map(|event| match event {
             Event::Answer {
@@ -279,6 +281,7 @@ impl World {
             }
             Output::Audio(job) => self.audio(&job),
             Output::Still(job) => self.stills.push(job),
+            Output::Video(job) => panic!("{job:?} without a codec"),
             Output::Event(event) => self.events.push(event),
         }
     }

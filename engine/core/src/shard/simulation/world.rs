@@ -127,6 +127,7 @@ impl World {
             epoch_unix_ms: EPOCH_UNIX_MS,
             capacity: 100,
             address_rules: AddressRules::default(),
+            codec_capacity_permille: 0,
         });
         let id = BroadcastId::new("StreamLick", "show").unwrap();
         let mut wanted = WantedBroadcast::new(id);
@@ -295,6 +296,7 @@ impl World {
             }
             Output::Event(Event::Destination { status, .. }) => self.reported(&status),
             Output::Still(job) => self.still_wanted(&job),
+            Output::Video(job) => Err(format!("{job:?} without a codec")),
             Output::Event(_) | Output::Datagram { .. } => Ok(()),
         }
     }
