@@ -16,8 +16,8 @@ const PACKET_SAMPLES_DEFAULT: u32 = 960;
 
 /// One lane. Its time runs by samples, so what it could not say while it had no codec is owed, and
 /// paid in silence: left out, it would shift all sound that follows.
-#[derive(Default)]
 struct Lane {
+    audio_bps: u32,
     codec: Option<OpusToAac>,
     owed_samples: u64,
     /// The log knows that it has no codec.
@@ -48,8 +48,11 @@ impl AudioLanes {
     /// Does one job; the frames it made, if any.
     pub(crate) fn run(&mut self, job: &AudioJob) -> Option<(LaneId, Vec<Bytes>)> {
         let lane = match job {
-            AudioJob::Open { lane } => {
-                self.lanes.entry(*lane).or_default();
+            AudioJob::Open { lane, audio_bps } => {
+                let audio_bps = *audio_bps;
+                self.lanes
+                    .entry(*lane)
+                    .or_insert_with(|| Lane::new(audio_bps));
                 self.open(*lane);
                 return None;
             }
@@ -96,6 +99,15 @@ impl AudioLanes {
 }
 
 impl Lane {
+    fn new(audio_bps: u32) -> Self {
+        Self {
+            audio_bps,
+            codec: None,
+            owed_samples: 0,
+            told: false,
+        }
+    }
+
     fn run(&mut self, id: LaneId, job: &AudioJob) -> Vec<Bytes> {
         let Some(codec) = &mut self.codec else {
             self.owed_samples += u64::from(samples(job));
@@ -171,11 +183,18 @@ fn silence(codec: &mut OpusToAac, lane: LaneId, samples: u32) -> Vec<Bytes> {
 mod tests {
     use super::*;
 
+    fn open(lane: LaneId) -> AudioJob {
+        AudioJob::Open {
+            lane,
+            audio_bps: 128_000,
+        }
+    }
+
     #[test]
     fn a_packet_that_is_not_opus_becomes_silence_of_the_usual_length() {
         let mut lanes = AudioLanes::default();
         let lane = LaneId(1);
-        lanes.run(&AudioJob::Open { lane });
+        lanes.run(&open(lane));
         let mut frames = 0;
         for _ in 0..50 {
             let packet = Bytes::from_static(&[(31 << 3) | 3]);
@@ -199,7 +218,7 @@ mod tests {
                 })
                 .is_none()
         );
-        lanes.run(&AudioJob::Open { lane });
+        lanes.run(&open(lane));
         lanes.run(&AudioJob::Close { lane });
         assert!(
             lanes
@@ -226,7 +245,7 @@ mod tests {
         ] {
             let mut lanes = AudioLanes::default();
             let lane = LaneId(1);
-            lanes.run(&AudioJob::Open { lane });
+            lanes.run(&open(lane));
             assert_eq!(frames(&mut lanes, &long(lane, samples)), expected);
         }
     }
@@ -235,8 +254,8 @@ mod tests {
     fn a_lane_that_could_not_be_opened_sounds_once_it_can_and_has_lost_no_time() {
         let mut lanes = AudioLanes::with_codecs_max(1);
         let (first, second) = (LaneId(1), LaneId(2));
-        lanes.run(&AudioJob::Open { lane: first });
-        lanes.run(&AudioJob::Open { lane: second });
+        lanes.run(&open(first));
+        lanes.run(&open(second));
         let job = || AudioJob::Silence {
             lane: second,
             samples: 4_800,
@@ -259,7 +278,7 @@ mod tests {
     fn every_publisher_that_the_shard_admits_may_have_sound() {
         let mut lanes = AudioLanes::default();
         for id in 0..300 {
-            lanes.run(&AudioJob::Open { lane: LaneId(id) });
+            lanes.run(&open(LaneId(id)));
         }
         let job = AudioJob::Silence {
             lane: LaneId(299),

@@ -164,6 +164,8 @@ pub enum Close {
 pub enum AudioJob {
     Open {
         lane: LaneId,
+        /// Bit rate of its AAC, in bits a second.
+        audio_bps: u32,
     },
     /// One Opus packet.
     Decode {

@@ -16,8 +16,10 @@ mod broadcast;
 mod destination;
 pub mod h264;
 pub mod io;
+mod keyframe;
 mod limits;
 pub mod opus;
+mod rendition;
 mod ring;
 pub mod rtmp;
 mod shard;
@@ -27,4 +29,5 @@ mod timers;
 mod webrtc;
 
 pub use destination::AddressRules;
+pub use keyframe::is_keyframe;
 pub use shard::{Shard, ShardConfig};

@@ -66,3 +66,15 @@ pub(crate) const MEDIA_LOST_MS: u64 = 15_000;
 pub(crate) const ICE_LOST_MS: u64 = 8_000;
 /// Connections to the test sink of one shard.
 pub(crate) const SINK_CONNECTIONS_MAX: usize = 64;
+
+/// A contract may be broken for so long before a destination slips to a rendition: a browser that
+/// finds its bandwidth goes through several sizes in the first seconds.
+pub(crate) const CONTRACT_GRACE_MS: u64 = 5_000;
+/// It has to be kept for so long before the publisher's picture is passed on again: each change
+/// costs viewers a short disturbance at platforms that look at the stream anew.
+pub(crate) const CONTRACT_KEPT_MS: u64 = 30_000;
+/// A rendition for which there was no room is tried again this often.
+pub(crate) const RENDITION_REFUSED_MS: u64 = 10_000;
+/// Different renditions of one broadcast: more would be a ladder that no platform asks for, and each
+/// keeps a ring.
+pub(crate) const RENDITIONS_MAX: usize = 16;

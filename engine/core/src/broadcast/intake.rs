@@ -4,27 +4,25 @@
 use std::{
     collections::VecDeque,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use shardcast_link::{AudioStatus, VideoStatus};
+use shardcast_link::{AudioStatus, VideoCodec, VideoStatus};
 
 use super::{
-    audio_clock::{AudioClock, Feed, SAMPLE_RATE},
+    audio_clock::{AudioClock, Feed},
     stand_in::StandIn,
 };
 use crate::{
-    h264::{ParameterSets, VideoUnit},
-    opus,
+    destination::SourceFacts,
+    h264::{ParameterSets, UNIT_BYTES_MAX, VideoUnit},
+    is_keyframe, opus,
     ring::{Kind, Ring, Unit},
-    rtmp::flv,
+    rtmp::flv::AVC_HEADER_BYTES,
 };
 
-/// Samples in an AAC-LC frame.
-const AAC_FRAME_SAMPLES: i64 = 1_024;
-/// What the codecs delay: Opus 312 samples of look-ahead, AAC 1024 samples of priming.
-const CODEC_DELAY_SAMPLES: i64 = 312 + 1_024;
 /// The least distance of two units of one kind; RTMP counts milliseconds.
 const STEP_US_MIN: i64 = 1_000;
 /// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
@@ -36,12 +34,33 @@ const KEYFRAME_REPEAT_MS: u64 = 400;
 /// While nothing comes, silence is made this often.
 const SILENCE_TICK_MS: u64 = 100;
 
-/// What the audio lane of the broadcast shall do.
-#[derive(Debug)]
+/// What the audio lanes of the broadcast shall do.
+#[derive(Clone, Debug)]
 pub(crate) enum LaneFeed {
-    Packet(Bytes),
+    /// An Opus packet of so many samples.
+    Packet(Bytes, u32),
     Conceal(u32),
     Silence(u32),
+}
+
+impl LaneFeed {
+    pub(crate) fn samples(&self) -> u32 {
+        match self {
+            Self::Packet(_, samples) | Self::Conceal(samples) | Self::Silence(samples) => *samples,
+        }
+    }
+}
+
+/// A picture of the publisher that can be decoded, for the lane that renditions come from.
+#[derive(Clone, Debug)]
+pub(crate) struct SourcePicture {
+    pub(crate) codec: VideoCodec,
+    /// Of H.264.
+    pub(crate) config: Option<Rc<ParameterSets>>,
+    pub(crate) pts_us: i64,
+    pub(crate) key: bool,
+    /// H.264: NAL units behind lengths of four bytes.
+    pub(crate) unit: Bytes,
 }
 
 #[derive(Debug)]
@@ -49,11 +68,12 @@ pub(crate) struct Intake {
     pub(crate) ring: Ring,
     pub(crate) lane_feeds: VecDeque<LaneFeed>,
     config: Option<Rc<ParameterSets>>,
+    /// Of the last keyframe.
+    codec: Option<VideoCodec>,
+    b_frames: BFrames,
     awaits_keyframe: bool,
     audio: AudioClock,
-    lane_frames: i64,
     last_video_us: Option<i64>,
-    last_audio_us: Option<i64>,
     last_keyframe_us: i64,
     /// When silence is made next.
     silence_at: Option<Instant>,
@@ -73,6 +93,15 @@ struct Rates {
     frames: u64,
     video_bytes: u64,
     video_bps: u64,
+    /// Over some seconds.
+    mean_bps: u64,
+}
+
+/// Whether pictures refer to later ones, by groups of pictures: seen in this one, and in the last.
+#[derive(Clone, Copy, Debug, Default)]
+struct BFrames {
+    now: bool,
+    before: bool,
 }
 
 impl Intake {
@@ -81,11 +110,11 @@ impl Intake {
             ring: Ring::default(),
             lane_feeds: VecDeque::new(),
             config: None,
+            codec: None,
+            b_frames: BFrames::default(),
             awaits_keyframe: true,
             audio: AudioClock::default(),
-            lane_frames: 0,
             last_video_us: None,
-            last_audio_us: None,
             last_keyframe_us: 0,
             silence_at: None,
             stand_in: StandIn::default(),
@@ -94,10 +123,7 @@ impl Intake {
             keyframe_interval,
             video_bytes: 0,
             rates: Rates::default(),
-            video: VideoStatus {
-                codec: "H264".to_owned(),
-                ..VideoStatus::default()
-            },
+            video: VideoStatus::default(),
             audio_packets: 0,
         }
     }
@@ -121,51 +147,116 @@ impl Intake {
         self.stand_in.begin(now, true);
     }
 
-    /// An access unit in Annex B. True if it went into the ring.
+    /// A frame of the publisher: an access unit in Annex B, or a frame of another codec. What comes
+    /// back can be decoded; H.264 is in the ring then.
     pub(crate) fn video(
+        &mut self,
+        now: Instant,
+        pts_us: i64,
+        codec: VideoCodec,
+        frame: &Arc<[u8]>,
+        contiguous: bool,
+    ) -> Option<SourcePicture> {
+        self.stand_in.arrival(now);
+        self.video.frames += 1;
+        self.video_bytes += frame.len() as u64;
+        match codec {
+            VideoCodec::H264 => self.h264(now, pts_us, frame, contiguous),
+            _ => self.foreign(now, pts_us, codec, frame, contiguous),
+        }
+    }
+
+    fn h264(
         &mut self,
         now: Instant,
         pts_us: i64,
         annex_b: &[u8],
         contiguous: bool,
-    ) -> bool {
-        self.stand_in.arrival(now);
-        self.video.frames += 1;
-        self.video_bytes += annex_b.len() as u64;
+    ) -> Option<SourcePicture> {
         let unit = match VideoUnit::from_annex_b(annex_b, 0) {
             Ok(unit) => unit,
             Err(error) => {
                 tracing::debug!(%error, "an access unit was left out");
                 self.damaged(now);
-                return false;
+                return None;
             }
         };
         if let Some(sps) = &unit.sps {
             self.configure(sps, &unit.pps);
         }
         if !unit.has_picture() {
-            return false; // Parameter sets or SEI alone.
+            return None; // Parameter sets or SEI alone.
         }
-        if unit.key {
-            self.keyframe(now);
-        } else if self.awaits_keyframe || !contiguous {
-            self.damaged(now);
-            return false;
+        let key = unit.key;
+        if !self.decodable(now, VideoCodec::H264, key, contiguous) {
+            return None;
         }
-        let Some(config) = self.config.clone() else {
-            return false;
-        };
+        self.b_frames.now |= unit.b_slices;
+        let config = self.config.clone()?;
         let pts_us = step(&mut self.last_video_us, pts_us);
         let unit = Unit {
             kind: Kind::Video {
-                key: unit.key,
-                config,
+                key,
+                config: config.clone(),
             },
             pts_us,
             body: unit.body,
         };
         self.stand_in.picture(now, &unit, self.ring.end());
+        let nal_units = unit.body.slice(AVC_HEADER_BYTES.min(unit.body.len())..);
         self.push_video(unit);
+        Some(SourcePicture {
+            codec: VideoCodec::H264,
+            config: Some(config),
+            pts_us,
+            key,
+            unit: nal_units,
+        })
+    }
+
+    /// What no destination takes as it is: renditions are made from it.
+    fn foreign(
+        &mut self,
+        now: Instant,
+        pts_us: i64,
+        codec: VideoCodec,
+        frame: &Arc<[u8]>,
+        contiguous: bool,
+    ) -> Option<SourcePicture> {
+        let key = is_keyframe(codec, frame);
+        if frame.len() > UNIT_BYTES_MAX {
+            self.damaged(now);
+            return None;
+        }
+        if !self.decodable(now, codec, key, contiguous) {
+            return None;
+        }
+        self.stand_in.forget();
+        self.config = None;
+        (self.video.width, self.video.height) = (0, 0);
+        let pts_us = step(&mut self.last_video_us, pts_us);
+        self.last_keyframe_us = if key { pts_us } else { self.last_keyframe_us };
+        if let Some(feed) = self.audio.advance(pts_us) {
+            self.feed_lane(feed, &[], 0);
+        }
+        Some(SourcePicture {
+            codec,
+            config: None,
+            pts_us,
+            key,
+            unit: Bytes::from_owner(Arc::clone(frame)),
+        })
+    }
+
+    /// Whether everything that the frame leans on is there.
+    fn decodable(&mut self, now: Instant, codec: VideoCodec, key: bool, contiguous: bool) -> bool {
+        if key {
+            self.codec = Some(codec);
+            self.keyframe(now);
+        } else if self.awaits_keyframe || !contiguous || self.codec != Some(codec) {
+            self.damaged(now);
+            return false;
+        }
         true
     }
 
@@ -176,7 +267,7 @@ impl Intake {
         }
         self.ring.push(unit);
         if let Some(feed) = self.audio.advance(pts_us) {
-            self.feed_lane(feed, &[]);
+            self.feed_lane(feed, &[], 0);
         }
     }
 
@@ -229,34 +320,40 @@ impl Intake {
             return;
         };
         for feed in self.audio.packet(pts_us, duration) {
-            self.feed_lane(feed, packet);
+            self.feed_lane(feed, packet, duration);
         }
     }
 
     /// Nothing comes and the clock has come to `now_us`: destinations get silence.
     fn silence_until(&mut self, now_us: i64) {
         if let Some(feed) = self.audio.advance(now_us) {
-            self.feed_lane(feed, &[]);
+            self.feed_lane(feed, &[], 0);
         }
     }
 
-    /// AAC frames from the lane, in the order of what it was fed.
-    pub(crate) fn aac(&mut self, frames: Vec<Bytes>) {
-        let Some(origin_us) = self.audio.origin_us() else {
-            return;
-        };
-        for frame in frames {
-            let samples = self.lane_frames * AAC_FRAME_SAMPLES - CODEC_DELAY_SAMPLES;
-            self.lane_frames += 1;
-            let pts_us = step(
-                &mut self.last_audio_us,
-                origin_us + samples * 1_000_000 / SAMPLE_RATE,
-            );
-            self.ring.push(Unit {
-                kind: Kind::Audio,
-                pts_us,
-                body: flv::aac_raw(&frame),
-            });
+    /// Media time of the first sample that audio lanes were fed.
+    pub(crate) fn sound_origin_us(&self) -> Option<i64> {
+        self.audio.origin_us()
+    }
+
+    /// Pixels of the publisher's picture, if they are told without decoding it.
+    pub(crate) fn picture_size(&self) -> Option<(u32, u32)> {
+        let config = self.config.as_ref()?;
+        Some((config.width(), config.height()))
+    }
+
+    /// What destinations judge the publisher's picture by.
+    pub(crate) fn source_facts(&self, now: Instant) -> SourceFacts {
+        let since_ms = self.keyframe_at.map_or(0, |at| {
+            u32::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u32::MAX)
+        });
+        SourceFacts {
+            codec: self.codec,
+            width: self.config.as_ref().map_or(0, |config| config.width()),
+            height: self.config.as_ref().map_or(0, |config| config.height()),
+            keyframe_interval_ms: self.video.keyframe_interval_ms.max(since_ms),
+            video_bps: self.rates.mean_bps,
+            b_frames: self.b_frames.now || self.b_frames.before,
         }
     }
 
@@ -271,7 +368,11 @@ impl Intake {
     }
 
     pub(crate) fn video_status(&self) -> VideoStatus {
-        self.video.clone()
+        let codec = self.codec.unwrap_or(VideoCodec::H264);
+        VideoStatus {
+            codec: codec.name().to_owned(),
+            ..self.video.clone()
+        }
     }
 
     pub(crate) fn audio_status(&self) -> AudioStatus {
@@ -303,6 +404,10 @@ impl Intake {
         let frames = self.video.frames - self.rates.frames;
         self.video.frames_per_second = u32::try_from(frames).unwrap_or(u32::MAX);
         self.rates.video_bps = 8 * (self.video_bytes - self.rates.video_bytes);
+        self.rates.mean_bps = match self.rates.mean_bps {
+            0 => self.rates.video_bps,
+            mean_bps => (3 * mean_bps + self.rates.video_bps) / 4,
+        };
         self.rates.frames = self.video.frames;
         self.rates.video_bytes = self.video_bytes;
     }
@@ -327,6 +432,10 @@ impl Intake {
 
     fn keyframe(&mut self, now: Instant) {
         self.awaits_keyframe = false;
+        self.b_frames = BFrames {
+            now: false,
+            before: self.b_frames.now,
+        };
         if let Some(before) = self.keyframe_at {
             let interval = now.saturating_duration_since(before).as_millis();
             self.video.keyframe_interval_ms = u32::try_from(interval).unwrap_or(u32::MAX);
@@ -346,9 +455,9 @@ impl Intake {
         }
     }
 
-    fn feed_lane(&mut self, feed: Feed, packet: &[u8]) {
+    fn feed_lane(&mut self, feed: Feed, packet: &[u8], duration: u32) {
         self.lane_feeds.push_back(match feed {
-            Feed::Packet => LaneFeed::Packet(Bytes::copy_from_slice(packet)),
+            Feed::Packet => LaneFeed::Packet(Bytes::copy_from_slice(packet), duration),
             Feed::Conceal(samples) => LaneFeed::Conceal(samples),
             Feed::Silence(samples) => LaneFeed::Silence(samples),
         });
@@ -356,7 +465,7 @@ impl Intake {
 }
 
 /// The one place where time becomes monotone: each unit of a kind is behind the one before.
-fn step(last_us: &mut Option<i64>, pts_us: i64) -> i64 {
+pub(super) fn step(last_us: &mut Option<i64>, pts_us: i64) -> i64 {
     let pts_us = last_us.map_or(pts_us, |last| pts_us.max(last + STEP_US_MIN));
     *last_us = Some(pts_us);
     pts_us

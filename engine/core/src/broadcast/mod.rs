@@ -2,20 +2,28 @@
 
 mod audio_clock;
 mod intake;
+mod renditions;
+mod sound;
 mod stand_in;
 
 use std::time::{Duration, Instant};
 
-use shardcast_link::{BroadcastStatus, WantedBroadcast, WantedDestination};
+use bytes::Bytes;
+use shardcast_link::{
+    BroadcastStatus, DestinationStatus, PicturePath, WantedBroadcast, WantedDestination,
+};
 
 pub(crate) use self::{
-    intake::{Intake, LaneFeed},
+    intake::{Intake, LaneFeed, SourcePicture},
+    renditions::Renditions,
+    sound::{AUDIO_BPS_DEFAULT, Sound},
     stand_in::{Slate, StillRequest},
 };
 use crate::{
-    destination::{Destination, MediaFacts},
+    destination::{Choice, Destination, SourceFacts},
     io::{ConnId, LaneId, LookupId, StillId},
     limits::DESTINATIONS_MAX,
+    rendition::{MediaFacts, Rendition, RingId, Rings},
 };
 
 /// A publishing session, named by the shard.
@@ -56,7 +64,10 @@ pub(crate) enum Source {
 pub(crate) struct Broadcast {
     pub(crate) wanted: WantedBroadcast,
     pub(crate) intake: Intake,
-    pub(crate) lane: Option<LaneId>,
+    pub(crate) sound: Sound,
+    pub(crate) renditions: Renditions,
+    /// Which picture each destination is sent has to be decided anew.
+    pub(crate) plan_due: bool,
     /// The picture that is being made for it.
     pub(crate) still: Option<StillId>,
     pub(crate) slots: Vec<Slot>,
@@ -69,7 +80,9 @@ impl Broadcast {
         Self {
             wanted,
             intake,
-            lane: None,
+            sound: Sound::default(),
+            renditions: Renditions::default(),
+            plan_due: false,
             still: None,
             slots: Vec::new(),
             source: Source::Off,
@@ -96,6 +109,7 @@ impl Broadcast {
     pub(crate) fn publish(&mut self, now: Instant, peer: PeerId, video: bool) {
         self.source = Source::Publishing { peer, video };
         self.intake.start(now, video);
+        self.plan_due = true;
         self.air(now);
     }
 
@@ -112,6 +126,7 @@ impl Broadcast {
     /// Off air: destinations are ended properly.
     pub(crate) fn end(&mut self, now: Instant) {
         self.source = Source::Off;
+        self.plan_due = true;
         self.still = None;
         // The next publisher starts a new stream; nothing of this one may be sent to it.
         let slate = self.intake.stand_in.slate().cloned();
@@ -139,6 +154,7 @@ impl Broadcast {
                 None => new_slot(destination),
             };
             slot.destination.set_retry(now, destination.retry);
+            slot.destination.set_picture(destination.picture);
             self.slots.push(slot);
         }
         let slate = self.intake.stand_in.slate();
@@ -152,6 +168,7 @@ impl Broadcast {
                 .unwrap_or(now);
         }
         self.wanted = wanted;
+        self.plan_due = true;
         for slot in &mut before {
             slot.destination.remove(now);
         }
@@ -170,20 +187,71 @@ impl Broadcast {
         self.slots.iter_mut().find(|slot| slot.key == key)
     }
 
-    /// Gives every open destination what is new in the ring.
+    /// Gives every open destination what is new in the rings.
     pub(crate) fn feed_all(&mut self, now: Instant) {
-        let facts = self.facts();
+        let rings = rings(&self.intake, &self.renditions, self.source);
         for slot in &mut self.slots {
-            slot.destination.feed(now, &self.intake.ring, facts);
+            feed(now, &mut slot.destination, rings);
         }
     }
 
-    /// Gives one destination what is in the ring.
+    /// Gives one destination what is in the rings.
     pub(crate) fn feed_one(&mut self, now: Instant, key: DestinationKey) {
-        let facts = self.facts();
+        let rings = rings(&self.intake, &self.renditions, self.source);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.key == key) {
-            slot.destination.feed(now, &self.intake.ring, facts);
+            feed(now, &mut slot.destination, rings);
         }
+    }
+
+    /// A picture of the publisher has come.
+    pub(crate) fn decode(&mut self, now: Instant, picture: SourcePicture) {
+        self.plan_due |= picture.key;
+        self.renditions.decode(now, picture);
+    }
+
+    /// AAC frames from an audio lane.
+    pub(crate) fn aac(&mut self, lane: LaneId, frames: Vec<Bytes>) {
+        let Some(origin_us) = self.intake.sound_origin_us() else {
+            return;
+        };
+        let Some((audio_bps, units)) = self.sound.frames(lane, frames, origin_us) else {
+            return;
+        };
+        for unit in units {
+            for rendition in self.renditions.list_mut() {
+                if rendition.spec.audio_bps == audio_bps {
+                    rendition.sound(&unit);
+                }
+            }
+            if audio_bps == AUDIO_BPS_DEFAULT {
+                self.intake.ring.push(unit);
+            }
+        }
+    }
+
+    /// What destinations judge the publisher's picture by.
+    pub(crate) fn source_facts(&self, now: Instant) -> SourceFacts {
+        match self.source {
+            // Nobody who is away breaks a contract.
+            Source::Publishing { .. } => self.intake.source_facts(now),
+            _ => SourceFacts {
+                keyframe_interval_ms: 0,
+                ..self.intake.source_facts(now)
+            },
+        }
+    }
+
+    /// Whether some destination is sent this rendition, or shall be.
+    pub(crate) fn uses(&self, rendition: &Rendition) -> bool {
+        self.users(rendition) > 0
+    }
+
+    fn users(&self, rendition: &Rendition) -> u32 {
+        let takes = |slot: &&Slot| {
+            slot.destination.picture.choice() == Choice::Rendition(rendition.spec)
+                || slot.destination.ring() == Some(RingId::Rendition(rendition.id))
+        };
+        self.slots.iter().filter(takes).count() as u32
     }
 
     /// What is due: true when a keyframe shall be asked of the publisher.
@@ -197,6 +265,9 @@ impl Broadcast {
         if self.intake.fill_due().is_some_and(|at| now >= at) && self.intake.fill(now, now_us) {
             self.feed_all(now);
         }
+        let slate = self.intake.stand_in.slate();
+        let slate = slate.filter(|_| matches!(self.source, Source::Holding { .. }));
+        self.renditions.fill(now, now_us, slate);
         let due = self.intake.keyframe_due().is_some_and(|at| now >= at);
         if due {
             self.intake.keyframe_asked(now);
@@ -210,7 +281,8 @@ impl Broadcast {
             _ => None,
         };
         let fill = self.intake.fill_due().filter(|_| self.is_on_air());
-        [hold, fill, self.intake.keyframe_due()]
+        let renditions = self.renditions.fill_due().filter(|_| self.is_on_air());
+        [hold, fill, renditions, self.intake.keyframe_due()]
             .into_iter()
             .flatten()
             .min()
@@ -234,30 +306,47 @@ impl Broadcast {
             destinations: self
                 .slots
                 .iter()
-                .map(|slot| slot.destination.status(now, clock))
+                .map(|slot| self.destination_status(now, slot, clock))
                 .collect(),
             ring_bytes: self.intake.ring.bytes() as u64,
+            decoder: self.renditions.decoder_status(),
+            renditions: self
+                .renditions
+                .list()
+                .iter()
+                .map(|it| it.status(self.users(it)))
+                .collect(),
             ..BroadcastStatus::new(self.wanted.id.clone())
         }
     }
 
+    pub(crate) fn destination_status(
+        &self,
+        now: Instant,
+        slot: &Slot,
+        clock: impl Fn(Instant) -> u64,
+    ) -> DestinationStatus {
+        let mut status = slot.destination.status(now, clock);
+        if let Some(picture) = &mut status.picture {
+            let choice = slot.destination.picture.choice();
+            let rendition = self.renditions.list().iter().find(|it| {
+                slot.destination.ring() == Some(RingId::Rendition(it.id))
+                    || choice == Choice::Rendition(it.spec)
+            });
+            if let Some(rendition) = rendition.filter(|_| picture.path == PicturePath::Rendition) {
+                (picture.width, picture.height) = rendition.size();
+            }
+        }
+        status
+    }
+
     /// Starts a new second of rates.
     pub(crate) fn tick(&mut self) {
+        self.plan_due = self.is_on_air();
+        self.renditions.tick();
         self.intake.tick();
         for slot in &mut self.slots {
             slot.destination.tick();
-        }
-    }
-
-    fn facts(&self) -> MediaFacts {
-        let expects_video = match self.source {
-            Source::Publishing { video, .. } | Source::Holding { video, .. } => video,
-            Source::Off => false,
-        };
-        MediaFacts {
-            expects_video: expects_video || self.intake.stand_in.has_pictures(),
-            frames_per_second: self.intake.frames_per_second(),
-            video_bps: self.intake.video_bps(),
         }
     }
 
@@ -267,5 +356,38 @@ impl Broadcast {
             slot.destination.set_on_air(now, on_air);
             slot.destination.set_holding(now, holding);
         }
+    }
+}
+
+fn rings<'a>(intake: &'a Intake, renditions: &'a Renditions, source: Source) -> Rings<'a> {
+    let expects_video = match source {
+        Source::Publishing { video, .. } | Source::Holding { video, .. } => video,
+        Source::Off => false,
+    };
+    Rings {
+        source: &intake.ring,
+        source_facts: MediaFacts {
+            expects_video: expects_video || intake.stand_in.has_pictures(),
+            frames_per_second: intake.frames_per_second(),
+            video_bps: intake.video_bps(),
+            audio_bps: AUDIO_BPS_DEFAULT,
+        },
+        renditions: renditions.list(),
+    }
+}
+
+/// Feeds a destination from the ring that was chosen for it. Without one it goes on as it is, and
+/// what has not begun does not begin.
+fn feed(now: Instant, destination: &mut Destination, rings: Rings<'_>) {
+    let wanted = match destination.picture.choice() {
+        Choice::Source => Some(RingId::Source),
+        Choice::Rendition(spec) => {
+            let rendition = rings.renditions.iter().find(|it| it.spec == spec);
+            rendition.map(|it| RingId::Rendition(it.id))
+        }
+        Choice::Nothing => None,
+    };
+    if wanted.is_some() || destination.ring().is_some() {
+        destination.feed(now, rings, wanted);
     }
 }

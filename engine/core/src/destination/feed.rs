@@ -9,13 +9,20 @@ use std::{
 use bytes::Bytes;
 use shardcast_link::{Fault, Problem};
 
-use super::{DestinationOutput, MediaFacts, failure::problem, progress::Progress, report::Totals};
+use super::{
+    DestinationOutput,
+    failure::problem,
+    progress::Progress,
+    report::Totals,
+    switch::{self, Step, Switch},
+};
 use crate::{
     h264::ParameterSets,
     limits::{
         DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
         FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
+    rendition::{MediaFacts, RingId, Rings},
     ring::{Kind, Ring, Unit},
     rtmp::{MediaKind, Platform, PublishClient, flv},
 };
@@ -28,6 +35,12 @@ const FRESH_KEYFRAME_US: i64 = 500_000;
 
 #[derive(Debug)]
 pub(super) struct Feed {
+    /// Where units are taken from.
+    ring: RingId,
+    switch: Option<Switch>,
+    /// Times of the last picture and the last sound that were sent.
+    video_us: Option<i64>,
+    audio_us: Option<i64>,
     /// Since when a unit to start with is waited for.
     waits_since: Option<Instant>,
     /// Sequence number of the next unit; none while a keyframe is waited for.
@@ -50,6 +63,10 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(platform: &'static Platform) -> Self {
         Self {
+            ring: RingId::Source,
+            switch: None,
+            video_us: None,
+            audio_us: None,
             waits_since: None,
             cursor: None,
             base_us: None,
@@ -88,27 +105,108 @@ impl Feed {
         self.progress.outstanding() > DESTINATION_FLOODED_BYTES
     }
 
-    /// Writes what the ring has and the connection may take.
+    /// The ring that it is fed from.
+    pub(super) fn ring(&self) -> RingId {
+        self.ring
+    }
+
+    /// Writes what the rings have and the connection may take. `wanted` is the ring to take it from;
+    /// without one, what was taken so far is taken on.
     pub(super) fn run(
         &mut self,
         now: Instant,
-        ring: &Ring,
-        facts: MediaFacts,
+        rings: Rings<'_>,
+        wanted: Option<RingId>,
         client: &mut PublishClient,
         totals: &mut Totals,
         outputs: &mut VecDeque<DestinationOutput>,
     ) {
-        self.skip_ahead(ring, totals);
-        if self.cursor.is_none() && !self.start(now, ring, facts, outputs) {
-            return;
+        self.turn_to(wanted);
+        while let Some((ring, facts)) = rings.get(self.ring) {
+            let until_us = match self.step(now, rings, ring) {
+                Step::Take { to, keyframe } => {
+                    self.take(rings, to, keyframe, totals);
+                    continue;
+                }
+                Step::GoOn { until_us } => until_us,
+            };
+            self.skip_ahead(ring, totals);
+            if self.cursor.is_none() && !self.start(now, ring, facts, outputs) {
+                return;
+            }
+            if !self.drain(now, ring, facts, until_us, client, totals, outputs) {
+                return;
+            }
         }
+        // The rendition is no longer made.
+        self.ring = wanted.unwrap_or(RingId::Source);
+        self.cursor = None;
+    }
+
+    fn turn_to(&mut self, wanted: Option<RingId>) {
+        let Some(wanted) = wanted.filter(|wanted| *wanted != self.ring) else {
+            self.switch = None;
+            return;
+        };
+        if self.base_us.is_none() {
+            self.ring = wanted;
+            self.cursor = None;
+            self.switch = None;
+        } else if self.switch.as_ref().is_none_or(|it| it.to != wanted) {
+            self.switch = Some(Switch::new(wanted));
+        }
+    }
+
+    fn step(&mut self, now: Instant, rings: Rings<'_>, ring: &Ring) -> Step {
+        let next = self.cursor.and_then(|cursor| ring.get(cursor));
+        match &mut self.switch {
+            Some(switch) => switch.step(now, rings, self.video_us, next),
+            None => Step::GoOn { until_us: None },
+        }
+    }
+
+    /// Goes on in another ring, at a keyframe and at the sound that was not sent yet.
+    fn take(&mut self, rings: Rings<'_>, to: RingId, keyframe: u64, totals: &mut Totals) {
+        let Some((ring, _)) = rings.get(to) else {
+            return;
+        };
+        self.ring = to;
+        self.switch = None;
+        self.cursor = Some(switch::entry(ring, keyframe, self.audio_us));
+        self.lacks_keyframe = true;
+        self.waits_since = None;
+        self.keyframe_us = None;
+        totals.switches += 1;
+    }
+
+    /// Sends units up to a picture of `until_us`. True when such a one is next.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a connection writes to, beside what is written"
+    )]
+    fn drain(
+        &mut self,
+        now: Instant,
+        ring: &Ring,
+        facts: MediaFacts,
+        until_us: Option<i64>,
+        client: &mut PublishClient,
+        totals: &mut Totals,
+        outputs: &mut VecDeque<DestinationOutput>,
+    ) -> bool {
+        let mut sent = false;
         while self.progress.outstanding() < DESTINATION_OUTSTANDING_BYTES_MAX
             && let Some(cursor) = self.cursor
             && let Some(unit) = ring.get(cursor)
         {
+            if switch::is_behind(unit, until_us) {
+                return sent;
+            }
+            sent = true;
             self.cursor = Some(cursor + 1);
             self.send(now, unit, facts, client, totals, outputs);
         }
+        false
     }
 
     /// A destination that has fallen too far behind goes on at the newest keyframe.
@@ -165,6 +263,7 @@ impl Feed {
         // Whatever pictures come behind the sound, the first is a keyframe.
         self.lacks_keyframe |= sound;
         if self.cursor.is_none()
+            && self.ring == RingId::Source
             && self
                 .keyframe_asked
                 .is_none_or(|asked| since(asked) > Duration::from_millis(KEYFRAME_REQUEST_MS_MIN))
@@ -184,6 +283,9 @@ impl Feed {
         totals: &mut Totals,
         outputs: &mut VecDeque<DestinationOutput>,
     ) {
+        if self.was_sent(unit) {
+            return;
+        }
         let first = self.base_us.is_none();
         let base_us = *self.base_us.get_or_insert(unit.pts_us);
         let since_us = unit.pts_us - base_us;
@@ -222,6 +324,7 @@ impl Feed {
                     self.config = Some(config.clone());
                 }
                 message(MediaKind::Video, &unit.body);
+                self.video_us = Some(unit.pts_us);
                 totals.video_frames += 1;
                 if *key {
                     self.keyframe(unit.pts_us, totals);
@@ -229,19 +332,30 @@ impl Feed {
             }
             Kind::Audio => {
                 if first {
-                    message(MediaKind::Data, &flv::audio_data_frame(AUDIO_KBPS));
+                    let kbps = facts.audio_bps / 1_000;
+                    message(MediaKind::Data, &flv::audio_data_frame(kbps));
                     message(
                         MediaKind::Audio,
                         &flv::aac_sequence_header(&AUDIO_SPECIFIC_CONFIG),
                     );
                 }
                 message(MediaKind::Audio, &unit.body);
+                self.audio_us = Some(unit.pts_us);
                 totals.audio_frames += 1;
             }
         }
         let bytes = slices.iter().map(Bytes::len).sum();
         self.progress.written(now, bytes);
         outputs.push_back(DestinationOutput::Write(slices));
+    }
+
+    /// After a change of rings: it was in the other one too, or is older than what was.
+    fn was_sent(&self, unit: &Unit) -> bool {
+        let last_us = match unit.kind {
+            Kind::Video { .. } => self.video_us,
+            Kind::Audio => self.audio_us,
+        };
+        last_us.is_some_and(|last_us| unit.pts_us <= last_us)
     }
 
     /// Counts the distance of keyframes, and says once when a platform will not like it.
@@ -267,8 +381,6 @@ impl Feed {
     }
 }
 
-/// The bitrate of every audio lane.
-const AUDIO_KBPS: u32 = 128;
 /// Said of a stream whose frame rate neither its SPS nor a measurement tells yet.
 const FRAME_RATE_GUESS: f64 = 30.0;
 
@@ -284,7 +396,7 @@ fn metadata(config: &ParameterSets, facts: MediaFacts) -> Bytes {
         height: config.height(),
         frame_rate,
         video_kbps: u32::try_from(facts.video_bps / 1000).unwrap_or(u32::MAX),
-        audio_kbps: AUDIO_KBPS,
+        audio_kbps: facts.audio_bps / 1_000,
     };
     metadata.set_data_frame()
 }
@@ -308,6 +420,14 @@ mod tests {
         }
     }
 
+    fn alone(source: &Ring) -> Rings<'_> {
+        Rings {
+            source,
+            source_facts: MediaFacts::default(),
+            renditions: &[],
+        }
+    }
+
     /// Says what of the units of a ring was sent so far: frames of sound and of pictures.
     fn sender() -> impl FnMut(Unit) -> (u64, u64) {
         let now = Instant::now();
@@ -318,9 +438,8 @@ mod tests {
         let (mut ring, mut totals) = (Ring::default(), Totals::default());
         move |unit| {
             ring.push(unit);
-            let facts = MediaFacts::default();
             let outputs = &mut VecDeque::new();
-            feed.run(now, &ring, facts, &mut client, &mut totals, outputs);
+            feed.run(now, alone(&ring), None, &mut client, &mut totals, outputs);
             (totals.audio_frames, totals.video_frames)
         }
     }
@@ -350,8 +469,7 @@ mod tests {
             ring.push(unit(Kind::Video { key: true, config }, pts_ms));
             if !slow {
                 let outputs = &mut VecDeque::new();
-                let facts = MediaFacts::default();
-                feed.run(now, &ring, facts, &mut client, &mut totals, outputs);
+                feed.run(now, alone(&ring), None, &mut client, &mut totals, outputs);
             }
             feed.take_complaint()
         };

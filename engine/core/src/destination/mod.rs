@@ -14,35 +14,30 @@
 
 mod attempt;
 mod backoff;
+mod contract;
 mod failure;
 mod feed;
+mod picture;
 mod progress;
 mod report;
 mod rules;
+mod switch;
 
 use std::{collections::VecDeque, net::SocketAddr, rc::Rc, time::Instant};
 
 use bytes::Bytes;
-use shardcast_link::{DestinationId, DestinationState, Problem, RetryPolicy, WantedDestination};
-
-pub use self::rules::AddressRules;
-use self::{backoff::Backoff, feed::Feed, report::Totals};
-use crate::{
-    io::{Close, TcpEvent},
-    ring::Ring,
-    rtmp::{Platform, PublishClient, RtmpUrl},
+use shardcast_link::{
+    DestinationId, DestinationState, Problem, RetryPolicy, WantedDestination, WantedPicture,
 };
 
-/// What the broadcast tells its destinations about the media in the ring.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MediaFacts {
-    /// Video is there or will come; without, audio alone is sent.
-    pub(crate) expects_video: bool,
-    /// Measured; 0 when not known yet.
-    pub(crate) frames_per_second: u32,
-    /// Measured video bitrate; 0 when not known yet.
-    pub(crate) video_bps: u64,
-}
+pub use self::rules::AddressRules;
+use self::{backoff::Backoff, feed::Feed, picture::Picture, report::Totals};
+pub(crate) use self::{contract::SourceFacts, picture::Choice};
+use crate::{
+    io::{Close, TcpEvent},
+    rendition::{RingId, Rings},
+    rtmp::{Platform, PublishClient, RtmpUrl},
+};
 
 /// Something a destination wants done. It has at most one connection, which it need not name.
 #[derive(Debug)]
@@ -106,6 +101,7 @@ pub(crate) struct Destination {
     url_text: String,
     url: Option<RtmpUrl>,
     platform: &'static Platform,
+    pub(crate) picture: Picture,
     rules: Rc<AddressRules>,
     phase: Phase,
     on_air: bool,
@@ -135,6 +131,7 @@ impl Destination {
             url_text: wanted.url.clone(),
             url: None,
             platform: Platform::generic(),
+            picture: Picture::new(wanted.picture, Platform::generic()),
             rules,
             phase: Phase::Idle,
             on_air: false,
@@ -151,6 +148,7 @@ impl Destination {
         match RtmpUrl::parse(&wanted.url) {
             Ok(url) => {
                 destination.platform = Platform::of(url.host());
+                destination.picture = Picture::new(wanted.picture, destination.platform);
                 destination.url = Some(url);
             }
             Err(error) => destination.unusable(&error.to_string()),
@@ -169,6 +167,7 @@ impl Destination {
             return;
         }
         self.on_air = on_air;
+        self.picture.reset(self.platform);
         if on_air {
             self.backoff.reset();
             self.attempts = 0;
@@ -196,6 +195,19 @@ impl Destination {
         self.finish();
         self.on_air = false;
         self.enter(now, Phase::Ended);
+    }
+
+    /// Takes over another wish for the picture.
+    pub(crate) fn set_picture(&mut self, wanted: WantedPicture) {
+        self.picture.want(wanted, self.platform);
+    }
+
+    /// The ring that it is fed from; `None` while nothing is sent.
+    pub(crate) fn ring(&self) -> Option<RingId> {
+        match &self.phase {
+            Phase::Open { feed, .. } if feed.is_open_for_media() => Some(feed.ring()),
+            _ => None,
+        }
     }
 
     /// Takes over another policy. A destination that was given up is tried again.
@@ -249,15 +261,16 @@ impl Destination {
         }
     }
 
-    /// New units are in the ring, or room is in the socket.
-    pub(crate) fn feed(&mut self, now: Instant, ring: &Ring, facts: MediaFacts) {
+    /// New units are in the rings, or room is in the socket. `wanted` is the ring that it shall be
+    /// fed from, if that can be had.
+    pub(crate) fn feed(&mut self, now: Instant, rings: Rings<'_>, wanted: Option<RingId>) {
         let Phase::Open { client, feed, .. } = &mut self.phase else {
             return;
         };
         feed.run(
             now,
-            ring,
-            facts,
+            rings,
+            wanted,
             client,
             &mut self.totals,
             &mut self.outputs,

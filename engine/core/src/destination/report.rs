@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use shardcast_link::{DestinationState, DestinationStatus};
+use shardcast_link::{DestinationState, DestinationStatus, PicturePath, PictureStatus};
 
-use super::{Destination, Phase};
-use crate::io::TcpInfo;
+use super::{Destination, Phase, picture::Choice};
+use crate::{io::TcpInfo, rendition::RingId};
 
 /// Counted over all connections.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Totals {
     pub(crate) video_frames: u64,
     pub(crate) audio_frames: u64,
     pub(crate) frames_dropped: u64,
+    /// Changes between the publisher's picture and a rendition.
+    pub(crate) switches: u32,
     /// Of the last two that were sent.
     pub(crate) keyframe_interval_ms: u32,
     bytes_acked: u64,
@@ -65,7 +67,27 @@ impl Destination {
             video_frames: self.totals.video_frames,
             audio_frames: self.totals.audio_frames,
             frames_dropped: self.totals.frames_dropped,
-            picture: None,
+            picture: self.on_air.then(|| self.picture_status()),
+        }
+    }
+
+    fn picture_status(&self) -> PictureStatus {
+        let chosen = match self.picture.choice() {
+            Choice::Source => PicturePath::Passthrough,
+            Choice::Rendition(_) => PicturePath::Rendition,
+            Choice::Nothing => PicturePath::None,
+        };
+        let path = match self.ring() {
+            Some(RingId::Source) if chosen == PicturePath::Rendition => PicturePath::Passthrough,
+            Some(RingId::Rendition(_)) => PicturePath::Rendition,
+            _ => chosen,
+        };
+        PictureStatus {
+            path,
+            width: 0,
+            height: 0,
+            reason: self.picture.reason().to_owned(),
+            switches: self.totals.switches,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
+use super::bits::BitReader;
 use super::limits::{PPS_COUNT_MAX, UNIT_BYTES_MAX};
 use super::nal::{NalType, annex_b, nal_type};
 use crate::rtmp::flv::{AVC_HEADER_BYTES, avc_header};
@@ -18,6 +19,8 @@ pub struct VideoUnit {
     pub sps: Option<Bytes>,
     /// The picture parameter sets that came with the unit.
     pub pps: Vec<Bytes>,
+    /// Whether a slice of it may refer to later pictures.
+    pub b_slices: bool,
     picture: bool,
 }
 
@@ -61,6 +64,7 @@ impl VideoUnit {
             key: false,
             sps: None,
             pps: Vec::new(),
+            b_slices: false,
             picture: false,
         };
         for nal in nals {
@@ -71,6 +75,7 @@ impl VideoUnit {
                 Some(kind) => {
                     unit.key |= kind == NalType::Idr;
                     unit.picture |= matches!(kind, NalType::Idr | NalType::Slice);
+                    unit.b_slices |= kind == NalType::Slice && is_b_slice(nal);
                     append(nal, &mut body)?;
                 }
             }
@@ -99,6 +104,14 @@ impl VideoUnit {
         self.pps.push(Bytes::copy_from_slice(nal));
         Ok(())
     }
+}
+
+/// `slice_type` 1 or 6 (clause 7.4.3). It stands within the first bytes, where there is nothing that
+/// has to be escaped.
+fn is_b_slice(nal: &[u8]) -> bool {
+    let mut bits = BitReader::new(nal.get(1..).unwrap_or_default());
+    let _first_mb_in_slice = bits.ue();
+    bits.ue().is_some_and(|slice_type| slice_type % 5 == 1)
 }
 
 fn append(nal: &[u8], body: &mut Vec<u8>) -> Result<(), UnitError> {

@@ -13,6 +13,9 @@
 //! sound and picture) and Workplace help (time to reconnect); Twitch, "Broadcasting Guidelines"
 //! and nginx-rtmp issue 1595 (a relay that says `deleteStream` ends the show, one that just closes
 //! gets the slate); Amazon IVS user guide, "Getting Started" (30 s) and "Streaming Configuration".
+//! Picture: Meta's reference has 9 Mbit/s for the largest picture and forbids a change of settings
+//! while live, Twitch's guidelines end at 6 Mbit/s, a standard channel of Amazon IVS takes 8.5. That a
+//! change of size is unwelcome is assumed of the three others as well.
 //! None of them documents a chunk size; 4096 is what OBS Studio (`rtmp-stream.c`) sends to all four.
 //! OBS sends no enhanced-RTMP field in `connect`, and servers are known that refuse `fourCcList`
 //! (MediaMTX issue 3188), so it is left out while H.264 is all that is sent.
@@ -31,6 +34,10 @@ pub struct Platform {
     hosts: &'static [&'static str],
     /// Keyframes further apart than this are complained of there, in milliseconds.
     pub keyframe_interval_ms_max: Option<u32>,
+    /// The size of the picture may not change while it is live.
+    pub size_stable: bool,
+    /// Video above this bit rate is complained of or cut off there, in bits a second.
+    pub video_bps_max: Option<u32>,
     /// Payload bytes in our chunks; `None` is what suits servers in general.
     chunk_bytes: Option<u32>,
 }
@@ -39,6 +46,8 @@ static GENERIC: Platform = Platform {
     name: "generic",
     hosts: &[],
     keyframe_interval_ms_max: None,
+    size_stable: false,
+    video_bps_max: None,
     chunk_bytes: None,
 };
 
@@ -48,12 +57,16 @@ static PLATFORMS: [Platform; 4] = [
         name: "youtube",
         hosts: &["youtube.com"],
         keyframe_interval_ms_max: Some(4_000),
+        size_stable: true,
+        video_bps_max: None,
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
     Platform {
         name: "facebook",
         hosts: &["facebook.com"],
         keyframe_interval_ms_max: Some(4_000),
+        size_stable: true,
+        video_bps_max: Some(9_000_000),
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
     Platform {
@@ -64,12 +77,16 @@ static PLATFORMS: [Platform; 4] = [
             "ingest.global-contribute.live-video.net",
         ],
         keyframe_interval_ms_max: None,
+        size_stable: true,
+        video_bps_max: Some(6_000_000),
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
     Platform {
         name: "kick",
         hosts: &["global-contribute.live-video.net"],
         keyframe_interval_ms_max: None,
+        size_stable: true,
+        video_bps_max: Some(8_500_000),
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
 ];

@@ -121,7 +121,7 @@ impl Shard {
         self.want(now, WantedBroadcast::new(id.clone()));
         self.broadcast_keys.remove(id);
         if let Some(mut broadcast) = self.broadcasts.remove(&key) {
-            self.close_lane(&mut broadcast);
+            self.close_lanes(&mut broadcast);
         }
         self.timers.set(TimerKey::Broadcast(key), None);
     }

@@ -7,12 +7,9 @@ use shardcast_link::{EndReason, Event};
 
 use super::{BroadcastKey, Shard, TimerKey};
 use crate::{
-    broadcast::{Broadcast, DestinationKey, Intake, LaneFeed, PeerId, Slot, StillRequest},
+    broadcast::{Broadcast, DestinationKey, Intake, PeerId, Slot, StillRequest},
     destination::DestinationOutput,
-    io::{
-        AudioJob, ConnId, LaneId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent,
-        VideoLaneId, VideoResult,
-    },
+    io::{ConnId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent},
     webrtc::publisher::PublisherOutput,
 };
 
@@ -58,14 +55,17 @@ impl Shard {
                 }
                 Some(PublisherOutput::Video {
                     pts_us,
+                    codec,
                     access_unit,
                     contiguous,
                 }) => {
                     touched |= self.admit(now, key, id);
                     if let Some(broadcast) = self.using(key, id) {
-                        broadcast
-                            .intake
-                            .video(now, pts_us, &access_unit, contiguous);
+                        let intake = &mut broadcast.intake;
+                        let picture = intake.video(now, pts_us, codec, &access_unit, contiguous);
+                        if let Some(picture) = picture {
+                            broadcast.decode(now, picture);
+                        }
                         touched = true;
                     }
                 }
@@ -176,30 +176,26 @@ impl Shard {
         self.settle_broadcast(now, key);
     }
 
-    /// Does what a broadcast wants: its audio lane, its timer, and its destinations.
+    /// Does what a broadcast wants: its lanes, its timer, and its destinations.
     pub(super) fn settle_broadcast(&mut self, now: Instant, key: BroadcastKey) {
         let Some(mut broadcast) = self.broadcasts.remove(&key) else {
             return;
         };
-        if !broadcast.is_on_air() {
-            self.close_lane(&mut broadcast);
+        if broadcast.is_on_air() {
+            self.plan_pictures(now, key, &mut broadcast);
+        } else {
+            self.close_lanes(&mut broadcast);
         }
-        while let Some(feed) = broadcast.intake.lane_feeds.pop_front() {
-            let lane = match broadcast.lane {
-                Some(lane) => lane,
-                None => self.open_lane(key, &mut broadcast),
-            };
-            self.outputs.push_back(Output::Audio(match feed {
-                LaneFeed::Packet(packet) => AudioJob::Decode { lane, packet },
-                LaneFeed::Conceal(samples) => AudioJob::Conceal { lane, samples },
-                LaneFeed::Silence(samples) => AudioJob::Silence { lane, samples },
-            }));
-        }
+        self.feed_lanes(key, &mut broadcast);
         self.ask_for_still(now, key, &mut broadcast);
         self.timers
             .set(TimerKey::Broadcast(key), broadcast.next_timeout());
+        let wants_keyframe = broadcast.renditions.take_keyframe_wanted();
         self.broadcasts.insert(key, broadcast);
         self.settle_all_destinations(now, key);
+        if wants_keyframe {
+            self.ask_publisher(now, key);
+        }
     }
 
     fn ask_for_still(&mut self, now: Instant, key: BroadcastKey, broadcast: &mut Broadcast) {
@@ -232,25 +228,6 @@ impl Shard {
             broadcast.still = None;
             broadcast.intake.stand_in.prepared(result);
             self.settle_broadcast(now, key);
-        }
-    }
-
-    pub(super) fn video(&mut self, _now: Instant, _lane: VideoLaneId, _result: VideoResult) {}
-
-    fn open_lane(&mut self, key: BroadcastKey, broadcast: &mut Broadcast) -> LaneId {
-        let lane = LaneId(self.id());
-        self.lanes.insert(lane, key);
-        broadcast.lane = Some(lane);
-        self.outputs
-            .push_back(Output::Audio(AudioJob::Open { lane }));
-        lane
-    }
-
-    pub(super) fn close_lane(&mut self, broadcast: &mut Broadcast) {
-        if let Some(lane) = broadcast.lane.take() {
-            self.lanes.remove(&lane);
-            self.outputs
-                .push_back(Output::Audio(AudioJob::Close { lane }));
         }
     }
 
@@ -308,7 +285,13 @@ impl Shard {
             return;
         };
         broadcast.intake.stand_in.keyframe_wanted();
-        if let Some(peer) = broadcast.peer() {
+        self.ask_publisher(now, key);
+    }
+
+    /// Asks the publisher for a keyframe, if there is one.
+    fn ask_publisher(&mut self, now: Instant, key: BroadcastKey) {
+        let peer = self.broadcasts.get(&key).and_then(Broadcast::peer);
+        if let Some(peer) = peer {
             self.with_peer(now, peer, |publisher| publisher.request_keyframe(now));
         }
     }

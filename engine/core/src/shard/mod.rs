@@ -1,8 +1,10 @@
 //! The switchboard: takes every input to the small machine that it belongs to, and collects what
 //! the machines want done.
 
+mod budget;
 mod commands;
 mod demux;
+mod lanes;
 mod media;
 #[cfg(test)]
 mod simulation;
@@ -20,13 +22,14 @@ use std::{
 use shardcast_link::{BroadcastId, EndReason, Event, SessionId};
 
 use self::{
+    budget::Budget,
     demux::{Demux, Found},
     status::Counters,
 };
 use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId},
     destination::AddressRules,
-    io::{ConnId, Input, LaneId, LookupId, Output, StillId},
+    io::{ConnId, Input, LaneId, LookupId, Output, StillId, VideoLaneId},
     sink::Sink,
     timers::Timers,
     webrtc::{Identity, publisher::Publisher},
@@ -97,6 +100,8 @@ pub struct Shard {
     conns: HashMap<ConnId, (BroadcastKey, DestinationKey)>,
     lookups: HashMap<LookupId, (BroadcastKey, DestinationKey)>,
     lanes: HashMap<LaneId, BroadcastKey>,
+    video_lanes: HashMap<VideoLaneId, BroadcastKey>,
+    budget: Budget,
     /// Pictures that are being made; each is answered.
     stills: HashMap<StillId, BroadcastKey>,
     sinks: HashMap<ConnId, Sink>,
@@ -108,6 +113,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         let identity = Identity::new(config.advertise.clone());
         let address_rules = Rc::new(config.address_rules.clone());
+        let budget = Budget::new(config.codec_capacity_permille);
         let mut timers = Timers::new();
         timers.set(TimerKey::Status, Some(config.epoch + status::INTERVAL));
         Self {
@@ -124,6 +130,8 @@ impl Shard {
             conns: HashMap::new(),
             lookups: HashMap::new(),
             lanes: HashMap::new(),
+            video_lanes: HashMap::new(),
+            budget,
             stills: HashMap::new(),
             sinks: HashMap::new(),
             counters: Counters::default(),
@@ -155,7 +163,7 @@ impl Shard {
             Input::AudioFrames { lane, frames } => {
                 if let Some(key) = self.lanes.get(&lane).copied() {
                     if let Some(broadcast) = self.broadcasts.get_mut(&key) {
-                        broadcast.intake.aac(frames);
+                        broadcast.aac(lane, frames);
                         broadcast.feed_all(now);
                     }
                     self.settle_broadcast(now, key);

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use shardcast_link::{
-    BroadcastStatus, CodecStatus, ControlHello, Event, PublisherStatus, ShardHello, ShardStatus,
-    VERSION,
+    BroadcastStatus, ControlHello, Event, PublisherStatus, ShardHello, ShardStatus, VERSION,
 };
 
 use super::{BroadcastKey, Peer, Shard};
@@ -87,7 +86,7 @@ impl Shard {
         let Some(slot) = broadcast.slots.iter().find(|slot| slot.key == destination) else {
             return;
         };
-        let status = slot.destination.status(now, |at| self.unix_ms(at));
+        let status = broadcast.destination_status(now, slot, |at| self.unix_ms(at));
         let broadcast = broadcast.wanted.id.clone();
         tracing::info!(
             %broadcast,
@@ -111,7 +110,7 @@ impl Shard {
                 .values()
                 .filter_map(crate::sink::Sink::status)
                 .collect(),
-            codec: CodecStatus::default(),
+            codec: self.budget.status(self.codec_used_permille()),
             broadcasts: self
                 .broadcasts
                 .values()

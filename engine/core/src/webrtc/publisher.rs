@@ -1,4 +1,4 @@
-//! One client that publishes to us: ICE-lite, DTLS-SRTP, H.264 and Opus in, nothing out.
+//! One client that publishes to us: ICE-lite, DTLS-SRTP, video and Opus in, nothing out.
 //!
 //! str0m does the protocols: reordering, NACK, RTX, depacketising. What is added here: the answer
 //! prefers what can be passed on unchanged, frames are placed on the media clock, and the session
@@ -15,6 +15,7 @@ use shardcast_link::{EndReason, Fault, Problem, SessionId, VideoCodec};
 use str0m::{
     Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     change::SdpOffer,
+    format::Codec,
     media::{KeyframeRequestKind, MediaData, MediaKind, Mid, Rid},
     net::{Protocol, Receive},
 };
@@ -35,7 +36,8 @@ pub(crate) enum PublisherOutput {
     },
     Video {
         pts_us: i64,
-        /// Annex B, as str0m reassembles it.
+        codec: VideoCodec,
+        /// As str0m reassembles it: H.264 in Annex B.
         access_unit: Arc<[u8]>,
         /// Nothing was lost since the unit before.
         contiguous: bool,
@@ -382,17 +384,20 @@ impl Publisher {
         self.last_media = now;
         let arrived_us = self.us(data.network_time);
         let pts_us = self.timeline.place(stream, data.time.numer(), arrived_us);
-        self.outputs.push_back(match stream {
-            Stream::Video => PublisherOutput::Video {
+        let output = match (stream, video_codec(data.params.spec().codec)) {
+            (Stream::Video, Some(codec)) => PublisherOutput::Video {
                 pts_us,
+                codec,
                 access_unit: data.data,
                 contiguous: data.contiguous,
             },
-            Stream::Audio => PublisherOutput::Audio {
+            (Stream::Video, None) => return, // Not of the answer.
+            (Stream::Audio, _) => PublisherOutput::Audio {
                 pts_us,
                 packet: data.data,
             },
-        });
+        };
+        self.outputs.push_back(output);
     }
 
     fn stream(&self, mid: Mid) -> Option<Stream> {
@@ -443,6 +448,16 @@ fn configuration(identity: &Identity, ufrag: String, codecs: &[VideoCodec]) -> R
         config = config.set_dtls_cert(certificate.clone());
     }
     config
+}
+
+fn video_codec(codec: Codec) -> Option<VideoCodec> {
+    match codec {
+        Codec::H264 => Some(VideoCodec::H264),
+        Codec::Vp8 => Some(VideoCodec::Vp8),
+        Codec::Vp9 => Some(VideoCodec::Vp9),
+        Codec::Av1 => Some(VideoCodec::Av1),
+        _ => None,
+    }
 }
 
 /// Reads from the offer what the client would send, before any of it arrives.

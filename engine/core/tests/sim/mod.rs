@@ -413,7 +413,7 @@ impl World {
     /// Stands in for the codec: counts samples, makes frames of that many.
     fn audio(&mut self, job: &AudioJob) {
         let (lane, samples) = match job {
-            AudioJob::Open { lane } => {
+            AudioJob::Open { lane, .. } => {
                 self.lanes.insert(*lane, 0);
                 return;
             }

@@ -163,6 +163,12 @@ impl StandIn {
         self.coded_slate = None;
     }
 
+    /// The publisher sends what is not H.264: nothing can stand beside it.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+        self.active = None;
+    }
+
     pub(crate) fn slate(&self) -> Option<&Slate> {
         self.slate.as_ref()
     }

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
+use shardcast_link::VideoCodec;
+
 use super::{
     picture::{OPUS_60_MS, Picture},
     plan::SessionPlan,
@@ -219,7 +221,8 @@ impl World {
         if let Some(broadcast) = self.broadcast() {
             let intake = &mut broadcast.intake;
             let stood_in = intake.stand_in.is_seen();
-            if intake.video(now, pts_us, &unit, contiguous) {
+            let picture = intake.video(now, pts_us, VideoCodec::H264, &unit.into(), contiguous);
+            if let Some(picture) = picture {
                 let in_ring_us = intake.ring.newest().map(|unit| unit.pts_us);
                 if stood_in && !strange_clock && in_ring_us != Some(pts_us) {
                     return Err(format!(
@@ -227,6 +230,7 @@ impl World {
                          those before it"
                     ));
                 }
+                broadcast.decode(now, picture);
                 broadcast.feed_all(now);
                 self.stage.admitted.insert(picture_number);
                 if let Some(session) = &mut self.stage.session

@@ -1,0 +1,279 @@
+//! What is made from the publisher's picture, and what the one lane that makes it is told.
+//!
+//! The lane decodes the publisher's pictures as they come. While none come it is told that time goes
+//! on, so that renditions never have a hole: it repeats the last picture, or the slate.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use shardcast_link::{DecoderStatus, RenditionSpec, VideoCodec};
+
+use super::{intake::SourcePicture, stand_in::Slate};
+use crate::{
+    h264::ParameterSets,
+    io::{LaneReport, RenditionId, VideoJob, VideoLaneId, VideoResult},
+    rendition::Rendition,
+};
+
+/// Without a picture for so long, the last one stands for what is missing. Shorter pauses are filled
+/// when the next picture comes.
+const FILL_AFTER: Duration = Duration::from_millis(250);
+/// How often that is done.
+const FILL_TICK: Duration = Duration::from_millis(100);
+/// It is done up to so long ago, so that a picture that is late still has its place.
+const FILL_BEHIND_US: i64 = 100_000;
+
+/// What a result of the lane asks of others.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// There is something new in a ring.
+    pub(crate) fed: bool,
+    /// Which rendition cannot be made.
+    pub(crate) failed: Option<RenditionId>,
+    /// Counters have come.
+    pub(crate) report: bool,
+}
+
+/// What the lane was told to decode.
+#[derive(Clone, Debug)]
+struct Stream {
+    codec: VideoCodec,
+    config: Option<Rc<ParameterSets>>,
+}
+
+impl Stream {
+    fn is_of(&self, picture: &SourcePicture) -> bool {
+        let same_sets = match (&self.config, &picture.config) {
+            (Some(ours), Some(theirs)) => Rc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        };
+        self.codec == picture.codec && same_sets
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Renditions {
+    list: Vec<Rendition>,
+    lane: Option<VideoLaneId>,
+    /// The list is not what the lane was told.
+    changed: bool,
+    jobs: VecDeque<VideoJob>,
+    stream: Option<Stream>,
+    /// The lane can begin with a keyframe only.
+    lacks_keyframe: bool,
+    /// One shall be asked of the publisher.
+    keyframe_wanted: bool,
+    /// When the lane was last given a picture, and when it is to be told that time goes on.
+    fill_at: Option<Instant>,
+    slate: Option<String>,
+    report: Option<(LaneReport, Instant)>,
+    decode_permille: Option<u32>,
+}
+
+impl Renditions {
+    pub(crate) fn list(&self) -> &[Rendition] {
+        &self.list
+    }
+
+    pub(crate) fn list_mut(&mut self) -> &mut [Rendition] {
+        &mut self.list
+    }
+
+    pub(crate) fn of(&self, spec: &RenditionSpec) -> Option<&Rendition> {
+        self.list.iter().find(|it| it.spec == *spec)
+    }
+
+    pub(crate) fn lane(&self) -> Option<VideoLaneId> {
+        self.lane
+    }
+
+    pub(crate) fn open(&mut self, lane: VideoLaneId) {
+        self.lane = Some(lane);
+        self.stream = None;
+        self.lacks_keyframe = true;
+        self.keyframe_wanted = true;
+        self.jobs.push_back(VideoJob::Open { lane });
+    }
+
+    pub(crate) fn add(&mut self, rendition: Rendition) {
+        self.list.push(rendition);
+        self.changed = true;
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&Rendition) -> bool) {
+        let before = self.list.len();
+        self.list.retain(keep);
+        self.changed |= self.list.len() != before;
+    }
+
+    /// Nothing is to be made any more: the lane that was closed.
+    pub(crate) fn close(&mut self) -> Option<VideoLaneId> {
+        let lane = self.lane?;
+        *self = Self::default();
+        self.jobs.push_back(VideoJob::Close { lane });
+        Some(lane)
+    }
+
+    /// A picture of the publisher.
+    pub(crate) fn decode(&mut self, now: Instant, picture: SourcePicture) {
+        let Some(lane) = self.lane else { return };
+        if self.lacks_keyframe && !picture.key {
+            return;
+        }
+        self.tell_list(lane);
+        let same = self.stream.as_ref().is_some_and(|it| it.is_of(&picture));
+        if !same {
+            if !picture.key {
+                self.lacks_keyframe = true;
+                self.keyframe_wanted = true;
+                return;
+            }
+            self.jobs.push_back(VideoJob::Source {
+                lane,
+                codec: picture.codec,
+                record: picture.config.as_ref().map(|it| it.record().clone()),
+            });
+            self.stream = Some(Stream {
+                codec: picture.codec,
+                config: picture.config,
+            });
+        }
+        self.lacks_keyframe = false;
+        self.slate = None;
+        self.fill_at = Some(now + FILL_AFTER);
+        self.jobs.push_back(VideoJob::Decode {
+            lane,
+            pts_us: picture.pts_us,
+            unit: picture.unit,
+        });
+    }
+
+    /// When [`Self::fill`] has something to do.
+    pub(crate) fn fill_due(&self) -> Option<Instant> {
+        self.fill_at
+    }
+
+    /// No picture has come for a while. `slate` is what is to be seen instead of the last one.
+    pub(crate) fn fill(&mut self, now: Instant, now_us: i64, slate: Option<&Slate>) {
+        let Some(lane) = self
+            .lane
+            .filter(|_| self.fill_at.is_some_and(|at| now >= at))
+        else {
+            return;
+        };
+        self.tell_list(lane);
+        self.fill_at = Some(now + FILL_TICK);
+        if let Some(slate) = slate.filter(|slate| self.slate.as_ref() != Some(&slate.name)) {
+            self.slate = Some(slate.name.clone());
+            let image = slate.image.clone();
+            self.jobs.push_back(VideoJob::Slate { lane, image });
+        }
+        self.jobs.push_back(VideoJob::Fill {
+            lane,
+            until_us: now_us - FILL_BEHIND_US,
+        });
+    }
+
+    /// What the lane has said.
+    pub(crate) fn result(&mut self, now: Instant, result: VideoResult) -> News {
+        let mut news = News::default();
+        match result {
+            VideoResult::Encoded(picture) => {
+                let rendition = self.list.iter_mut().find(|it| it.id == picture.rendition);
+                news.fed = rendition.map(|it| it.encoded(picture)).is_some();
+            }
+            VideoResult::KeyframeWanted => {
+                self.lacks_keyframe = true;
+                self.keyframe_wanted = true;
+            }
+            VideoResult::Report(report) => {
+                self.reported(now, report);
+                news.report = true;
+            }
+            VideoResult::Failed { rendition, reason } => {
+                let failed = self.list.iter_mut().find(|it| it.id == rendition);
+                if let Some(failed) = failed {
+                    failed.problem = Some(reason);
+                    news.failed = Some(rendition);
+                }
+            }
+        }
+        news
+    }
+
+    /// Whether a keyframe shall be asked of the publisher; once.
+    pub(crate) fn take_keyframe_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.keyframe_wanted)
+    }
+
+    pub(crate) fn take_job(&mut self) -> Option<VideoJob> {
+        if let Some(lane) = self.lane {
+            self.tell_list(lane);
+        }
+        self.jobs.pop_front()
+    }
+
+    /// Pixels of the publisher's picture, as far as the lane knows them.
+    pub(crate) fn decoded_size(&self) -> Option<(u32, u32)> {
+        let (report, _) = self.report.as_ref()?;
+        (report.width > 0).then_some((report.width, report.height))
+    }
+
+    pub(crate) fn report(&self) -> Option<&LaneReport> {
+        self.report.as_ref().map(|(report, _)| report)
+    }
+
+    /// Measured over the last second, in thousandths of a core.
+    pub(crate) fn decode_permille(&self) -> Option<u32> {
+        self.decode_permille
+    }
+
+    pub(crate) fn decoder_status(&self) -> Option<DecoderStatus> {
+        let codec = self.stream.as_ref()?.codec;
+        let report = self.report().cloned().unwrap_or_default();
+        Some(DecoderStatus {
+            codec,
+            width: report.width,
+            height: report.height,
+            frames: report.frames,
+            errors: report.errors,
+            late: report.late,
+            cpu_us: report.decode_us,
+        })
+    }
+
+    /// Starts a new second of rates.
+    pub(crate) fn tick(&mut self) {
+        self.list.iter_mut().for_each(Rendition::tick);
+    }
+
+    fn reported(&mut self, now: Instant, report: LaneReport) {
+        let before = self.report.as_ref();
+        let wall = before.map(|(_, at)| now.saturating_duration_since(*at));
+        let wall_us = wall
+            .map_or(1_000_000, |wall| wall.as_micros() as u64)
+            .max(1);
+        let spent_us = before.map(|(old, _)| report.decode_us.saturating_sub(old.decode_us));
+        self.decode_permille =
+            spent_us.and_then(|spent_us| u32::try_from(spent_us * 1_000 / wall_us).ok());
+        for each in &report.renditions {
+            let rendition = self.list.iter_mut().find(|it| it.id == each.rendition);
+            if let Some(rendition) = rendition {
+                rendition.reported(each.clone(), wall_us);
+            }
+        }
+        self.report = Some((report, now));
+    }
+
+    fn tell_list(&mut self, lane: VideoLaneId) {
+        if std::mem::take(&mut self.changed) {
+            let renditions = self.list.iter().map(|it| (it.id, it.spec)).collect();
+            self.jobs
+                .push_back(VideoJob::Renditions { lane, renditions });
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The audio lanes of a broadcast: one for each bit rate of AAC that somebody takes, all fed the
+//! same. What comes out of a lane is placed by counting its samples.
+
+use bytes::Bytes;
+
+use super::{audio_clock::SAMPLE_RATE, intake::step};
+use crate::{
+    io::LaneId,
+    ring::{Kind, Unit},
+    rtmp::flv,
+};
+
+/// Bit rate of the AAC beside the publisher's own picture, in bits a second.
+pub(crate) const AUDIO_BPS_DEFAULT: u32 = 128_000;
+/// Samples in an AAC-LC frame.
+const AAC_FRAME_SAMPLES: i64 = 1_024;
+/// What the codecs delay: Opus 312 samples of look-ahead, AAC 1024 samples of priming.
+const CODEC_DELAY_SAMPLES: i64 = 312 + 1_024;
+
+/// One lane.
+#[derive(Debug)]
+pub(crate) struct AudioLane {
+    pub(crate) id: LaneId,
+    pub(crate) audio_bps: u32,
+    /// Samples that the broadcast's sound had before the lane was opened.
+    start_samples: i64,
+    frames: i64,
+    last_us: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sound {
+    pub(crate) lanes: Vec<AudioLane>,
+    fed_samples: i64,
+}
+
+impl Sound {
+    pub(crate) fn open(&mut self, id: LaneId, audio_bps: u32) {
+        self.lanes.push(AudioLane {
+            id,
+            audio_bps,
+            start_samples: self.fed_samples,
+            frames: 0,
+            last_us: None,
+        });
+    }
+
+    pub(crate) fn has(&self, audio_bps: u32) -> bool {
+        self.lanes.iter().any(|lane| lane.audio_bps == audio_bps)
+    }
+
+    /// All lanes are given so many samples.
+    pub(crate) fn fed(&mut self, samples: u32) {
+        self.fed_samples += i64::from(samples);
+    }
+
+    /// Off air: the next sound begins with no samples.
+    pub(crate) fn end(&mut self) -> Vec<AudioLane> {
+        self.fed_samples = 0;
+        std::mem::take(&mut self.lanes)
+    }
+
+    /// AAC frames from a lane, in the order of what it was fed, and the bit rate that they have.
+    /// `origin_us` is the time of the first sample of the broadcast.
+    pub(crate) fn frames(
+        &mut self,
+        id: LaneId,
+        frames: Vec<Bytes>,
+        origin_us: i64,
+    ) -> Option<(u32, Vec<Unit>)> {
+        let lane = self.lanes.iter_mut().find(|lane| lane.id == id)?;
+        let units = frames
+            .into_iter()
+            .map(|frame| lane.place(&frame, origin_us));
+        let units = units.collect();
+        Some((lane.audio_bps, units))
+    }
+}
+
+impl AudioLane {
+    fn place(&mut self, frame: &[u8], origin_us: i64) -> Unit {
+        let samples = self.start_samples + self.frames * AAC_FRAME_SAMPLES - CODEC_DELAY_SAMPLES;
+        self.frames += 1;
+        let pts_us = origin_us + samples * 1_000_000 / SAMPLE_RATE;
+        Unit {
+            kind: Kind::Audio,
+            pts_us: step(&mut self.last_us, pts_us),
+            body: flv::aac_raw(frame),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! From one ring of a broadcast to another, without a step in timestamps and without a picture that
+//! cannot be decoded.
+//!
+//! A rendition comes some tens of milliseconds behind the publisher's picture, and both are on one
+//! clock. So there is a cut: the time of a keyframe of the ring that is gone to. Pictures from before
+//! it are taken from the ring that is left, those from it on out of the other, and what comes first
+//! waits for what comes late.
+//!
+//! ```text
+//!  publisher   P P P P P P P P P│P P P I          sent up to the cut
+//!  rendition         I P P P P P│I P P P P        the next IDR, one GOP behind the last
+//! ```
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    rendition::{RingId, Rings},
+    ring::{Kind, Ring, Unit},
+};
+
+/// A keyframe may be this much off where it is expected: a frame at 15 a second.
+const MARGIN_US: i64 = 67_000;
+/// No cut is further ahead than the longest GOP.
+const AHEAD_US_MAX: i64 = 10_000_000;
+/// A ring that gives nothing more is left after this, wherever the cut is.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// A keyframe that did not come within this after the cut is not waited for: another cut is looked
+/// for, and meanwhile the ring that was to be left goes on.
+const KEYFRAME_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// A change that is under way.
+#[derive(Debug)]
+pub(super) struct Switch {
+    pub(super) to: RingId,
+    /// Media time, and about when it comes.
+    cut: Option<(i64, Instant)>,
+}
+
+/// What a change is at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Pictures of the old ring go on up to this time; without one, all.
+    GoOn { until_us: Option<i64> },
+    /// The new ring is taken from this keyframe on.
+    Take { to: RingId, keyframe: u64 },
+}
+
+impl Switch {
+    pub(super) fn new(to: RingId) -> Self {
+        Self { to, cut: None }
+    }
+
+    /// `sent_us` is the time of the last picture that was sent, `next` comes next in the old ring.
+    pub(super) fn step(
+        &mut self,
+        now: Instant,
+        rings: Rings<'_>,
+        sent_us: Option<i64>,
+        next: Option<&Unit>,
+    ) -> Step {
+        let sent_us = sent_us.unwrap_or(i64::MIN / 2);
+        let Some((ring, _)) = rings.get(self.to) else {
+            self.cut = None;
+            return Step::GoOn { until_us: None };
+        };
+        let (cut_us, due) = match self.cut {
+            Some(cut) => cut,
+            None => {
+                let Some(cut_us) = self.find_cut(rings, ring, sent_us) else {
+                    return Step::GoOn { until_us: None };
+                };
+                let ahead_us = (cut_us - sent_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
+                let ahead = Duration::from_micros(ahead_us);
+                *self.cut.insert((cut_us, now + ahead))
+            }
+        };
+        let keyframe = ring.newest_keyframe().filter(|seq| {
+            ring.get(*seq)
+                .is_some_and(|unit| unit.pts_us > sent_us && unit.pts_us >= cut_us - MARGIN_US)
+        });
+        let until_us = Some(cut_us - MARGIN_US / 4);
+        let held = next.is_some_and(|unit| is_behind(unit, until_us));
+        match keyframe {
+            Some(keyframe) if held || now > due + PATIENCE => {
+                let to = self.to;
+                Step::Take { to, keyframe }
+            }
+            None if now > due + KEYFRAME_PATIENCE => {
+                self.cut = None;
+                Step::GoOn { until_us: None }
+            }
+            _ => Step::GoOn { until_us },
+        }
+    }
+
+    /// The time of the first keyframe of the new ring that can be begun with: one that is there, or
+    /// the next one of a rendition, whose keyframes come at equal distances.
+    fn find_cut(&self, rings: Rings<'_>, ring: &Ring, sent_us: i64) -> Option<i64> {
+        let newest_us = ring.get(ring.newest_keyframe()?)?.pts_us;
+        if newest_us > sent_us {
+            return Some(newest_us);
+        }
+        let RingId::Rendition(id) = self.to else {
+            return None;
+        };
+        let gop_us = rings.rendition(id)?.gop_us().max(1);
+        let gops = (sent_us - newest_us) / gop_us + 1;
+        Some(newest_us + gops * gop_us)
+    }
+}
+
+/// Whether it is a picture that has to wait for the cut at `until_us`.
+pub(super) fn is_behind(unit: &Unit, until_us: Option<i64>) -> bool {
+    matches!(unit.kind, Kind::Video { .. })
+        && until_us.is_some_and(|until_us| unit.pts_us >= until_us)
+}
+
+/// Where to begin in a ring that is taken from `keyframe` on: sound that was not sent yet may stand
+/// before it.
+pub(super) fn entry(ring: &Ring, keyframe: u64, sound_sent_us: Option<i64>) -> u64 {
+    let sent_us = sound_sent_us.unwrap_or(i64::MIN);
+    let unsent = |seq: &u64| {
+        ring.get(*seq)
+            .is_some_and(|unit| matches!(unit.kind, Kind::Audio) && unit.pts_us > sent_us)
+    };
+    (ring.start()..keyframe).find(unsent).unwrap_or(keyframe)
+}

@@ -1,0 +1,195 @@
+//! A picture that is made from the publisher's: its own ring, filled by the video lane, with the
+//! sound of the broadcast in it.
+
+use std::rc::Rc;
+
+use shardcast_link::{RenditionSpec, RenditionStatus};
+
+use crate::{
+    h264::ParameterSets,
+    io::{EncodedPicture, RenditionId, RenditionReport},
+    ring::{Kind, Ring, Unit},
+    rtmp::flv::avc_header,
+};
+
+/// What is in a ring, for those who take it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MediaFacts {
+    /// Video is there or will come; without, audio alone is sent.
+    pub(crate) expects_video: bool,
+    /// 0 when not known yet.
+    pub(crate) frames_per_second: u32,
+    /// Video bit rate; 0 when not known yet.
+    pub(crate) video_bps: u64,
+    pub(crate) audio_bps: u32,
+}
+
+/// Names a ring of a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingId {
+    /// What the publisher sends.
+    Source,
+    Rendition(RenditionId),
+}
+
+/// All rings of a broadcast, to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rings<'a> {
+    pub(crate) source: &'a Ring,
+    pub(crate) source_facts: MediaFacts,
+    pub(crate) renditions: &'a [Rendition],
+}
+
+impl<'a> Rings<'a> {
+    pub(crate) fn get(&self, id: RingId) -> Option<(&'a Ring, MediaFacts)> {
+        match id {
+            RingId::Source => Some((self.source, self.source_facts)),
+            RingId::Rendition(id) => self.rendition(id).map(|it| (&it.ring, it.facts())),
+        }
+    }
+
+    pub(crate) fn rendition(&self, id: RenditionId) -> Option<&'a Rendition> {
+        self.renditions.iter().find(|it| it.id == id)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Rendition {
+    pub(crate) id: RenditionId,
+    pub(crate) spec: RenditionSpec,
+    pub(crate) ring: Ring,
+    /// What admission took it to cost, in thousandths of a core; counts until it is measured.
+    pub(crate) estimate_permille: u32,
+    /// Measured over the last second; `None` until then.
+    pub(crate) measured_permille: Option<u32>,
+    /// Why it cannot be made.
+    pub(crate) problem: Option<String>,
+    config: Option<Rc<ParameterSets>>,
+    report: Option<RenditionReport>,
+    cpu_us_before: u64,
+    bytes: u64,
+    bytes_before: u64,
+    bitrate_bps: u64,
+}
+
+impl Rendition {
+    pub(crate) fn new(id: RenditionId, spec: RenditionSpec, estimate_permille: u32) -> Self {
+        Self {
+            id,
+            spec,
+            ring: Ring::default(),
+            estimate_permille,
+            measured_permille: None,
+            problem: None,
+            config: None,
+            report: None,
+            cpu_us_before: 0,
+            bytes: 0,
+            bytes_before: 0,
+            bitrate_bps: 0,
+        }
+    }
+
+    pub(crate) fn facts(&self) -> MediaFacts {
+        MediaFacts {
+            expects_video: true,
+            frames_per_second: self.spec.frames_per_second,
+            video_bps: self.spec.video_bps.into(),
+            audio_bps: self.spec.audio_bps,
+        }
+    }
+
+    pub(crate) fn gop_us(&self) -> i64 {
+        i64::from(self.spec.gop_ms) * 1_000
+    }
+
+    /// Pixels; 0 until the first picture.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        self.config
+            .as_ref()
+            .map_or((0, 0), |config| (config.width(), config.height()))
+    }
+
+    /// Puts a picture into the ring.
+    pub(crate) fn encoded(&mut self, picture: EncodedPicture) {
+        let EncodedPicture {
+            rendition: _,
+            pts_us,
+            key,
+            parameter_sets,
+            mut unit,
+        } = picture;
+        if let Some((sps, pps)) = parameter_sets {
+            let same = self.config.as_ref().is_some_and(|config| {
+                *config.sps_nal() == sps && config.pps_nals() == std::slice::from_ref(&pps)
+            });
+            if !same {
+                match ParameterSets::new(&sps, &[pps]) {
+                    Ok(config) => self.config = Some(Rc::new(config)),
+                    Err(error) => tracing::error!(%error, "x264's parameter sets cannot be read"),
+                }
+            }
+        }
+        let Some(config) = self.config.clone() else {
+            return; // Nothing before the first IDR.
+        };
+        for (byte, header) in unit.iter_mut().zip(avc_header(key, 0)) {
+            *byte = header;
+        }
+        self.bytes += unit.len() as u64;
+        self.ring.push(Unit {
+            kind: Kind::Video { key, config },
+            pts_us,
+            body: unit.into(),
+        });
+    }
+
+    pub(crate) fn sound(&mut self, unit: &Unit) {
+        self.ring.push(unit.clone());
+    }
+
+    /// Counters of the lane, once a second.
+    pub(crate) fn reported(&mut self, report: RenditionReport, wall_us: u64) {
+        let cpu_us = report.scale_us + report.encode_us;
+        let spent_us = cpu_us.saturating_sub(self.cpu_us_before);
+        // The first second is not a whole one.
+        if self.report.is_some() {
+            self.measured_permille = u32::try_from(spent_us * 1_000 / wall_us.max(1)).ok();
+        }
+        self.cpu_us_before = cpu_us;
+        self.report = Some(report);
+    }
+
+    pub(crate) fn used_permille(&self) -> u32 {
+        self.measured_permille.unwrap_or(self.estimate_permille)
+    }
+
+    /// Starts a new second of rates.
+    pub(crate) fn tick(&mut self) {
+        self.bitrate_bps = 8 * (self.bytes - self.bytes_before);
+        self.bytes_before = self.bytes;
+    }
+
+    pub(crate) fn status(&self, destinations: u32) -> RenditionStatus {
+        let (width, height) = self.size();
+        let report = self.report.as_ref();
+        let count = |of: fn(&RenditionReport) -> u64| report.map_or(0, of);
+        RenditionStatus {
+            spec: self.spec,
+            width,
+            height,
+            destinations,
+            frames: count(|it| it.frames),
+            repeated: count(|it| it.repeated),
+            dropped: count(|it| it.dropped),
+            keyframes: count(|it| it.keyframes),
+            scale_us: count(|it| it.scale_us),
+            encode_us: count(|it| it.encode_us),
+            bitrate_bps: self.bitrate_bps,
+            preset: report.map_or(self.spec.preset, |it| it.preset),
+            frames_per_second: report
+                .map_or(self.spec.frames_per_second, |it| it.frames_per_second),
+            problem: self.problem.clone(),
+        }
+    }
+}

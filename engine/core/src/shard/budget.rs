@@ -1,0 +1,236 @@
+//! What may be spent on video codecs: what runs is measured, what is to begin is estimated by what
+//! was measured of others.
+
+use shardcast_link::{CodecStatus, Preset, RenditionSpec};
+
+use crate::io::{LaneReport, RenditionReport};
+
+/// Pixels of the picture that costs are told by.
+const PIXELS_720P: u64 = 1_280 * 720;
+/// Assumed until something is measured; on one core of an AMD EPYC (Zen 5) at 1080p30 to 720p30.
+const DECODE_720P_US: u32 = 2_400;
+const SCALE_720P_US: u32 = 2_100;
+const ENCODE_720P_US: u32 = 6_000;
+/// A new measurement counts an eighth.
+const WEIGHT: u64 = 8;
+/// Fewer pictures than this say nothing.
+const FRAMES_MIN: u64 = 10;
+
+/// The publisher's picture, as a decoder sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SourceShape {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) frames_per_second: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Budget {
+    capacity_permille: u32,
+    decode_720p_us: u32,
+    scale_720p_us: u32,
+    encode_720p_us: u32,
+    refused: u64,
+}
+
+impl Budget {
+    pub(super) fn new(capacity_permille: u32) -> Self {
+        Self {
+            capacity_permille,
+            decode_720p_us: DECODE_720P_US,
+            scale_720p_us: SCALE_720P_US,
+            encode_720p_us: ENCODE_720P_US,
+            refused: 0,
+        }
+    }
+
+    /// Whether a rendition may begin that needs so much beside what is in use.
+    ///
+    /// # Errors
+    /// When there is no room, in words.
+    pub(super) fn admit(
+        &mut self,
+        spec: &RenditionSpec,
+        used_permille: u32,
+        needed_permille: u32,
+    ) -> Result<(), String> {
+        if self.capacity_permille == 0 {
+            self.refused += 1;
+            return Err(
+                "this server re-encodes nothing: it was built or started without it".to_owned(),
+            );
+        }
+        if used_permille.saturating_add(needed_permille) <= self.capacity_permille {
+            return Ok(());
+        }
+        self.refused += 1;
+        Err(format!(
+            "this machine has no room to re-encode it: {} lines at {} frames a second need about \
+             {} % of a core, and {} of {} % are in use; remove a rendition, lower its size or \
+             preset, or give more codec cores",
+            spec.height,
+            spec.frames_per_second,
+            percent(needed_permille),
+            percent(used_permille),
+            percent(self.capacity_permille)
+        ))
+    }
+
+    /// Thousandths of a core for scaling and encoding.
+    pub(super) fn rendition_permille(&self, spec: &RenditionSpec) -> u32 {
+        let height = u64::from(spec.height);
+        let width = spec.width.map_or(height * 16 / 9, u64::from);
+        let encode_us = u64::from(self.encode_720p_us) * preset_percent(spec.preset) / 100;
+        let per_frame_us = encode_us + u64::from(self.scale_720p_us);
+        permille(per_frame_us * width * height, spec.frames_per_second)
+    }
+
+    /// Thousandths of a core for decoding.
+    pub(super) fn decode_permille(&self, shape: SourceShape) -> u32 {
+        let pixels = u64::from(shape.width) * u64::from(shape.height);
+        permille(
+            u64::from(self.decode_720p_us) * pixels,
+            shape.frames_per_second,
+        )
+    }
+
+    /// Learns from what a lane did between two reports.
+    pub(super) fn learn(&mut self, before: &LaneReport, now: &LaneReport) {
+        let frames = now.frames.saturating_sub(before.frames);
+        let pixels = u64::from(now.width) * u64::from(now.height) * frames;
+        let spent_us = now.decode_us.saturating_sub(before.decode_us);
+        average(&mut self.decode_720p_us, frames, spent_us, pixels);
+        for each in &now.renditions {
+            let old = before
+                .renditions
+                .iter()
+                .find(|old| old.rendition == each.rendition);
+            if let Some(old) = old.filter(|old| old.preset == each.preset) {
+                self.learn_rendition(old, each);
+            }
+        }
+    }
+
+    fn learn_rendition(&mut self, before: &RenditionReport, now: &RenditionReport) {
+        let frames = now.frames.saturating_sub(before.frames);
+        // Repetitions cost next to nothing and say nothing of pictures.
+        let fresh = frames.saturating_sub(now.repeated.saturating_sub(before.repeated));
+        if fresh * 2 < frames {
+            return;
+        }
+        let pixels = u64::from(now.width) * u64::from(now.height) * fresh;
+        let scale_us = now.scale_us.saturating_sub(before.scale_us);
+        let encode_us = now.encode_us.saturating_sub(before.encode_us);
+        average(&mut self.scale_720p_us, fresh, scale_us, pixels);
+        let encode_us = encode_us * 100 / preset_percent(now.preset);
+        average(&mut self.encode_720p_us, fresh, encode_us, pixels);
+    }
+
+    pub(super) fn status(&self, used_permille: u32) -> CodecStatus {
+        CodecStatus {
+            capacity_permille: self.capacity_permille,
+            used_permille,
+            decode_720p_us: self.decode_720p_us,
+            scale_720p_us: self.scale_720p_us,
+            encode_720p_us: self.encode_720p_us,
+            refused: self.refused,
+        }
+    }
+}
+
+/// What a preset costs beside superfast.
+fn preset_percent(preset: Preset) -> u64 {
+    match preset {
+        Preset::Ultrafast => 70,
+        Preset::Superfast => 100,
+        Preset::Veryfast => 170,
+        Preset::Faster => 350,
+    }
+}
+
+/// Microseconds of a 720p picture times pixels, so many a second.
+fn permille(us_pixels: u64, frames_per_second: u32) -> u32 {
+    let us = us_pixels / PIXELS_720P * u64::from(frames_per_second);
+    u32::try_from(us.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+fn average(mean_us: &mut u32, frames: u64, spent_us: u64, pixels: u64) {
+    if frames < FRAMES_MIN || pixels == 0 {
+        return;
+    }
+    let us = spent_us.saturating_mul(PIXELS_720P) / pixels;
+    let mean = (u64::from(*mean_us) * (WEIGHT - 1) + us) / WEIGHT;
+    *mean_us = u32::try_from(mean).unwrap_or(u32::MAX);
+}
+
+fn percent(permille: u32) -> u32 {
+    permille.div_ceil(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::RenditionId;
+
+    const HD: RenditionSpec = RenditionSpec {
+        width: Some(1_280),
+        height: 720,
+        frames_per_second: 30,
+        video_bps: 3_000_000,
+        gop_ms: 2_000,
+        preset: Preset::Superfast,
+        profile: shardcast_link::Profile::High,
+        audio_bps: 128_000,
+    };
+
+    #[test]
+    fn what_does_not_fit_is_refused_in_words_that_say_what_to_do() {
+        let mut budget = Budget::new(800);
+        let needed = budget.rendition_permille(&HD);
+        assert_eq!(needed, 243);
+        assert_eq!(budget.admit(&HD, 800 - needed, needed), Ok(()));
+        let words = budget.admit(&HD, 801 - needed, needed).unwrap_err();
+        assert!(words.contains("25 %") && words.contains("80 %"), "{words}");
+        assert_eq!(budget.status(0).refused, 1);
+        let words = Budget::new(0).admit(&HD, 0, 1).unwrap_err();
+        assert!(words.contains("re-encodes nothing"), "{words}");
+    }
+
+    #[test]
+    fn estimates_go_where_measurements_are() {
+        let mut budget = Budget::new(800);
+        let report = |frames: u64| LaneReport {
+            width: 1_280,
+            height: 720,
+            frames,
+            decode_us: frames * 1_000,
+            renditions: vec![RenditionReport {
+                rendition: RenditionId(1),
+                width: 1_280,
+                height: 720,
+                frames,
+                repeated: 0,
+                dropped: 0,
+                keyframes: 0,
+                scale_us: 0,
+                encode_us: frames * 17_000,
+                preset: Preset::Veryfast,
+                frames_per_second: 30,
+            }],
+            ..LaneReport::default()
+        };
+        for second in 0..60 {
+            budget.learn(&report(30 * second), &report(30 * (second + 1)));
+        }
+        let status = budget.status(0);
+        assert!(
+            (1_000..1_050).contains(&status.decode_720p_us),
+            "{status:?}"
+        );
+        assert!(
+            (9_900..=10_000).contains(&status.encode_720p_us),
+            "{status:?}"
+        );
+        assert!(status.scale_720p_us < 50, "{status:?}");
+    }
+}
