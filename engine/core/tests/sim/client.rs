@@ -33,6 +33,7 @@ pub(crate) struct Sends {
     pub(crate) frame_bytes: usize,
     /// Distance of two pictures; 0 is 30 a second.
     pub(crate) frame_ms: u64,
+    pub(crate) codec: Codec,
 }
 
 impl Default for Sends {
@@ -43,6 +44,7 @@ impl Default for Sends {
             small: false,
             frame_bytes: 5_000,
             frame_ms: 0,
+            codec: Codec::H264,
         }
     }
 }
@@ -84,7 +86,8 @@ impl Client {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut rtc = RtcConfig::new()
             .clear_codecs()
-            .enable_h264(true)
+            .enable_h264(sends.codec == Codec::H264)
+            .enable_vp8(sends.codec == Codec::Vp8)
             .enable_opus(true, false)
             .build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
@@ -185,11 +188,29 @@ impl Client {
             };
             let key = std::mem::take(&mut self.wants_keyframe);
             let ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
-            let unit = self.access_unit(key);
+            let codec = self.sends.codec;
+            let unit = match codec {
+                Codec::Vp8 => self.vp8(key),
+                _ => self.access_unit(key),
+            };
             self.frames_sent += 1;
             self.keyframes_sent += u64::from(key);
-            self.write(now, mid, Codec::H264, MediaTime::from_90khz(ticks), unit);
+            self.write(now, mid, codec, MediaTime::from_90khz(ticks), unit);
         }
+    }
+
+    /// Another size from the next keyframe on.
+    pub(crate) fn resize(&mut self, small: bool) {
+        self.sends.small = small;
+        self.wants_keyframe = true;
+    }
+
+    /// A frame tag, and the start code of a keyframe.
+    fn vp8(&self, key: bool) -> Vec<u8> {
+        let head = [u8::from(!key) | 0x10, 0, 0, 0x9D, 0x01, 0x2A];
+        let mut frame = head.to_vec();
+        frame.resize(self.sends.frame_bytes, 0x5A);
+        frame
     }
 
     fn access_unit(&mut self, key: bool) -> Vec<u8> {

@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod lane;
 pub(crate) mod server;
 
 use std::{
@@ -23,15 +24,15 @@ use shardcast_core::{
     AddressRules, Shard, ShardConfig,
     io::{
         AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, StillJob, StillPicture, TcpEvent,
-        TcpInfo,
+        TcpInfo, VideoLaneId, VideoResult,
     },
 };
 use shardcast_link::{
     BroadcastId, Command, DestinationId, DestinationStatus, EndReason, Event, SessionId,
-    ShardStatus, WantedBroadcast, WantedDestination,
+    ShardStatus, VideoCodec, WantedBroadcast, WantedDestination,
 };
 
-use self::{client::Client, server::Server};
+use self::{client::Client, lane::Lane, server::Server};
 
 pub(crate) const SHARD_ADDRESS: &str = "127.0.0.1:50000";
 
@@ -80,6 +81,10 @@ pub(crate) struct World {
     /// Where the large slices written to each connection lie in memory.
     pub(crate) written_at: HashMap<ConnId, Vec<usize>>,
     pub(crate) events: Vec<Event>,
+    /// Codec lanes in the order in which they were opened.
+    pub(crate) video: Vec<Lane>,
+    /// Bit rates of the audio lanes that were opened.
+    pub(crate) audio_bps: Vec<u32>,
     /// Pictures that were asked for; a test answers them.
     pub(crate) stills: Vec<StillJob>,
     arrivals: VecDeque<(Instant, Arrival)>,
@@ -91,6 +96,7 @@ enum Arrival {
     Closed(ConnId, &'static str),
     Received(ConnId, Bytes),
     Info(ConnId, TcpInfo),
+    Video(VideoLaneId, VideoResult),
 }
 
 pub(crate) fn broadcast() -> BroadcastId {
@@ -103,6 +109,11 @@ pub(crate) fn session(name: &str) -> SessionId {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_codecs(0)
+    }
+
+    /// A shard that may spend so many thousandths of a core on video codecs.
+    pub(crate) fn with_codecs(codec_capacity_permille: u32) -> Self {
         let now = Instant::now();
         let shard = Shard::new(ShardConfig {
             shard: 0,
@@ -115,7 +126,7 @@ impl World {
             epoch_unix_ms: 1_700_000_000_000,
             capacity: 100,
             address_rules: AddressRules::default(),
-            codec_capacity_permille: 0,
+            codec_capacity_permille,
         });
         Self {
             now,
@@ -128,6 +139,8 @@ impl World {
             lanes: HashMap::new(),
             written_at: HashMap::new(),
             events: Vec::new(),
+            video: Vec::new(),
+            audio_bps: Vec::new(),
             stills: Vec::new(),
             arrivals: VecDeque::new(),
         }
@@ -146,6 +159,13 @@ impl World {
         self.command(Command::Want { broadcast: wanted });
     }
 
+    /// Puts a site at each name.
+    pub(crate) fn stand(&mut self, sites: &[(&str, Site)]) {
+        for (name, site) in sites {
+            self.sites.insert((*name).to_owned(), *site);
+        }
+    }
+
     /// Changes what stands at a name from now on.
     pub(crate) fn replace(&mut self, name: &str, site: Site) {
         self.sites.insert(name.to_owned(), site);
@@ -159,7 +179,7 @@ impl World {
             broadcast: broadcast(),
             sdp,
             start_timeout_ms: 10_000,
-            codecs: Vec::new(),
+            codecs: VideoCodec::ALL.to_vec(),
         });
         let answer = self.events.iter().rev().find_map(|event| match event {
             Event::Answer {
@@ -213,8 +233,8 @@ impl World {
                 self.settle();
             }
         }
-        while self.arrivals.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, arrival) = self.arrivals.pop_front().unwrap();
+        while let Some(index) = self.arrivals.iter().position(|(at, _)| *at <= now) {
+            let (_, arrival) = self.arrivals.remove(index).unwrap();
             self.arrive(arrival);
             self.settle();
         }
@@ -281,7 +301,7 @@ impl World {
             }
             Output::Audio(job) => self.audio(&job),
             Output::Still(job) => self.stills.push(job),
-            Output::Video(job) => panic!("{job:?} without a codec"),
+            Output::Video(job) => self.video(job),
             Output::Event(event) => self.events.push(event),
         }
     }
@@ -351,6 +371,9 @@ impl World {
                 };
                 self.shard.handle(now, Input::Tcp { conn, event });
             }
+            Arrival::Video(lane, result) => {
+                self.shard.handle(now, Input::Video { lane, result });
+            }
             Arrival::Info(conn, info) => {
                 if self.conns[&conn].open {
                     let event = TcpEvent::Info(info);
@@ -413,7 +436,8 @@ impl World {
     /// Stands in for the codec: counts samples, makes frames of that many.
     fn audio(&mut self, job: &AudioJob) {
         let (lane, samples) = match job {
-            AudioJob::Open { lane, .. } => {
+            AudioJob::Open { lane, audio_bps } => {
+                self.audio_bps.push(*audio_bps);
                 self.lanes.insert(*lane, 0);
                 return;
             }
