@@ -17,6 +17,8 @@ mod backoff;
 mod contract;
 mod failure;
 mod feed;
+#[cfg(test)]
+mod feed_tests;
 mod picture;
 mod progress;
 mod report;

@@ -1,12 +1,12 @@
-//! Stands in for the codec threads: takes as long as it is told to, and makes pictures of a few
+//! Stands in for the codecs. A lane takes as long as it is told to, and makes pictures of a few
 //! bytes on the grid of each rendition, with an IDR where one belongs.
 
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use shardcast_core::io::{
-    ENCODED_HEADROOM_BYTES, EncodedPicture, Input, LaneReport, RenditionId, RenditionReport,
-    VideoJob, VideoLaneId, VideoResult,
+    AudioJob, ENCODED_HEADROOM_BYTES, EncodedPicture, Input, LaneReport, RenditionId,
+    RenditionReport, StillPicture, VideoJob, VideoLaneId, VideoResult,
 };
 use shardcast_link::{RenditionSpec, VideoCodec};
 
@@ -213,6 +213,39 @@ impl World {
 
     pub(crate) fn lane_says(&mut self, lane: VideoLaneId, result: VideoResult) {
         self.shard.handle(self.now, Input::Video { lane, result });
+        self.settle();
+    }
+
+    /// Stands in for the codec: counts samples, makes frames of that many.
+    pub(super) fn audio(&mut self, job: &AudioJob) {
+        let (lane, samples) = match job {
+            AudioJob::Open { lane, audio_bps } => {
+                self.audio_bps.push(*audio_bps);
+                self.lanes.insert(*lane, 0);
+                return;
+            }
+            AudioJob::Close { lane } => {
+                self.lanes.remove(lane);
+                return;
+            }
+            AudioJob::Decode { lane, .. } => (*lane, 960),
+            AudioJob::Conceal { lane, samples } | AudioJob::Silence { lane, samples } => {
+                (*lane, u64::from(*samples))
+            }
+        };
+        let pending = self.lanes.get_mut(&lane).expect("an open lane");
+        *pending += samples;
+        let count = *pending / 1024;
+        *pending %= 1024;
+        let frames = vec![Bytes::from_static(&[0x21; 300]); usize::try_from(count).unwrap()];
+        self.shard
+            .handle(self.now, Input::AudioFrames { lane, frames });
+    }
+
+    /// Answers the newest question for a picture.
+    pub(crate) fn answer_still(&mut self, result: Result<StillPicture, String>) {
+        let still = self.stills.last().expect("a picture was asked for").still;
+        self.shard.handle(self.now, Input::Still { still, result });
         self.settle();
     }
 }

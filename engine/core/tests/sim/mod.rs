@@ -23,8 +23,8 @@ use bytes::Bytes;
 use shardcast_core::{
     AddressRules, Shard, ShardConfig,
     io::{
-        AudioJob, Close, ConnId, Input, LaneId, LookupId, Output, StillJob, StillPicture, TcpEvent,
-        TcpInfo, VideoLaneId, VideoResult,
+        Close, ConnId, Input, LaneId, LookupId, Output, StillJob, TcpEvent, TcpInfo, VideoLaneId,
+        VideoResult,
     },
 };
 use shardcast_link::{
@@ -431,39 +431,6 @@ impl World {
                 self.later(Arrival::Closed(id, "connection reset by peer"));
             }
         }
-    }
-
-    /// Stands in for the codec: counts samples, makes frames of that many.
-    fn audio(&mut self, job: &AudioJob) {
-        let (lane, samples) = match job {
-            AudioJob::Open { lane, audio_bps } => {
-                self.audio_bps.push(*audio_bps);
-                self.lanes.insert(*lane, 0);
-                return;
-            }
-            AudioJob::Close { lane } => {
-                self.lanes.remove(lane);
-                return;
-            }
-            AudioJob::Decode { lane, .. } => (*lane, 960),
-            AudioJob::Conceal { lane, samples } | AudioJob::Silence { lane, samples } => {
-                (*lane, u64::from(*samples))
-            }
-        };
-        let pending = self.lanes.get_mut(&lane).expect("an open lane");
-        *pending += samples;
-        let count = *pending / 1024;
-        *pending %= 1024;
-        let frames = vec![Bytes::from_static(&[0x21; 300]); usize::try_from(count).unwrap()];
-        self.shard
-            .handle(self.now, Input::AudioFrames { lane, frames });
-    }
-
-    /// Answers the newest question for a picture.
-    pub(crate) fn answer_still(&mut self, result: Result<StillPicture, String>) {
-        let still = self.stills.last().expect("a picture was asked for").still;
-        self.shard.handle(self.now, Input::Still { still, result });
-        self.settle();
     }
 
     /// The server of the `n`th connection to a site.

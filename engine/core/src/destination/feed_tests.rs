@@ -1,0 +1,112 @@
+//! What a connection is sent of a ring: from which picture on, and what is said about it.
+
+use std::{collections::VecDeque, rc::Rc, time::Instant};
+
+use bytes::Bytes;
+use shardcast_link::Fault;
+
+use super::{feed::Feed, report::Totals};
+use crate::{
+    h264::ParameterSets,
+    rendition::{MediaFacts, Rings},
+    ring::{Kind, Ring, Unit},
+    rtmp::{Platform, PublishClient, RtmpUrl},
+};
+
+const SPS: &[u8] = &[
+    0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
+    0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
+];
+const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+
+fn unit(kind: Kind, pts_ms: i64) -> Unit {
+    Unit {
+        kind,
+        pts_us: pts_ms * 1_000,
+        body: Bytes::from_static(&[0x27, 1, 0, 0, 0, 1]),
+    }
+}
+
+fn alone(source: &Ring) -> Rings<'_> {
+    Rings {
+        source,
+        source_facts: MediaFacts::default(),
+        renditions: &[],
+    }
+}
+
+/// Says what of the units of a ring was sent so far: frames of sound and of pictures.
+fn sender() -> impl FnMut(Unit) -> (u64, u64) {
+    let now = Instant::now();
+    let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
+    let platform = Platform::generic();
+    let mut client = PublishClient::new(&url, platform.publish_config());
+    let mut feed = Feed::new(platform);
+    let (mut ring, mut totals) = (Ring::default(), Totals::default());
+    move |unit| {
+        ring.push(unit);
+        let outputs = &mut VecDeque::new();
+        feed.run(now, alone(&ring), None, &mut client, &mut totals, outputs);
+        (totals.audio_frames, totals.video_frames)
+    }
+}
+
+fn picture() -> impl Fn(bool) -> Kind {
+    let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
+    let config = Rc::new(sets.unwrap());
+    move |key| Kind::Video {
+        key,
+        config: config.clone(),
+    }
+}
+
+#[test]
+fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes() {
+    let now = Instant::now();
+    let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
+    let config = Rc::new(sets.unwrap());
+    let url = RtmpUrl::parse("rtmp://a.rtmp.youtube.com/app/key").unwrap();
+    let platform = Platform::of(url.host());
+    let most_ms = i64::from(platform.keyframe_interval_ms_max.unwrap());
+    let mut client = PublishClient::new(&url, platform.publish_config());
+    let mut feed = Feed::new(platform);
+    let (mut ring, mut totals) = (Ring::default(), Totals::default());
+    let mut keyframe = |feed: &mut Feed, pts_ms, slow: bool| {
+        let config = config.clone();
+        ring.push(unit(Kind::Video { key: true, config }, pts_ms));
+        if !slow {
+            let outputs = &mut VecDeque::new();
+            feed.run(now, alone(&ring), None, &mut client, &mut totals, outputs);
+        }
+        feed.take_complaint()
+    };
+    // Keyframes a second apart, of which it cannot take those in the middle.
+    assert_eq!(keyframe(&mut feed, 0, false), None);
+    for n in 1..=most_ms / 1_000 {
+        assert_eq!(keyframe(&mut feed, n * 1_000, true), None);
+    }
+    let complaint = keyframe(&mut feed, most_ms + 1_000, false).unwrap();
+    assert!(complaint.message.contains("slower"), "{complaint:?}");
+    assert_eq!(keyframe(&mut feed, most_ms + 2_000, false), None);
+    // The publisher's own are complained of as ever.
+    let complaint = keyframe(&mut feed, 2 * most_ms + 2_001, false).unwrap();
+    assert_eq!(complaint.fault, Fault::Publisher);
+}
+
+#[test]
+fn after_a_keyframe_from_before_the_first_sound_pictures_wait_for_the_next_keyframe() {
+    let (mut frames, picture) = (sender(), picture());
+    assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
+    assert_eq!(frames(unit(picture(true), 2_900)), (1, 0));
+    assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
+    assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
+    assert_eq!(frames(unit(picture(false), 3_300)), (1, 2));
+}
+
+#[test]
+fn pictures_that_come_behind_the_first_sound_begin_with_a_keyframe() {
+    let (mut frames, picture) = (sender(), picture());
+    assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
+    assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
+    assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
+}
