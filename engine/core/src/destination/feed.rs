@@ -33,6 +33,14 @@ const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
 /// would make the destination start with a burst of the past.
 const FRESH_KEYFRAME_US: i64 = 500_000;
 
+/// What a connection is written to by.
+#[derive(Debug)]
+pub(super) struct Wire<'a> {
+    pub(super) client: &'a mut PublishClient,
+    pub(super) totals: &'a mut Totals,
+    pub(super) outputs: &'a mut VecDeque<DestinationOutput>,
+}
+
 #[derive(Debug)]
 pub(super) struct Feed {
     /// Where units are taken from.
@@ -117,24 +125,22 @@ impl Feed {
         now: Instant,
         rings: Rings<'_>,
         wanted: Option<RingId>,
-        client: &mut PublishClient,
-        totals: &mut Totals,
-        outputs: &mut VecDeque<DestinationOutput>,
+        wire: &mut Wire<'_>,
     ) {
         self.turn_to(wanted);
         while let Some((ring, facts)) = rings.get(self.ring) {
             let until_us = match self.step(now, rings, ring) {
                 Step::Take { to, keyframe } => {
-                    self.take(rings, to, keyframe, totals);
+                    self.take(rings, to, keyframe, wire.totals);
                     continue;
                 }
                 Step::GoOn { until_us } => until_us,
             };
-            self.skip_ahead(ring, totals);
-            if self.cursor.is_none() && !self.start(now, ring, facts, outputs) {
+            self.skip_ahead(ring, wire.totals);
+            if self.cursor.is_none() && !self.start(now, ring, facts, wire.outputs) {
                 return;
             }
-            if !self.drain(now, ring, facts, until_us, client, totals, outputs) {
+            if !self.drain(now, ring, facts, until_us, wire) {
                 return;
             }
         }
@@ -180,19 +186,13 @@ impl Feed {
     }
 
     /// Sends units up to a picture of `until_us`. True when such a one is next.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a connection writes to, beside what is written"
-    )]
     fn drain(
         &mut self,
         now: Instant,
         ring: &Ring,
         facts: MediaFacts,
         until_us: Option<i64>,
-        client: &mut PublishClient,
-        totals: &mut Totals,
-        outputs: &mut VecDeque<DestinationOutput>,
+        wire: &mut Wire<'_>,
     ) -> bool {
         let mut sent = false;
         while self.progress.outstanding() < DESTINATION_OUTSTANDING_BYTES_MAX
@@ -204,7 +204,7 @@ impl Feed {
             }
             sent = true;
             self.cursor = Some(cursor + 1);
-            self.send(now, unit, facts, client, totals, outputs);
+            self.send(now, unit, facts, wire);
         }
         false
     }
@@ -274,15 +274,7 @@ impl Feed {
         self.cursor.is_some()
     }
 
-    fn send(
-        &mut self,
-        now: Instant,
-        unit: &Unit,
-        facts: MediaFacts,
-        client: &mut PublishClient,
-        totals: &mut Totals,
-        outputs: &mut VecDeque<DestinationOutput>,
-    ) {
+    fn send(&mut self, now: Instant, unit: &Unit, facts: MediaFacts, wire: &mut Wire<'_>) {
         if self.was_sent(unit) {
             return;
         }
@@ -305,7 +297,7 @@ impl Feed {
         let timestamp = (since_us + 500).div_euclid(1000) as u64 as u32;
         let mut slices = Vec::new();
         let mut message =
-            |kind, body: &Bytes| slices.append(&mut client.media(kind, timestamp, body));
+            |kind, body: &Bytes| slices.append(&mut wire.client.media(kind, timestamp, body));
         match &unit.kind {
             Kind::Video { config, key } => {
                 let same = self
@@ -325,9 +317,9 @@ impl Feed {
                 }
                 message(MediaKind::Video, &unit.body);
                 self.video_us = Some(unit.pts_us);
-                totals.video_frames += 1;
+                wire.totals.video_frames += 1;
                 if *key {
-                    self.keyframe(unit.pts_us, totals);
+                    self.keyframe(unit.pts_us, wire.totals);
                 }
             }
             Kind::Audio => {
@@ -341,12 +333,12 @@ impl Feed {
                 }
                 message(MediaKind::Audio, &unit.body);
                 self.audio_us = Some(unit.pts_us);
-                totals.audio_frames += 1;
+                wire.totals.audio_frames += 1;
             }
         }
         let bytes = slices.iter().map(Bytes::len).sum();
         self.progress.written(now, bytes);
-        outputs.push_back(DestinationOutput::Write(slices));
+        wire.outputs.push_back(DestinationOutput::Write(slices));
     }
 
     /// After a change of rings: it was in the other one too, or is older than what was.

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, rc::Rc, time::Instant};
 use bytes::Bytes;
 use shardcast_link::Fault;
 
-use super::{feed::Feed, report::Totals};
+use super::{
+    feed::{Feed, Wire},
+    report::Totals,
+};
 use crate::{
     h264::ParameterSets,
     rendition::{MediaFacts, Rings},
@@ -46,7 +49,12 @@ fn sender() -> impl FnMut(Unit) -> (u64, u64) {
     move |unit| {
         ring.push(unit);
         let outputs = &mut VecDeque::new();
-        feed.run(now, alone(&ring), None, &mut client, &mut totals, outputs);
+        let wire = &mut Wire {
+            client: &mut client,
+            totals: &mut totals,
+            outputs,
+        };
+        feed.run(now, alone(&ring), None, wire);
         (totals.audio_frames, totals.video_frames)
     }
 }
@@ -76,7 +84,12 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
         ring.push(unit(Kind::Video { key: true, config }, pts_ms));
         if !slow {
             let outputs = &mut VecDeque::new();
-            feed.run(now, alone(&ring), None, &mut client, &mut totals, outputs);
+            let wire = &mut Wire {
+                client: &mut client,
+                totals: &mut totals,
+                outputs,
+            };
+            feed.run(now, alone(&ring), None, wire);
         }
         feed.take_complaint()
     };

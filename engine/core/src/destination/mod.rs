@@ -33,7 +33,12 @@ use shardcast_link::{
 };
 
 pub use self::rules::AddressRules;
-use self::{backoff::Backoff, feed::Feed, picture::Picture, report::Totals};
+use self::{
+    backoff::Backoff,
+    feed::{Feed, Wire},
+    picture::Picture,
+    report::Totals,
+};
 pub(crate) use self::{contract::SourceFacts, picture::Choice};
 use crate::{
     io::{Close, TcpEvent},
@@ -269,14 +274,12 @@ impl Destination {
         let Phase::Open { client, feed, .. } = &mut self.phase else {
             return;
         };
-        feed.run(
-            now,
-            rings,
-            wanted,
+        let wire = &mut Wire {
             client,
-            &mut self.totals,
-            &mut self.outputs,
-        );
+            totals: &mut self.totals,
+            outputs: &mut self.outputs,
+        };
+        feed.run(now, rings, wanted, wire);
         let complaint = feed.take_complaint();
         if feed.is_open_for_media() && feed.progress.wants_inspection(now) {
             self.outputs.push_back(DestinationOutput::Inspect);

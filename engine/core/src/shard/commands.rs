@@ -16,7 +16,7 @@ use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId, Slate, Slot},
     destination::Destination,
     limits::{BROADCASTS_MAX, DESTINATIONS_MAX, PEERS_MAX, SLATE_BYTES_MAX},
-    webrtc::publisher::Publisher,
+    webrtc::publisher::{Offer, Publisher},
 };
 
 impl Shard {
@@ -160,11 +160,13 @@ impl Shard {
             now,
             self.config.epoch,
             &self.identity,
-            session.clone(),
-            ufrag.clone(),
-            sdp,
-            start_timeout,
-            codecs,
+            Offer {
+                session: session.clone(),
+                ufrag: ufrag.clone(),
+                sdp,
+                start_timeout,
+                codecs,
+            },
         );
         match accepted {
             Ok((publisher, answer)) => {

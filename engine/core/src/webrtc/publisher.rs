@@ -50,6 +50,19 @@ pub(crate) enum PublisherOutput {
     Ended(EndReason),
 }
 
+/// What a client offers, and on which terms.
+#[derive(Debug)]
+pub(crate) struct Offer<'a> {
+    pub(crate) session: SessionId,
+    /// How the client is to name the session in STUN.
+    pub(crate) ufrag: String,
+    pub(crate) sdp: &'a str,
+    /// Without media for so long, the session ends.
+    pub(crate) start_timeout: Duration,
+    /// What its video may be coded with, the best first; H.264 alone when empty.
+    pub(crate) codecs: &'a [VideoCodec],
+}
+
 /// The answer to an offer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -109,12 +122,15 @@ impl Publisher {
         now: Instant,
         epoch: Instant,
         identity: &Identity,
-        session: SessionId,
-        ufrag: String,
-        sdp: &str,
-        start_timeout: Duration,
-        codecs: &[VideoCodec],
+        offer: Offer<'_>,
     ) -> Result<(Self, Answer), Problem> {
+        let Offer {
+            session,
+            ufrag,
+            sdp,
+            start_timeout,
+            codecs,
+        } = offer;
         if sdp.len() > SDP_BYTES_MAX {
             return Err(refused(
                 "the SDP offer is larger than any browser makes one",
