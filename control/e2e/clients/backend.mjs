@@ -29,6 +29,11 @@ export class AntMediaBackend {
     return this.client.post(`/broadcasts/${streamId}/rtmp-endpoint`, { rtmpUrl });
   }
 
+  /** With fields that the guide does not know. */
+  addEndpoint(streamId, endpoint) {
+    return this.client.post(`/broadcasts/${streamId}/rtmp-endpoint`, endpoint);
+  }
+
   /** The guide removes by body, not by the id that Ant Media Server wants. */
   removeRtmpEndpoint(streamId, rtmpUrl) {
     return this.client.delete(`/broadcasts/${streamId}/rtmp-endpoint`, { data: { rtmpUrl } });

@@ -20,6 +20,21 @@ class Studio {
     );
   }
 
+  /** Offers this codec before all others, as a browser would that prefers it. */
+  prefer(codec) {
+    return this.page.evaluate((name) => {
+      const createOffer = RTCPeerConnection.prototype.createOffer;
+      RTCPeerConnection.prototype.createOffer = function (...args) {
+        const { codecs } = RTCRtpSender.getCapabilities("video");
+        const isWanted = ({ mimeType }) => mimeType === `video/${name}` || /rtx/.test(mimeType);
+        for (const transceiver of this.getTransceivers()) {
+          if (transceiver.sender.track?.kind === "video") transceiver.setCodecPreferences(codecs.filter(isWanted));
+        }
+        return createOffer.apply(this, args);
+      };
+    }, codec);
+  }
+
   publish(streamId, token) {
     return this.page.evaluate(([id, key]) => window.service.publish(id, key), [streamId, token]);
   }

@@ -82,6 +82,12 @@ class Shardcast {
     return response.json();
   }
 
+  /** What is known of a broadcast. */
+  async broadcast(id) {
+    const { broadcasts } = await this.status();
+    return broadcasts.find(({ stream }) => stream === id) ?? {};
+  }
+
   output() {
     return this.outputs.map((child) => child.output).join("");
   }
