@@ -20,10 +20,29 @@ pub enum MediaError {
     /// The sender's: the frame is not AAC of the announced configuration.
     #[error("not a valid AAC frame: {0}; leave it out")]
     Aac(String),
-    /// The sender's: the access unit is not H.264 of the announced configuration, or of a kind that
-    /// browsers do not send.
-    #[error("H.264 that cannot be decoded: {0}")]
-    H264(String),
+    /// The publisher's or the network's: the access unit is damaged, is not of the announced codec and
+    /// configuration, or needs pictures that were damaged.
+    #[error("{codec} that cannot be decoded: {reason}; ask the publisher for a keyframe")]
+    Video { codec: &'static str, reason: String },
+    /// The caller's: access units come before the codec is known.
+    #[error("no source to decode; set one first")]
+    NoSource,
+    /// The publisher's or the caller's: a picture of no or odd or too many pixels; or ours, when memory
+    /// is short.
+    #[error("no picture of {width}x{height} pixels can be made")]
+    Size { width: u32, height: u32 },
+    /// The publisher's: not 4:2:0 with even sides and samples of eight bits, where that is needed.
+    #[error("pictures in {0} are not taken")]
+    Format(String),
+    /// The publisher's: libswscale cannot bring this picture into that size.
+    #[error("a picture cannot be scaled: {0}; leave it out")]
+    Scale(String),
+    /// The operator's: this program was built without x264.
+    #[error("this build has no H.264 encoder; build it with the cargo feature `x264`")]
+    NoEncoder,
+    /// Whoever wants the rendition: settings out of range, or x264 refuses them.
+    #[error("the rendition cannot be encoded: {0}")]
+    Encoder(String),
     /// Ours: the AAC encoder refused finite samples.
     #[error("the AAC encoder failed: {0}; open another one")]
     Encode(String),

@@ -35,6 +35,18 @@ impl I420 {
         })
     }
 
+    /// A picture of these samples: luma, then Cb and Cr, rows without padding. `None` where
+    /// [`black`](Self::black) is, or when there are more or fewer samples.
+    pub fn from_samples(
+        width: u32,
+        height: u32,
+        full_range: bool,
+        samples: Vec<u8>,
+    ) -> Option<Self> {
+        let picture = Self::black(width, height, full_range)?;
+        (picture.samples.len() == samples.len()).then_some(Self { samples, ..picture })
+    }
+
     /// Pixels, even.
     pub fn width(&self) -> u32 {
         self.width
@@ -56,7 +68,6 @@ impl I420 {
     }
 
     /// Luma, Cb and Cr.
-    #[cfg(feature = "x264")]
     pub(crate) fn planes(&self) -> [&[u8]; 3] {
         let luma = (self.width * self.height) as usize;
         let (y, chroma) = self.samples.split_at(luma);

@@ -3,17 +3,19 @@
 //! [`OpusToAac`] is the audio lane of a broadcast: the publisher's Opus becomes the one AAC stream
 //! that all of its destinations share. [`AacDecoder`] is the way back, for measuring instruments.
 //!
+//! [`Transcoder`] is the video lane of a broadcast: the publisher's H.264, VP8, VP9 or AV1 is decoded
+//! once and becomes renditions of constant size and frame rate, each encoded once.
+//!
 //! [`still::make`] codes one picture by itself, the last of a stream or an image file, to stand in
 //! for a publisher that is away.
 //!
-//! The codecs are libopus (bundled) and the libavcodec and libx264 of the system. No input makes
+//! The codecs are libopus (bundled) and the libavcodec, libswscale and libx264 of the system. No input makes
 //! these types panic; what they cannot decode is a [`MediaError`] or a [`StillError`].
 
 mod aac_decoder;
 mod aac_encoder;
 mod error;
 mod extradata;
-mod h264_decoder;
 mod i420;
 pub mod limits;
 mod opus_to_aac;
@@ -21,14 +23,20 @@ mod slate;
 pub mod still;
 #[cfg(feature = "x264")]
 mod still_encoder;
+mod video;
+#[cfg(feature = "x264")]
+mod x264_handle;
 
 pub use aac_decoder::AacDecoder;
 pub use error::MediaError;
-pub use h264_decoder::H264Decoder;
 pub use i420::I420;
 pub use opus_to_aac::OpusToAac;
 pub use slate::draw;
 pub use still::{StillError, StillNals, StillSource, StillTarget};
+pub use video::{
+    Coded, HEADROOM_BYTES, Picture, Preset, Profile, RenditionReport, RenditionSettings, Scaler,
+    Transcoded, Transcoder, TranscoderReport, VideoCodec, VideoDecoder, VideoEncoder,
+};
 
 /// Sample rate of everything between publisher and destinations, in hertz (RFC 7587 §4.1: the RTP
 /// clock of Opus is always 48 kHz).

@@ -45,6 +45,43 @@ pub const GOP_ACCESS_UNITS_MAX: usize = 720;
 /// Bytes of these: twice what is kept of a stream.
 pub const GOP_BYTES_MAX: usize = 8 << 20;
 
+/// Pictures that one access unit may give: those that an H.264 decoder holds back for their order, of
+/// which there are at most 16 (ITU-T H.264 §A.3.1), and its own.
+pub const PICTURES_PER_UNIT_MAX: usize = 17;
+
+/// Renditions of one source. A ladder has three to six; 16 at the cheapest do not fit a core.
+pub const RENDITIONS_MAX: usize = 16;
+
+/// Failures of renditions that wait to be taken: each of them once, and as many that were not begun.
+pub const FAILURES_MAX: usize = 2 * RENDITIONS_MAX;
+
+/// Shortest side of a rendition, in pixels: one macroblock.
+pub const RENDITION_SIDE_PIXELS_MIN: u32 = 16;
+
+/// Frame rate of a rendition: no platform takes more than 60, and none is known to show more than 120.
+pub const RENDITION_FPS_MAX: u32 = 120;
+
+/// Bit rates of a rendition, in bits per second. Below the least x264's buffer cannot hold a keyframe
+/// of the smallest sizes; the most is what a platform takes for 4K (YouTube: 51 Mbit/s), twice.
+pub const VIDEO_BPS_MIN: u32 = 50_000;
+pub const VIDEO_BPS_MAX: u32 = 100_000_000;
+
+/// Distance of keyframes, in milliseconds. More of them than four a second would leave nothing for
+/// other pictures; platforms close a connection after eight to twenty seconds without one.
+pub const GOP_MS_MIN: u32 = 250;
+pub const GOP_MS_MAX: u32 = 20_000;
+
+/// Longest time without pictures that is filled with the last one in one call, in milliseconds. Each
+/// repetition costs an encoding, so after a longer one time jumps.
+pub const REPEAT_MS_MAX: i64 = 2_000;
+
+/// Most that a governor leaves out of the frame rate: two of three pictures, 10 of 30 a second. Below
+/// that it is no moving picture, and the rendition should not be made.
+pub const FRAME_DIVISOR_MAX: u32 = 3;
+
+/// Longest side of a slate that has more than [`PICTURE_PIXELS_MAX`], in pixels: the largest square.
+pub const SLATE_SIDE_PIXELS_MAX: u32 = 3_072;
+
 /// Largest image file, in bytes. One of 1920×1080 as PNG has 2 to 4 MB.
 pub const IMAGE_BYTES_MAX: usize = 4 << 20;
 

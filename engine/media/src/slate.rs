@@ -5,7 +5,10 @@ use std::io::Cursor;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgba, RgbaImage};
 
-use crate::limits::{IMAGE_BYTES_MAX, IMAGE_MEMORY_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX};
+use crate::limits::{
+    IMAGE_BYTES_MAX, IMAGE_MEMORY_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX, PICTURE_PIXELS_MAX,
+    SLATE_SIDE_PIXELS_MAX,
+};
 use crate::{I420, StillError};
 
 /// Decodes a PNG or JPEG file and draws it, as large as it fits, into the middle of a black picture
@@ -22,6 +25,32 @@ pub fn draw(file: &[u8], width: u32, height: u32, full_range: bool) -> Result<I4
     let mut canvas = RgbaImage::from_pixel(width, height, Rgba([0, 0, 0, 255]));
     let (left, top) = ((width - to_width) / 2, (height - to_height) / 2);
     imageops::overlay(&mut canvas, &scaled.to_rgba8(), left.into(), top.into());
+    convert(&canvas, &mut picture);
+    Ok(picture)
+}
+
+/// Decodes a PNG or JPEG file and draws it in its own size, or as much smaller as pictures must be.
+///
+/// # Errors
+/// When it is no such file or too large.
+pub(crate) fn draw_whole(file: &[u8]) -> Result<I420, StillError> {
+    let image = decode(file)?;
+    let (mut width, mut height) = (image.width(), image.height());
+    if width.saturating_mul(height) > PICTURE_PIXELS_MAX {
+        // Sides are at most 4096, so this is the square of the same area or less.
+        (width, height) = fit(width, height, SLATE_SIDE_PIXELS_MAX, SLATE_SIDE_PIXELS_MAX);
+    }
+    let even = |side: u32| side.next_multiple_of(2);
+    let (width, height) = (even(width), even(height));
+    let scaled = if (image.width(), image.height()) == (width, height) {
+        image
+    } else {
+        image.resize_exact(width, height, FilterType::Triangle)
+    };
+    let mut canvas = RgbaImage::from_pixel(width, height, Rgba([0, 0, 0, 255]));
+    imageops::overlay(&mut canvas, &scaled.to_rgba8(), 0, 0);
+    let mut picture =
+        I420::black(width, height, false).ok_or(StillError::Size { width, height })?;
     convert(&canvas, &mut picture);
     Ok(picture)
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::{GOP_ACCESS_UNITS_MAX, GOP_BYTES_MAX};
-use crate::{H264Decoder, I420, MediaError, slate};
+use crate::{I420, MediaError, Picture, VideoCodec, VideoDecoder, slate};
 
 /// What the picture shows.
 #[derive(Clone, Copy, Debug)]
@@ -111,14 +111,35 @@ pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillError
     if units > GOP_ACCESS_UNITS_MAX || bytes > GOP_BYTES_MAX {
         return Err(StillError::TooMuch { units, bytes });
     }
-    let mut decoder = H264Decoder::new(record)?;
+    let mut decoder = VideoDecoder::new(VideoCodec::H264, Some(record))?;
+    // Which picture is the last one shows at the end.
+    let (mut picture, mut next) = (None, Picture::empty());
     let mut last = None;
     for unit in access_units {
-        if let Err(error) = decoder.decode(unit) {
-            last = Some(error);
-        }
+        last = decoder.send(unit, 0).err().or(last);
+        last = receive(&mut decoder, &mut next, &mut picture)
+            .err()
+            .or(last);
     }
-    decoder.finish()?.ok_or(StillError::NoPicture { last })
+    decoder.finish()?;
+    last = receive(&mut decoder, &mut next, &mut picture)
+        .err()
+        .or(last);
+    let picture = picture.ok_or(StillError::NoPicture { last })?;
+    Ok(picture.to_i420()?)
+}
+
+/// Takes all that the decoder has; a damaged picture is better than none.
+fn receive(
+    decoder: &mut VideoDecoder,
+    next: &mut Picture,
+    last: &mut Option<Picture>,
+) -> Result<(), MediaError> {
+    while decoder.receive(next)? {
+        let before = last.take().unwrap_or_else(Picture::empty);
+        *last = Some(std::mem::replace(next, before));
+    }
+    Ok(())
 }
 
 #[cfg(feature = "x264")]

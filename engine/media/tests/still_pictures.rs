@@ -15,7 +15,7 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardcast_media::limits::{GOP_ACCESS_UNITS_MAX, IMAGE_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX};
 use shardcast_media::still::last_of;
-use shardcast_media::{H264Decoder, StillError, draw};
+use shardcast_media::{StillError, VideoCodec, VideoDecoder, draw};
 
 const RED: Rgb<u8> = Rgb([255, 0, 0]);
 
@@ -110,8 +110,8 @@ fn damaged_images_do_not_panic() {
 
 #[test]
 fn what_is_no_stream_is_refused_in_words() {
-    assert!(H264Decoder::new(&[]).is_err());
-    assert!(H264Decoder::new(&[0, 0, 0, 1, 0x67, 66, 0xC0, 31]).is_err());
+    assert!(VideoDecoder::new(VideoCodec::H264, Some(&[])).is_err());
+    assert!(VideoDecoder::new(VideoCodec::H264, Some(&[0, 0, 0, 1, 0x67, 66, 0xC0, 31])).is_err());
     let many = vec![Bytes::from_static(&[0]); GOP_ACCESS_UNITS_MAX + 1];
     assert!(matches!(
         last_of(&[], &many),

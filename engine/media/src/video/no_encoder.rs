@@ -1,0 +1,34 @@
+//! In place of x264, in a build without it.
+
+use super::Coded;
+use super::picture::Picture;
+use super::settings::{Preset, RenditionSettings};
+use crate::MediaError;
+
+/// This build has no H.264 encoder; there is never one of these.
+#[derive(Debug)]
+pub enum VideoEncoder {}
+
+impl VideoEncoder {
+    /// # Errors
+    /// Always [`MediaError::NoEncoder`].
+    pub fn new(_: u32, _: u32, _: &RenditionSettings, _: &Picture) -> Result<Self, MediaError> {
+        Err(MediaError::NoEncoder)
+    }
+
+    /// # Errors
+    /// None, for it is never called.
+    pub fn encode(&mut self, _: &Picture, _: bool, _: &mut Vec<u8>) -> Result<Coded, MediaError> {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn throttle(&mut self, _: Preset, _: u32) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn preset(&self) -> Preset {
+        match *self {}
+    }
+}

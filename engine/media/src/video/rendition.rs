@@ -1,0 +1,193 @@
+//! One rendition: its slots, its encoder and what became of its pictures.
+
+use std::time::Duration;
+
+use super::canvases::Canvases;
+use super::encoder::VideoEncoder;
+use super::grid::Grid;
+use super::settings::RenditionSettings;
+use super::transcoder::{RenditionReport, Transcoded};
+use crate::MediaError;
+
+/// What the governor has in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Throttle {
+    pub(crate) preset_steps: u32,
+    pub(crate) frame_divisor: u32,
+}
+
+/// What all renditions of a lane have in common while they work.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) canvases: &'a mut Canvases,
+    pub(crate) origin_us: i64,
+    pub(crate) throttle: Throttle,
+    pub(crate) cpu_time: fn() -> Duration,
+    pub(crate) out: &'a mut Vec<Transcoded>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rendition {
+    key: u64,
+    settings: RenditionSettings,
+    encoder: Encoder,
+    grid: Grid,
+    /// Of the last picture encoded.
+    generation: u64,
+    report: RenditionReport,
+}
+
+#[derive(Debug)]
+enum Encoder {
+    /// Opened with the first picture, of which the width may follow.
+    Closed,
+    Open(Box<VideoEncoder>),
+    /// It was said why, and is not tried again.
+    Failed,
+}
+
+impl Rendition {
+    pub(crate) fn new(key: u64, settings: RenditionSettings) -> Self {
+        Self {
+            key,
+            settings,
+            encoder: Encoder::Closed,
+            grid: Grid::new(&settings),
+            generation: 0,
+            report: RenditionReport::new(key, &settings),
+        }
+    }
+
+    pub(crate) fn is(&self, key: u64, settings: &RenditionSettings) -> bool {
+        self.key == key && self.settings == *settings
+    }
+
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Larger ones first, for smaller ones can be drawn from them.
+    pub(crate) fn order(&self) -> impl Ord + use<> {
+        std::cmp::Reverse((self.settings.height, self.settings.width))
+    }
+
+    /// Whether this is the size of its pictures.
+    pub(crate) fn has_size(&self, width: u32, height: u32) -> bool {
+        (self.report.width, self.report.height) == (width, height)
+    }
+
+    pub(crate) fn fail(&mut self) {
+        self.encoder = Encoder::Failed;
+    }
+
+    pub(crate) fn throttle(&mut self, throttle: Throttle) {
+        let divisor = throttle.frame_divisor.min(self.settings.frames_per_second);
+        self.grid.set_divisor(divisor);
+        self.report.frames_per_second = self.grid.frames_per_second();
+        let preset = self.settings.preset.faster_by(throttle.preset_steps);
+        self.report.preset = match &mut self.encoder {
+            Encoder::Open(encoder) => {
+                // What x264 refuses stays as it was, and is reported so.
+                encoder.throttle(preset, divisor);
+                encoder.preset()
+            }
+            _ => preset,
+        };
+    }
+
+    pub(crate) fn report(&self) -> RenditionReport {
+        self.report
+    }
+
+    /// The last picture also stands for the empty slots before this time.
+    pub(crate) fn fill_before(
+        &mut self,
+        pts_us: i64,
+        on: &mut Bench<'_>,
+    ) -> Result<(), MediaError> {
+        let slot = self.grid.nearest(on.origin_us, pts_us);
+        self.fill_gap(slot, on)
+    }
+
+    /// The last picture also stands for the empty slots up to this time.
+    pub(crate) fn fill_until(
+        &mut self,
+        until_us: i64,
+        on: &mut Bench<'_>,
+    ) -> Result<(), MediaError> {
+        let slot = self.grid.last_until(on.origin_us, until_us);
+        self.fill_gap(slot, on)?;
+        self.encode(slot, on)
+    }
+
+    /// The last picture is of this time.
+    pub(crate) fn encode_at(&mut self, pts_us: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
+        let slot = self.grid.nearest(on.origin_us, pts_us);
+        self.encode(slot, on)
+    }
+
+    /// There is no time to encode what came up to this time.
+    pub(crate) fn leave_out(&mut self, pts_us: i64, origin_us: i64) {
+        let slot = self.grid.nearest(origin_us, pts_us);
+        self.report.dropped += self.grid.leave_out(slot);
+    }
+
+    fn fill_gap(&mut self, slot: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
+        for slot in self.grid.gap_before(slot) {
+            if self.grid.uses(slot) {
+                self.encode(slot, on)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes the last picture into a slot, if that is still empty.
+    fn encode(&mut self, slot: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
+        if matches!(self.encoder, Encoder::Failed) || !self.grid.is_empty_at(slot) {
+            return Ok(());
+        }
+        self.open(on)?;
+        let Encoder::Open(encoder) = &mut self.encoder else {
+            return Ok(());
+        };
+        let begin = (on.cpu_time)();
+        let picture = on.canvases.in_size(self.report.width, self.report.height)?;
+        let drawn = (on.cpu_time)();
+        let mut unit = Vec::new();
+        let coded = encoder.encode(picture, self.grid.is_idr(slot), &mut unit)?;
+        let report = &mut self.report;
+        report.scale_us += micros(drawn.saturating_sub(begin));
+        report.encode_us += micros((on.cpu_time)().saturating_sub(drawn));
+        report.frames += 1;
+        report.keyframes += u64::from(coded.idr);
+        let generation = on.canvases.generation();
+        report.repeated += u64::from(self.generation == generation);
+        self.generation = generation;
+        self.grid.encoded(slot);
+        on.out.push(Transcoded {
+            key_of_rendition: self.key,
+            pts_us: self.grid.time_us(on.origin_us, slot),
+            idr: coded.idr,
+            parameter_sets: coded.parameter_sets,
+            unit,
+        });
+        Ok(())
+    }
+
+    fn open(&mut self, on: &Bench<'_>) -> Result<(), MediaError> {
+        let (Encoder::Closed, Some(first)) = (&self.encoder, on.canvases.last()) else {
+            return Ok(());
+        };
+        let height = self.settings.height;
+        let width = self.settings.width_for(first.width(), first.height());
+        let encoder = VideoEncoder::new(width, height, &self.settings, first)?;
+        self.encoder = Encoder::Open(Box::new(encoder));
+        (self.report.width, self.report.height) = (width, height);
+        self.throttle(on.throttle);
+        Ok(())
+    }
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

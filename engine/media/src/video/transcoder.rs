@@ -1,0 +1,387 @@
+//! One decoder and the renditions behind it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::canvases::Canvases;
+use super::decoder::VideoDecoder;
+use super::picture::Picture;
+use super::rendition::{Bench, Rendition, Throttle, micros};
+use super::settings::{Preset, RenditionSettings, VideoCodec};
+use crate::limits::{FAILURES_MAX, FRAME_DIVISOR_MAX, PICTURES_PER_UNIT_MAX, RENDITIONS_MAX};
+use crate::{MediaError, StillError, slate};
+
+/// One encoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transcoded {
+    pub key_of_rendition: u64,
+    /// On the grid of the rendition's frame rate; rising, and the DTS too.
+    pub pts_us: i64,
+    pub idr: bool,
+    /// Sequence and picture parameter set, without lengths; with every IDR, and always the same.
+    pub parameter_sets: Option<(Bytes, Bytes)>,
+    /// [`HEADROOM_BYTES`](crate::HEADROOM_BYTES) zeros, then NAL units behind lengths of four bytes,
+    /// without parameter sets, delimiters and SEI.
+    pub unit: Vec<u8>,
+}
+
+/// What was done since the beginning, and what that took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TranscoderReport {
+    /// Pictures decoded.
+    pub decoded: u64,
+    /// Access units that gave none to be shown.
+    pub errors: u64,
+    /// Pictures decoded but not encoded.
+    pub late: u64,
+    /// Pixels of the last picture decoded.
+    pub width: u32,
+    pub height: u32,
+    /// CPU time of decoding, in microseconds.
+    pub decode_us: u64,
+    /// The largest first.
+    pub renditions: Vec<RenditionReport>,
+}
+
+/// One rendition since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenditionReport {
+    pub key: u64,
+    /// Pixels; 0 until the first picture.
+    pub width: u32,
+    pub height: u32,
+    pub frames: u64,
+    /// Of these, the same picture as before.
+    pub repeated: u64,
+    /// Slots left empty because the lane was late.
+    pub dropped: u64,
+    pub keyframes: u64,
+    /// CPU time, in microseconds. A size that renditions share is paid by one of them.
+    pub scale_us: u64,
+    pub encode_us: u64,
+    /// In force now.
+    pub preset: Preset,
+    pub frames_per_second: u32,
+}
+
+impl RenditionReport {
+    pub(crate) fn new(key: u64, settings: &RenditionSettings) -> Self {
+        Self {
+            key,
+            width: 0,
+            height: 0,
+            frames: 0,
+            repeated: 0,
+            dropped: 0,
+            keyframes: 0,
+            scale_us: 0,
+            encode_us: 0,
+            preset: settings.preset,
+            frames_per_second: settings.frames_per_second,
+        }
+    }
+}
+
+/// Decodes a publisher's video once, and makes all of its renditions.
+///
+/// A rendition is what its settings say for as long as it lives: one size, one pair of parameter sets,
+/// one frame rate, keyframes at a constant distance. The publisher's sizes are fitted into its own with
+/// black around them, and its pictures into a grid of constant frame rate, for which they are repeated
+/// or left out. Grids begin together, so keyframes of renditions are aligned.
+///
+/// After a damaged picture none is shown until the next keyframe: the one before stays.
+pub struct Transcoder {
+    cpu_time: fn() -> Duration,
+    decoder: Option<VideoDecoder>,
+    /// Pictures that come before the next keyframe are not to be seen.
+    holds: bool,
+    canvases: Canvases,
+    /// For the next picture; its memory goes round.
+    spare: Picture,
+    /// Time of slot 0.
+    origin_us: Option<i64>,
+    renditions: Vec<Rendition>,
+    throttle: Throttle,
+    failures: VecDeque<(u64, String)>,
+    /// Without renditions.
+    report: TranscoderReport,
+}
+
+impl Transcoder {
+    /// Without source and renditions. `cpu_time` tells the CPU time of the thread that it is called on.
+    pub fn new(cpu_time: fn() -> Duration) -> Self {
+        Self {
+            cpu_time,
+            decoder: None,
+            holds: true,
+            canvases: Canvases::new(),
+            spare: Picture::empty(),
+            origin_us: None,
+            renditions: Vec::new(),
+            throttle: Throttle {
+                preset_steps: 0,
+                frame_divisor: 1,
+            },
+            failures: VecDeque::new(),
+            report: TranscoderReport::default(),
+        }
+    }
+
+    /// Another stream from now on, beginning with a keyframe. Renditions go on, and the last picture
+    /// stays the last one until the first of the new stream. H.264 needs its
+    /// AVCDecoderConfigurationRecord.
+    ///
+    /// # Errors
+    /// As [`VideoDecoder::new`]; then there is no source.
+    pub fn set_source(
+        &mut self,
+        codec: VideoCodec,
+        record: Option<&[u8]>,
+    ) -> Result<(), MediaError> {
+        self.holds = true;
+        // The old one first: two at a time would be memory for nothing.
+        self.decoder = None;
+        self.decoder = Some(VideoDecoder::new(codec, record)?);
+        Ok(())
+    }
+
+    /// These renditions shall be made, each under a key of the caller's, and no others. Those that are
+    /// made already and have not changed go on untouched. An encoder is opened with its first picture;
+    /// what cannot be made is told by [`take_failure`](Self::take_failure).
+    pub fn set_renditions(&mut self, wanted: &[(u64, RenditionSettings)]) {
+        let mut before = std::mem::take(&mut self.renditions);
+        for (key, settings) in wanted {
+            if self.renditions.iter().any(|other| other.key() == *key) {
+                continue;
+            }
+            let known = before.iter().position(|known| known.is(*key, settings));
+            if self.renditions.len() >= RENDITIONS_MAX {
+                let words = format!("at most {RENDITIONS_MAX} renditions are made of one source");
+                self.fail(*key, words);
+            } else if let Some(index) = known {
+                self.renditions.push(before.swap_remove(index));
+            } else {
+                self.add(*key, settings);
+            }
+        }
+        self.renditions.sort_by_key(Rendition::order);
+        let renditions = &self.renditions;
+        self.canvases
+            .retain(|width, height| renditions.iter().any(|r| r.has_size(width, height)));
+    }
+
+    fn add(&mut self, key: u64, settings: &RenditionSettings) {
+        let mut rendition = Rendition::new(key, *settings);
+        match settings.check() {
+            Ok(()) => rendition.throttle(self.throttle),
+            Err(words) => {
+                rendition.fail();
+                self.fail(key, words);
+            }
+        }
+        self.renditions.push(rendition);
+    }
+
+    /// Decodes one access unit. With `encode` its picture goes into the renditions, which append what
+    /// they make to `out`; without, it only becomes the last picture, its slots stay empty, and it is
+    /// counted as late.
+    ///
+    /// # Errors
+    /// [`MediaError::Video`] when there is nothing to be seen of it, nor of those after it until the
+    /// next keyframe. [`MediaError::NoSource`] before the first source. [`MediaError::Scale`] when it
+    /// cannot be fitted into a rendition. The transcoder may be used on after all of them.
+    pub fn decode(
+        &mut self,
+        pts_us: i64,
+        unit: &[u8],
+        encode: bool,
+        out: &mut Vec<Transcoded>,
+    ) -> Result<(), MediaError> {
+        let result = self.decode_unit(pts_us, unit, encode, out);
+        if result.is_err() {
+            self.report.errors += 1;
+            self.holds = true;
+        }
+        result
+    }
+
+    /// No picture came up to this time: the last one stands for the slots up to then that are still
+    /// empty. When more than two seconds are empty, only for the last of them.
+    pub fn fill(&mut self, until_us: i64, out: &mut Vec<Transcoded>) {
+        // What cannot be drawn was told when it was the picture.
+        let _ = self.for_each_rendition(until_us, out, |rendition, on| {
+            rendition.fill_until(until_us, on)
+        });
+    }
+
+    /// This PNG or JPEG file is the last picture from now on, until the next decoded one.
+    ///
+    /// # Errors
+    /// [`StillError`] when it is no such file; then the last picture stays.
+    pub fn show(&mut self, image: &[u8]) -> Result<(), StillError> {
+        let picture = Picture::from_i420(&slate::draw_whole(image)?)?;
+        self.canvases.replace(picture);
+        Ok(())
+    }
+
+    /// What is in force from the next picture on: presets faster than wanted, by so many but none faster
+    /// than ultrafast, and only every so many-th picture, 1 to 3. Bit rates and parameter sets stay.
+    pub fn throttle(&mut self, preset_steps: u32, frame_divisor: u32) {
+        self.throttle = Throttle {
+            preset_steps,
+            frame_divisor: frame_divisor.clamp(1, FRAME_DIVISOR_MAX),
+        };
+        for rendition in &mut self.renditions {
+            rendition.throttle(self.throttle);
+        }
+    }
+
+    /// A rendition that cannot be made, or not any more, and in words why. It is not tried again until
+    /// it is wanted with other settings.
+    pub fn take_failure(&mut self) -> Option<(u64, String)> {
+        self.failures.pop_front()
+    }
+
+    /// What was done, and what that took.
+    pub fn report(&self) -> TranscoderReport {
+        TranscoderReport {
+            renditions: self.renditions.iter().map(Rendition::report).collect(),
+            ..self.report.clone()
+        }
+    }
+
+    fn decode_unit(
+        &mut self,
+        pts_us: i64,
+        unit: &[u8],
+        encode: bool,
+        out: &mut Vec<Transcoded>,
+    ) -> Result<(), MediaError> {
+        let begin = (self.cpu_time)();
+        let decoder = self.decoder.as_mut().ok_or(MediaError::NoSource)?;
+        let mut result = decoder.send(unit, pts_us);
+        self.count_decoding(begin);
+        // One unit is one picture, or a few when their order was held back. Each call that fails has
+        // used up something, but nothing says so.
+        for _ in 0..PICTURES_PER_UNIT_MAX {
+            let begin = (self.cpu_time)();
+            let Some(decoder) = self.decoder.as_mut() else {
+                break;
+            };
+            let received = decoder.receive(&mut self.spare);
+            self.count_decoding(begin);
+            match received {
+                Ok(false) => break,
+                Ok(true) => result = result.and(self.take_picture(pts_us, encode, out)),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
+    }
+
+    /// What the decoder gave becomes the last picture, unless a keyframe is waited for.
+    fn take_picture(
+        &mut self,
+        pts_us: i64,
+        encode: bool,
+        out: &mut Vec<Transcoded>,
+    ) -> Result<(), MediaError> {
+        self.report.decoded += 1;
+        (self.report.width, self.report.height) = (self.spare.width(), self.spare.height());
+        let damaged = self.spare.is_damaged();
+        self.holds = damaged || self.holds && !self.spare.is_key();
+        if self.holds {
+            let what = if damaged {
+                "a damaged picture"
+            } else {
+                "a picture that needs one that was damaged"
+            };
+            let codec = self.decoder.as_ref().map(VideoDecoder::codec);
+            return Err(MediaError::Video {
+                codec: codec.map_or("video", VideoCodec::name),
+                reason: what.to_owned(),
+            });
+        }
+        let pts_us = self.spare.pts_us().unwrap_or(pts_us);
+        let before = if encode {
+            self.for_each_rendition(pts_us, out, |rendition, on| {
+                rendition.fill_before(pts_us, on)
+            })
+        } else {
+            Ok(())
+        };
+        let picture = std::mem::replace(&mut self.spare, Picture::empty());
+        self.spare = self.canvases.replace(picture);
+        if encode {
+            before.and(
+                self.for_each_rendition(pts_us, out, |rendition, on| {
+                    rendition.encode_at(pts_us, on)
+                }),
+            )
+        } else {
+            self.report.late += 1;
+            let origin_us = self.origin_us.unwrap_or(pts_us);
+            for rendition in &mut self.renditions {
+                rendition.leave_out(pts_us, origin_us);
+            }
+            Ok(())
+        }
+    }
+
+    /// Lets all renditions work. Returns the error of the picture, if there is one; errors of encoders
+    /// end their rendition.
+    fn for_each_rendition(
+        &mut self,
+        pts_us: i64,
+        out: &mut Vec<Transcoded>,
+        work: impl Fn(&mut Rendition, &mut Bench<'_>) -> Result<(), MediaError>,
+    ) -> Result<(), MediaError> {
+        if self.canvases.last().is_none() || self.renditions.is_empty() {
+            return Ok(());
+        }
+        let mut bench = Bench {
+            canvases: &mut self.canvases,
+            origin_us: *self.origin_us.get_or_insert(pts_us),
+            throttle: self.throttle,
+            cpu_time: self.cpu_time,
+            out,
+        };
+        let (mut result, mut failed) = (Ok(()), Vec::new());
+        for rendition in &mut self.renditions {
+            match work(rendition, &mut bench) {
+                Ok(()) => {}
+                Err(error @ (MediaError::Encoder(_) | MediaError::NoEncoder)) => {
+                    rendition.fail();
+                    failed.push((rendition.key(), error.to_string()));
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        for (key, words) in failed {
+            self.fail(key, words);
+        }
+        result
+    }
+
+    fn fail(&mut self, key: u64, words: String) {
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push_back((key, words));
+        }
+    }
+
+    fn count_decoding(&mut self, begin: Duration) {
+        self.report.decode_us += micros((self.cpu_time)().saturating_sub(begin));
+    }
+}
+
+impl fmt::Debug for Transcoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transcoder")
+            .field("decoder", &self.decoder)
+            .field("renditions", &self.renditions)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,301 @@
+//! A moving picture with texture, and streams of it as publishers send them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ffmpeg_next::color::Range;
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::frame;
+use shardcast_media::{
+    HEADROOM_BYTES, I420, Picture, Preset, Profile, RenditionSettings, Transcoded, VideoCodec,
+    VideoDecoder, VideoEncoder,
+};
+
+/// A second in the unit of all timestamps.
+pub(crate) const SECOND_US: i64 = 1_000_000;
+
+/// A rendition as platforms want it, small enough for a debug build.
+pub(crate) const SMALL: RenditionSettings = RenditionSettings {
+    width: Some(320),
+    height: 180,
+    frames_per_second: 30,
+    video_bps: 400_000,
+    gop_ms: 2_000,
+    preset: Preset::Superfast,
+    profile: Profile::High,
+};
+
+/// A clock that stands still; tests look at pictures.
+pub(crate) fn no_time() -> Duration {
+    Duration::ZERO
+}
+
+/// Picture number `n`: a texture that moves one pixel right and down each time, with a disc that
+/// moves the other way, and fresh noise in luma.
+pub(crate) fn samples(width: u32, height: u32, n: u32) -> I420 {
+    let mut luma = Vec::with_capacity((width * height * 3 / 2) as usize);
+    let (disc_x, disc_y) = (width / 2 + width / 4 - n * 3 % (width / 2), height / 2);
+    for y in 0..height {
+        for x in 0..width {
+            let (dx, dy) = (x.abs_diff(disc_x), y.abs_diff(disc_y));
+            let texture = if dx * dx + dy * dy < height * height / 16 {
+                hash(dx / 2, dy / 2) % 120 + 80
+            } else {
+                hash((x + n) / 4, (y + n) / 4) % 90 + 30 + x * 60 / width
+            };
+            luma.push((texture + hash(x ^ n << 16, y) % 6) as u8);
+        }
+    }
+    for plane in 0..2 {
+        for y in 0..height / 2 {
+            for x in 0..width / 2 {
+                luma.push((112 + hash((x + n / 2) / 8, y / 8 + plane) % 32) as u8);
+            }
+        }
+    }
+    I420::from_samples(width, height, false, luma).unwrap()
+}
+
+fn hash(x: u32, y: u32) -> u32 {
+    let mut h = x.wrapping_mul(0x9E37_79B1) ^ y.wrapping_mul(0x85EB_CA77);
+    h ^= h >> 15;
+    h = h.wrapping_mul(0x2C1B_3C6D);
+    h ^ h >> 13
+}
+
+/// A publisher's H.264.
+pub(crate) struct H264 {
+    encoder: VideoEncoder,
+    width: u32,
+    height: u32,
+    pub(crate) pictures: u32,
+    pub(crate) record: Vec<u8>,
+}
+
+impl H264 {
+    pub(crate) fn new(width: u32, height: u32, video_bps: u32) -> Self {
+        let settings = RenditionSettings {
+            width: None,
+            height,
+            video_bps,
+            ..SMALL
+        };
+        let first = Picture::from_i420(&samples(width, height, 0)).unwrap();
+        let encoder = VideoEncoder::new(width, height, &settings, &first).unwrap();
+        Self {
+            encoder,
+            width,
+            height,
+            pictures: 0,
+            record: Vec::new(),
+        }
+    }
+
+    /// The next access unit; the first one is an IDR. After it the record is known.
+    pub(crate) fn next(&mut self) -> Bytes {
+        let idr = self.pictures == 0;
+        self.next_as(idr)
+    }
+
+    pub(crate) fn next_as(&mut self, idr: bool) -> Bytes {
+        let picture = samples(self.width, self.height, self.pictures);
+        self.encode(&picture, idr)
+    }
+
+    pub(crate) fn encode(&mut self, picture: &I420, idr: bool) -> Bytes {
+        let picture = Picture::from_i420(picture).unwrap();
+        self.pictures += 1;
+        let mut unit = Vec::new();
+        let coded = self.encoder.encode(&picture, idr, &mut unit).unwrap();
+        assert_eq!(coded.idr, idr);
+        if let Some((sps, pps)) = coded.parameter_sets {
+            self.record = record(&sps, &pps);
+        }
+        Bytes::from(unit).slice(HEADROOM_BYTES..)
+    }
+}
+
+/// The AVCDecoderConfigurationRecord of these (ISO/IEC 14496-15 §5.3.3.1).
+pub(crate) fn record(sps: &[u8], pps: &[u8]) -> Vec<u8> {
+    let mut record = vec![1, sps[1], sps[2], sps[3], 0xFF, 0xE1];
+    record.extend_from_slice(&(sps.len() as u16).to_be_bytes());
+    record.extend_from_slice(sps);
+    record.push(1);
+    record.extend_from_slice(&(pps.len() as u16).to_be_bytes());
+    record.extend_from_slice(pps);
+    record
+}
+
+/// Access units in another codec, from libavcodec's encoder of this name, one keyframe first.
+pub(crate) fn foreign(
+    encoder: &str,
+    options: &[(&str, &str)],
+    pictures: &[frame::Video],
+) -> Vec<Bytes> {
+    let codec = ffmpeg_next::encoder::find_by_name(encoder).unwrap();
+    let mut context = ffmpeg_next::codec::Context::new_with_codec(codec);
+    context.set_threading(ffmpeg_next::threading::Config::count(1));
+    let mut video = context.encoder().video().unwrap();
+    video.set_width(pictures[0].width());
+    video.set_height(pictures[0].height());
+    video.set_format(pictures[0].format());
+    video.set_color_range(pictures[0].color_range());
+    video.set_time_base((1, 30));
+    video.set_frame_rate(Some((30, 1)));
+    video.set_bit_rate(1_000_000);
+    video.set_gop(1_000);
+    let mut dictionary = ffmpeg_next::Dictionary::new();
+    for (name, value) in options {
+        dictionary.set(name, value);
+    }
+    let mut encoder = video.open_as_with(codec, dictionary).unwrap();
+    let mut packet = ffmpeg_next::Packet::empty();
+    let mut units = Vec::new();
+    for (n, picture) in pictures.iter().enumerate() {
+        let mut picture = picture.clone();
+        picture.set_pts(Some(n as i64));
+        encoder.send_frame(&picture).unwrap();
+        while encoder.receive_packet(&mut packet).is_ok() {
+            units.push(Bytes::copy_from_slice(packet.data().unwrap()));
+        }
+    }
+    encoder.send_eof().unwrap();
+    while encoder.receive_packet(&mut packet).is_ok() {
+        units.push(Bytes::copy_from_slice(packet.data().unwrap()));
+    }
+    units
+}
+
+/// Pictures in another format of samples, by libswscale.
+pub(crate) fn frames(
+    format: Pixel,
+    full_range: bool,
+    width: u32,
+    height: u32,
+    n: u32,
+) -> Vec<frame::Video> {
+    (0..n)
+        .map(|n| frame_of(&samples(width, height, n), format, full_range))
+        .collect()
+}
+
+pub(crate) fn frame_of(picture: &I420, format: Pixel, full_range: bool) -> frame::Video {
+    let (width, height) = (picture.width(), picture.height());
+    let mut plain = frame::Video::new(Pixel::YUV420P, width, height);
+    let (luma, chroma) = picture.samples().split_at((width * height) as usize);
+    let (cb, cr) = chroma.split_at(chroma.len() / 2);
+    for (plane, from) in [luma, cb, cr].into_iter().enumerate() {
+        let length = (width as usize) >> u32::from(plane > 0);
+        let stride = plain.stride(plane);
+        let rows = plain.data_mut(plane).chunks_mut(stride);
+        for (to, from) in rows.zip(from.chunks(length)) {
+            to[..length].copy_from_slice(from);
+        }
+    }
+    let mut frame = plain;
+    if format != Pixel::YUV420P {
+        let mut converted = frame::Video::empty();
+        let mut scaler = ffmpeg_next::software::converter((width, height), frame.format(), format);
+        scaler
+            .as_mut()
+            .unwrap()
+            .run(&frame, &mut converted)
+            .unwrap();
+        frame = converted;
+    }
+    frame.set_color_range(if full_range { Range::JPEG } else { Range::MPEG });
+    frame
+}
+
+/// What a receiver sees of a rendition: decodes it all, and checks on the way that it is one stream.
+pub(crate) struct Receiver {
+    decoder: Option<VideoDecoder>,
+    pub(crate) sets: Vec<(Bytes, Bytes)>,
+    pub(crate) pictures: Vec<Seen>,
+    last: Picture,
+}
+
+/// One picture of a rendition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) pts_us: i64,
+    pub(crate) idr: bool,
+    pub(crate) bytes: usize,
+    pub(crate) size: (u32, u32),
+}
+
+impl Receiver {
+    pub(crate) fn new() -> Self {
+        Self {
+            decoder: None,
+            sets: Vec::new(),
+            pictures: Vec::new(),
+            last: Picture::empty(),
+        }
+    }
+
+    /// Decodes those of one rendition and gives the last picture.
+    pub(crate) fn see<'a>(&mut self, key: u64, of: impl IntoIterator<Item = &'a Transcoded>) {
+        for picture in of.into_iter().filter(|p| p.key_of_rendition == key) {
+            assert_eq!(picture.idr, picture.parameter_sets.is_some());
+            if let Some(sets) = &picture.parameter_sets {
+                if self.sets.last() != Some(sets) {
+                    self.sets.push(sets.clone());
+                }
+                let record = record(&sets.0, &sets.1);
+                self.decoder.get_or_insert_with(|| {
+                    VideoDecoder::new(VideoCodec::H264, Some(&record)).unwrap()
+                });
+            }
+            let (headroom, nals) = picture.unit.split_at(HEADROOM_BYTES);
+            assert_eq!(headroom, [0; HEADROOM_BYTES]);
+            assert_eq!(kinds(nals), [if picture.idr { 5 } else { 1 }]);
+            let decoder = self.decoder.as_mut().expect("an IDR first");
+            decoder.send(nals, picture.pts_us).unwrap();
+            assert!(decoder.receive(&mut self.last).unwrap());
+            assert!(!self.last.is_damaged());
+            self.pictures.push(Seen {
+                pts_us: picture.pts_us,
+                idr: picture.idr,
+                bytes: nals.len(),
+                size: (self.last.width(), self.last.height()),
+            });
+        }
+    }
+
+    pub(crate) fn last(&self) -> I420 {
+        self.last.to_i420().unwrap()
+    }
+
+    pub(crate) fn times(&self) -> Vec<i64> {
+        self.pictures.iter().map(|picture| picture.pts_us).collect()
+    }
+
+    pub(crate) fn idr_times(&self) -> Vec<i64> {
+        let idrs = self.pictures.iter().filter(|picture| picture.idr);
+        idrs.map(|picture| picture.pts_us).collect()
+    }
+}
+
+/// Types of the NAL units behind lengths.
+fn kinds(mut nals: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Some((length, rest)) = nals.split_first_chunk::<4>() {
+        let (nal, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        kinds.push(nal[0] & 0x1F);
+        nals = rest;
+    }
+    kinds
+}
+
+/// Peak signal-to-noise ratio of luma in decibels.
+pub(crate) fn psnr(one: &I420, other: &I420) -> f64 {
+    assert_eq!((one.width(), one.height()), (other.width(), other.height()));
+    let luma = (one.width() * one.height()) as usize;
+    let error: f64 = one.samples()[..luma]
+        .iter()
+        .zip(&other.samples()[..luma])
+        .map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2))
+        .sum();
+    10.0 * (255.0 * 255.0 * luma as f64 / error.max(1.0)).log10()
+}

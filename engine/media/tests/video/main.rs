@@ -1,0 +1,13 @@
+//! Proves: what a publisher sends becomes renditions that keep their size, parameter sets, frame rate,
+//! keyframe distance and bit rate whatever comes in. One file for each of these promises.
+#![cfg(feature = "x264")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+mod canvas;
+mod film;
