@@ -7,7 +7,7 @@
 )]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shardcast_media::{CHANNELS, OpusToAac, SAMPLE_RATE_HZ};
+use shardcast_media::{AAC_BITRATE_BPS, CHANNELS, OpusToAac, SAMPLE_RATE_HZ};
 
 const PACKET_SAMPLES: usize = 960;
 
@@ -40,12 +40,12 @@ fn audio(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("audio");
     group.throughput(Throughput::Elements(1));
     group.bench_function("opus_to_aac_20ms", |bencher| {
-        let mut lane = OpusToAac::new().unwrap();
+        let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
         let mut next = packets.iter().cycle();
         bencher.iter(|| lane.decode(next.next().unwrap()).unwrap());
     });
     group.bench_function("silence_20ms", |bencher| {
-        let mut lane = OpusToAac::new().unwrap();
+        let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
         bencher.iter(|| lane.silence(PACKET_SAMPLES as u32).unwrap());
     });
     group.finish();

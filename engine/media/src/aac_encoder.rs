@@ -6,7 +6,8 @@ use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::{Sample, sample::Type};
 
-use crate::{AAC_BITRATE_BPS, AAC_SAMPLES_PER_FRAME, CHANNELS, MediaError, SAMPLE_RATE_HZ};
+use crate::limits::AAC_BITRATES_BPS;
+use crate::{AAC_SAMPLES_PER_FRAME, CHANNELS, MediaError, SAMPLE_RATE_HZ};
 
 const FRAME_SAMPLES: usize = AAC_SAMPLES_PER_FRAME as usize;
 const FORMAT: Sample = Sample::F32(Type::Planar);
@@ -23,8 +24,11 @@ pub(crate) struct AacEncoder {
 }
 
 impl AacEncoder {
-    pub(crate) fn new() -> Result<Self, MediaError> {
+    pub(crate) fn new(bitrate_bps: usize) -> Result<Self, MediaError> {
         silence_library_log();
+        if !AAC_BITRATES_BPS.contains(&bitrate_bps) {
+            return Err(MediaError::AacBitRate { bitrate_bps });
+        }
         let codec =
             ffmpeg::encoder::find_by_name("aac").ok_or(MediaError::CodecMissing { codec: NAME })?;
         let open = || -> Result<_, ffmpeg::Error> {
@@ -33,7 +37,7 @@ impl AacEncoder {
             audio.set_rate(SAMPLE_RATE_HZ as i32);
             audio.set_channel_layout(ffmpeg::ChannelLayout::STEREO);
             audio.set_format(FORMAT);
-            audio.set_bit_rate(AAC_BITRATE_BPS);
+            audio.set_bit_rate(bitrate_bps);
             audio.set_time_base((1, SAMPLE_RATE_HZ as i32));
             // Half the price of the default two-loop search; at 128 kbit/s it costs 2 dB of SNR.
             let mut options = ffmpeg::Dictionary::new();

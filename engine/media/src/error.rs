@@ -1,6 +1,6 @@
 //! What can go wrong in a codec, and whose fault it is.
 
-use crate::limits::FILL_SAMPLES_MAX;
+use crate::limits::{AAC_BITRATES_BPS, FILL_SAMPLES_MAX};
 
 /// A codec refused. After [`Opus`](Self::Opus) and [`FillTooLong`](Self::FillTooLong) the codec is
 /// as it was before the call and may be used on; after [`Encode`](Self::Encode) open another one.
@@ -46,6 +46,9 @@ pub enum MediaError {
     /// Ours: the AAC encoder refused finite samples.
     #[error("the AAC encoder failed: {0}; open another one")]
     Encode(String),
+    /// Whoever wants it.
+    #[error("AAC of {bitrate_bps} bit/s; {} to {} are possible", AAC_BITRATES_BPS.start(), AAC_BITRATES_BPS.end())]
+    AacBitRate { bitrate_bps: usize },
     /// The caller's: more is to be filled at once than is bearable.
     #[error("{samples} samples to fill are over the limit of {FILL_SAMPLES_MAX}; fill in pieces")]
     FillTooLong { samples: u32 },

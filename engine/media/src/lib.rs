@@ -60,6 +60,6 @@ pub const AAC_DELAY_SAMPLES: u32 = 1024;
 /// (ISO/IEC 14496-3 §1.6.2.1). Goes into the AAC sequence header of RTMP.
 pub const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
 
-/// Bit rate of the AAC that goes to destinations, in bits per second: what YouTube, Facebook and
+/// Usual bit rate of the AAC that goes to destinations, in bits per second: what YouTube, Facebook and
 /// Twitch recommend for stereo.
 pub const AAC_BITRATE_BPS: usize = 128_000;

@@ -10,6 +10,10 @@ pub const FILL_SAMPLES_MAX: u32 = 480_000;
 /// to silence within it; the rest of a gap is silence.
 pub const CONCEAL_SAMPLES_MAX: u32 = 4_800;
 
+/// Bit rates of AAC in stereo, in bits per second. Below the least AAC-LC is no music any more; above
+/// the most it does not sound better, and platforms take at most that.
+pub const AAC_BITRATES_BPS: std::ops::RangeInclusive<usize> = 32_000..=320_000;
+
 /// Largest Opus packet, in bytes: three frames of 1275 bytes fill the longest packet of one
 /// stream, and 48 of 2.5 ms are the most a packet can hold (RFC 6716 §3.2.5 and §3.4).
 pub const OPUS_PACKET_BYTES_MAX: usize = 48 * 1275;

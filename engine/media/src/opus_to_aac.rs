@@ -13,7 +13,7 @@ use crate::{CHANNELS, MediaError, SAMPLE_RATE_HZ};
 /// libopus conceals in steps of 2.5 ms only.
 const CONCEAL_STEP_SAMPLES: u32 = 120;
 
-/// Decodes Opus and encodes AAC-LC: 48 kHz, stereo, 128 kbit/s, raw frames without ADTS.
+/// Decodes Opus and encodes AAC-LC: 48 kHz, stereo, raw frames without ADTS.
 ///
 /// Time runs by samples: everything that is given, decoded or filled, is appended, and each 1024
 /// samples become one AAC frame. The first 1024 samples give no frame, so frame number *k*
@@ -34,11 +34,13 @@ pub struct OpusToAac {
 }
 
 impl OpusToAac {
-    /// Opens both codecs.
+    /// Opens both codecs; the AAC will have this bit rate in bits per second, 32 000 to 320 000
+    /// ([`AAC_BITRATE_BPS`](crate::AAC_BITRATE_BPS) unless somebody wants another).
     ///
     /// # Errors
-    /// When libavcodec has no AAC encoder, or memory is short.
-    pub fn new() -> Result<Self, MediaError> {
+    /// [`MediaError::AacBitRate`] outside of that; else when libavcodec has no AAC encoder, or memory is
+    /// short.
+    pub fn new(bitrate_bps: usize) -> Result<Self, MediaError> {
         let decoder = opus::Decoder::new(SAMPLE_RATE_HZ, opus::Channels::Stereo).map_err(|e| {
             MediaError::Open {
                 codec: "Opus decoder",
@@ -48,7 +50,7 @@ impl OpusToAac {
         let pcm = vec![0.0; OPUS_SAMPLES_MAX * CHANNELS].into_boxed_slice();
         Ok(Self {
             decoder,
-            encoder: AacEncoder::new()?,
+            encoder: AacEncoder::new(bitrate_bps)?,
             pcm,
         })
     }

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardcast_media::{
-    AAC_DELAY_SAMPLES, AAC_SAMPLES_PER_FRAME, AUDIO_SPECIFIC_CONFIG, AacDecoder, CHANNELS,
-    MediaError, OPUS_DELAY_SAMPLES, OpusToAac, SAMPLE_RATE_HZ, limits,
+    AAC_BITRATE_BPS, AAC_DELAY_SAMPLES, AAC_SAMPLES_PER_FRAME, AUDIO_SPECIFIC_CONFIG, AacDecoder,
+    CHANNELS, MediaError, OPUS_DELAY_SAMPLES, OpusToAac, SAMPLE_RATE_HZ, limits,
 };
 
 const PACKET_SAMPLES: usize = 960;
@@ -68,7 +68,7 @@ fn a_sound_comes_out_after_the_documented_delays() {
     let start = 20_000;
     let mut input = vec![0.0; 48_000];
     input[start..start + sound.len()].copy_from_slice(&sound);
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let frames: Vec<Bytes> = opus_packets(&input)
         .iter()
         .flat_map(|p| lane.decode(p).unwrap())
@@ -86,7 +86,7 @@ fn a_sound_comes_out_after_the_documented_delays() {
 #[test]
 fn every_thousand_and_twenty_four_samples_become_one_frame() {
     let packets = opus_packets(&chirp(48_000));
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let (mut samples, mut frames) = (0, 0);
     for packet in &packets {
         frames += lane.decode(packet).unwrap().len();
@@ -118,8 +118,28 @@ fn every_thousand_and_twenty_four_samples_become_one_frame() {
 }
 
 #[test]
+fn the_bit_rate_is_what_was_asked_for_and_absurd_ones_are_refused() {
+    let packets = opus_packets(&chirp(10 * 48_000));
+    for bitrate_bps in [64_000, AAC_BITRATE_BPS, 192_000] {
+        let mut lane = OpusToAac::new(bitrate_bps).unwrap();
+        let frames = packets.iter().flat_map(|p| lane.decode(p).unwrap());
+        let bits: usize = frames.map(|frame| frame.len() * 8).sum();
+        // Ten seconds; a chirp is easy, so it may stay below.
+        assert!(
+            bits / 10 <= bitrate_bps * 11 / 10,
+            "{bits} for {bitrate_bps}"
+        );
+        assert!(bits / 10 >= bitrate_bps / 2, "{bits} for {bitrate_bps}");
+    }
+    for bitrate_bps in [0, 31_999, 320_001, usize::MAX] {
+        let refused = OpusToAac::new(bitrate_bps).unwrap_err();
+        assert!(matches!(refused, MediaError::AacBitRate { .. }));
+    }
+}
+
+#[test]
 fn packets_of_every_length_and_of_mono_are_taken() {
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let (mut samples, mut frames) = (0, 0);
     for channels in [opus::Channels::Mono, opus::Channels::Stereo] {
         let mut encoder =
@@ -147,7 +167,7 @@ fn pauses_of_discontinuous_transmission_last_as_long_as_they_say() {
     )
     .unwrap();
     encoder.set_dtx(true).unwrap();
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let (mut pauses, mut frames) = (0, 0);
     for _ in 0..100 {
         let packet = encoder
@@ -165,7 +185,7 @@ fn garbage_is_an_error_or_noise_and_the_lane_goes_on() {
     let seed = 7;
     let mut random = StdRng::seed_from_u64(seed);
     let good = opus_packets(&chirp(960)).remove(0);
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let mut refused = 0;
     for round in 0..3_000 {
         let mut packet = vec![0; random.random_range(0..1_500)];
@@ -181,7 +201,7 @@ fn garbage_is_an_error_or_noise_and_the_lane_goes_on() {
 
 #[test]
 fn a_gap_without_bound_is_refused_and_nothing_is_appended() {
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     assert!(matches!(
         lane.silence(u32::MAX),
         Err(MediaError::FillTooLong { .. })
@@ -195,7 +215,7 @@ fn a_gap_without_bound_is_refused_and_nothing_is_appended() {
 
 #[test]
 fn silence_decodes_to_silence() {
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let frames = lane.silence(48_000).unwrap();
     assert!(decode_aac(&frames).iter().all(|sample| sample.abs() < 1e-4));
 }
@@ -204,7 +224,7 @@ fn silence_decodes_to_silence() {
 fn damaged_aac_and_configurations_are_errors_not_crashes() {
     let seed = 11;
     let mut random = StdRng::seed_from_u64(seed);
-    let mut lane = OpusToAac::new().unwrap();
+    let mut lane = OpusToAac::new(AAC_BITRATE_BPS).unwrap();
     let good = lane.silence(48_000).unwrap();
     let mut decoder = AacDecoder::new(&AUDIO_SPECIFIC_CONFIG).unwrap();
     let mut pcm = Vec::new();
