@@ -14,6 +14,10 @@ use crate::x264_handle::{DELIMITER, Handle, IDR, Input, NAL_LENGTH_BYTES, PPS, S
 /// From so many lines on a picture of unknown colours is taken for BT.709, as players do.
 const BT709_HEIGHT_MIN: u32 = 720;
 
+/// Part of the buffer that x264 takes for full before the first picture: half a second for an IDR is
+/// plenty, and over ten seconds it is 5 % of the bit rate.
+const VBV_AT_BEGIN: f32 = 0.5;
+
 /// Encodes pictures of one size at a constant frame rate, each at once and by itself: no B-frames, no
 /// look-ahead, no threads. What the stream says of itself in its parameter sets never changes.
 pub struct VideoEncoder {
@@ -174,6 +178,9 @@ fn parameters(settings: &RenditionSettings) -> Result<sys::x264_param_t, String>
     param.rc.i_bitrate = kilobits;
     param.rc.i_vbv_max_bitrate = kilobits;
     param.rc.i_vbv_buffer_size = kilobits;
+    // What is in the buffer at the beginning is sent on top of the bit rate. A buffer that is fuller,
+    // as receivers have it, runs dry all the less.
+    param.rc.f_vbv_buffer_init = VBV_AT_BEGIN;
     param.vui.b_fullrange = 0;
     let profile = match settings.profile {
         Profile::Baseline => c"baseline",

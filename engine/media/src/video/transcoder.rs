@@ -279,6 +279,10 @@ impl Transcoder {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        // Some decoders only wait, and do not say what for.
+        if result.is_ok() && self.holds {
+            result = Err(self.refused("no picture before the next keyframe"));
+        }
         result
     }
 
@@ -294,16 +298,11 @@ impl Transcoder {
         let damaged = self.spare.is_damaged();
         self.holds = damaged || self.holds && !self.spare.is_key();
         if self.holds {
-            let what = if damaged {
+            return Err(self.refused(if damaged {
                 "a damaged picture"
             } else {
-                "a picture that needs one that was damaged"
-            };
-            let codec = self.decoder.as_ref().map(VideoDecoder::codec);
-            return Err(MediaError::Video {
-                codec: codec.map_or("video", VideoCodec::name),
-                reason: what.to_owned(),
-            });
+                "a picture that needs others that are missing"
+            }));
         }
         let pts_us = self.spare.pts_us().unwrap_or(pts_us);
         let before = if encode {
@@ -369,6 +368,14 @@ impl Transcoder {
     fn fail(&mut self, key: u64, words: String) {
         if self.failures.len() < FAILURES_MAX {
             self.failures.push_back((key, words));
+        }
+    }
+
+    fn refused(&self, reason: &str) -> MediaError {
+        let codec = self.decoder.as_ref().map(VideoDecoder::codec);
+        MediaError::Video {
+            codec: codec.map_or("video", VideoCodec::name),
+            reason: reason.to_owned(),
         }
     }
 

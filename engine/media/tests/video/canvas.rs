@@ -3,7 +3,8 @@
 
 use shardcast_media::{RenditionSettings, Transcoder, VideoCodec};
 
-use crate::film::{H264, Receiver, SMALL, no_time, psnr, samples};
+use crate::film::{H264, SMALL, no_time, samples};
+use crate::receiver::{Receiver, psnr};
 
 #[test]
 fn size_and_parameter_sets_stay_while_the_source_changes_its_size_each_picture() {

@@ -9,5 +9,13 @@
     reason = "test"
 )]
 
+mod bit_rate;
 mod canvas;
+mod codecs;
 mod film;
+mod formats;
+mod frame_rate;
+mod gaps;
+mod ladder;
+mod receiver;
+mod throttle;

@@ -1,0 +1,136 @@
+//! Proves: while no pictures come the last one, or a slate, stands for them; a long time is jumped and
+//! not filled; what comes too late leaves its slots empty and is counted.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use shardcast_media::Transcoder;
+
+use crate::film::{H264, SECOND_US, SMALL, Studio, no_time};
+use crate::receiver::Receiver;
+
+fn white(width: u32, height: u32) -> Vec<u8> {
+    let image = DynamicImage::from(RgbImage::from_pixel(width, height, Rgb([255; 3])));
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+#[test]
+fn the_last_picture_stands_for_those_that_do_not_come() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    studio.publish(0);
+    studio.transcoder.fill(SECOND_US, &mut studio.out);
+    assert_eq!(studio.out.len(), 31);
+    // Filled once; and a picture that comes for a slot that is filled is left out.
+    studio.transcoder.fill(SECOND_US, &mut studio.out);
+    studio.publish(SECOND_US - 10_000);
+    assert_eq!(studio.out.len(), 31);
+    studio.publish(SECOND_US + 33_333);
+    assert_eq!(studio.out.len(), 32);
+    let made = studio.transcoder.report().renditions[0];
+    assert_eq!((made.frames, made.repeated), (32, 30));
+    let mut receiver = Receiver::new();
+    receiver.see(1, &studio.out);
+    let times: Vec<i64> = (0..32).map(|n| (n * SECOND_US + 15) / 30).collect();
+    assert_eq!(receiver.times(), times);
+}
+
+#[test]
+fn a_long_time_without_pictures_is_jumped() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    studio.publish(0);
+    studio.publish(3_600 * SECOND_US);
+    studio.transcoder.fill(7_200 * SECOND_US, &mut studio.out);
+    let mut receiver = Receiver::new();
+    receiver.see(1, &studio.out);
+    let hours = [0, 3_600 * SECOND_US, 7_200 * SECOND_US];
+    assert_eq!(receiver.times(), hours);
+    assert_eq!(receiver.idr_times(), hours);
+}
+
+#[test]
+fn time_that_runs_backwards_gives_no_picture() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    for time in [
+        0,
+        SECOND_US / 30,
+        -SECOND_US,
+        i64::MIN,
+        0,
+        i64::MAX,
+        0,
+        66_667,
+    ] {
+        studio.publish(time);
+        studio.transcoder.fill(time, &mut studio.out);
+    }
+    let times: Vec<i64> = studio.out.iter().map(|picture| picture.pts_us).collect();
+    assert_eq!(times[..2], [0, 33_333]);
+    assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+}
+
+#[test]
+fn a_slate_is_seen_until_the_next_picture() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    studio.publish(0);
+    let mut receiver = Receiver::new();
+    studio.transcoder.show(&white(90, 90)).unwrap();
+    studio.transcoder.fill(200_000, &mut studio.out);
+    receiver.see(1, &studio.out);
+    let seen = receiver.last();
+    let luma = |x: usize| seen.samples()[90 * 320 + x];
+    assert!(
+        luma(160) > 225 && luma(40) < 24,
+        "{} {}",
+        luma(160),
+        luma(40)
+    );
+    let before = studio.out.len();
+    studio.publish(233_333);
+    receiver.see(1, &studio.out[before..]);
+    assert!(receiver.last().samples()[90 * 320 + 40] > 24);
+    assert_eq!((receiver.sets.len(), receiver.pictures.len()), (1, 8));
+    assert!(studio.transcoder.show(b"no image").is_err());
+}
+
+#[test]
+fn a_slate_can_come_before_the_publisher_and_be_larger_than_pictures_are() {
+    let mut transcoder = Transcoder::new(no_time);
+    transcoder.set_renditions(&[(1, SMALL)]);
+    let mut out = Vec::new();
+    transcoder.fill(0, &mut out);
+    assert!(out.is_empty());
+    transcoder.show(&white(4_096, 4_095)).unwrap();
+    transcoder.fill(5 * SECOND_US, &mut out);
+    transcoder.fill(6 * SECOND_US, &mut out);
+    let mut receiver = Receiver::new();
+    receiver.see(1, &out);
+    assert_eq!(receiver.pictures.len(), 31);
+    assert_eq!(receiver.idr_times(), [5 * SECOND_US]);
+}
+
+#[test]
+fn what_is_late_is_decoded_and_counted_and_its_slots_stay_empty() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    for n in 0..30 {
+        let late = (10..20).contains(&n);
+        if late {
+            let unit = studio.source.next();
+            let out = &mut studio.out;
+            studio
+                .transcoder
+                .decode(n * 33_333, &unit, false, out)
+                .unwrap();
+        } else {
+            studio.publish(n * 33_333);
+        }
+    }
+    let report = studio.transcoder.report();
+    assert_eq!((report.decoded, report.late, report.errors), (30, 10, 0));
+    let made = report.renditions[0];
+    assert_eq!((made.frames, made.repeated, made.dropped), (20, 0, 10));
+    let mut receiver = Receiver::new();
+    receiver.see(1, &studio.out);
+    assert_eq!(receiver.times()[9..11], [300_000, 666_667]);
+}
