@@ -130,3 +130,62 @@ impl Canvas {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::I420;
+
+    /// Mid-grey in luma and chroma that black has not.
+    fn grey(width: u32, height: u32) -> Picture {
+        let luma = (width * height) as usize;
+        let mut samples = vec![150; luma];
+        samples.resize(luma * 3 / 2, 90);
+        let samples = I420::from_samples(width, height, false, samples).unwrap();
+        Picture::from_i420(&samples).unwrap()
+    }
+
+    fn assert_only_the_window_is_grey(picture: &Picture, source: (u32, u32)) {
+        let size = (picture.width(), picture.height());
+        let window = Window::fit(source, size);
+        for (plane, (seen, black)) in [(150, 16), (90, 128), (90, 128)].into_iter().enumerate() {
+            let half = |number: u32| number as usize >> usize::from(plane > 0);
+            let columns = half(window.left)..half(window.left + window.width);
+            let rows = half(window.top)..half(window.top + window.height);
+            for y in 0..half(size.1) {
+                for (x, sample) in picture.row(plane, y).unwrap().iter().enumerate() {
+                    let inside = columns.contains(&x) && rows.contains(&y);
+                    let wanted = if inside { seen } else { black };
+                    assert_eq!(*sample, wanted, "{source:?}: plane {plane} at {x},{y}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_drawn_outside_of_the_window_whatever_its_width() {
+        let mut canvases = Canvases::new();
+        for width in (2..=400).step_by(2) {
+            let source = (width, 120);
+            canvases.replace(grey(source.0, source.1));
+            for size in [(320, 180), (160, 90), (854, 480)] {
+                let picture = canvases.in_size(size.0, size.1).unwrap();
+                assert_only_the_window_is_grey(picture, source);
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_is_drawn_once_and_forgotten_when_nobody_wants_it() {
+        let mut canvases = Canvases::new();
+        canvases.replace(grey(320, 180));
+        let first = canvases.in_size(160, 90).unwrap().planes().data;
+        let again = canvases.in_size(160, 90).unwrap().planes().data;
+        assert_eq!(first, again);
+        // As it came.
+        canvases.in_size(320, 180).unwrap();
+        assert_eq!(canvases.canvases.len(), 1);
+        canvases.retain(|_, _| false);
+        assert!(canvases.canvases.is_empty());
+    }
+}

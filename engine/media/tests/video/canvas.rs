@@ -1,9 +1,10 @@
 //! Proves: a rendition has one size and one pair of parameter sets while the publisher's size changes
 //! with every picture; the whole picture is seen, in the middle, with black around it.
 
+use ffmpeg_next::format::Pixel;
 use shardcast_media::{RenditionSettings, Transcoder, VideoCodec};
 
-use crate::film::{H264, SMALL, no_time, samples};
+use crate::film::{H264, SMALL, foreign, frames, no_time, samples};
 use crate::receiver::{Receiver, psnr};
 
 #[test]
@@ -33,6 +34,35 @@ fn size_and_parameter_sets_stay_while_the_source_changes_its_size_each_picture()
     assert_eq!((report.width, report.height), (16, 16));
     let made = report.renditions[0];
     assert_eq!((made.frames, made.repeated, made.dropped), (40, 0, 0));
+}
+
+#[test]
+fn a_decoder_follows_the_sizes_within_a_stream() {
+    let sizes = [(320, 180), (176, 144), (90, 160), (640, 360), (320, 180)];
+    for (codec, encoder) in [
+        (VideoCodec::Vp8, "libvpx"),
+        (VideoCodec::Vp9, "libvpx-vp9"),
+        (VideoCodec::Av1, "libaom-av1"),
+    ] {
+        let mut transcoder = Transcoder::new(no_time);
+        transcoder.set_renditions(&[(1, SMALL)]);
+        transcoder.set_source(codec, None).unwrap();
+        let mut out = Vec::new();
+        for (n, (width, height)) in sizes.into_iter().enumerate() {
+            let pictures = frames(Pixel::YUV420P, false, width, height, 1);
+            let unit = &foreign(encoder, &[("cpu-used", "8")], &pictures)[0];
+            let pts_us = n as i64 * 33_333;
+            transcoder.decode(pts_us, unit, true, &mut out).unwrap();
+            let report = transcoder.report();
+            assert_eq!((report.width, report.height), (width, height), "{codec:?}");
+        }
+        let mut receiver = Receiver::new();
+        receiver.see(1, &out);
+        assert_eq!((receiver.pictures.len(), receiver.sets.len()), (5, 1));
+        assert!(receiver.pictures.iter().all(|p| p.size == (320, 180)));
+        let psnr = psnr(&receiver.last(), &samples(320, 180, 0));
+        assert!(psnr > 20.0, "{codec:?}: {psnr} dB");
+    }
 }
 
 #[test]

@@ -19,3 +19,9 @@ mod gaps;
 mod ladder;
 mod receiver;
 mod throttle;
+
+#[test]
+fn a_transcoder_may_go_to_the_thread_that_drives_it() {
+    fn goes<T: Send>(_: &T) {}
+    goes(&shardcast_media::Transcoder::new(film::no_time));
+}
