@@ -114,6 +114,10 @@ impl Canvases {
                 .from_last
                 .draw_window(&self.last, &source, to, &window),
         }?;
+        // libswscale stores whole vectors, the last of a row beyond its end.
+        if window.width < size.0 {
+            canvas.picture.blacken_beside(&window);
+        }
         canvas.generation = self.generation;
         Ok(())
     }

@@ -107,10 +107,11 @@ impl Picture {
     /// [`MediaError::Format`] when it is not 4:2:0 with samples of eight bits and even sides.
     pub fn to_i420(&self) -> Result<I420, MediaError> {
         let refused = || MediaError::Format(format!("{self:?}"));
-        let mut samples = Some(())
-            .filter(|()| self.is_yuv420())
-            .and_then(|()| I420::black(self.width(), self.height(), self.full_range()))
-            .ok_or_else(refused)?;
+        if !self.is_yuv420() {
+            return Err(refused());
+        }
+        let mut samples =
+            I420::black(self.width(), self.height(), self.full_range()).ok_or_else(refused)?;
         let lengths = samples.row_lengths();
         for (plane, (to, length)) in samples.planes_mut().into_iter().zip(lengths).enumerate() {
             for (row, to) in to.chunks_exact_mut(length).enumerate() {
@@ -183,6 +184,12 @@ impl Picture {
         self.width() == 0 || self.planes().data.first().is_none_or(|data| data.is_null())
     }
 
+    /// Nobody else has its samples: it is none that a decoder may still need.
+    pub(crate) fn is_ours(&mut self) -> bool {
+        // SAFETY: it looks at the references of a frame that is ours.
+        unsafe { ffmpeg::ffi::av_frame_is_writable(self.frame.as_mut_ptr()) > 0 }
+    }
+
     /// As libswscale names formats.
     pub(crate) fn format(&self) -> i32 {
         // SAFETY: a plain field of a frame that is ours.
@@ -232,6 +239,19 @@ impl Picture {
     pub(crate) fn blacken(&mut self) {
         for (plane, sample) in BLACK.into_iter().enumerate() {
             self.for_each_row(plane, |_, row| row.fill(sample));
+        }
+    }
+
+    /// Makes what is left and right of a window black.
+    pub(crate) fn blacken_beside(&mut self, window: &Window) {
+        for (plane, sample) in BLACK.into_iter().enumerate() {
+            let half = u32::from(plane > 0);
+            let left = (window.left >> half) as usize;
+            let right = ((window.left + window.width) >> half) as usize;
+            self.for_each_row(plane, |_, row| {
+                row.get_mut(..left).unwrap_or_default().fill(sample);
+                row.get_mut(right..).unwrap_or_default().fill(sample);
+            });
         }
     }
 

@@ -26,10 +26,10 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// As [`draw_window`](Self::draw_window), all of `from` into all of `to`.
+    /// Draws all of `from`, in whatever format, over all of `to`, which [`Picture::black`] made.
     ///
     /// # Errors
-    /// [`MediaError::Scale`] when libswscale does not do this.
+    /// [`MediaError::Scale`] when libswscale does not do this, or `to` is not one to be drawn on.
     pub fn draw(&mut self, from: &Picture, to: &mut Picture) -> Result<(), MediaError> {
         let source = Window::whole(from.width(), from.height());
         let target = Window::whole(to.width(), to.height());
@@ -53,7 +53,8 @@ impl Scaler {
         };
         let failed =
             || MediaError::Scale(format!("{from:?} to {}x{}", target.width, target.height));
-        if from.is_empty() || !within(source, from) || !within(target, to) || !to.is_encodable() {
+        let drawable = to.is_encodable() && to.is_ours();
+        if from.is_empty() || !within(source, from) || !within(target, to) || !drawable {
             return Err(failed());
         }
         if self.context.as_ref().is_none_or(|(made, _)| *made != shape) {
