@@ -21,6 +21,7 @@ pub struct Picture {
 }
 
 /// The matrix that colours were made with, as far as H.264 is told of it (ITU-T H.264 table E-5).
+#[cfg(feature = "x264")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Matrix {
     Bt709,
@@ -197,6 +198,7 @@ impl Picture {
     }
 
     /// What the stream says of its colours, if that can be said in H.264 too.
+    #[cfg(feature = "x264")]
     pub(crate) fn matrix(&self) -> Option<Matrix> {
         match self.frame.color_space() {
             ffmpeg::color::Space::BT709 => Some(Matrix::Bt709),
