@@ -19,7 +19,7 @@ pub struct Cli {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub shards: Option<u16>,
 
-    /// Cores to run on, such as 0,2,4; default: all that this process may use
+    /// Cores to run on, such as 0,2,4; default: all that this process may use, but --codec-cores
     #[arg(
         long,
         value_name = "CORES",
@@ -76,6 +76,22 @@ pub struct Cli {
     #[arg(long, value_name = "CIDR,…", env = "SHARDCAST_ENGINE_DESTINATION_DENY")]
     pub destination_deny: Option<CidrList>,
 
+    /// Make pictures anew for destinations that want others than the publisher sends
+    #[arg(long, value_name = "BOOL", env = "SHARDCAST_ENGINE_REENCODE_ENABLED",
+          action = clap::ArgAction::Set, default_value_t = true,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub reencode_enabled: bool,
+
+    /// Cores that decode and encode only, such as 4,5, dealt out among the shards; default: each
+    /// shard's own core
+    #[arg(
+        long,
+        value_name = "CORES",
+        env = "SHARDCAST_ENGINE_CODEC_CORES",
+        value_delimiter = ','
+    )]
+    pub codec_cores: Vec<usize>,
+
     /// What to log, such as `info` or `shardcast_core=debug,info`
     #[arg(
         long,
@@ -118,6 +134,9 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Where destinations may be.
     pub address_rules: AddressRules,
+    pub reencode_enabled: bool,
+    /// Empty: codec threads run beside their shard.
+    pub codec_cores: Vec<usize>,
 }
 
 impl Cli {
@@ -136,6 +155,8 @@ impl Cli {
                 allow: self.destination_allow,
                 deny: self.destination_deny,
             },
+            reencode_enabled: self.reencode_enabled,
+            codec_cores: self.codec_cores,
         }
     }
 }
@@ -157,10 +178,21 @@ mod tests {
             "shardcast-engine",
             "--link-dir=x",
             "--cores=0,1",
+            "--codec-cores=2,5",
             "--advertise=192.0.2.1,2001:db8::1",
         ]);
-        assert_eq!(cli.cores, [0, 1]);
+        assert_eq!((cli.cores, cli.codec_cores), (vec![0, 1], vec![2, 5]));
         assert_eq!(cli.advertise.len(), 2);
+    }
+
+    #[test]
+    fn pictures_are_made_anew_unless_that_is_switched_off() {
+        let enabled = |flags: &[&str]| {
+            let flags = ["shardcast-engine", "--link-dir=x"].iter().chain(flags);
+            Cli::parse_from(flags).settings().reencode_enabled
+        };
+        assert!(enabled(&[]) && enabled(&["--reencode-enabled"]));
+        assert!(!enabled(&["--reencode-enabled=false"]));
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl CpuMeter {
     }
 }
 
-fn thread_cpu_time() -> Duration {
+/// CPU time that the calling thread has used.
+pub(crate) fn thread_cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -21,16 +21,17 @@ use glommio::{
 
 use crate::{
     error::EngineError,
+    lanes::{CodecPlan, VideoLanes},
     limits::{
-        IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH, STILLS_RUNNING_MAX,
-        STOP_FLUSH,
+        CODEC_STOP, IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH,
+        STILLS_RUNNING_MAX, STOP_FLUSH,
     },
     link,
     log::panic_words,
     machine::Machine,
     pacemaker::{self, Beat},
     rtmp_port::{self, RtmpPort},
-    sched,
+    sched::{self, Yielding},
     shell::ShellHandle,
     signals::Bell,
     tcp::tls::TrustedRoots,
@@ -49,6 +50,8 @@ pub struct ShardPlan {
     pub link_socket: PathBuf,
     /// Whose certificates are believed.
     pub roots: TrustedRoots,
+    /// Where pictures are re-encoded.
+    pub codecs: CodecPlan,
     /// Makes the machine, on the shard's own thread.
     pub machine: Box<dyn FnOnce() -> Box<dyn Machine> + Send>,
 }
@@ -61,6 +64,7 @@ impl fmt::Debug for ShardPlan {
             .field("udp", &self.udp)
             .field("rtmp", &self.rtmp)
             .field("link_socket", &self.link_socket)
+            .field("codecs", &self.codecs)
             .finish_non_exhaustive()
     }
 }
@@ -212,16 +216,38 @@ fn run_thread(
             ))
             .make()
             .map_err(|error| error.to_string())?;
-    if let Err(error) = sched::request_short_slice() {
+    let short_slice = sched::request_short_slice().unwrap_or_else(|error| {
         tracing::debug!(shard, "the scheduler keeps its slice: {error}");
+        false
+    });
+    let yielding = Yielding::for_threads(plan.codecs.is_beside(), short_slice);
+    tell_codecs(shard, &plan.codecs, short_slice, yielding);
+    executor.run(run_shard(plan, stop, beat, yielding, listening))
+}
+
+fn tell_codecs(shard: u16, codecs: &CodecPlan, short_slice: bool, yielding: Yielding) {
+    if let Some(reason) = codecs.refusal() {
+        tracing::info!(shard, "re-encoding is {reason}");
+        return;
     }
-    executor.run(run_shard(plan, stop, beat, listening))
+    let how = match yielding {
+        Yielding::Nice => "nice 10",
+        Yielding::Idle => "SCHED_IDLE, since this kernel has no slices (6.12 and later have)",
+    };
+    tracing::info!(
+        shard,
+        short_slice,
+        cores = ?codecs.cores(),
+        capacity_permille = codecs.capacity_permille(),
+        "codec threads will run at {how}"
+    );
 }
 
 async fn run_shard(
     plan: ShardPlan,
     stop: OwnedFd,
     beat: Arc<Beat>,
+    yielding: Yielding,
     listening: &Sender<Report>,
 ) -> Result<(), String> {
     let ShardPlan {
@@ -235,6 +261,7 @@ async fn run_shard(
         rtmp,
         link_socket,
         roots,
+        codecs,
         machine,
     } = plan;
     let socket = adopted::socket(fd);
@@ -244,7 +271,8 @@ async fn run_shard(
     let tls_config = roots
         .client_config()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let shell = ShellHandle::new(machine(), queue, tls_config, Arc::clone(&beat));
+    let video = VideoLanes::new(shard, codecs, yielding);
+    let shell = ShellHandle::new(machine(), queue, tls_config, video, Arc::clone(&beat));
     let listener = link::listen(&link_socket)
         .map_err(|error| format!("cannot listen at {}: {error}", link_socket.display()))?;
 
@@ -272,7 +300,9 @@ async fn run_shard(
         finish(&shell).await;
         Ok(())
     };
-    or(stopped, async { Err(shell.failed().await) }).await
+    let result = or(stopped, async { Err(shell.failed().await) }).await;
+    end_codecs(&shell).await;
+    result
 }
 
 /// Ends all broadcasts properly, in bounded time.
@@ -280,6 +310,15 @@ async fn finish(shell: &ShellHandle) {
     shell.with(crate::shell::Shell::begin_stop);
     let deadline = Instant::now() + STOP_FLUSH;
     while Instant::now() < deadline && !shell.with(|shell| shell.is_quiet()) {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Ends the codec threads, in bounded time.
+async fn end_codecs(shell: &ShellHandle) {
+    shell.with(|shell| shell.video.stop());
+    let deadline = Instant::now() + CODEC_STOP;
+    while Instant::now() < deadline && !shell.with(|shell| shell.video.has_ended()) {
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -296,7 +335,7 @@ fn core_task(shell: &ShellHandle, name: &'static str, task: impl Future<Output =
 }
 
 /// Descriptors of ours in glommio's types, which take them only raw.
-mod adopted {
+pub(crate) mod adopted {
     use std::os::fd::FromRawFd;
 
     use super::{BufferedFile, IntoRawFd, OwnedFd, UdpSocket};
@@ -307,7 +346,7 @@ mod adopted {
     }
 
     /// Anything readable can be waited for as a file: an eventfd here.
-    pub(super) fn file(fd: OwnedFd) -> BufferedFile {
+    pub(crate) fn file(fd: OwnedFd) -> BufferedFile {
         // SAFETY: `fd` is open and ours, and ownership passes on.
         unsafe { BufferedFile::from_raw_fd(fd.into_raw_fd()) }
     }

@@ -11,6 +11,7 @@ mod clock;
 pub mod error;
 pub mod executor;
 mod host;
+mod lanes;
 mod limits;
 mod link;
 mod log;
@@ -26,6 +27,7 @@ mod still;
 mod tcp;
 mod udp;
 
+pub use lanes::CodecPlan;
 pub use machine::Machine;
 pub use rtmp_port::RtmpPort;
 pub use run::run;

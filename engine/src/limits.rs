@@ -165,3 +165,91 @@ pub(crate) const RTMP_BACKLOG: i32 = 128;
 
 /// Local addresses that are offered to clients when none are configured.
 pub(crate) const ADVERTISED_MAX: usize = 8;
+
+/// Broadcasts that one codec thread takes: a core holds about four of 720p, and each has buffers of
+/// some tens of megabytes.
+pub(crate) const CODEC_SOURCES_MAX: usize = 16;
+
+/// Access units of one broadcast that wait for its codec thread: two seconds at 120 pictures a
+/// second, which is what a broadcast may have to catch up with when it begins.
+pub(crate) const CODEC_UNITS_WAITING_MAX: usize = 256;
+
+/// Bytes of these: two units of the largest size that is taken from a publisher.
+pub(crate) const CODEC_BYTES_WAITING_MAX: usize = 8 << 20;
+
+/// Other jobs of one broadcast that wait: another source, other renditions, a slate. Each comes
+/// from something that a person or a publisher does.
+pub(crate) const CODEC_CONTROLS_WAITING_MAX: usize = 16;
+
+/// Places in the queue before a codec thread: everything that its broadcasts may have waiting, and
+/// their beginning and end.
+pub(crate) const CODEC_INBOX_PLACES: usize =
+    CODEC_SOURCES_MAX * (CODEC_UNITS_WAITING_MAX + CODEC_CONTROLS_WAITING_MAX + 2);
+
+/// Results that wait for the shard. It takes all of them each time it runs, so more than some
+/// thirty mean that it hangs; then codec threads wait.
+pub(crate) const CODEC_RESULTS_WAITING_MAX: usize = 256;
+
+/// A picture whose unit has waited longer is decoded, since others refer to it, but not encoded: a
+/// live stream that falls behind never catches up by doing all of it.
+pub(crate) const CODEC_ENCODE_WAITED_MAX: Duration = Duration::from_millis(100);
+
+/// A unit that has waited longer is not even decoded: what follows is left out up to a keyframe.
+/// Decoding alone takes a third of the time, so this is reached only when it takes too long too.
+pub(crate) const CODEC_DECODE_WAITED_MAX: Duration = Duration::from_millis(500);
+
+/// Shortest distance of two requests for a keyframe of one broadcast: about what it takes for one
+/// to be answered over a bad network.
+pub(crate) const CODEC_PLEA_DISTANCE: Duration = Duration::from_millis(300);
+
+/// How often a codec thread reports on each broadcast.
+pub(crate) const CODEC_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a broadcast is taken to cost before anything is known of it, in thousandths of a core:
+/// 1080p30 to 720p30 at the default preset.
+pub(crate) const CODEC_COST_GUESS_PERMILLE: u32 = 400;
+
+/// What of a core may be planned for codecs, in thousandths, when the shard itself runs there. The
+/// rest is for keyframes, which cost three times as much as other pictures, and for the kernel's
+/// share of the network.
+pub(crate) const CODEC_SHARE_BESIDE_PERMILLE: u32 = 800;
+
+/// The same on a core that the operator has set apart for codecs.
+pub(crate) const CODEC_SHARE_APART_PERMILLE: u32 = 850;
+
+/// How long the end of a shard waits for its codec threads, each of which ends after the unit it is
+/// at. One that takes longer ends with the process.
+pub(crate) const CODEC_STOP: Duration = Duration::from_millis(500);
+
+/// Time over which a codec thread judges whether it keeps up, and so the least time between two
+/// steps of the governor.
+pub(crate) const GOVERNOR_WINDOW: Duration = Duration::from_secs(1);
+
+/// Lateness at the ninth decile that is too much: two pictures at 30 a second. At three, pictures
+/// are left out (see [`CODEC_ENCODE_WAITED_MAX`]).
+pub(crate) const GOVERNOR_LATE: Duration = Duration::from_millis(66);
+
+/// Pictures left out within a window that are too many by themselves. Fewer happen when an encoder
+/// is opened.
+pub(crate) const GOVERNOR_MISSED_MAX: u32 = 3;
+
+/// Lateness of so few pictures says nothing.
+pub(crate) const GOVERNOR_SAMPLES_MIN: usize = 8;
+
+/// The last pictures of a window, which tell whether it is late still.
+pub(crate) const GOVERNOR_LAST_SAMPLES: usize = 4;
+
+/// Pictures of a window that are looked at: more than a core can encode.
+pub(crate) const GOVERNOR_SAMPLES_MAX: usize = 1_024;
+
+/// How long all has to be well before a step is taken back, at first and after many attempts that
+/// failed.
+pub(crate) const GOVERNOR_CALM_MIN: Duration = Duration::from_secs(10);
+pub(crate) const GOVERNOR_CALM_MAX: Duration = Duration::from_secs(160);
+
+/// A step taken back and again within this time was a failed attempt.
+pub(crate) const GOVERNOR_UNDONE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How busy a codec thread may be expected to be after a step back, in thousandths: bursts of
+/// keyframes need the rest.
+pub(crate) const GOVERNOR_BUSY_PERMILLE_MAX: u64 = 850;

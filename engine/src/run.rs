@@ -14,6 +14,7 @@ use crate::{
     error::{EXIT_INTERRUPTED, EXIT_STOPPED, EngineError},
     executor::{ShardEnd, ShardPlan, Shards},
     host::{self, LinkDir},
+    lanes::CodecPlan,
     limits::STOP_SHARDS,
     log,
     rtmp_port::RtmpPort,
@@ -125,7 +126,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
         shards,
     };
     let mut plans = Vec::with_capacity(usize::from(shards));
-    for (shard, core) in (0..shards).zip(cores.into_iter().cycle()) {
+    for (shard, core) in (0..shards).zip(cores.iter().copied().cycle()) {
         let port = match settings.udp_port_base {
             0 => 0,
             base => base + shard,
@@ -139,7 +140,8 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             _ => None,
         };
         let seed = host::random_seed().map_err(system("reading random numbers"))?;
-        let config = start.config(shard, seed, &udp, rtmp.as_ref(), settings);
+        let codecs = codecs(settings, &cores, shard, shards);
+        let config = start.config(shard, seed, &udp, rtmp.as_ref(), &codecs, settings);
         plans.push(ShardPlan {
             shard,
             core: Some(core),
@@ -147,6 +149,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             rtmp,
             link_socket: link_dir.socket(shard),
             roots: roots.clone(),
+            codecs,
             machine: Box::new(move || Box::new(Shard::new(config))),
         });
     }
@@ -174,6 +177,7 @@ impl Start {
         seed: u64,
         udp: &BoundUdp,
         rtmp: Option<&RtmpPort>,
+        codecs: &CodecPlan,
         settings: &Settings,
     ) -> ShardConfig {
         ShardConfig {
@@ -187,24 +191,52 @@ impl Start {
             epoch_unix_ms: self.epoch_unix_ms,
             capacity: CAPACITY_OF_A_CORE,
             address_rules: settings.address_rules.clone(),
-            codec_capacity_permille: 0,
+            codec_capacity_permille: codecs.capacity_permille(),
         }
     }
 }
 
-/// The cores to run on, in the order of the shards.
+/// The codec threads of one shard. `cores` are those of the shards.
+fn codecs(settings: &Settings, cores: &[usize], shard: u16, shards: u16) -> CodecPlan {
+    if !cfg!(feature = "x264") {
+        return CodecPlan::off("not possible: this server was built without x264");
+    }
+    if !settings.reencode_enabled {
+        return CodecPlan::off("switched off on this server");
+    }
+    if !settings.codec_cores.is_empty() {
+        return CodecPlan::apart(&settings.codec_cores, shard, shards);
+    }
+    let count = cores.len().max(1);
+    let place = usize::from(shard) % count;
+    // Where there are more shards than cores, some shards run on the same one.
+    let sharers = (0..shards).filter(|other| usize::from(*other) % count == place);
+    CodecPlan::beside(cores.get(place).copied(), sharers.count())
+}
+
+/// The cores of the shards, in their order.
 fn cores(settings: &Settings) -> Result<Vec<usize>, EngineError> {
     let allowed = sched::allowed_cores().map_err(|source| EngineError::System {
         what: "reading the CPU affinity",
         source,
     })?;
-    if settings.cores.is_empty() {
-        return Ok(allowed);
+    check_cores("--cores", &settings.cores, &allowed)?;
+    check_cores("--codec-cores", &settings.codec_cores, &allowed)?;
+    if !settings.cores.is_empty() {
+        return Ok(settings.cores.clone());
     }
-    match settings.cores.iter().find(|core| !allowed.contains(core)) {
+    // Where all cores are set apart for codecs, shards have to share them.
+    let codec_cores = &settings.codec_cores;
+    let left = allowed.iter().filter(|core| !codec_cores.contains(core));
+    let left: Vec<usize> = left.copied().collect();
+    Ok(if left.is_empty() { allowed } else { left })
+}
+
+fn check_cores(flag: &str, named: &[usize], allowed: &[usize]) -> Result<(), EngineError> {
+    match named.iter().find(|core| !allowed.contains(core)) {
         Some(core) => Err(EngineError::Settings(format!(
-            "--cores names core {core}, and this process may use {allowed:?} only"
+            "{flag} names core {core}, and this process may use {allowed:?} only"
         ))),
-        None => Ok(settings.cores.clone()),
+        None => Ok(()),
     }
 }

@@ -17,12 +17,15 @@ use bytes::Bytes;
 use futures_lite::future::poll_fn;
 use glommio::{net::TcpStream, timer::Timer};
 use rustls::ClientConfig;
-use shardcast_core::io::{ConnId, Input, LaneId, LookupId, Output, StillId, TcpEvent, TcpInfo};
+use shardcast_core::io::{
+    ConnId, Input, LaneId, LookupId, Output, StillId, TcpEvent, TcpInfo, VideoLaneId, VideoResult,
+};
 use shardcast_link::Command;
 
 use crate::{
     audio::AudioLanes,
     clock::{Alarm, CpuMeter},
+    lanes::VideoLanes,
     limits::PANICS_MAX,
     link::EventQueue,
     machine::Machine,
@@ -35,12 +38,34 @@ use crate::{
 
 /// An input that the shell itself has to tell.
 enum Owned {
-    Accepted { conn: ConnId, bytes: usize },
-    Closed { conn: ConnId, ended: Ended },
-    Info { conn: ConnId, info: TcpInfo },
-    Resolved { lookup: LookupId, result: Answer },
-    Audio { lane: LaneId, frames: Vec<Bytes> },
-    Still { still: StillId, result: Made },
+    Accepted {
+        conn: ConnId,
+        bytes: usize,
+    },
+    Closed {
+        conn: ConnId,
+        ended: Ended,
+    },
+    Info {
+        conn: ConnId,
+        info: TcpInfo,
+    },
+    Resolved {
+        lookup: LookupId,
+        result: Answer,
+    },
+    Audio {
+        lane: LaneId,
+        frames: Vec<Bytes>,
+    },
+    Still {
+        still: StillId,
+        result: Made,
+    },
+    Video {
+        lane: VideoLaneId,
+        result: VideoResult,
+    },
 }
 
 impl Owned {
@@ -64,6 +89,7 @@ impl Owned {
             Self::Resolved { lookup, result } => Input::Resolved { lookup, result },
             Self::Audio { lane, frames } => Input::AudioFrames { lane, frames },
             Self::Still { still, result } => Input::Still { still, result },
+            Self::Video { lane, result } => Input::Video { lane, result },
         }
     }
 }
@@ -75,6 +101,7 @@ pub(crate) struct Shell {
     pub(crate) link: EventQueue,
     pub(crate) resolver: Resolver,
     pub(crate) stills: Stills,
+    pub(crate) video: VideoLanes,
     udp: SendQueue,
     lanes: AudioLanes,
     alarm: Alarm,
@@ -97,6 +124,7 @@ impl ShellHandle {
         machine: Box<dyn Machine>,
         udp: SendQueue,
         tls_config: Arc<ClientConfig>,
+        video: VideoLanes,
         beat: Arc<Beat>,
     ) -> Self {
         Self(Rc::new_cyclic(|me| {
@@ -106,6 +134,7 @@ impl ShellHandle {
                 link: EventQueue::default(),
                 resolver: Resolver::default(),
                 stills: Stills::default(),
+                video,
                 udp,
                 lanes: AudioLanes::default(),
                 alarm: Alarm::default(),
@@ -278,7 +307,10 @@ impl Shell {
                 let Some(handle) = self.handle() else { return };
                 self.stills.ask(&handle, job);
             }
-            Output::Video(_) => {}
+            Output::Video(job) => {
+                let Some(handle) = self.handle() else { return };
+                self.video.run(Instant::now(), &handle, job);
+            }
             Output::Event(event) => self.link.push(&event),
         }
     }
@@ -290,8 +322,11 @@ impl Shell {
         if let Some((lookup, result)) = self.resolver.answer() {
             return Some(Owned::Resolved { lookup, result });
         }
-        let (still, result) = self.stills.answer()?;
-        Some(Owned::Still { still, result })
+        if let Some((still, result)) = self.stills.answer() {
+            return Some(Owned::Still { still, result });
+        }
+        let (lane, result) = self.video.answer()?;
+        Some(Owned::Video { lane, result })
     }
 
     fn handle(&self) -> Option<ShellHandle> {

@@ -14,7 +14,7 @@ use shardcast_core::io::{
     VideoResult,
 };
 use shardcast_engine::{
-    BoundUdp, Machine, TrustedRoots, UdpOptions,
+    BoundUdp, CodecPlan, Machine, TrustedRoots, UdpOptions,
     executor::{ShardEnd, ShardPlan, Shards},
 };
 use shardcast_link::{BroadcastId, Command, Event, ShardStatus};
@@ -74,7 +74,7 @@ impl Seen {
 
 /// What the test asks of the machine.
 pub(crate) enum Order {
-    Do(Output),
+    Do(Box<Output>),
     /// From now on the next timeout is this; it is not cleared when it has come.
     Timeout(Option<Instant>),
 }
@@ -100,7 +100,7 @@ impl Machine for Obedient {
     fn poll(&mut self) -> Option<Output> {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Do(output)) => return Some(output),
+                Ok(Order::Do(output)) => return Some(*output),
                 Ok(Order::Timeout(at)) => self.timeout = at,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
             }
@@ -153,6 +153,17 @@ pub(crate) fn start(
     roots: TrustedRoots,
     machine: impl FnOnce() -> Box<dyn Machine> + Send + 'static,
 ) -> (Shards, SocketAddr, tempfile::TempDir) {
+    start_shard(0, CodecPlan::off("not wanted here"), bind, roots, machine)
+}
+
+/// The same with a number, and codec threads.
+pub(crate) fn start_shard(
+    shard: u16,
+    codecs: CodecPlan,
+    bind: &str,
+    roots: TrustedRoots,
+    machine: impl FnOnce() -> Box<dyn Machine> + Send + 'static,
+) -> (Shards, SocketAddr, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let interfaces = vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
     let udp = BoundUdp::bind(&UdpOptions {
@@ -162,12 +173,13 @@ pub(crate) fn start(
     .unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], udp.address.port()));
     let plan = ShardPlan {
-        shard: 0,
+        shard,
         core: None,
         udp,
         rtmp: None,
         link_socket: socket(&dir),
         roots,
+        codecs,
         machine: Box::new(machine),
     };
     (Shards::start(vec![plan]).unwrap(), address, dir)
@@ -219,7 +231,7 @@ impl Rig {
     }
 
     pub(crate) fn ask(&self, outputs: impl IntoIterator<Item = Output>) {
-        self.order(outputs.into_iter().map(Order::Do));
+        self.order(outputs.into_iter().map(Box::new).map(Order::Do));
     }
 
     pub(crate) fn connect(&self, conn: ConnId, addr: SocketAddr) {

@@ -1,0 +1,285 @@
+//! What waits for a codec thread of one broadcast, and what of it is too late: the side of the
+//! thread.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use shardcast_core::io::VideoJob;
+
+use super::intake::{Gauge, Work};
+use crate::limits::{CODEC_DECODE_WAITED_MAX, CODEC_ENCODE_WAITED_MAX};
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Control(VideoJob),
+    Decode {
+        arrived: Instant,
+        pts_us: i64,
+        unit: Bytes,
+        /// It is not too late to encode the picture.
+        encode: bool,
+    },
+    Fill {
+        arrived: Instant,
+        until_us: i64,
+    },
+}
+
+/// Why units are left out up to a keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    /// They came too late.
+    Late,
+    /// What they refer to could not be decoded. Most decoders would show something all the same,
+    /// and the damage would spread to everybody.
+    Damage,
+}
+
+/// What was left out since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Units that came too late.
+    pub(super) late: u32,
+    /// Units that refer to what could not be decoded.
+    pub(super) damaged: u32,
+    /// A keyframe is to be asked for.
+    pub(super) plead: bool,
+}
+
+/// The jobs of one broadcast, in order. It bounds itself by the gauge that it shares with the
+/// [`Intake`](super::intake::Intake).
+#[derive(Debug)]
+pub(super) struct Backlog {
+    gauge: Arc<Gauge>,
+    work: VecDeque<Work>,
+    gap: Option<Gap>,
+    losses: Losses,
+}
+
+impl Backlog {
+    pub(super) fn new(gauge: Arc<Gauge>) -> Self {
+        Self {
+            gauge,
+            work: VecDeque::new(),
+            gap: None,
+            losses: Losses::default(),
+        }
+    }
+
+    pub(super) fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.work.is_empty()
+    }
+
+    pub(super) fn push(&mut self, work: Work) {
+        // The later one says what the earlier one said.
+        if let (Work::Fill { .. }, Some(last @ Work::Fill { .. })) = (&work, self.work.back()) {
+            self.gauge.leave(last);
+            self.work.pop_back();
+        }
+        self.work.push_back(work);
+    }
+
+    /// What was left out since the last call.
+    pub(super) fn take_losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
+    }
+
+    /// The next thing that is worth doing at `now`.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
+        while let Some(work) = self.work.pop_front() {
+            self.gauge.leave(&work);
+            match work {
+                Work::Control(job) => {
+                    if matches!(job, VideoJob::Source { .. }) {
+                        self.gap = None;
+                    }
+                    return Some(Next::Control(job));
+                }
+                Work::Fill { arrived, until_us } => return Some(Next::Fill { arrived, until_us }),
+                Work::Unit {
+                    arrived,
+                    key,
+                    pts_us,
+                    unit,
+                } => {
+                    let waited = now.saturating_duration_since(arrived);
+                    if key {
+                        self.gap = None;
+                    }
+                    // A keyframe is decoded however late it is, unless another one waits: it costs
+                    // one picture, and those that follow need not be asked for.
+                    if waited > CODEC_DECODE_WAITED_MAX && (!key || self.has_key()) {
+                        self.gap.get_or_insert(Gap::Late);
+                    }
+                    if let Some(gap) = self.gap {
+                        self.leave_out(gap);
+                        continue;
+                    }
+                    return Some(Next::Decode {
+                        arrived,
+                        pts_us,
+                        unit,
+                        encode: waited <= CODEC_ENCODE_WAITED_MAX,
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// A unit could not be decoded: what comes before the next keyframe is of no use.
+    pub(super) fn damaged(&mut self) {
+        self.gap = Some(Gap::Damage);
+    }
+
+    fn leave_out(&mut self, gap: Gap) {
+        match gap {
+            Gap::Late => {
+                self.losses.late += 1;
+                self.gauge.left_out.fetch_add(1, Relaxed);
+            }
+            Gap::Damage => self.losses.damaged += 1,
+        }
+        self.losses.plead |= !self.has_key();
+    }
+
+    fn has_key(&self) -> bool {
+        self.work
+            .iter()
+            .any(|work| matches!(work, Work::Unit { key: true, .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shardcast_core::io::VideoLaneId;
+    use shardcast_link::VideoCodec;
+
+    use super::*;
+
+    fn unit(arrived: Instant, pts_us: i64, key: bool) -> Work {
+        Work::Unit {
+            arrived,
+            key,
+            pts_us,
+            unit: Bytes::new(),
+        }
+    }
+
+    fn backlog(work: impl IntoIterator<Item = Work>) -> Backlog {
+        let mut backlog = Backlog::new(Arc::default());
+        for work in work {
+            // As the intake counts it.
+            backlog.gauge.enter(&work);
+            backlog.push(work);
+        }
+        backlog
+    }
+
+    /// Time stamps of what is decoded, and whether it is encoded.
+    fn decoded(backlog: &mut Backlog, now: Instant) -> Vec<(i64, bool)> {
+        std::iter::from_fn(|| backlog.next(now))
+            .filter_map(|next| match next {
+                Next::Decode { pts_us, encode, .. } => Some((pts_us, encode)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What was left out: late, damaged, and whether a keyframe is asked for.
+    fn losses(backlog: &mut Backlog) -> (u32, u32, bool) {
+        let losses = backlog.take_losses();
+        (losses.late, losses.damaged, losses.plead)
+    }
+
+    #[test]
+    fn what_has_waited_more_than_a_tenth_of_a_second_is_decoded_only() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut backlog = backlog([
+            unit(at(0), 0, true),
+            unit(at(33), 1, false),
+            unit(at(67), 2, false),
+        ]);
+        let expected = [(0, false), (1, false), (2, true)];
+        assert_eq!(decoded(&mut backlog, at(150)), expected);
+        assert_eq!(backlog.take_losses(), Losses::default());
+    }
+
+    #[test]
+    fn what_cannot_even_be_decoded_is_left_out_up_to_a_keyframe_that_waits() {
+        let start = Instant::now();
+        let late = start + CODEC_DECODE_WAITED_MAX + Duration::from_millis(1);
+        let mut backlog = backlog([
+            unit(start, 0, true),
+            unit(start, 1, false),
+            unit(late, 2, false),
+            unit(late, 3, true),
+            unit(late, 4, false),
+        ]);
+        assert_eq!(decoded(&mut backlog, late), [(3, true), (4, true)]);
+        assert_eq!(losses(&mut backlog), (3, 0, false));
+    }
+
+    #[test]
+    fn where_no_keyframe_waits_one_is_asked_for_and_waited_for() {
+        let start = Instant::now();
+        let late = start + CODEC_DECODE_WAITED_MAX + Duration::from_millis(1);
+        let mut backlog = backlog([unit(start, 0, false), unit(late, 1, false)]);
+        assert_eq!(decoded(&mut backlog, late), []);
+        assert_eq!(losses(&mut backlog), (2, 0, true));
+        backlog.gauge.enter(&unit(late, 2, true));
+        backlog.push(unit(late, 2, true));
+        assert_eq!(decoded(&mut backlog, late), [(2, true)]);
+        assert_eq!(backlog.take_losses(), Losses::default());
+    }
+
+    #[test]
+    fn a_keyframe_is_decoded_however_late_it_is() {
+        let start = Instant::now();
+        let late = start + 10 * CODEC_DECODE_WAITED_MAX;
+        let mut backlog = backlog([unit(start, 0, true), unit(late, 1, false)]);
+        assert_eq!(decoded(&mut backlog, late), [(0, false), (1, true)]);
+    }
+
+    #[test]
+    fn another_source_begins_anew() {
+        let now = Instant::now();
+        let source = Work::Control(VideoJob::Source {
+            lane: VideoLaneId(1),
+            codec: VideoCodec::Vp8,
+            record: None,
+        });
+        let mut backlog = backlog([unit(now, 0, false), source, unit(now, 1, false)]);
+        backlog.damaged();
+        assert_eq!(decoded(&mut backlog, now), [(1, true)]);
+        assert_eq!(losses(&mut backlog), (0, 1, true));
+    }
+
+    #[test]
+    fn fills_that_follow_each_other_are_one() {
+        let now = Instant::now();
+        let fill = |until_us| Work::Fill {
+            arrived: now,
+            until_us,
+        };
+        let mut backlog = backlog([fill(1), fill(2), unit(now, 5, true), fill(7)]);
+        let Some(Next::Fill { until_us: 2, .. }) = backlog.next(now) else {
+            panic!("not the later one");
+        };
+        assert_eq!(decoded(&mut backlog, now), [(5, true)]);
+        assert!(backlog.is_empty());
+        assert!(format!("{:?}", backlog.gauge).contains("units: 0, bytes: 0"));
+    }
+}

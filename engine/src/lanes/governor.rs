@@ -1,0 +1,456 @@
+//! What is given up while a codec thread cannot keep up, and when it is taken back.
+//!
+//! A thread is late when pictures are ready long after they arrived, or come too late to be encoded
+//! at all. Then it gives up quality before smoothness: faster presets first, then every second
+//! picture, then two of three, one step a second. It takes a step back only after it has been well
+//! on time for a while and the step is expected to fit in what is idle; each step back that had to
+//! be undone doubles that while.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::{
+    GOVERNOR_BUSY_PERMILLE_MAX, GOVERNOR_CALM_MAX, GOVERNOR_CALM_MIN, GOVERNOR_LAST_SAMPLES,
+    GOVERNOR_LATE, GOVERNOR_MISSED_MAX, GOVERNOR_SAMPLES_MAX, GOVERNOR_SAMPLES_MIN,
+    GOVERNOR_UNDONE_WITHIN, GOVERNOR_WINDOW,
+};
+
+/// Work of one rendition under each preset but the first, in thousandths of that under the preset
+/// one faster: decoding, scaling and encoding together, measured at 1280×720.
+const PRESET_COST_PERMILLE: [u64; 3] = [1_250, 1_400, 2_000];
+
+/// Only each third picture is left at the end.
+const FRAME_DIVISOR_MAX: u32 = 3;
+
+/// What a thread does less than was wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    /// Presets faster than wanted, not beyond the fastest.
+    pub(super) preset_steps: u32,
+    /// Every n-th picture is encoded.
+    pub(super) frame_divisor: u32,
+}
+
+impl Level {
+    /// All as wanted.
+    pub(super) const FULL: Self = Self {
+        preset_steps: 0,
+        frame_divisor: 1,
+    };
+
+    fn lower(self, preset_steps_max: u32) -> Option<Self> {
+        if self.preset_steps < preset_steps_max {
+            let preset_steps = self.preset_steps + 1;
+            return Some(Self {
+                preset_steps,
+                ..self
+            });
+        }
+        (self.frame_divisor < FRAME_DIVISOR_MAX).then_some(Self {
+            frame_divisor: self.frame_divisor + 1,
+            ..self
+        })
+    }
+
+    /// The next step back, and what it multiplies the work by, in thousandths.
+    fn higher(self, preset_steps_max: u32) -> Option<(Self, u64)> {
+        if self.frame_divisor > 1 {
+            let frame_divisor = self.frame_divisor - 1;
+            let level = Self {
+                frame_divisor,
+                ..self
+            };
+            // All of the work, although decoding stays the same: better to be on the safe side.
+            return Some((
+                level,
+                u64::from(self.frame_divisor) * 1_000 / u64::from(frame_divisor),
+            ));
+        }
+        let preset_steps = self.preset_steps.checked_sub(1)?;
+        let level = Self {
+            preset_steps,
+            ..self
+        };
+        // Which step that is for the slowest preset wanted; nothing changes beyond the fastest.
+        let cost = preset_steps_max
+            .checked_sub(self.preset_steps)
+            .and_then(|faster| PRESET_COST_PERMILLE.get(faster as usize));
+        Some((level, cost.copied().unwrap_or(1_000)))
+    }
+}
+
+/// One access unit that the thread is done with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// From its arrival until the last rendition was encoded.
+    pub(super) lateness: Duration,
+    /// Of that, what it was worked on; the time in which others had the core is in it.
+    pub(super) busy: Duration,
+    /// Pictures that came too late to be encoded, this one included.
+    pub(super) missed: u32,
+}
+
+/// A change of level, with what led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) level: Level,
+    /// More is given up than before.
+    pub(super) down: bool,
+    /// Lateness that nine pictures of ten stayed below over the last second.
+    pub(super) lateness: Duration,
+    pub(super) missed: u32,
+    /// Of the time over which it was judged, in thousandths.
+    pub(super) busy_permille: u64,
+}
+
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    lateness: Vec<Duration>,
+    missed: u32,
+    busy: Duration,
+}
+
+impl Window {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            lateness: Vec::new(),
+            missed: 0,
+            busy: Duration::ZERO,
+        }
+    }
+
+    fn add(&mut self, turn: Turn) {
+        if self.lateness.len() < GOVERNOR_SAMPLES_MAX {
+            self.lateness.push(turn.lateness);
+        }
+        self.missed = self.missed.saturating_add(turn.missed);
+        self.busy += turn.busy;
+    }
+
+    fn ninth_decile(&mut self) -> Duration {
+        let index = self.lateness.len().saturating_sub(1) * 9 / 10;
+        if index >= self.lateness.len() {
+            return Duration::ZERO;
+        }
+        *self.lateness.select_nth_unstable(index).1
+    }
+
+    /// Whether the last pictures were late too. When they were not, the thread has already caught
+    /// up with what it was late for.
+    fn ends_late(&self) -> bool {
+        let last = self.lateness.iter().rev().take(GOVERNOR_LAST_SAMPLES);
+        last.min().is_some_and(|least| *least > GOVERNOR_LATE)
+    }
+}
+
+/// A time in which all was well.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    since: Instant,
+    busy: Duration,
+}
+
+/// The governor of one codec thread.
+#[derive(Debug)]
+pub(super) struct Governor {
+    level: Level,
+    preset_steps_max: u32,
+    window: Window,
+    late_windows: u32,
+    calm: Option<Calm>,
+    stepped_back: Option<Instant>,
+    /// How long all has to be well before the next step back.
+    patience: Duration,
+}
+
+impl Governor {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            level: Level::FULL,
+            preset_steps_max: 0,
+            window: Window::new(now),
+            late_windows: 0,
+            calm: None,
+            stepped_back: None,
+            patience: GOVERNOR_CALM_MIN,
+        }
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// How many presets the slowest one that is wanted is behind the fastest.
+    pub(super) fn set_preset_steps_max(&mut self, steps: u32) {
+        self.preset_steps_max = steps;
+    }
+
+    /// The thread is done with a unit at `now`; the level from now on, if it is another one.
+    pub(super) fn observe(&mut self, now: Instant, turn: Turn) -> Option<Step> {
+        let span = now.saturating_duration_since(self.window.since);
+        let step = if span >= GOVERNOR_WINDOW {
+            let window = std::mem::replace(&mut self.window, Window::new(now));
+            self.judge(now, window)
+        } else {
+            None
+        };
+        self.window.add(turn);
+        step
+    }
+
+    fn judge(&mut self, now: Instant, mut window: Window) -> Option<Step> {
+        let held = |at| at + GOVERNOR_UNDONE_WITHIN <= now;
+        if self.level == Level::FULL && self.stepped_back.is_some_and(held) {
+            self.stepped_back = None;
+            self.patience = GOVERNOR_CALM_MIN;
+        }
+        let ends_late = window.ends_late();
+        let lateness = window.ninth_decile();
+        let missed = window.missed;
+        let many = window.lateness.len() >= GOVERNOR_SAMPLES_MIN;
+        if missed >= GOVERNOR_MISSED_MAX || (many && lateness > GOVERNOR_LATE) {
+            self.calm = None;
+            self.late_windows = self.late_windows.saturating_add(1);
+            // What was held up on its way arrives all at once, and makes one second late.
+            let sustained = missed >= GOVERNOR_MISSED_MAX || self.late_windows >= 2;
+            if !(sustained && ends_late) {
+                return None;
+            }
+            let busy_permille = permille(window.busy, now - window.since);
+            return self.step_down(lateness, missed, busy_permille);
+        }
+        self.late_windows = 0;
+        if missed > 0 || lateness > GOVERNOR_LATE / 2 {
+            self.calm = None;
+            return None;
+        }
+        let calm = self.calm.get_or_insert(Calm {
+            since: window.since,
+            busy: Duration::ZERO,
+        });
+        calm.busy += window.busy;
+        let calm = *calm;
+        let span = now.saturating_duration_since(calm.since);
+        if span < self.patience {
+            return None;
+        }
+        self.step_back(now, lateness, permille(calm.busy, span))
+    }
+
+    fn step_down(&mut self, lateness: Duration, missed: u32, busy_permille: u64) -> Option<Step> {
+        self.level = self.level.lower(self.preset_steps_max)?;
+        if self.stepped_back.take().is_some() {
+            self.patience = (self.patience * 2).min(GOVERNOR_CALM_MAX);
+        }
+        Some(Step {
+            level: self.level,
+            down: true,
+            lateness,
+            missed,
+            busy_permille,
+        })
+    }
+
+    fn step_back(&mut self, now: Instant, lateness: Duration, busy_permille: u64) -> Option<Step> {
+        // Judged anew over as long a time: load may have gone by then.
+        self.calm = None;
+        let (level, cost_permille) = self.level.higher(self.preset_steps_max)?;
+        if busy_permille * cost_permille / 1_000 > GOVERNOR_BUSY_PERMILLE_MAX {
+            return None;
+        }
+        self.level = level;
+        self.stepped_back = Some(now);
+        Some(Step {
+            level,
+            down: false,
+            lateness,
+            missed: 0,
+            busy_permille,
+        })
+    }
+}
+
+fn permille(part: Duration, whole: Duration) -> u64 {
+    let permille = part.as_micros() * 1_000 / whole.as_micros().max(1);
+    u64::try_from(permille).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that encodes pictures of a stream of 30 a second, in simulated time. Each takes
+    /// `work` at full quality and less the more is given up; what comes too late is left out.
+    struct Thread {
+        governor: Governor,
+        now: Instant,
+        free: Instant,
+        work: Duration,
+        count: u32,
+    }
+
+    const FULL: Level = Level::FULL;
+
+    fn level(preset_steps: u32, frame_divisor: u32) -> Level {
+        Level {
+            preset_steps,
+            frame_divisor,
+        }
+    }
+
+    impl Thread {
+        fn new(work_ms: u64) -> Self {
+            let now = Instant::now();
+            let mut governor = Governor::new(now);
+            governor.set_preset_steps_max(2);
+            Self {
+                governor,
+                now,
+                free: now,
+                work: Duration::from_millis(work_ms),
+                count: 0,
+            }
+        }
+
+        fn picture(&mut self, arrived: Instant) -> Option<Step> {
+            let Level {
+                preset_steps,
+                frame_divisor,
+            } = self.governor.level();
+            self.count += 1;
+            let begun = self.free.max(arrived);
+            let missed = begun - arrived > Duration::from_millis(100);
+            let skipped = missed || !self.count.is_multiple_of(frame_divisor);
+            let busy = if skipped {
+                self.work / 5
+            } else {
+                self.work * [100, 71, 57][preset_steps as usize] / 100
+            };
+            self.free = begun + busy;
+            let turn = Turn {
+                lateness: self.free - arrived,
+                busy,
+                missed: u32::from(missed),
+            };
+            self.governor.observe(self.free, turn)
+        }
+
+        /// The steps of so many seconds.
+        fn run(&mut self, seconds: u32) -> Vec<Step> {
+            (0..seconds * 30)
+                .filter_map(|_| {
+                    self.now += Duration::from_micros(33_333);
+                    self.picture(self.now)
+                })
+                .collect()
+        }
+    }
+
+    fn levels(steps: &[Step]) -> Vec<Level> {
+        steps.iter().map(|step| step.level).collect()
+    }
+
+    #[test]
+    fn a_thread_that_keeps_up_is_left_alone() {
+        assert_eq!(Thread::new(25).run(60), []);
+    }
+
+    #[test]
+    fn an_overload_that_one_step_mends_costs_one_step() {
+        let mut thread = Thread::new(40);
+        let steps = thread.run(8);
+        assert_eq!(levels(&steps), [level(1, 1)]);
+        assert!(
+            steps[0].down && steps[0].lateness > Duration::from_millis(66),
+            "{steps:?}"
+        );
+    }
+
+    #[test]
+    fn presets_go_first_and_then_pictures_one_step_a_second() {
+        let mut thread = Thread::new(120);
+        let begun = thread.now;
+        let steps = thread.run(9);
+        let expected = [level(1, 1), level(2, 1), level(2, 2), level(2, 3)];
+        assert_eq!(levels(&steps), expected);
+        assert!(steps.iter().all(|step| step.down));
+        assert!(thread.now - begun > Duration::from_secs(4));
+        assert_eq!(thread.run(5), [], "there is nothing more to give up");
+    }
+
+    #[test]
+    fn nothing_faster_than_the_fastest_preset_is_tried() {
+        let mut thread = Thread::new(120);
+        thread.governor.set_preset_steps_max(0);
+        assert_eq!(levels(&thread.run(9)), [level(0, 2), level(0, 3)]);
+    }
+
+    #[test]
+    fn when_the_load_has_gone_all_is_taken_back_slowly() {
+        let mut thread = Thread::new(120);
+        thread.run(9);
+        thread.work = Duration::from_millis(8);
+        assert_eq!(thread.run(9), []);
+        let steps = thread.run(60);
+        let expected = [level(2, 2), level(2, 1), level(1, 1), FULL];
+        assert_eq!(levels(&steps), expected);
+        assert!(steps.iter().all(|step| !step.down && step.missed == 0));
+    }
+
+    #[test]
+    fn a_step_that_would_not_fit_is_not_tried() {
+        // At one step down it is busy for 85 %: all of it would be more than there is.
+        let mut thread = Thread::new(40);
+        assert_eq!(levels(&thread.run(300)), [level(1, 1)]);
+    }
+
+    #[test]
+    fn attempts_that_fail_become_rare() {
+        // Easy on average, but each quarter of a minute one second is too much for full quality.
+        let mut thread = Thread::new(20);
+        let mut steps = Vec::new();
+        for second in 0..600 {
+            let hard = second % 15 == 14 && thread.governor.level() == FULL;
+            thread.work = Duration::from_millis(if hard { 90 } else { 20 });
+            steps.extend(thread.run(1));
+        }
+        let back: Vec<_> = steps.iter().filter(|step| !step.down).collect();
+        assert!((3..=9).contains(&back.len()), "{}: {steps:?}", back.len());
+    }
+
+    #[test]
+    fn pictures_that_were_held_up_on_their_way_are_no_overload() {
+        let mut thread = Thread::new(15);
+        for _ in 0..30 {
+            assert_eq!(thread.run(2), []);
+            // A seventh of a second of pictures comes in one moment.
+            thread.now += Duration::from_millis(170);
+            for _ in 0..5 {
+                assert_eq!(thread.picture(thread.now), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_pictures_left_out_while_an_encoder_opens_are_no_overload() {
+        let mut thread = Thread::new(15);
+        thread.free += Duration::from_millis(190);
+        assert_eq!(thread.run(10), []);
+    }
+
+    #[test]
+    fn a_stream_of_few_pictures_is_not_judged_by_them() {
+        let mut governor = Governor::new(Instant::now());
+        let mut now = Instant::now();
+        for _ in 0..60 {
+            now += Duration::from_secs(1);
+            let turn = Turn {
+                lateness: Duration::from_millis(90),
+                busy: Duration::from_millis(60),
+                missed: 0,
+            };
+            assert_eq!(governor.observe(now, turn), None);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What of a broadcast may wait for its codec thread: the side of the executor.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use shardcast_core::io::VideoJob;
+use shardcast_link::VideoCodec;
+
+use super::keyframe::is_keyframe;
+use crate::limits::{
+    CODEC_BYTES_WAITING_MAX, CODEC_CONTROLS_WAITING_MAX, CODEC_COST_GUESS_PERMILLE,
+    CODEC_PLEA_DISTANCE, CODEC_UNITS_WAITING_MAX,
+};
+
+/// What both sides know of a broadcast. The numbers are of use by themselves, so none of them
+/// orders anything else.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    units: AtomicUsize,
+    bytes: AtomicUsize,
+    controls: AtomicUsize,
+    /// Units that were left out, by either side.
+    pub(super) left_out: AtomicU64,
+    /// What the broadcast took of its thread over the last second, in thousandths of a core.
+    pub(super) cost_permille: AtomicU32,
+    /// It is over; what still waits is not to be done.
+    pub(super) closed: AtomicBool,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self {
+            units: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            controls: AtomicUsize::new(0),
+            left_out: AtomicU64::new(0),
+            cost_permille: AtomicU32::new(CODEC_COST_GUESS_PERMILLE),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Gauge {
+    pub(super) fn enter(&self, work: &Work) {
+        match work {
+            Work::Control(_) => _ = self.controls.fetch_add(1, Relaxed),
+            Work::Unit { unit, .. } => {
+                self.units.fetch_add(1, Relaxed);
+                self.bytes.fetch_add(unit.len(), Relaxed);
+            }
+            Work::Fill { .. } => _ = self.units.fetch_add(1, Relaxed),
+        }
+    }
+
+    /// This does not wait any more.
+    pub(super) fn leave(&self, work: &Work) {
+        match work {
+            Work::Control(_) => _ = self.controls.fetch_sub(1, Relaxed),
+            Work::Unit { unit, .. } => {
+                self.units.fetch_sub(1, Relaxed);
+                self.bytes.fetch_sub(unit.len(), Relaxed);
+            }
+            Work::Fill { .. } => _ = self.units.fetch_sub(1, Relaxed),
+        }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.units.load(Relaxed) < CODEC_UNITS_WAITING_MAX
+            && self.bytes.load(Relaxed) + bytes <= CODEC_BYTES_WAITING_MAX
+    }
+}
+
+/// A job on its way to the codec thread.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Another source, other renditions, or a slate.
+    Control(VideoJob),
+    Unit {
+        arrived: Instant,
+        /// Decoding can begin here.
+        key: bool,
+        pts_us: i64,
+        unit: Bytes,
+    },
+    Fill {
+        arrived: Instant,
+        until_us: i64,
+    },
+}
+
+/// Requests for a keyframe, not too many of them.
+#[derive(Debug, Default)]
+pub(super) struct Plea {
+    asked: Option<Instant>,
+}
+
+impl Plea {
+    /// Whether one is to be made now.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = self
+            .asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= CODEC_PLEA_DISTANCE);
+        if due {
+            self.asked = Some(now);
+        }
+        due
+    }
+}
+
+/// What becomes of a job.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Pass(Work),
+    /// There is no room for it.
+    LeaveOut {
+        /// A keyframe is to be asked of the publisher.
+        plead: bool,
+    },
+    /// So many changes wait that the thread cannot be at work any more.
+    Hopeless,
+}
+
+/// The door of one broadcast. When too much waits it closes until a keyframe comes, since what is
+/// between could not be decoded.
+#[derive(Debug)]
+pub(super) struct Intake {
+    gauge: Arc<Gauge>,
+    codec: VideoCodec,
+    awaits_key: bool,
+    plea: Plea,
+}
+
+impl Intake {
+    pub(super) fn new(gauge: Arc<Gauge>) -> Self {
+        Self {
+            gauge,
+            codec: VideoCodec::H264,
+            awaits_key: false,
+            plea: Plea::default(),
+        }
+    }
+
+    pub(super) fn judge(&mut self, now: Instant, job: VideoJob) -> Verdict {
+        let work = match job {
+            VideoJob::Decode { pts_us, unit, .. } => Work::Unit {
+                arrived: now,
+                key: is_keyframe(self.codec, &unit),
+                pts_us,
+                unit,
+            },
+            VideoJob::Fill { until_us, .. } => Work::Fill {
+                arrived: now,
+                until_us,
+            },
+            control => {
+                if let VideoJob::Source { codec, .. } = &control {
+                    self.codec = *codec;
+                }
+                Work::Control(control)
+            }
+        };
+        let passes = match &work {
+            Work::Control(_) => {
+                if self.gauge.controls.load(Relaxed) >= CODEC_CONTROLS_WAITING_MAX {
+                    return Verdict::Hopeless;
+                }
+                true
+            }
+            Work::Unit { key, unit, .. } => {
+                let passes = self.gauge.has_room(unit.len()) && (*key || !self.awaits_key);
+                self.awaits_key = !passes;
+                passes
+            }
+            Work::Fill { .. } => self.gauge.has_room(0),
+        };
+        if passes {
+            self.gauge.enter(&work);
+            Verdict::Pass(work)
+        } else {
+            self.left_out(now, &work)
+        }
+    }
+
+    /// A job that passed had to be left out after all.
+    pub(super) fn bounced(&mut self, now: Instant, work: &Work) -> Verdict {
+        self.gauge.leave(work);
+        match work {
+            Work::Control(_) => return Verdict::Hopeless,
+            Work::Unit { .. } => self.awaits_key = true,
+            Work::Fill { .. } => {}
+        }
+        self.left_out(now, work)
+    }
+
+    fn left_out(&mut self, now: Instant, work: &Work) -> Verdict {
+        // The time of a fill is covered by the next one.
+        let is_unit = matches!(work, Work::Unit { .. });
+        if is_unit {
+            self.gauge.left_out.fetch_add(1, Relaxed);
+        }
+        Verdict::LeaveOut {
+            plead: is_unit && self.plea.is_due(now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shardcast_core::io::VideoLaneId;
+
+    use super::*;
+
+    const LANE: VideoLaneId = VideoLaneId(1);
+
+    fn unit(key: bool, bytes: usize) -> VideoJob {
+        let mut unit = vec![0; bytes.max(5)];
+        unit[3] = u8::try_from(bytes - 4).unwrap_or(u8::MAX);
+        unit[4] = if key { 0x65 } else { 0x41 };
+        VideoJob::Decode {
+            lane: LANE,
+            pts_us: 0,
+            unit: unit.into(),
+        }
+    }
+
+    fn passed(verdict: Verdict) -> Work {
+        match verdict {
+            Verdict::Pass(work) => work,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pleads(verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::LeaveOut { plead } => *plead,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_opens_again_at_a_keyframe_only_and_asks_for_one_now_and_then() {
+        let gauge = Arc::new(Gauge::default());
+        let mut intake = Intake::new(Arc::clone(&gauge));
+        let now = Instant::now();
+        let mut waiting: Vec<Work> = (0..CODEC_UNITS_WAITING_MAX)
+            .map(|index| passed(intake.judge(now, unit(index == 0, 64))))
+            .collect();
+        assert!(
+            pleads(&intake.judge(now, unit(true, 64))),
+            "full for a keyframe too"
+        );
+        assert!(
+            !pleads(&intake.judge(now, unit(false, 64))),
+            "asked already"
+        );
+        gauge.leave(&waiting.pop().unwrap());
+        assert!(
+            !pleads(&intake.judge(now, unit(false, 64))),
+            "what came before is missing"
+        );
+        let later = now + CODEC_PLEA_DISTANCE;
+        assert!(pleads(&intake.judge(later, unit(false, 64))));
+        passed(intake.judge(later, unit(true, 64)));
+        assert_eq!(gauge.left_out.load(Relaxed), 4);
+        gauge.leave(&waiting.pop().unwrap());
+        passed(intake.judge(later, unit(false, 64)));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let mut intake = Intake::new(Arc::default());
+        let now = Instant::now();
+        passed(intake.judge(now, unit(true, CODEC_BYTES_WAITING_MAX - 64)));
+        passed(intake.judge(now, unit(false, 64)));
+        assert!(pleads(&intake.judge(now, unit(false, 64))));
+    }
+
+    #[test]
+    fn changes_pass_a_full_queue_and_a_fill_that_does_not_is_no_reason_for_a_keyframe() {
+        let mut intake = Intake::new(Arc::default());
+        let now = Instant::now();
+        for index in 0..CODEC_UNITS_WAITING_MAX {
+            passed(intake.judge(now, unit(index == 0, 64)));
+        }
+        let fill = VideoJob::Fill {
+            lane: LANE,
+            until_us: 1,
+        };
+        assert!(!pleads(&intake.judge(now, fill)));
+        let renditions = || VideoJob::Renditions {
+            lane: LANE,
+            renditions: Vec::new(),
+        };
+        for _ in 0..CODEC_CONTROLS_WAITING_MAX {
+            passed(intake.judge(now, renditions()));
+        }
+        assert!(matches!(
+            intake.judge(now + Duration::from_secs(1), renditions()),
+            Verdict::Hopeless
+        ));
+    }
+}

@@ -1,0 +1,146 @@
+//! Results on their way from codec threads to the executor of their shard.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::AcqRel},
+    mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+};
+
+use shardcast_core::io::{VideoLaneId, VideoResult};
+
+use crate::{limits::CODEC_RESULTS_WAITING_MAX, signals::Bell};
+
+/// The end that codec threads have. The standard library's bounded channel is one array of slots
+/// that both sides claim by compare-and-swap; a lock is taken only to wake a side that sleeps, and
+/// the executor never sleeps on it: it is woken by the bell, which io_uring reads.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox {
+    results: SyncSender<(VideoLaneId, VideoResult)>,
+    /// The bell has been rung, and the executor has not looked since.
+    rung: Arc<AtomicBool>,
+    bell: Bell,
+    /// Something was pushed since the last ring.
+    fresh: bool,
+    hung_up: bool,
+}
+
+/// The end that the executor has.
+#[derive(Debug)]
+pub(super) struct Results {
+    results: Receiver<(VideoLaneId, VideoResult)>,
+    rung: Arc<AtomicBool>,
+}
+
+pub(super) fn outbox(bell: Bell) -> (Outbox, Results) {
+    let (sender, receiver) = sync_channel(CODEC_RESULTS_WAITING_MAX);
+    let rung = Arc::new(AtomicBool::new(false));
+    let outbox = Outbox {
+        results: sender,
+        rung: Arc::clone(&rung),
+        bell,
+        fresh: false,
+        hung_up: false,
+    };
+    let results = Results {
+        results: receiver,
+        rung,
+    };
+    (outbox, results)
+}
+
+impl Outbox {
+    /// Says something; [`Self::ring`] makes the executor look. Waits while the queue is full, which
+    /// is as long as the executor does not run: then pictures get late, and late ones are left out.
+    pub(super) fn push(&mut self, lane: VideoLaneId, result: VideoResult) {
+        self.fresh = true;
+        match self.results.try_send((lane, result)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(result)) => {
+                self.ring();
+                self.fresh = true;
+                self.hung_up |= self.results.send(result).is_err();
+            }
+            Err(TrySendError::Disconnected(_)) => self.hung_up = true,
+        }
+    }
+
+    /// Wakes the executor for what was pushed; one system call however much it is.
+    pub(super) fn ring(&mut self) {
+        if std::mem::take(&mut self.fresh) && !self.rung.swap(true, AcqRel) {
+            self.bell.ring();
+        }
+    }
+
+    /// The shard has ended.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+}
+
+impl Results {
+    /// The executor is about to look. Whatever is pushed from now on rings again.
+    pub(super) fn attend(&self) {
+        self.rung.swap(false, AcqRel);
+    }
+
+    pub(super) fn take(&self) -> Option<(VideoLaneId, VideoResult)> {
+        self.results.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::AsFd, thread, time::Duration};
+
+    use super::*;
+    use crate::signals::wait;
+
+    fn has_rung(bell: &Bell) -> bool {
+        wait(bell.as_fd(), bell.as_fd(), Some(Duration::ZERO))
+            .unwrap()
+            .0
+    }
+
+    #[test]
+    fn many_results_ring_once_until_the_executor_has_looked() {
+        let bell = Bell::new().unwrap();
+        let (mut out, results) = outbox(bell.clone());
+        out.ring();
+        assert!(!has_rung(&bell), "for nothing");
+        out.push(VideoLaneId(1), VideoResult::KeyframeWanted);
+        out.ring();
+        assert!(has_rung(&bell));
+        bell.clear();
+        out.push(VideoLaneId(2), VideoResult::KeyframeWanted);
+        out.ring();
+        assert!(!has_rung(&bell), "the executor has yet to look");
+        results.attend();
+        let lanes: Vec<_> = std::iter::from_fn(|| results.take())
+            .map(|(lane, _)| lane)
+            .collect();
+        assert_eq!(lanes, [VideoLaneId(1), VideoLaneId(2)]);
+        out.push(VideoLaneId(3), VideoResult::KeyframeWanted);
+        out.ring();
+        assert!(has_rung(&bell));
+    }
+
+    #[test]
+    fn a_full_queue_wakes_the_executor_and_waits_and_ends_with_the_shard() {
+        let bell = Bell::new().unwrap();
+        let (mut out, results) = outbox(bell.clone());
+        let work = thread::spawn(move || {
+            let lane = VideoLaneId(1);
+            while !out.has_hung_up() {
+                out.push(lane, VideoResult::KeyframeWanted);
+            }
+        });
+        bell.clear();
+        for _ in 0..2 * CODEC_RESULTS_WAITING_MAX {
+            while results.take().is_none() {
+                thread::yield_now();
+            }
+        }
+        drop(results);
+        work.join().unwrap();
+    }
+}

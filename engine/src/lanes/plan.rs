@@ -1,0 +1,113 @@
+//! Where the codec threads of a shard run, and how much of these cores is theirs.
+
+use crate::limits::{CODEC_SHARE_APART_PERMILLE, CODEC_SHARE_BESIDE_PERMILLE};
+
+/// The codec threads of one shard.
+#[derive(Clone, Debug)]
+pub struct CodecPlan {
+    /// One thread each; `None` is not pinned.
+    cores: Vec<Option<usize>>,
+    /// On the shard's own core.
+    beside: bool,
+    capacity_permille: u32,
+    /// Why there are none.
+    refusal: Option<&'static str>,
+}
+
+impl CodecPlan {
+    /// No codec threads, for this reason: the end of a sentence that begins with "re-encoding is".
+    pub fn off(reason: &'static str) -> Self {
+        Self {
+            cores: Vec::new(),
+            beside: true,
+            capacity_permille: 0,
+            refusal: Some(reason),
+        }
+    }
+
+    /// One thread on the shard's own core, which `sharers` shards share.
+    pub fn beside(core: Option<usize>, sharers: usize) -> Self {
+        Self {
+            cores: vec![core],
+            beside: true,
+            capacity_permille: share(CODEC_SHARE_BESIDE_PERMILLE, 1, sharers),
+            refusal: None,
+        }
+    }
+
+    /// Threads on cores set apart, which are dealt out among the shards: one thread on each core
+    /// that falls to `shard`. Where there are fewer cores than shards, some share one.
+    pub fn apart(cores: &[usize], shard: u16, shards: u16) -> Self {
+        let (shard, shards) = (usize::from(shard), usize::from(shards).max(1));
+        let count = cores.len().max(1);
+        let dealt = cores.iter().enumerate();
+        let own: Vec<Option<usize>> = dealt
+            .filter(|(index, _)| index % shards == shard % count.min(shards))
+            .map(|(_, core)| Some(*core))
+            .collect();
+        let sharers = (0..shards).filter(|other| other % count == shard % count);
+        let sharers = if count < shards { sharers.count() } else { 1 };
+        let capacity_permille = share(CODEC_SHARE_APART_PERMILLE, own.len(), sharers);
+        Self {
+            cores: own,
+            beside: false,
+            capacity_permille,
+            refusal: None,
+        }
+    }
+
+    /// What may be spent on codecs, in thousandths of a core.
+    pub fn capacity_permille(&self) -> u32 {
+        self.capacity_permille
+    }
+
+    /// Why nothing is re-encoded: the end of a sentence that begins with "re-encoding is".
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        self.refusal
+    }
+
+    pub(crate) fn cores(&self) -> &[Option<usize>] {
+        &self.cores
+    }
+
+    pub(crate) fn is_beside(&self) -> bool {
+        self.beside
+    }
+}
+
+fn share(of_core_permille: u32, cores: usize, sharers: usize) -> u32 {
+    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    let sharers = u32::try_from(sharers.max(1)).unwrap_or(u32::MAX);
+    of_core_permille.saturating_mul(cores) / sharers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apart(cores: &[usize], shards: u16) -> Vec<(Vec<usize>, u32)> {
+        (0..shards)
+            .map(|shard| CodecPlan::apart(cores, shard, shards))
+            .map(|plan| {
+                let cores = plan.cores().iter().flatten().copied().collect();
+                (cores, plan.capacity_permille())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn cores_set_apart_are_dealt_out_and_none_is_promised_twice() {
+        assert_eq!(apart(&[4, 5], 2), [(vec![4], 850), (vec![5], 850)]);
+        assert_eq!(apart(&[4, 5, 6], 2), [(vec![4, 6], 1_700), (vec![5], 850)]);
+        let shared = [(vec![7], 425), (vec![8], 850), (vec![7], 425)];
+        assert_eq!(apart(&[7, 8], 3), shared);
+    }
+
+    #[test]
+    fn a_core_that_shards_share_is_planned_once() {
+        assert_eq!(CodecPlan::beside(Some(3), 1).capacity_permille(), 800);
+        assert_eq!(CodecPlan::beside(Some(3), 2).capacity_permille(), 400);
+        assert_eq!(CodecPlan::off("switched off").capacity_permille(), 0);
+        assert!(CodecPlan::off("switched off").cores().is_empty());
+    }
+}

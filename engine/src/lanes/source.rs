@@ -1,0 +1,433 @@
+//! One broadcast on its codec thread: the transcoder, and what is said of it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use shardcast_core::io::{
+    ENCODED_HEADROOM_BYTES, EncodedPicture, LaneReport, RenditionId, RenditionReport, VideoJob,
+    VideoLaneId, VideoResult,
+};
+use shardcast_link::{Preset, Profile, RenditionSpec, VideoCodec};
+use shardcast_media::{self as media, MediaError, Transcoded, Transcoder, TranscoderReport};
+
+use super::{
+    backlog::{Backlog, Next},
+    governor::{Level, Turn},
+    intake::{Gauge, Plea, Work},
+    outbox::Outbox,
+};
+use crate::{clock::thread_cpu_time, log::panic_words};
+
+const DEFECT: &str = "a defect of this server; its log has the details";
+
+const _: () = assert!(media::HEADROOM_BYTES == ENCODED_HEADROOM_BYTES);
+
+/// What a broadcast has of its thread.
+pub(super) struct Source {
+    lane: VideoLaneId,
+    backlog: Backlog,
+    /// `None` once it has panicked.
+    transcoder: Option<Transcoder>,
+    /// Why nothing can be made of the source that was named last.
+    obstacle: Option<String>,
+    renditions: Vec<RenditionId>,
+    preset_steps_max: u32,
+    made: Vec<Transcoded>,
+    plea: Plea,
+    /// Units that were left out because what they refer to could not be decoded.
+    damaged: u64,
+    reported: Instant,
+    reported_cpu_us: u64,
+}
+
+impl Source {
+    pub(super) fn new(now: Instant, lane: VideoLaneId, gauge: Arc<Gauge>) -> Self {
+        Self {
+            lane,
+            backlog: Backlog::new(gauge),
+            transcoder: Some(Transcoder::new(thread_cpu_time)),
+            obstacle: None,
+            renditions: Vec::new(),
+            preset_steps_max: 0,
+            made: Vec::new(),
+            plea: Plea::default(),
+            damaged: 0,
+            reported: now,
+            reported_cpu_us: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, work: Work) {
+        self.backlog.push(work);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.backlog.gauge().closed.load(Relaxed)
+    }
+
+    /// How many presets the slowest one that is wanted is behind the fastest.
+    pub(super) fn preset_steps_max(&self) -> u32 {
+        self.preset_steps_max
+    }
+
+    pub(super) fn throttle(&mut self, level: Level, out: &mut Outbox) {
+        self.run(out, |transcoder, _| {
+            transcoder.throttle(level.preset_steps, level.frame_divisor);
+        });
+    }
+
+    /// Does what waits, up to one access unit. `None` when there was none.
+    pub(super) fn turn(&mut self, out: &mut Outbox) -> Option<Turn> {
+        loop {
+            let begun = Instant::now();
+            let next = self.backlog.next(begun);
+            let losses = self.backlog.take_losses();
+            self.damaged += u64::from(losses.damaged);
+            if losses.plead {
+                self.plead(begun, out);
+            }
+            let (arrived, late) = match next? {
+                Next::Control(job) => {
+                    self.change(job, out);
+                    continue;
+                }
+                Next::Decode {
+                    arrived,
+                    pts_us,
+                    unit,
+                    encode,
+                } => {
+                    self.decode(pts_us, &unit, encode, out);
+                    (arrived, !encode)
+                }
+                Next::Fill { arrived, until_us } => {
+                    self.run(out, |transcoder, made| transcoder.fill(until_us, made));
+                    (arrived, false)
+                }
+            };
+            let done = Instant::now();
+            return Some(Turn {
+                lateness: done.saturating_duration_since(arrived),
+                busy: done.saturating_duration_since(begun),
+                missed: losses.late + u32::from(late),
+            });
+        }
+    }
+
+    fn decode(&mut self, pts_us: i64, unit: &[u8], encode: bool, out: &mut Outbox) {
+        let decoded = self.run(out, |transcoder, made| {
+            transcoder.decode(pts_us, unit, encode, made)
+        });
+        match decoded {
+            Some(Err(error @ MediaError::Video { .. })) => {
+                tracing::debug!(lane = self.lane.0, "{error}");
+                self.backlog.damaged();
+                self.plead(Instant::now(), out);
+            }
+            Some(Err(error)) => tracing::debug!(lane = self.lane.0, "{error}"),
+            Some(Ok(())) | None => {}
+        }
+    }
+
+    fn change(&mut self, job: VideoJob, out: &mut Outbox) {
+        match job {
+            VideoJob::Source { codec, record, .. } => {
+                let codec = media_codec(codec);
+                let opened = self.run(out, |transcoder, _| {
+                    transcoder.set_source(codec, record.as_deref())
+                });
+                self.opened(opened, out);
+            }
+            VideoJob::Renditions { renditions, .. } => self.set_renditions(&renditions, out),
+            VideoJob::Slate { image, .. } => {
+                let shown = self.run(out, |transcoder, _| transcoder.show(&image));
+                if let Some(Err(error)) = shown {
+                    tracing::warn!(lane = self.lane.0, "the slate is not shown: {error}");
+                }
+            }
+            // These never wait.
+            VideoJob::Open { .. }
+            | VideoJob::Decode { .. }
+            | VideoJob::Fill { .. }
+            | VideoJob::Close { .. } => {}
+        }
+    }
+
+    fn opened(&mut self, opened: Option<Result<(), MediaError>>, out: &mut Outbox) {
+        match opened {
+            Some(Ok(())) => self.obstacle = None,
+            // What another keyframe does not change.
+            Some(Err(error @ (MediaError::CodecMissing { .. } | MediaError::Open { .. }))) => {
+                self.obstacle = Some(error.to_string());
+                self.fail_all(&error.to_string(), out);
+            }
+            Some(Err(error)) => {
+                tracing::debug!(lane = self.lane.0, "the source cannot be decoded: {error}");
+                self.plead(Instant::now(), out);
+            }
+            None => {}
+        }
+    }
+
+    fn set_renditions(&mut self, wanted: &[(RenditionId, RenditionSpec)], out: &mut Outbox) {
+        self.renditions = wanted.iter().map(|(rendition, _)| *rendition).collect();
+        let slowest = wanted.iter().map(|(_, spec)| spec.preset).max();
+        self.preset_steps_max = slowest.map_or(0, |preset| preset as u32);
+        let settings: Vec<_> = wanted
+            .iter()
+            .map(|(rendition, spec)| (rendition.0, media_settings(spec)))
+            .collect();
+        self.run(out, |transcoder, _| transcoder.set_renditions(&settings));
+        if self.transcoder.is_none() {
+            self.fail_all(DEFECT, out);
+        } else if let Some(obstacle) = self.obstacle.clone() {
+            self.fail_all(&obstacle, out);
+        }
+    }
+
+    /// Lets the transcoder do something, and passes on what it made. A panic is a defect of ours,
+    /// and ends this transcoder only: it is not in a state to go on in.
+    fn run<T>(
+        &mut self,
+        out: &mut Outbox,
+        work: impl FnOnce(&mut Transcoder, &mut Vec<Transcoded>) -> T,
+    ) -> Option<T> {
+        let transcoder = self.transcoder.as_mut()?;
+        let made = &mut self.made;
+        let done = catch_unwind(AssertUnwindSafe(|| work(transcoder, made)));
+        match done {
+            Ok(value) => {
+                self.pass_on(out);
+                Some(value)
+            }
+            Err(panic) => {
+                let words = panic_words(&*panic);
+                tracing::error!(lane = self.lane.0, "a codec panicked: {words}");
+                let transcoder = self.transcoder.take();
+                if catch_unwind(AssertUnwindSafe(|| drop(transcoder))).is_err() {
+                    tracing::error!(lane = self.lane.0, "and again at its end");
+                }
+                self.made.clear();
+                self.fail_all(DEFECT, out);
+                None
+            }
+        }
+    }
+
+    fn pass_on(&mut self, out: &mut Outbox) {
+        for picture in self.made.drain(..) {
+            let picture = VideoResult::Encoded(encoded(picture));
+            out.push(self.lane, picture);
+        }
+        while let Some((key, reason)) = self.transcoder.as_mut().and_then(Transcoder::take_failure)
+        {
+            let rendition = RenditionId(key);
+            out.push(self.lane, VideoResult::Failed { rendition, reason });
+        }
+    }
+
+    fn fail_all(&self, reason: &str, out: &mut Outbox) {
+        for rendition in self.renditions.iter().copied() {
+            let reason = reason.to_owned();
+            out.push(self.lane, VideoResult::Failed { rendition, reason });
+        }
+    }
+
+    fn plead(&mut self, now: Instant, out: &mut Outbox) {
+        if self.plea.is_due(now) {
+            out.push(self.lane, VideoResult::KeyframeWanted);
+        }
+    }
+
+    /// Says what was done so far.
+    pub(super) fn report(&mut self, now: Instant, out: &mut Outbox) {
+        let Some(report) = self.run(out, |transcoder, _| transcoder.report()) else {
+            return;
+        };
+        let mut report = lane_report(&report);
+        report.late += self.backlog.gauge().left_out.load(Relaxed);
+        report.errors += self.damaged;
+        let renditions = report.renditions.iter();
+        let cpu_us = report.decode_us + renditions.map(|r| r.scale_us + r.encode_us).sum::<u64>();
+        // It falls when a rendition goes.
+        let spent_us = u128::from(cpu_us.saturating_sub(self.reported_cpu_us));
+        let wall_us = now.saturating_duration_since(self.reported).as_micros();
+        let permille = u32::try_from(spent_us * 1_000 / wall_us.max(1)).unwrap_or(u32::MAX);
+        self.backlog.gauge().cost_permille.store(permille, Relaxed);
+        (self.reported, self.reported_cpu_us) = (now, cpu_us);
+        out.push(self.lane, VideoResult::Report(report));
+    }
+}
+
+fn encoded(picture: Transcoded) -> EncodedPicture {
+    EncodedPicture {
+        rendition: RenditionId(picture.key_of_rendition),
+        pts_us: picture.pts_us,
+        key: picture.idr,
+        parameter_sets: picture.parameter_sets,
+        unit: picture.unit,
+    }
+}
+
+fn lane_report(report: &TranscoderReport) -> LaneReport {
+    let renditions = report.renditions.iter().map(|rendition| RenditionReport {
+        rendition: RenditionId(rendition.key),
+        width: rendition.width,
+        height: rendition.height,
+        frames: rendition.frames,
+        repeated: rendition.repeated,
+        dropped: rendition.dropped,
+        keyframes: rendition.keyframes,
+        scale_us: rendition.scale_us,
+        encode_us: rendition.encode_us,
+        preset: link_preset(rendition.preset),
+        frames_per_second: rendition.frames_per_second,
+    });
+    LaneReport {
+        width: report.width,
+        height: report.height,
+        frames: report.decoded,
+        errors: report.errors,
+        late: report.late,
+        decode_us: report.decode_us,
+        renditions: renditions.collect(),
+    }
+}
+
+fn media_settings(spec: &RenditionSpec) -> media::RenditionSettings {
+    let RenditionSpec {
+        width,
+        height,
+        frames_per_second,
+        video_bps,
+        gop_ms,
+        preset,
+        profile,
+        // The sound of a rendition is made by audio lanes.
+        audio_bps: _,
+    } = *spec;
+    media::RenditionSettings {
+        width,
+        height,
+        frames_per_second,
+        video_bps,
+        gop_ms,
+        preset: media_preset(preset),
+        profile: match profile {
+            Profile::Baseline => media::Profile::Baseline,
+            Profile::Main => media::Profile::Main,
+            Profile::High => media::Profile::High,
+        },
+    }
+}
+
+fn media_codec(codec: VideoCodec) -> media::VideoCodec {
+    match codec {
+        VideoCodec::H264 => media::VideoCodec::H264,
+        VideoCodec::Vp8 => media::VideoCodec::Vp8,
+        VideoCodec::Vp9 => media::VideoCodec::Vp9,
+        VideoCodec::Av1 => media::VideoCodec::Av1,
+    }
+}
+
+fn media_preset(preset: Preset) -> media::Preset {
+    match preset {
+        Preset::Ultrafast => media::Preset::Ultrafast,
+        Preset::Superfast => media::Preset::Superfast,
+        Preset::Veryfast => media::Preset::Veryfast,
+        Preset::Faster => media::Preset::Faster,
+    }
+}
+
+fn link_preset(preset: media::Preset) -> Preset {
+    match preset {
+        media::Preset::Ultrafast => Preset::Ultrafast,
+        media::Preset::Superfast => Preset::Superfast,
+        media::Preset::Veryfast => Preset::Veryfast,
+        media::Preset::Faster => Preset::Faster,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        lanes::outbox::{Results, outbox},
+        signals::Bell,
+    };
+
+    const LANE: VideoLaneId = VideoLaneId(7);
+
+    fn source() -> (Source, Outbox, Results) {
+        let (out, results) = outbox(Bell::new().unwrap());
+        (
+            Source::new(Instant::now(), LANE, Arc::default()),
+            out,
+            results,
+        )
+    }
+
+    fn renditions(source: &mut Source, ids: &[u64], out: &mut Outbox) {
+        let spec = RenditionSpec::of_height(180);
+        let renditions = ids.iter().map(|id| (RenditionId(*id), spec)).collect();
+        let lane = LANE;
+        source.change(VideoJob::Renditions { lane, renditions }, out);
+    }
+
+    fn failed(results: &Results) -> Vec<(u64, String)> {
+        std::iter::from_fn(|| results.take())
+            .filter_map(|(_, result)| match result {
+                VideoResult::Failed { rendition, reason } => Some((rendition.0, reason)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_panic_in_a_codec_ends_the_renditions_of_its_broadcast_in_words_and_nothing_else() {
+        let (mut source, mut out, results) = source();
+        renditions(&mut source, &[1, 2], &mut out);
+        assert_eq!(failed(&results), []);
+        let done = source.run(&mut out, |_, _| panic!("on purpose"));
+        assert_eq!(done, None::<()>);
+        let defect = |id| (id, DEFECT.to_owned());
+        assert_eq!(failed(&results), [defect(1), defect(2)]);
+
+        renditions(&mut source, &[2, 3], &mut out);
+        assert_eq!(failed(&results), [defect(2), defect(3)]);
+        source.throttle(Level::FULL, &mut out);
+        source.decode(0, b"\0\0\0\x01\x65", true, &mut out);
+        source.report(Instant::now(), &mut out);
+        assert!(results.take().is_none());
+    }
+
+    #[test]
+    fn the_slowest_preset_that_is_wanted_says_how_many_steps_there_are() {
+        let (mut source, mut out, _results) = source();
+        assert_eq!(source.preset_steps_max(), 0);
+        for (preset, steps) in [
+            (Preset::Ultrafast, 0),
+            (Preset::Superfast, 1),
+            (Preset::Faster, 3),
+        ] {
+            let spec = |preset| RenditionSpec {
+                preset,
+                ..RenditionSpec::of_height(180)
+            };
+            let renditions = vec![
+                (RenditionId(1), spec(preset)),
+                (RenditionId(2), spec(Preset::Ultrafast)),
+            ];
+            let lane = LANE;
+            source.change(VideoJob::Renditions { lane, renditions }, &mut out);
+            assert_eq!(source.preset_steps_max(), steps);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One codec thread: its broadcasts take turns, one access unit each.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use shardcast_core::io::VideoLaneId;
+
+use super::{
+    governor::{Governor, Step},
+    intake::{Gauge, Work},
+    outbox::Outbox,
+    source::Source,
+};
+use crate::{
+    limits::{CODEC_INBOX_PLACES, CODEC_REPORT_INTERVAL},
+    sched::{self, Yielding},
+};
+
+/// What the executor says to a codec thread.
+#[derive(Debug)]
+pub(super) enum Message {
+    Open(VideoLaneId, Arc<Gauge>),
+    Work(VideoLaneId, Work),
+    /// Look at the gauges: a broadcast is over.
+    Look,
+}
+
+/// What a codec thread is made of.
+#[derive(Debug)]
+pub(super) struct ThreadPlan {
+    pub(super) shard: u16,
+    pub(super) index: usize,
+    pub(super) core: Option<usize>,
+    pub(super) yielding: Yielding,
+}
+
+/// A running codec thread. It ends when this is dropped, after the unit that it is at.
+#[derive(Debug)]
+pub(super) struct CodecThread {
+    pub(super) inbox: SyncSender<Message>,
+    pub(super) handle: JoinHandle<()>,
+}
+
+impl CodecThread {
+    pub(super) fn start(plan: ThreadPlan, out: Outbox) -> io::Result<Self> {
+        // Bounded, and without a lock unless the thread sleeps: then the executor takes the one of
+        // the list of sleepers to wake it, which a thread holds for some instructions only.
+        let (inbox, messages) = sync_channel(CODEC_INBOX_PLACES);
+        let handle = thread::Builder::new()
+            .name(format!("codec-{}-{}", plan.shard, plan.index))
+            .spawn(move || {
+                settle(&plan);
+                Worker::new(plan, messages, out).run();
+            })?;
+        Ok(Self { inbox, handle })
+    }
+}
+
+/// Takes the place that the thread is to have. Without it the thread works too, in the way of
+/// others.
+fn settle(plan: &ThreadPlan) {
+    let ThreadPlan { shard, index, .. } = *plan;
+    if let Err(error) = sched::give_way(plan.yielding) {
+        tracing::warn!(
+            shard,
+            index,
+            "a codec thread runs at the priority of the shards, which will be late: {error}"
+        );
+    }
+    if let Some(core) = plan.core
+        && let Err(error) = sched::pin_to(core)
+    {
+        tracing::warn!(
+            shard,
+            index,
+            core,
+            "a codec thread is not on its core: {error}"
+        );
+    }
+}
+
+struct Worker {
+    plan: ThreadPlan,
+    messages: Receiver<Message>,
+    out: Outbox,
+    sources: HashMap<VideoLaneId, Source>,
+    /// Those with something to do, in the order of their turns.
+    turns: VecDeque<VideoLaneId>,
+    governor: Governor,
+    report_due: Instant,
+}
+
+/// The executor has let go of the thread.
+struct Over;
+
+impl Worker {
+    fn new(plan: ThreadPlan, messages: Receiver<Message>, out: Outbox) -> Self {
+        let now = Instant::now();
+        Self {
+            plan,
+            messages,
+            out,
+            sources: HashMap::new(),
+            turns: VecDeque::new(),
+            governor: Governor::new(now),
+            report_due: now + CODEC_REPORT_INTERVAL,
+        }
+    }
+
+    fn run(mut self) {
+        while !self.out.has_hung_up() {
+            if self.listen().is_err() {
+                return;
+            }
+            if let Some(lane) = self.turns.pop_front() {
+                self.turn(lane);
+            }
+            let now = Instant::now();
+            if self.report_due <= now {
+                self.report_due = now + CODEC_REPORT_INTERVAL;
+                for source in self.sources.values_mut() {
+                    source.report(now, &mut self.out);
+                }
+            }
+            self.out.ring();
+        }
+    }
+
+    /// Takes what has been said; waits for it when there is nothing else to do.
+    fn listen(&mut self) -> Result<(), Over> {
+        if self.turns.is_empty() {
+            let heard = if self.sources.is_empty() {
+                self.messages
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                let left = self.report_due.saturating_duration_since(Instant::now());
+                self.messages.recv_timeout(left)
+            };
+            match heard {
+                Ok(message) => self.hear(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Over),
+            }
+        }
+        loop {
+            match self.messages.try_recv() {
+                Ok(message) => self.hear(message),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(Over),
+            }
+        }
+        self.forget_closed();
+        Ok(())
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Open(lane, gauge) => {
+                let mut source = Source::new(Instant::now(), lane, gauge);
+                source.throttle(self.governor.level(), &mut self.out);
+                self.sources.insert(lane, source);
+            }
+            Message::Work(lane, work) => {
+                let Some(source) = self.sources.get_mut(&lane) else {
+                    return;
+                };
+                if source.is_idle() {
+                    self.turns.push_back(lane);
+                }
+                source.push(work);
+            }
+            Message::Look => {}
+        }
+    }
+
+    fn forget_closed(&mut self) {
+        let before = self.sources.len();
+        self.sources.retain(|_, source| !source.is_closed());
+        if self.sources.len() == before {
+            return;
+        }
+        self.turns.retain(|lane| self.sources.contains_key(lane));
+        if self.sources.is_empty() {
+            // Nothing of what was given up is owed to those who come later.
+            self.governor = Governor::new(Instant::now());
+        }
+    }
+
+    fn turn(&mut self, lane: VideoLaneId) {
+        let Some(source) = self.sources.get_mut(&lane) else {
+            return;
+        };
+        let done = source.turn(&mut self.out);
+        if !source.is_idle() {
+            self.turns.push_back(lane);
+        }
+        let Some(turn) = done else { return };
+        let slowest = self.sources.values().map(Source::preset_steps_max).max();
+        self.governor
+            .set_preset_steps_max(slowest.unwrap_or_default());
+        if let Some(step) = self.governor.observe(Instant::now(), turn) {
+            self.tell(&step);
+            for source in self.sources.values_mut() {
+                source.throttle(step.level, &mut self.out);
+            }
+        }
+    }
+
+    fn tell(&self, step: &Step) {
+        let ThreadPlan { shard, index, .. } = self.plan;
+        let Step {
+            level,
+            down,
+            lateness,
+            missed,
+            busy_permille,
+        } = *step;
+        let late_ms = lateness.as_millis();
+        let (faster, divisor) = (level.preset_steps, level.frame_divisor);
+        if down {
+            tracing::warn!(
+                shard,
+                index,
+                late_ms,
+                missed,
+                busy_permille,
+                "codecs cannot keep up: presets are {faster} steps faster than wanted, and one \
+                 picture of {divisor} is encoded"
+            );
+        } else {
+            tracing::info!(
+                shard,
+                index,
+                late_ms,
+                busy_permille,
+                "codecs keep up: presets are {faster} steps faster than wanted, and one picture of \
+                 {divisor} is encoded"
+            );
+        }
+    }
+}
