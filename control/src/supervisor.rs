@@ -161,10 +161,16 @@ impl Keeper {
             .args(["--bind", &settings.bind.to_string()])
             .args(["--udp-port-base", &engine.udp_port_base.to_string()])
             .args(["--log", &settings.log]);
-        if !engine.cores.is_empty() {
-            let cores: Vec<String> = engine.cores.iter().map(ToString::to_string).collect();
-            command.args(["--cores", &cores.join(",")]);
+        for (flag, cores) in [
+            ("--cores", &engine.cores),
+            ("--codec-cores", &engine.codec_cores),
+        ] {
+            if !cores.is_empty() {
+                let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
+                command.args([flag, &cores.join(",")]);
+            }
         }
+        command.arg(format!("--reencode-enabled={}", engine.reencode_enabled));
         if let Some(port) = engine.rtmp_port {
             command.args(["--rtmp-port", &port.to_string()]);
         }

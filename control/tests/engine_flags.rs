@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use server::{Server, until};
 
 #[tokio::test]
-async fn the_engine_is_told_where_destinations_may_be_and_whom_they_may_trust() {
+async fn the_engine_is_told_where_destinations_may_be_whom_they_may_trust_and_who_encodes() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, arguments) = (
         folder.path().join("engine"),
@@ -28,7 +28,8 @@ async fn the_engine_is_told_where_destinations_may_be_and_whom_they_may_trust() 
     std::fs::write(&engine, script).unwrap();
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
     let settings = format!(
-        "engine_path = '{}'\ndestination_allow = \"0.0.0.0/0, ::/0\"\n         destination_deny = [\"10.0.0.0/8\", \"::1\"]\nrtmps_ca_file = \"/etc/own ca.pem\"\n",
+        "engine_path = '{}'\ndestination_allow = \"0.0.0.0/0, ::/0\"\n         destination_deny = [\"10.0.0.0/8\", \"::1\"]\nrtmps_ca_file = \"/etc/own ca.pem\"\n\
+         reencode_enabled = false\ncodec_cores = [1]\n",
         engine.display()
     );
     let server = Server::start_with_file(&settings).await;
@@ -42,6 +43,8 @@ async fn the_engine_is_told_where_destinations_may_be_and_whom_they_may_trust() 
         "--destination-allow=0.0.0.0/0,::/0",
         "--destination-deny=10.0.0.0/8,::1/128",
         "--ca-file=/etc/own ca.pem",
+        "--reencode-enabled=false",
+        "--codec-cores",
     ] {
         assert!(arguments.lines().any(|line| line == wanted), "{arguments}");
     }

@@ -140,8 +140,15 @@ fn engine_settings(
         .clone()
         .or(file.cores.clone())
         .unwrap_or_default();
+    let codec_cores = flags
+        .codec_cores
+        .clone()
+        .or(file.codec_cores.clone())
+        .unwrap_or_default();
     let shards = match flags.shards.or(file.shards) {
         Some(shards) => usize::from(shards),
+        // The engine's executors are where codecs are not, unless these have all cores.
+        None if cores.is_empty() && codec_cores.len() < all_cores => all_cores - codec_cores.len(),
         None if cores.is_empty() => all_cores,
         None => cores.len(),
     };
@@ -184,6 +191,11 @@ fn engine_settings(
         path: flags.engine_path.clone().or(file.engine_path.clone()),
         shards,
         cores,
+        reencode_enabled: flags
+            .reencode_enabled
+            .or(file.reencode_enabled)
+            .unwrap_or(true),
+        codec_cores,
         udp_port_base,
         rtmp_port: rtmp_enabled
             .unwrap_or(true)

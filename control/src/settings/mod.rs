@@ -84,6 +84,11 @@ pub struct EngineSettings {
     /// Cores to pin to; empty leaves the choice to the engine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cores: Vec<u16>,
+    /// Whether destinations may have another picture than the publisher sends.
+    pub reencode_enabled: bool,
+    /// Cores that decode and encode only; empty: codecs run beside the executors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub codec_cores: Vec<u16>,
     /// UDP port of shard 0; shard n uses n more. 0 picks free ports.
     pub udp_port_base: u16,
     /// TCP port for RTMP; 0 picks a free one, `None` takes none.

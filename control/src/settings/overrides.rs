@@ -82,7 +82,7 @@ pub struct Overrides {
     #[arg(long, env = "SHARDCAST_SHARDS", value_name = "N")]
     pub shards: Option<u16>,
 
-    /// Cores for the executors, comma-separated [default: the first ones]
+    /// Cores for the executors, comma-separated [default: the first ones but codec_cores]
     #[arg(
         long,
         env = "SHARDCAST_CORES",
@@ -90,6 +90,20 @@ pub struct Overrides {
         value_delimiter = ','
     )]
     pub cores: Option<Vec<u16>>,
+
+    /// Make pictures anew for destinations that want others than the publisher sends [default: true]
+    #[arg(long, env = "SHARDCAST_REENCODE_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    pub reencode_enabled: Option<bool>,
+
+    /// Cores that decode and encode only, comma-separated [default: those of the executors]
+    #[arg(
+        long,
+        env = "SHARDCAST_CODEC_CORES",
+        value_name = "CORES",
+        value_delimiter = ','
+    )]
+    pub codec_cores: Option<Vec<u16>>,
 
     /// UDP port of shard 0, shard n uses n more; 0 picks free ports [default: 50000]
     #[arg(long, env = "SHARDCAST_UDP_PORT_BASE", value_name = "PORT")]
