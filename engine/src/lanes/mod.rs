@@ -126,12 +126,13 @@ impl VideoLanes {
 
     /// The next thing that the shard has not been told.
     pub(crate) fn answer(&mut self) -> Option<(VideoLaneId, VideoResult)> {
-        if let Some(answer) = self.answers.pop_front() {
-            return Some(answer);
-        }
-        let results = &self.started.as_ref()?.results;
         // A lane may be closed while results of it are on their way.
-        std::iter::from_fn(|| results.take()).find(|(lane, _)| self.lanes.contains_key(lane))
+        let lanes = &self.lanes;
+        let mut said = std::iter::from_fn(|| match self.answers.pop_front() {
+            None => self.started.as_ref()?.results.take(),
+            answer => answer,
+        });
+        said.find(|(lane, _)| lanes.contains_key(lane))
     }
 
     /// The executor has been woken, and is about to look at the answers.

@@ -126,7 +126,7 @@ impl Source {
             transcoder.decode(pts_us, unit, encode, made)
         });
         match decoded {
-            Some(Err(error @ MediaError::Video { .. })) => {
+            Some(Err(error @ (MediaError::Video { .. } | MediaError::NoSource))) => {
                 tracing::debug!(lane = self.lane.0, "{error}");
                 self.backlog.damaged();
                 self.plead(Instant::now(), out);
@@ -163,13 +163,13 @@ impl Source {
     fn opened(&mut self, opened: Option<Result<(), MediaError>>, out: &mut Outbox) {
         match opened {
             Some(Ok(())) => self.obstacle = None,
-            // What another keyframe does not change.
-            Some(Err(error @ (MediaError::CodecMissing { .. } | MediaError::Open { .. }))) => {
+            // No keyframe changes that.
+            Some(Err(error @ MediaError::CodecMissing { .. })) => {
                 self.obstacle = Some(error.to_string());
                 self.fail_all(&error.to_string(), out);
             }
             Some(Err(error)) => {
-                tracing::debug!(lane = self.lane.0, "the source cannot be decoded: {error}");
+                tracing::warn!(lane = self.lane.0, "the source cannot be decoded: {error}");
                 self.plead(Instant::now(), out);
             }
             None => {}

@@ -248,3 +248,71 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{super::outbox::outbox, *};
+    use crate::signals::Bell;
+
+    fn worker() -> (Worker, SyncSender<Message>) {
+        let (out, _) = outbox(Bell::new().unwrap());
+        let (inbox, messages) = sync_channel(CODEC_INBOX_PLACES);
+        let plan = ThreadPlan {
+            shard: 0,
+            index: 0,
+            core: None,
+            yielding: Yielding::Nice,
+        };
+        (Worker::new(plan, messages, out), inbox)
+    }
+
+    fn send(inbox: &SyncSender<Message>, lane: VideoLaneId, gauge: &Gauge, count: usize) {
+        for _ in 0..count {
+            let work = Work::Unit {
+                arrived: Instant::now(),
+                key: true,
+                pts_us: 0,
+                unit: Bytes::new(),
+            };
+            gauge.enter(&work);
+            inbox.send(Message::Work(lane, work)).unwrap();
+        }
+    }
+
+    #[test]
+    fn broadcasts_take_turns_however_much_one_of_them_has_waiting() {
+        let (mut worker, inbox) = worker();
+        let (heavy, light) = (VideoLaneId(1), VideoLaneId(2));
+        for (lane, count) in [(heavy, 4), (light, 2)] {
+            let gauge = Arc::new(Gauge::default());
+            inbox.send(Message::Open(lane, Arc::clone(&gauge))).unwrap();
+            send(&inbox, lane, &gauge, count);
+        }
+        assert!(worker.listen().is_ok());
+        let mut turns = Vec::new();
+        while let Some(lane) = worker.turns.pop_front() {
+            turns.push(lane);
+            worker.turn(lane);
+        }
+        assert_eq!(turns, [heavy, light, heavy, light, heavy, heavy]);
+    }
+
+    #[test]
+    fn a_broadcast_that_is_over_is_not_worked_for_any_more() {
+        let (mut worker, inbox) = worker();
+        let (lane, gauge) = (VideoLaneId(1), Arc::new(Gauge::default()));
+        inbox.send(Message::Open(lane, Arc::clone(&gauge))).unwrap();
+        send(&inbox, lane, &gauge, 4);
+        assert!(worker.listen().is_ok());
+        assert_eq!(worker.turns.len(), 1);
+        gauge
+            .closed
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(worker.listen().is_ok());
+        assert!(worker.turns.is_empty() && worker.sources.is_empty());
+        drop(inbox);
+        assert!(worker.listen().is_err(), "the executor has let go");
+    }
+}

@@ -9,6 +9,17 @@
 )]
 
 mod descriptors;
+#[cfg(feature = "x264")]
+mod film;
+#[cfg(feature = "x264")]
+mod lane_damage;
+#[cfg(feature = "x264")]
+mod lane_overload;
+#[cfg(feature = "x264")]
+mod lane_pictures;
+mod lane_refused;
+#[cfg(feature = "x264")]
+mod lane_threads;
 mod link;
 mod names;
 mod panics;

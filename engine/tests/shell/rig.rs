@@ -153,11 +153,15 @@ pub(crate) fn start(
     roots: TrustedRoots,
     machine: impl FnOnce() -> Box<dyn Machine> + Send + 'static,
 ) -> (Shards, SocketAddr, tempfile::TempDir) {
-    start_shard(0, CodecPlan::off("not wanted here"), bind, roots, machine)
+    start_shard(0, without_codecs(), bind, roots, machine)
+}
+
+fn without_codecs() -> CodecPlan {
+    CodecPlan::off("switched off in this test")
 }
 
 /// The same with a number, and codec threads.
-pub(crate) fn start_shard(
+fn start_shard(
     shard: u16,
     codecs: CodecPlan,
     bind: &str,
@@ -200,10 +204,29 @@ impl Rig {
         Self::with(roots, Vec::new())
     }
 
+    /// With this number, and a codec thread that may run anywhere.
+    pub(crate) fn encoding(shard: u16) -> Self {
+        Self::numbered(
+            shard,
+            CodecPlan::beside(None, 1),
+            system_roots(),
+            Vec::new(),
+        )
+    }
+
     fn with(roots: TrustedRoots, broadcasts: Vec<BroadcastId>) -> Self {
+        Self::numbered(0, without_codecs(), roots, broadcasts)
+    }
+
+    fn numbered(
+        shard: u16,
+        codecs: CodecPlan,
+        roots: TrustedRoots,
+        broadcasts: Vec<BroadcastId>,
+    ) -> Self {
         let (tell, seen) = channel();
         let (orders, take) = channel();
-        let (shards, udp, dir) = start("127.0.0.1:0", roots, move || {
+        let (shards, udp, dir) = start_shard(shard, codecs, "127.0.0.1:0", roots, move || {
             Box::new(Obedient {
                 seen: tell,
                 orders: take,

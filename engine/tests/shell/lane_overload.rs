@@ -1,0 +1,86 @@
+//! What is too much for a codec thread is left out and a keyframe asked for; neighbours lose nothing,
+//! and what is closed is not heard of again.
+
+use std::time::Duration;
+
+use shardcast_core::io::{LaneReport, Output, RenditionId, VideoJob, VideoLaneId, VideoResult};
+
+use crate::{
+    film::Film,
+    rig::{Rig, Seen},
+};
+
+const FLOODED: VideoLaneId = VideoLaneId(1);
+const NEIGHBOUR: VideoLaneId = VideoLaneId(2);
+
+/// More than may wait.
+const FLOOD: usize = 400;
+
+/// Has the whole film decoded, and gives the report on it.
+fn report_of(rig: &Rig, lane: VideoLaneId, frames: u64) -> LaneReport {
+    loop {
+        match rig.next() {
+            Seen::Video(of, VideoResult::Report(report))
+                if of == lane && report.frames >= frames =>
+            {
+                return report;
+            }
+            Seen::Video(of, VideoResult::KeyframeWanted) => assert_ne!(of, lane),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_flooded_lane_asks_for_a_keyframe_and_its_neighbour_loses_nothing() {
+    let rig = Rig::encoding(111);
+    let (mut flood, mut film) = (Film::new(), Film::new());
+    rig.ask(film.open(NEIGHBOUR, RenditionId(2)));
+    let jobs = flood.open(FLOODED, RenditionId(1));
+    let unit = flood.decode(FLOODED, false);
+    let copies = (0..FLOOD).map(|_| match &unit {
+        Output::Video(job) => Output::Video(job.clone()),
+        other => panic!("{other:?}"),
+    });
+    rig.ask(jobs.into_iter().chain(copies));
+    let mut wanted = false;
+    // Keyframes only, one at a time: those are decoded however long the machine is busy elsewhere.
+    for _ in 0..20 {
+        rig.ask([film.decode(NEIGHBOUR, true)]);
+        while let Some(seen) = rig.next_within(Duration::from_millis(30)) {
+            match seen {
+                Seen::Video(FLOODED, VideoResult::KeyframeWanted) => wanted = true,
+                Seen::Video(NEIGHBOUR, VideoResult::KeyframeWanted) => panic!("it lost something"),
+                _ => {}
+            }
+        }
+    }
+    assert!(wanted);
+    let report = report_of(&rig, NEIGHBOUR, 21);
+    assert_eq!((report.frames, report.errors), (21, 0));
+
+    // The next keyframe opens the queue again.
+    while rig.next_within(Duration::from_millis(20)).is_some() {}
+    rig.ask([flood.decode(FLOODED, true)]);
+    let report = report_of(&rig, FLOODED, 2);
+    assert!(report.late > 100, "{report:?}");
+}
+
+#[test]
+fn a_lane_that_is_closed_while_busy_is_not_heard_of_again() {
+    let rig = Rig::encoding(112);
+    let (mut busy, mut film) = (Film::new(), Film::new());
+    let mut jobs = busy.open(FLOODED, RenditionId(1));
+    jobs.extend((0..FLOOD).map(|_| busy.decode(FLOODED, false)));
+    jobs.push(Output::Video(VideoJob::Close { lane: FLOODED }));
+    jobs.push(busy.decode(FLOODED, true));
+    rig.ask(jobs);
+    rig.ask(film.open(NEIGHBOUR, RenditionId(2)));
+    loop {
+        match rig.next() {
+            Seen::Video(FLOODED, result) => panic!("{result:?}"),
+            Seen::Video(NEIGHBOUR, VideoResult::Report(report)) if report.frames > 0 => break,
+            _ => {}
+        }
+    }
+}
