@@ -188,15 +188,12 @@ impl Governor {
 
     /// The thread is done with a unit at `now`; the level from now on, if it is another one.
     pub(super) fn observe(&mut self, now: Instant, turn: Turn) -> Option<Step> {
-        let span = now.saturating_duration_since(self.window.since);
-        let step = if span >= GOVERNOR_WINDOW {
-            let window = std::mem::replace(&mut self.window, Window::new(now));
-            self.judge(now, window)
-        } else {
-            None
-        };
         self.window.add(turn);
-        step
+        if now.saturating_duration_since(self.window.since) < GOVERNOR_WINDOW {
+            return None;
+        }
+        let window = std::mem::replace(&mut self.window, Window::new(now));
+        self.judge(now, window)
     }
 
     fn judge(&mut self, now: Instant, mut window: Window) -> Option<Step> {

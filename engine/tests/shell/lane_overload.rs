@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use shardcast_core::io::{LaneReport, Output, RenditionId, VideoJob, VideoLaneId, VideoResult};
+use shardcast_link::{Preset, RenditionSpec};
 
 use crate::{
     film::Film,
@@ -64,6 +65,39 @@ fn a_flooded_lane_asks_for_a_keyframe_and_its_neighbour_loses_nothing() {
     rig.ask([flood.decode(FLOODED, true)]);
     let report = report_of(&rig, FLOODED, 2);
     assert!(report.late > 100, "{report:?}");
+}
+
+#[test]
+fn a_thread_that_cannot_keep_up_gives_up_presets_and_goes_on() {
+    let rig = Rig::encoding(113);
+    let mut film = Film::new();
+    let lane = FLOODED;
+    rig.ask(film.open(lane, RenditionId(0)));
+    let spec = RenditionSpec {
+        preset: Preset::Faster,
+        ..RenditionSpec::of_height(1_080)
+    };
+    // Some 200 ms of work for each picture.
+    let renditions = (1..=4).map(|id| (RenditionId(id), spec)).collect();
+    rig.ask([Output::Video(VideoJob::Renditions { lane, renditions })]);
+    let (mut key, mut faster, mut made) = (false, false, 0);
+    while !faster || made == 0 {
+        let Some(seen) = rig.next_within(Duration::from_millis(33)) else {
+            rig.ask([film.decode(lane, key)]);
+            key = false;
+            continue;
+        };
+        match seen {
+            Seen::Video(_, VideoResult::KeyframeWanted) => key = true,
+            Seen::Video(_, VideoResult::Report(report)) => {
+                let made = &report.renditions;
+                faster = made.iter().any(|made| made.preset < Preset::Faster);
+            }
+            Seen::Video(_, VideoResult::Encoded(_)) if faster => made += 1,
+            Seen::Video(_, VideoResult::Encoded(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

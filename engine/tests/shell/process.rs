@@ -143,6 +143,7 @@ fn settings_that_cannot_be_are_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     for (flag, word) in [
         ("--cores=9999", "9999"),
+        ("--codec-cores=9998", "--codec-cores names core 9998"),
         ("--log=shardcast=loud", "--log"),
         ("--shards=0", "shards"),
         ("--bind=localhost", "bind"),
