@@ -232,7 +232,7 @@ fn tell_codecs(shard: u16, codecs: &CodecPlan, short_slice: bool, yielding: Yiel
     }
     let how = match yielding {
         Yielding::Nice => "nice 10",
-        Yielding::Idle => "SCHED_IDLE, since this kernel has no slices (6.12 and later have)",
+        Yielding::Idle => "SCHED_IDLE, since this kernel has no short slices (6.12 and later have)",
     };
     tracing::info!(
         shard,

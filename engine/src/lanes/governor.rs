@@ -89,12 +89,22 @@ pub(super) struct Turn {
     pub(super) missed: u32,
 }
 
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// More is given up than before.
+    Down,
+    /// Less is.
+    Back,
+    /// More would have to be, and there is no more. Said once.
+    Floor,
+}
+
 /// A change of level, with what led to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) level: Level,
-    /// More is given up than before.
-    pub(super) down: bool,
+    pub(super) direction: Direction,
     /// Lateness that nine pictures of ten stayed below over the last second.
     pub(super) lateness: Duration,
     pub(super) missed: u32,
@@ -162,6 +172,8 @@ pub(super) struct Governor {
     stepped_back: Option<Instant>,
     /// How long all has to be well before the next step back.
     patience: Duration,
+    /// It was said that there is nothing more to give up.
+    at_floor: bool,
 }
 
 impl Governor {
@@ -174,6 +186,7 @@ impl Governor {
             calm: None,
             stepped_back: None,
             patience: GOVERNOR_CALM_MIN,
+            at_floor: false,
         }
     }
 
@@ -236,13 +249,23 @@ impl Governor {
     }
 
     fn step_down(&mut self, lateness: Duration, missed: u32, busy_permille: u64) -> Option<Step> {
-        self.level = self.level.lower(self.preset_steps_max)?;
+        let direction = match self.level.lower(self.preset_steps_max) {
+            Some(level) => {
+                self.level = level;
+                Direction::Down
+            }
+            None if self.at_floor => return None,
+            None => {
+                self.at_floor = true;
+                Direction::Floor
+            }
+        };
         if self.stepped_back.take().is_some() {
             self.patience = (self.patience * 2).min(GOVERNOR_CALM_MAX);
         }
         Some(Step {
             level: self.level,
-            down: true,
+            direction,
             lateness,
             missed,
             busy_permille,
@@ -258,9 +281,10 @@ impl Governor {
         }
         self.level = level;
         self.stepped_back = Some(now);
+        self.at_floor = false;
         Some(Step {
             level,
-            down: false,
+            direction: Direction::Back,
             lateness,
             missed: 0,
             busy_permille,
@@ -275,7 +299,10 @@ fn permille(part: Duration, whole: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        Direction::{Back, Down, Floor},
+        *,
+    };
 
     /// A thread that encodes pictures of a stream of 30 a second, in simulated time. Each takes
     /// `work` at full quality and less the more is given up; what comes too late is left out.
@@ -344,7 +371,12 @@ mod tests {
         }
     }
 
-    fn levels(steps: &[Step]) -> Vec<Level> {
+    /// The levels of steps that all go one way.
+    fn levels(steps: &[Step], direction: Direction) -> Vec<Level> {
+        assert!(
+            steps.iter().all(|step| step.direction == direction),
+            "{steps:?}"
+        );
         steps.iter().map(|step| step.level).collect()
     }
 
@@ -357,30 +389,29 @@ mod tests {
     fn an_overload_that_one_step_mends_costs_one_step() {
         let mut thread = Thread::new(40);
         let steps = thread.run(8);
-        assert_eq!(levels(&steps), [level(1, 1)]);
-        assert!(
-            steps[0].down && steps[0].lateness > Duration::from_millis(66),
-            "{steps:?}"
-        );
+        assert_eq!(levels(&steps, Down), [level(1, 1)]);
+        assert!(steps[0].lateness > Duration::from_millis(66), "{steps:?}");
     }
 
     #[test]
     fn presets_go_first_and_then_pictures_one_step_a_second() {
         let mut thread = Thread::new(120);
         let begun = thread.now;
-        let steps = thread.run(9);
+        let mut steps = thread.run(9);
+        assert_eq!(steps.pop().map(|step| step.direction), Some(Floor));
         let expected = [level(1, 1), level(2, 1), level(2, 2), level(2, 3)];
-        assert_eq!(levels(&steps), expected);
-        assert!(steps.iter().all(|step| step.down));
+        assert_eq!(levels(&steps, Down), expected);
         assert!(thread.now - begun > Duration::from_secs(4));
-        assert_eq!(thread.run(5), [], "there is nothing more to give up");
+        assert_eq!(thread.run(20), [], "it is said once that there is no more");
     }
 
     #[test]
     fn nothing_faster_than_the_fastest_preset_is_tried() {
         let mut thread = Thread::new(120);
         thread.governor.set_preset_steps_max(0);
-        assert_eq!(levels(&thread.run(9)), [level(0, 2), level(0, 3)]);
+        let mut steps = thread.run(9);
+        assert_eq!(steps.pop().map(|step| step.direction), Some(Floor));
+        assert_eq!(levels(&steps, Down), [level(0, 2), level(0, 3)]);
     }
 
     #[test]
@@ -391,15 +422,15 @@ mod tests {
         assert_eq!(thread.run(9), []);
         let steps = thread.run(60);
         let expected = [level(2, 2), level(2, 1), level(1, 1), FULL];
-        assert_eq!(levels(&steps), expected);
-        assert!(steps.iter().all(|step| !step.down && step.missed == 0));
+        assert_eq!(levels(&steps, Back), expected);
+        assert!(steps.iter().all(|step| step.missed == 0));
     }
 
     #[test]
     fn a_step_that_would_not_fit_is_not_tried() {
         // At one step down it is busy for 85 %: all of it would be more than there is.
         let mut thread = Thread::new(40);
-        assert_eq!(levels(&thread.run(300)), [level(1, 1)]);
+        assert_eq!(levels(&thread.run(300), Down), [level(1, 1)]);
     }
 
     #[test]
@@ -412,8 +443,8 @@ mod tests {
             thread.work = Duration::from_millis(if hard { 90 } else { 20 });
             steps.extend(thread.run(1));
         }
-        let back: Vec<_> = steps.iter().filter(|step| !step.down).collect();
-        assert!((3..=9).contains(&back.len()), "{}: {steps:?}", back.len());
+        let back = steps.iter().filter(|step| step.direction == Back).count();
+        assert!((3..=9).contains(&back), "{back}: {steps:?}");
     }
 
     #[test]

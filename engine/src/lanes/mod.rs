@@ -166,6 +166,7 @@ impl VideoLanes {
         let thread = self.least_loaded().ok_or_else(|| {
             format!("each codec thread has {CODEC_SOURCES_MAX} broadcasts already")
         })?;
+        self.bury(thread);
         let gauge = Arc::new(Gauge::default());
         let opening = Message::Open(lane, Arc::clone(&gauge));
         let inbox = self
@@ -208,10 +209,6 @@ impl VideoLanes {
         let gone = || io::Error::other("it is not planned");
         let started = self.started.as_mut().ok_or_else(gone)?;
         let thread = started.threads.get_mut(index).ok_or_else(gone)?;
-        // One that has panicked is started anew; its lanes have been told.
-        if let Some(ended) = thread.take_if(|thread| thread.handle.is_finished()) {
-            drop(ended);
-        }
         if let Some(thread) = thread {
             return Ok(thread.inbox.clone());
         }
@@ -223,6 +220,26 @@ impl VideoLanes {
         };
         let new = CodecThread::start(plan, started.out.clone())?;
         Ok(thread.insert(new).inbox.clone())
+    }
+
+    /// A thread that has panicked is started anew, and knows nothing of its lanes then.
+    fn bury(&mut self, index: usize) {
+        let threads = self.started.as_mut().map(|started| &mut started.threads);
+        let Some(thread) = threads.and_then(|threads| threads.get_mut(index)) else {
+            return;
+        };
+        if thread
+            .take_if(|thread| thread.handle.is_finished())
+            .is_none()
+        {
+            return;
+        }
+        let bound = |lane: &Lane| lane.bound.as_ref().is_ok_and(|bound| bound.thread == index);
+        let lanes = self.lanes.iter().filter(|(_, lane)| bound(lane));
+        let orphans: Vec<VideoLaneId> = lanes.map(|(id, _)| *id).collect();
+        for id in orphans {
+            self.give_up(id);
+        }
     }
 
     fn start(&self, handle: &ShellHandle) -> io::Result<Started> {

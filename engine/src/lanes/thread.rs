@@ -14,7 +14,7 @@ use std::{
 use shardcast_core::io::VideoLaneId;
 
 use super::{
-    governor::{Governor, Step},
+    governor::{Direction, Governor, Step},
     intake::{Gauge, Work},
     outbox::Outbox,
     source::Source,
@@ -219,32 +219,41 @@ impl Worker {
         let ThreadPlan { shard, index, .. } = self.plan;
         let Step {
             level,
-            down,
+            direction,
             lateness,
             missed,
             busy_permille,
         } = *step;
         let late_ms = lateness.as_millis();
         let (faster, divisor) = (level.preset_steps, level.frame_divisor);
-        if down {
-            tracing::warn!(
+        let now = format!(
+            "presets are {faster} steps faster than wanted, and one picture of {divisor} is encoded"
+        );
+        match direction {
+            Direction::Down => tracing::warn!(
                 shard,
                 index,
                 late_ms,
                 missed,
                 busy_permille,
-                "codecs cannot keep up: presets are {faster} steps faster than wanted, and one \
-                 picture of {divisor} is encoded"
-            );
-        } else {
-            tracing::info!(
+                "codecs cannot keep up: from now on {now}"
+            ),
+            Direction::Floor => tracing::warn!(
+                shard,
+                index,
+                late_ms,
+                missed,
+                busy_permille,
+                "codecs cannot keep up although {now}: pictures are left out as they come late; \
+                 take some renditions away"
+            ),
+            Direction::Back => tracing::info!(
                 shard,
                 index,
                 late_ms,
                 busy_permille,
-                "codecs keep up: presets are {faster} steps faster than wanted, and one picture of \
-                 {divisor} is encoded"
-            );
+                "codecs keep up: from now on {now}"
+            ),
         }
     }
 }
