@@ -311,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn executors_keep_off_the_cores_of_codecs_unless_those_are_all() {
+        let all = thread::available_parallelism().map_or(1, |n| n.get());
+        let shards = |codec_cores: usize| {
+            let cores = (0..codec_cores).map(|core| core.to_string());
+            let line = format!("codec_cores = [{}]", cores.collect::<Vec<_>>().join(","));
+            let settings = resolve(&Overrides::default(), &file(&line)).unwrap();
+            usize::from(settings.engine.shards)
+        };
+        assert_eq!((shards(0), shards(all)), (all, all));
+        assert_eq!(shards(all - 1), 1);
+    }
+
+    #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let flags = Overrides {
             http_port: Some(1),
