@@ -341,4 +341,11 @@ impl BroadcastStatus {
             renditions: Vec::new(),
         }
     }
+
+    /// Pictures that re-encoding left out because it was late.
+    pub fn frames_left_out(&self) -> u64 {
+        let late = self.decoder.map_or(0, |decoder| decoder.late);
+        let dropped = self.renditions.iter().map(|rendition| rendition.dropped);
+        dropped.fold(late, u64::saturating_add)
+    }
 }

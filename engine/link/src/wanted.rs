@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastId, DestinationId, WantedPicture};
+use crate::{BroadcastId, DestinationId, RenditionSpec, WantedPicture};
 
 /// Everything that control wishes of one broadcast. Sent whole each time; the shard compares it
 /// with what it has and changes only the difference.
@@ -22,6 +22,10 @@ pub struct WantedBroadcast {
     /// [`Command::Slate`](crate::Command::Slate). Without one it is the last picture.
     #[serde(default)]
     pub slate: Option<String>,
+    /// What a destination that names no rendition is sent when it must be sent one. The size that
+    /// its picture had before, if it had one, goes before the size of this.
+    #[serde(default = "rendition_default")]
+    pub rendition_default: RenditionSpec,
 }
 
 /// One place to send a broadcast to.
@@ -83,7 +87,15 @@ impl WantedBroadcast {
             hold_ms: hold_ms_default(),
             keyframe_interval_ms: keyframe_interval_ms_default(),
             slate: None,
+            rendition_default: rendition_default(),
         }
+    }
+}
+
+fn rendition_default() -> RenditionSpec {
+    RenditionSpec {
+        width: Some(1_280),
+        ..RenditionSpec::of_height(720)
     }
 }
 
