@@ -14,6 +14,7 @@ mod control;
 pub mod descriptors;
 mod drain;
 mod health;
+mod ladder;
 mod lifecycle;
 mod limits;
 pub mod logging;

@@ -1,6 +1,6 @@
 //! Every bound of the control process, each with its reason.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// JSON bodies of REST. The largest honest one is a broadcast with its metadata: a few kilobytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -61,6 +61,32 @@ pub(crate) const HOLD_MS_MAX: u64 = 86_400_000;
 pub(crate) const RETRY_DELAY_MS_MIN: u64 = 100;
 /// Longest: a destination that waits for more than an hour looks dead to everybody.
 pub(crate) const RETRY_DELAY_MS_MAX: u64 = 3_600_000;
+/// Heights of renditions, in pixels: below the first nothing can be read, above the last no core
+/// keeps up.
+pub(crate) const RENDITION_HEIGHT: RangeInclusive<u32> = 90..=2_160;
+/// Widths: those of such heights, in either orientation.
+pub(crate) const RENDITION_WIDTH: RangeInclusive<u32> = 90..=3_840;
+/// Bit rates of their picture, in bit/s: no platform takes more, and no picture is left below.
+pub(crate) const RENDITION_VIDEO_BPS: RangeInclusive<u32> = 50_000..=50_000_000;
+/// Bit rates of their sound, in bit/s: what AAC-LC is defined for at 48 kHz in stereo.
+pub(crate) const RENDITION_AUDIO_BPS: RangeInclusive<u32> = 16_000..=320_000;
+/// Their frames per second: no platform takes more.
+pub(crate) const RENDITION_FRAMES_PER_SECOND: RangeInclusive<u32> = 1..=60;
+/// Distances of their keyframes, in milliseconds: shorter ones are mostly keyframes, with longer
+/// ones a viewer waits.
+pub(crate) const RENDITION_GOP_MS: RangeInclusive<u32> = 500..=10_000;
+/// Rungs of one ladder: twice what viewers can tell apart.
+pub(crate) const LADDER_RUNGS_MAX: usize = 8;
+/// Text of a ladder, in bytes: eight rungs with all their words, and room for white space.
+pub(crate) const LADDER_BYTES_MAX: usize = 4 << 10;
+/// Distances of the publisher's keyframes that a destination may ask for, in milliseconds.
+pub(crate) const CONTRACT_KEYFRAME_INTERVAL_MS: RangeInclusive<u32> = 500..=60_000;
+/// Renditions that were let in and that no report of their shard shows yet. More than any machine
+/// begins between two reports; the oldest gives way, and its shard knows of it by then.
+pub(crate) const CODEC_ADMITTED_MAX: usize = 64;
+/// Reports after which such a rendition is no longer counted: its shard has heard of it, and makes
+/// it or has said why not.
+pub(crate) const CODEC_ADMITTED_REPORTS: u32 = 3;
 /// How long control waits for the shard to confirm what it must confirm anyway.
 pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
 

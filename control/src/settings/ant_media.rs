@@ -5,11 +5,12 @@
 
 use std::net::IpAddr;
 
+use serde::Deserialize;
 use shardcast_link::CidrList;
 use toml::{Table, Value};
 
 use super::{ApplicationOverrides, ApplicationSettings};
-use crate::limits;
+use crate::{ladder::Ladder, limits};
 
 /// What an `[ant_media]` table means here.
 #[derive(Clone, Debug, Default)]
@@ -41,18 +42,11 @@ const WITHOUT_EFFECT: &[&str] = &[
     "disableIPv6Candidates",
     "iceGatheringTimeoutMs",
     "dropWebRTCIngestIfNoPacketReceived",
-    "webRTCFrameRate",
-    "gopSize",
-    "encoderSettingsString",
-    "encoderSettings",
     "encoderName",
     "encoderParameters",
     "encoderThreadCount",
     "encoderSelectionPreference",
-    "h264Enabled",
-    "vp8Enabled",
     "h265Enabled",
-    "av1Enabled",
     "aacEncodingEnabled",
     "audioBitrateSFU",
     "heightRtmpForwarding",
@@ -168,6 +162,14 @@ const MAPPED: &[&str] = &[
     "webhookRetryDelay",
     "webhookContentType",
     "webhookStreamStatusUpdatePeriodMs",
+    "encoderSettings",
+    "encoderSettingsString",
+    "webRTCFrameRate",
+    "gopSize",
+    "h264Enabled",
+    "vp8Enabled",
+    "vp9Enabled",
+    "av1Enabled",
     "http.port",
     "https.port",
     "server.name",
@@ -212,6 +214,17 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
             &mut app.webhook_stream_status_update_period_ms,
             parse(value),
         ),
+        "encoderSettings" | "encoderSettingsString" => put(
+            &mut app.encoder_settings,
+            Ladder::deserialize(value.clone()).ok(),
+        ),
+        "webRTCFrameRate" => put(&mut app.webrtc_frame_rate, frame_rate(value)),
+        "gopSize" => put(&mut app.gop_size, parse(value)),
+        "h264Enabled" => put(&mut app.h264_enabled, boolean(value)),
+        "vp8Enabled" => put(&mut app.vp8_enabled, boolean(value)),
+        // Not a setting there, where VP9 is not taken.
+        "vp9Enabled" => put(&mut app.vp9_enabled, boolean(value)),
+        "av1Enabled" => put(&mut app.av1_enabled, boolean(value)),
         "http.port" => put(&mut server.http_port, parse(value)),
         "https.port" => put(&mut server.https_port, parse(value)),
         "rtmp.port" => put(&mut server.rtmp_port, parse(value)),
@@ -241,6 +254,10 @@ fn retry_delay(app: &mut ApplicationOverrides, value: &Value) -> bool {
         app.endpoint_retry_delay_ms_max = Some(period_ms);
     }
     true
+}
+
+fn frame_rate(value: &Value) -> Option<u32> {
+    parse(value).filter(|rate| limits::RENDITION_FRAMES_PER_SECOND.contains(rate))
 }
 
 fn put<T>(target: &mut Option<T>, value: Option<T>) -> bool {
@@ -349,6 +366,26 @@ mod tests {
         let (translated, warnings) = from("settings.endpointHealthCheckPeriodMs = 0");
         assert_eq!(translated.application.endpoint_retry_delay_ms_min, None);
         assert!(warnings[0].contains("cannot be used"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_encoded_and_how_is_carried_over() {
+        let (translated, warnings) = from(
+            "settings.encoderSettingsString = \"480,900000,64000\"\ngopSize = \"60\"\n\
+             webRTCFrameRate = \"25\"\nsettings.vp8Enabled = \"true\"\nav1Enabled = false\n",
+        );
+        let mut settings = ApplicationSettings::default();
+        translated.application.apply(&mut settings);
+        let encoding = settings.encoding;
+        assert_eq!(encoding.ladder.rungs()[0].height, 480);
+        assert_eq!((encoding.frames_per_second, encoding.gop_ms()), (25, 2_400));
+        assert!(encoding.offered.vp8_enabled && !encoding.offered.av1_enabled);
+        assert_eq!(warnings, Vec::<String>::new());
+        let (translated, warnings) =
+            from("encoderSettings = \"480,900000\"\nwebRTCFrameRate = 0\nh265Enabled = true\n");
+        assert_eq!(translated.application.encoder_settings, None);
+        let unusable = warnings.iter().filter(|w| w.contains("cannot be used"));
+        assert_eq!((unusable.count(), warnings.len()), (2, 3), "{warnings:?}");
     }
 
     #[test]

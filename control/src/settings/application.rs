@@ -1,9 +1,13 @@
 //! Settings that each application may have for itself.
 
 use serde::{Deserialize, Serialize};
-use shardcast_link::{CidrList, RetryPolicy};
+use shardcast_link::{CidrList, Preset, Profile, Reencode, RetryPolicy};
 
-use super::webhooks::{WebhookContentType, WebhookSettings};
+use super::{
+    encoding::EncodingSettings,
+    webhooks::{WebhookContentType, WebhookSettings},
+};
+use crate::ladder::Ladder;
 
 /// Settings of one application. Names that Ant Media Server has are kept.
 #[derive(Clone, Debug, Serialize)]
@@ -51,6 +55,8 @@ pub struct ApplicationSettings {
     pub ice_server: IceServer,
     #[serde(flatten)]
     pub webhooks: WebhookSettings,
+    #[serde(flatten)]
+    pub encoding: EncodingSettings,
 }
 
 /// The STUN or TURN server that browsers are told to use (`getIceServerConfig`).
@@ -100,6 +106,7 @@ impl Default for ApplicationSettings {
                 credential: String::new(),
             },
             webhooks: WebhookSettings::default(),
+            encoding: EncodingSettings::default(),
         }
     }
 }
@@ -146,6 +153,23 @@ pub struct ApplicationOverrides {
     #[serde(alias = "webhookStreamStatusUpdatePeriodMs")]
     pub webhook_stream_status_update_period_ms: Option<i64>,
     pub webhook_secret: Option<String>,
+    #[serde(alias = "encoderSettings", alias = "encoderSettingsString")]
+    pub encoder_settings: Option<Ladder>,
+    #[serde(alias = "webRTCFrameRate")]
+    pub webrtc_frame_rate: Option<u32>,
+    #[serde(alias = "gopSize")]
+    pub gop_size: Option<u32>,
+    #[serde(alias = "h264Enabled")]
+    pub h264_enabled: Option<bool>,
+    #[serde(alias = "vp8Enabled")]
+    pub vp8_enabled: Option<bool>,
+    #[serde(alias = "vp9Enabled")]
+    pub vp9_enabled: Option<bool>,
+    #[serde(alias = "av1Enabled")]
+    pub av1_enabled: Option<bool>,
+    pub reencode: Option<Reencode>,
+    pub encoder_preset: Option<Preset>,
+    pub encoder_profile: Option<Profile>,
     /// Names of Ant Media Server; the names above win over it.
     pub ant_media: Option<toml::Table>,
 }
@@ -198,6 +222,7 @@ impl ApplicationOverrides {
             &self.turn_server_credential,
         );
         self.apply_webhooks(&mut settings.webhooks);
+        self.apply_encoding(&mut settings.encoding);
     }
 }
 
@@ -211,6 +236,20 @@ impl ApplicationOverrides {
             webhooks.status_period_ms = u64::try_from(period).ok().filter(|period| *period > 0);
         }
         set(&mut webhooks.secret, &self.webhook_secret);
+    }
+
+    fn apply_encoding(&self, encoding: &mut EncodingSettings) {
+        set(&mut encoding.ladder, &self.encoder_settings);
+        set(&mut encoding.frames_per_second, &self.webrtc_frame_rate);
+        set(&mut encoding.gop_frames, &self.gop_size);
+        let offered = &mut encoding.offered;
+        set(&mut offered.h264_enabled, &self.h264_enabled);
+        set(&mut offered.vp8_enabled, &self.vp8_enabled);
+        set(&mut offered.vp9_enabled, &self.vp9_enabled);
+        set(&mut offered.av1_enabled, &self.av1_enabled);
+        set(&mut encoding.reencode, &self.reencode);
+        set(&mut encoding.preset, &self.encoder_preset);
+        set(&mut encoding.profile, &self.encoder_profile);
     }
 }
 

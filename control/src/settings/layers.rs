@@ -267,6 +267,9 @@ fn check(settings: &ApplicationSettings) -> Result<(), SettingsError> {
         return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
     }
     check_webhooks(&settings.webhooks)?;
+    if let Some((key, problem)) = settings.encoding.problem() {
+        return Err(value(key, problem));
+    }
     if settings.hold_ms > limits::HOLD_MS_MAX {
         let most = limits::HOLD_MS_MAX;
         return Err(value("hold_ms", format!("must be at most {most}, a day")));
@@ -395,6 +398,42 @@ mod tests {
     }
 
     #[test]
+    fn a_ladder_may_be_a_text_or_a_list_and_a_bad_one_is_told_with_its_line() {
+        let triples = "encoder_settings = \"720,2000000,96000\"";
+        let list = "[[application.One.encoderSettings]]\nheight = 720\nvideoBitrate = 2000000\n\
+            audioBitrate = 96000";
+        for (text, name) in [(triples, "LiveApp"), (list, "One")] {
+            let settings = resolve(&Overrides::default(), &file(text)).unwrap();
+            let ladder = &settings.application[name].encoding.ladder;
+            assert_eq!(ladder.rungs()[0].video_bitrate, 2_000_000, "{text}");
+        }
+        let text = "\nencoderSettingsString = \"721,2000000,96000\"";
+        let error = toml::from_str::<Overrides>(text).unwrap_err().to_string();
+        for words in ["line 2", "encoderSettingsString", "721 is not even"] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn pictures_that_cannot_be_are_refused_with_their_key() {
+        let none =
+            "h264Enabled = false\nvp8Enabled = false\nvp9Enabled = false\nav1Enabled = false";
+        for (text, words) in [
+            (none, "setting h264Enabled: one of"),
+            (
+                "webRTCFrameRate = 61",
+                "setting webRTCFrameRate: must be from 1 to 60",
+            ),
+            ("gopSize = 301", "setting gopSize: must be 0, which is 2 s"),
+        ] {
+            let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+        let error = toml::from_str::<Overrides>("reencode = \"often\"").unwrap_err();
+        assert!(error.to_string().contains("`always`"), "{error}");
+    }
+
+    #[test]
     fn an_application_cannot_take_the_name_of_a_page() {
         let error = resolve(&Overrides::default(), &file("applications = [\"rest\"]")).unwrap_err();
         assert!(error.to_string().contains("'rest'"), "{error}");
@@ -407,6 +446,9 @@ mod tests {
             rtmps_ca_file = \"ca.pem\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
             endpoint_retry_delay_ms_min = 100\nendpoint_retry_delay_ms_max = 200\n\
             tls_key = \"k\"\nadvertise = [\"192.0.2.1\"]\nrtmp_enabled = false\n\
+            encoder_preset = \"faster\"\nencoder_profile = \"main\"\nreencode = \"always\"\n\
+            av1Enabled = false\nwebRTCFrameRate = 25\ngopSize = 50\n\
+            encoderSettings = \"720,2000000,96000,360,500000,64000\"\n\
             [application.One]\nhold_ms = 5\ningestingStreamLimit = 3\n";
         let printed = resolve(&Overrides::default(), &file(text))
             .unwrap()
@@ -415,6 +457,12 @@ mod tests {
         assert_eq!(again.to_toml(), printed);
         assert_eq!(again.application["One"].hold_ms, 5);
         assert_eq!(again.application["One"].endpoint_retries_max, Some(4));
+        let encoding = &again.application["One"].encoding;
+        assert_eq!(
+            (encoding.ladder.rungs().len(), encoding.gop_ms()),
+            (2, 2_000)
+        );
+        assert_eq!(encoding.offered.in_order().len(), 3);
         let deny = again.engine.destination_deny.map(|list| list.to_string());
         assert_eq!(deny.as_deref(), Some("10.0.0.0/8,::1/128"));
         assert_eq!(again.application.len(), 1);

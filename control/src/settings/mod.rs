@@ -5,6 +5,7 @@
 
 pub mod ant_media;
 mod application;
+mod encoding;
 mod layers;
 mod overrides;
 mod webhooks;
@@ -18,7 +19,9 @@ use std::{
 use serde::Serialize;
 use shardcast_link::CidrList;
 
+pub use crate::ladder::{Ladder, LadderError, Rung};
 pub use application::{ApplicationOverrides, ApplicationSettings, IceServer};
+pub use encoding::{EncodingSettings, OfferedCodecs};
 pub use layers::SettingsError;
 pub use overrides::{LogFormat, Overrides};
 pub(crate) use webhooks::url_problem;

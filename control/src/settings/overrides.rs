@@ -3,10 +3,14 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
-use shardcast_link::CidrList;
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IntoDeserializer, value::Error},
+};
+use shardcast_link::{CidrList, Preset, Profile, Reencode};
 
 use super::{application::ApplicationOverrides, webhooks::WebhookContentType};
+use crate::ladder::Ladder;
 
 /// Every setting, each of them optional. The names of fields are the TOML keys; flags replace `_`
 /// by `-`, variables are upper case behind `SHARDCAST_`.
@@ -271,6 +275,59 @@ pub struct Overrides {
     )]
     pub webhook_secret: Option<String>,
 
+    /// Renditions that destinations may ask for by height: a JSON list of {height, videoBitrate,
+    /// audioBitrate}, or height,videoBitrate,audioBitrate for each [default: none]
+    #[arg(long, env = "SHARDCAST_ENCODER_SETTINGS", value_name = "LADDER")]
+    #[serde(alias = "encoderSettings", alias = "encoderSettingsString")]
+    pub encoder_settings: Option<Ladder>,
+
+    /// Frames per second of renditions [default: 30]
+    #[arg(long, env = "SHARDCAST_WEBRTC_FRAME_RATE", value_name = "N")]
+    #[serde(alias = "webRTCFrameRate")]
+    pub webrtc_frame_rate: Option<u32>,
+
+    /// Distance of keyframes of renditions, in frames; 0 is two seconds [default: 0]
+    #[arg(long, env = "SHARDCAST_GOP_SIZE", value_name = "N")]
+    #[serde(alias = "gopSize")]
+    pub gop_size: Option<u32>,
+
+    /// Publishers may send H.264 [default: true]
+    #[arg(long, env = "SHARDCAST_H264_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "h264Enabled")]
+    pub h264_enabled: Option<bool>,
+
+    /// Publishers may send VP8, which is re-encoded [default: true]
+    #[arg(long, env = "SHARDCAST_VP8_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "vp8Enabled")]
+    pub vp8_enabled: Option<bool>,
+
+    /// Publishers may send VP9, which is re-encoded [default: true]
+    #[arg(long, env = "SHARDCAST_VP9_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "vp9Enabled")]
+    pub vp9_enabled: Option<bool>,
+
+    /// Publishers may send AV1, which is re-encoded [default: true]
+    #[arg(long, env = "SHARDCAST_AV1_ENABLED", value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "av1Enabled")]
+    pub av1_enabled: Option<bool>,
+
+    /// When destinations are sent a rendition: off, auto (while the publisher's picture does not
+    /// suit them) or always [default: auto]
+    #[arg(long, env = "SHARDCAST_REENCODE", value_name = "WHEN", value_parser = word::<Reencode>)]
+    pub reencode: Option<Reencode>,
+
+    /// Preset of renditions: ultrafast, superfast, veryfast or faster [default: superfast]
+    #[arg(long, env = "SHARDCAST_ENCODER_PRESET", value_name = "NAME", value_parser = word::<Preset>)]
+    pub encoder_preset: Option<Preset>,
+
+    /// Profile of renditions: baseline, main or high [default: high]
+    #[arg(long, env = "SHARDCAST_ENCODER_PROFILE", value_name = "NAME", value_parser = word::<Profile>)]
+    pub encoder_profile: Option<Profile>,
+
     /// Log filter, such as info or info,shardcast_control=debug [default: info]
     #[arg(long, env = "SHARDCAST_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -331,7 +388,22 @@ impl Overrides {
             webhook_content_type: self.webhook_content_type,
             webhook_stream_status_update_period_ms: self.webhook_stream_status_update_period_ms,
             webhook_secret: self.webhook_secret.clone(),
+            encoder_settings: self.encoder_settings.clone(),
+            webrtc_frame_rate: self.webrtc_frame_rate,
+            gop_size: self.gop_size,
+            h264_enabled: self.h264_enabled,
+            vp8_enabled: self.vp8_enabled,
+            vp9_enabled: self.vp9_enabled,
+            av1_enabled: self.av1_enabled,
+            reencode: self.reencode,
+            encoder_preset: self.encoder_preset,
+            encoder_profile: self.encoder_profile,
             ant_media: None,
         }
     }
+}
+
+/// A flag's value, in the words that the file has for it.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    T::deserialize(text.into_deserializer())
 }
