@@ -7,20 +7,23 @@
 //!   "version": "0.1.0", "instance": "…", "uptime_s": 12, "ready": true,
 //!   "shards": [{
 //!     "shard": 0, "connected": true, "engine": "…", "udp_port": 50000, "capacity": 100,
-//!     "cpu_permille": 12, "datagrams_received": 1, "datagrams_sent": 1, "datagrams_unknown": 0
+//!     "cpu_permille": 12, "datagrams_received": 1, "datagrams_sent": 1, "datagrams_unknown": 0,
+//!     "codec": {"capacity_permille": 800, "used_permille": 210, "…": 0}
 //!   }],
 //!   "broadcasts": [{
 //!     "application": "StreamLick", "stream": "s1", "name": null, "status": "broadcasting",
 //!     "zombi": false, "shard": 0, "holding": false, "hold_until_unix_ms": null,
 //!     "standing_in": false, "slate": null, "ring_bytes": 0,
-//!     "publisher": null,
+//!     "publisher": null, "decoder": null, "renditions": [],
 //!     "destinations": []
 //!   }],
 //!   "local_sink": {"url_base": "rtmp://127.0.0.1:1935/sink", "streams": []}
 //! }
 //! ```
 //!
-//! `publisher` is [`shardcast_link::PublisherStatus`] or null; each of `destinations` is
+//! `codec` is [`shardcast_link::CodecStatus`], `publisher` is [`shardcast_link::PublisherStatus`] or
+//! null, `decoder` is [`shardcast_link::DecoderStatus`] or null, each of `renditions` is
+//! [`shardcast_link::RenditionStatus`]; each of `destinations` is
 //! [`shardcast_link::DestinationStatus`] with `url` beside it, cut so that no stream key is shown.
 //! `local_sink` is there while the engine takes RTMP; `streams` are [`SinkStatus`].
 //!
@@ -96,6 +99,7 @@ async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
             "datagrams_received": view.status.datagrams_received,
             "datagrams_sent": view.status.datagrams_sent,
             "datagrams_unknown": view.status.datagrams_unknown,
+            "codec": view.status.codec,
         }));
     });
     let records = control.catalog.broadcasts();
@@ -146,6 +150,8 @@ fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
         "slate": live.as_ref().and_then(|live| live.slate.as_ref()),
         "ring_bytes": live.as_ref().map_or(0, |live| live.ring_bytes),
         "publisher": live.as_ref().and_then(|live| live.publisher.as_ref()),
+        "decoder": live.as_ref().and_then(|live| live.decoder.as_ref()),
+        "renditions": live.as_ref().map_or(&[][..], |live| &live.renditions),
         "destinations": destinations.collect::<Vec<_>>(),
     })
 }

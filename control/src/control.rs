@@ -13,7 +13,7 @@ use std::{
 };
 
 use shardcast_link::{
-    BroadcastId, Command, EndReason, Event, RetryPolicy, SessionId, ShardHello, ShardStatus,
+    BroadcastId, Command, EndReason, Event, SessionId, ShardHello, ShardStatus, VideoCodec,
     WantedBroadcast, WantedDestination,
 };
 use tokio::{
@@ -26,7 +26,7 @@ use crate::{
     drain::Drain,
     lifecycle,
     metrics::Metrics,
-    redact,
+    picture, redact,
     settings::{ApplicationSettings, Settings},
     shards::{Commands, Shards},
     signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
@@ -163,18 +163,27 @@ impl Control {
             return;
         };
         let wanted = self.want(shard, &broadcast);
+        let codecs = self.codecs(&broadcast);
         let publish = Command::Publish {
             session: session.clone(),
             broadcast,
             sdp,
             start_timeout_ms,
-            codecs: Vec::new(),
+            codecs,
         };
         if wanted && self.shards.send(shard, publish) {
             let mut effects = Vec::new();
             hub.offer_handed_over(session, shard, &mut effects);
             self.carry_out(hub, effects);
         }
+    }
+
+    /// What the video of `id` may be coded with, the best first.
+    fn codecs(&self, id: &BroadcastId) -> Vec<VideoCodec> {
+        let application = self.application(id.application());
+        application.map_or_else(Vec::new, |application| {
+            application.encoding.offered.in_order()
+        })
     }
 
     /// The state that the shard of `id` shall bring about.
@@ -185,9 +194,10 @@ impl Control {
         };
         wanted.hold_ms = application.hold_ms;
         wanted.keyframe_interval_ms = application.keyframe_interval_ms;
+        wanted.rendition_default = picture::rendition_default(&application.encoding);
         if let Some(record) = self.catalog.broadcast(id) {
             wanted.hold_ms = self.hold_ms(&record);
-            wanted.destinations = destinations(&record, application.retry_policy());
+            wanted.destinations = destinations(&record, application);
         }
         wanted.slate = self.catalog.slate(id).map(|slate| slate.name.clone());
         wanted
@@ -371,12 +381,16 @@ impl Control {
     }
 }
 
-fn destinations(record: &BroadcastRecord, retry: RetryPolicy) -> Vec<WantedDestination> {
+fn destinations(
+    record: &BroadcastRecord,
+    application: &ApplicationSettings,
+) -> Vec<WantedDestination> {
+    let retry = application.retry_policy();
     let destination = |endpoint: &crate::store::EndpointRecord| WantedDestination {
         id: endpoint.id.clone(),
         url: endpoint.url.clone(),
         retry: endpoint.retry.map_or(retry, |own| own.over(retry)),
-        picture: shardcast_link::WantedPicture::default(),
+        picture: endpoint.picture.over(&application.encoding),
     };
     record.endpoints().iter().map(destination).collect()
 }

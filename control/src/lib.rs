@@ -9,6 +9,7 @@
 mod api;
 pub mod cli;
 mod clock;
+mod codec_room;
 mod commands;
 mod control;
 pub mod descriptors;
@@ -20,6 +21,7 @@ mod limits;
 pub mod logging;
 mod metrics;
 mod pages;
+mod picture;
 pub mod placement;
 mod redact;
 mod rest;

@@ -16,6 +16,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use serde::Serialize;
+use shardcast_link::{BroadcastStatus, CodecStatus};
+
 use crate::{control::Control, drain, health};
 
 /// Counters of this process.
@@ -166,6 +169,7 @@ impl Text {
     fn shards(&mut self, control: &Control) {
         let mut sums: BTreeMap<u16, Sums> = BTreeMap::new();
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        let mut paths: BTreeMap<String, u64> = BTreeMap::new();
         control.shards.each(|shard, view| {
             let sum = sums.entry(shard).or_default();
             sum.connected = u64::from(view.is_connected());
@@ -173,7 +177,9 @@ impl Text {
             sum.datagrams_received = view.status.datagrams_received;
             sum.datagrams_sent = view.status.datagrams_sent;
             sum.datagrams_unknown = view.status.datagrams_unknown;
+            sum.codec(&view.status.codec);
             for broadcast in view.broadcasts.values() {
+                sum.renditions(broadcast);
                 sum.ring_bytes += broadcast.ring_bytes;
                 if let Some(publisher) = &broadcast.publisher {
                     sum.publishers += u64::from(!broadcast.holding);
@@ -182,9 +188,10 @@ impl Text {
                     sum.frames += publisher.video.as_ref().map_or(0, |video| video.frames);
                 }
                 for destination in &broadcast.destinations {
-                    let state = serde_json::to_value(destination.state).unwrap_or_default();
-                    let state = state.as_str().unwrap_or("unknown").to_owned();
-                    *states.entry(state).or_default() += 1;
+                    *states.entry(word(destination.state)).or_default() += 1;
+                    if let Some(picture) = &destination.picture {
+                        *paths.entry(word(picture.path)).or_default() += 1;
+                    }
                     sum.bytes_sent += destination.bytes_sent;
                     sum.bytes_acked += destination.bytes_acked;
                     sum.frames_sent += destination.video_frames;
@@ -203,6 +210,15 @@ impl Text {
                 &format!("{{state=\"{state}\"}}"),
                 count,
             );
+        }
+        self.family(
+            "shardcast_destination_pictures",
+            "gauge",
+            "destinations on air by where their picture comes from",
+        );
+        for (path, count) in paths {
+            let labels = format!("{{path=\"{path}\"}}");
+            self.row("shardcast_destination_pictures", &labels, count);
         }
         for (name, help, value) in SUMS {
             self.family(name, "gauge", help);
@@ -239,11 +255,53 @@ struct Sums {
     frames_sent: u64,
     frames_dropped: u64,
     ring_bytes: u64,
+    codec_capacity_permille: u64,
+    codec_used_permille: u64,
+    codec_refused: u64,
+    renditions: u64,
+    rendition_frames: u64,
+    rendition_frames_repeated: u64,
+    rendition_frames_dropped: u64,
+    decoded_frames: u64,
+    decoded_frames_late: u64,
+    decode_us: u64,
+    scale_us: u64,
+    encode_us: u64,
+}
+
+impl Sums {
+    fn codec(&mut self, codec: &CodecStatus) {
+        self.codec_capacity_permille = u64::from(codec.capacity_permille);
+        self.codec_used_permille = u64::from(codec.used_permille);
+        self.codec_refused = codec.refused;
+    }
+
+    fn renditions(&mut self, broadcast: &BroadcastStatus) {
+        if let Some(decoder) = &broadcast.decoder {
+            self.decoded_frames += decoder.frames;
+            self.decoded_frames_late += decoder.late;
+            self.decode_us += decoder.cpu_us;
+        }
+        for rendition in &broadcast.renditions {
+            self.renditions += u64::from(rendition.problem.is_none());
+            self.rendition_frames += rendition.frames;
+            self.rendition_frames_repeated += rendition.repeated;
+            self.rendition_frames_dropped += rendition.dropped;
+            self.scale_us += rendition.scale_us;
+            self.encode_us += rendition.encode_us;
+        }
+    }
+}
+
+/// The word that JSON has for a value without fields.
+fn word(value: impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or("unknown").to_owned()
 }
 
 type Row = (&'static str, &'static str, fn(&Sums) -> u64);
 
-const SUMS: [Row; 14] = [
+const SUMS: [Row; 26] = [
     (
         "shardcast_shard_connected",
         "1 when the shard can be reached",
@@ -306,4 +364,62 @@ const SUMS: [Row; 14] = [
     ("shardcast_ring_bytes", "media kept for consumers", |s| {
         s.ring_bytes
     }),
+    (
+        "shardcast_codec_capacity_permille",
+        "what decoding and encoding may use; 0 re-encodes nothing",
+        |s| s.codec_capacity_permille,
+    ),
+    (
+        "shardcast_codec_used_permille",
+        "what decoding and encoding use, and what is reserved",
+        |s| s.codec_used_permille,
+    ),
+    (
+        "shardcast_renditions_refused",
+        "for want of room, since its start",
+        |s| s.codec_refused,
+    ),
+    ("shardcast_renditions", "renditions that are made", |s| {
+        s.renditions
+    }),
+    (
+        "shardcast_rendition_frames",
+        "encoded for the present renditions",
+        |s| s.rendition_frames,
+    ),
+    (
+        "shardcast_rendition_frames_repeated",
+        "of these, because the publisher sent too few",
+        |s| s.rendition_frames_repeated,
+    ),
+    (
+        "shardcast_rendition_frames_dropped",
+        "left out because encoding was late",
+        |s| s.rendition_frames_dropped,
+    ),
+    (
+        "shardcast_decoded_frames",
+        "decoded for the present renditions",
+        |s| s.decoded_frames,
+    ),
+    (
+        "shardcast_decoded_frames_late",
+        "decoded too late to be of use",
+        |s| s.decoded_frames_late,
+    ),
+    (
+        "shardcast_decode_cpu_us",
+        "CPU time of decoding, in microseconds",
+        |s| s.decode_us,
+    ),
+    (
+        "shardcast_scale_cpu_us",
+        "CPU time of scaling, in microseconds",
+        |s| s.scale_us,
+    ),
+    (
+        "shardcast_encode_cpu_us",
+        "CPU time of encoding, in microseconds",
+        |s| s.encode_us,
+    ),
 ];

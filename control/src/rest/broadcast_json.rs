@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shardcast_link::{BroadcastId, BroadcastStatus, PublisherStatus};
 
-use super::types::Endpoint;
+use super::{
+    renditions::{self, Decoder, Rendition},
+    types::Endpoint,
+};
 use crate::{
     clock,
     control::Control,
@@ -61,6 +64,9 @@ struct Computed {
     hold: Option<Hold>,
     /// Name of the picture that `PUT /{id}/slate` has set.
     slate: Option<String>,
+    /// Not in Ant Media Server: what is made of the publisher's picture, and what decodes it.
+    renditions: Vec<Rendition>,
+    decoder: Option<Decoder>,
 }
 
 /// What the shard says of a publisher that is away, under the names of [`BroadcastStatus`].
@@ -186,6 +192,9 @@ fn compute(
     }
     computed.absolute_start_time_ms = computed.start_time;
     if let Some(live) = live {
+        computed.renditions = renditions::of(live);
+        computed.decoder = live.decoder.map(Decoder::from);
+        computed.drop_frame_count_in_encoding = live.frames_left_out();
         let publisher = live.publisher.as_ref().filter(|_| !live.holding);
         if let Some(publisher) = publisher {
             ingest(&mut computed, publisher);

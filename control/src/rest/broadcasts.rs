@@ -14,8 +14,9 @@ use shardcast_link::BroadcastId;
 use super::{
     Application,
     body::{self, JsonBody},
-    broadcast_json, endpoints, profile,
+    broadcast_json, endpoint_list, profile,
     responses::{BAD_NAME, Outcome, answer},
+    room,
 };
 use crate::{
     clock,
@@ -46,7 +47,7 @@ pub(super) async fn create(
         Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    let endpoints = match endpoints::list_of(&object, &application.settings) {
+    let endpoints = match endpoint_list::list_of(&object, &application.settings) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
@@ -82,7 +83,7 @@ pub(super) async fn create(
     }
     let record = BroadcastRecord {
         profile,
-        endpoints: endpoints.map(|listed| endpoints::rows(listed, &[])),
+        endpoints: endpoints.map(|listed| endpoint_list::rows(listed, &[])),
         ..BroadcastRecord::new(id, clock::unix_ms())
     };
     insert(&control, record).await
@@ -145,10 +146,17 @@ pub(super) async fn update(
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    let endpoints = match endpoints::list_of(&object, &application.settings) {
+    let endpoints = match endpoint_list::list_of(&object, &application.settings) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
+    if let (Some(listed), Some(record)) = (&endpoints, control.catalog.broadcast(&id)) {
+        let (before, encoding) = (record.endpoints(), &application.settings.encoding);
+        let after = endpoint_list::rows(listed.clone(), before);
+        if let Err(problem) = room::admit(&control, encoding, &id, before, &after) {
+            return Outcome::failed(problem.to_string()).into_response();
+        }
+    }
     let (changed, durable) = control.catalog.change_now(|t| {
         let Some(record) = t.broadcast(&id) else {
             return Ok(Some(unknown()));
@@ -159,7 +167,7 @@ pub(super) async fn update(
             return Ok(Some(Outcome::failed(problem)));
         }
         if let Some(listed) = endpoints {
-            record.endpoints = Some(endpoints::rows(listed, record.endpoints()));
+            record.endpoints = Some(endpoint_list::rows(listed, record.endpoints()));
         }
         t.put_broadcast(record);
         Ok::<_, body::BodyError>(None)

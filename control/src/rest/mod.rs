@@ -7,11 +7,16 @@
 mod body;
 mod broadcast_json;
 mod broadcasts;
+mod endpoint_body;
+mod endpoint_list;
 mod endpoints;
+mod heights;
 pub(crate) mod ip_filter;
 mod lists;
 mod profile;
+mod renditions;
 mod responses;
+mod room;
 mod server;
 mod slate;
 mod statistics;

@@ -1,12 +1,14 @@
 //! What a body says about a broadcast, laid over what is stored.
 
-use serde_json::{Map, Value};
+use std::fmt::Display;
+
+use serde_json::{Map, Value, json};
 
 use super::{
     body::{self, BodyError},
     broadcast_json,
 };
-use crate::{limits, settings, store::Profile};
+use crate::{ladder::Ladder, limits, settings, store::Profile};
 
 /// Lays the fields of `object` over `profile`. Fields that clients cannot set are accepted and
 /// ignored, because clients send back what they have read.
@@ -37,9 +39,22 @@ pub(super) fn overlay(
     if merged.get("holdMs").and_then(Value::as_i64) == Some(-1) {
         merged.insert("holdMs".to_owned(), Value::Null);
     }
+    if let Some(list) = object.get("encoderSettingsList") {
+        merged.insert("encoderSettingsList".to_owned(), ladder(list)?);
+    }
     serde_json::from_value(Value::Object(merged)).map_err(|error| {
         BodyError::Value(format!("a field of Broadcast has a wrong value: {error}"))
     })
+}
+
+/// The ladder `list`, with what clients may leave out.
+fn ladder(list: &Value) -> Result<Value, BodyError> {
+    let wrong = |problem: &dyn Display| BodyError::Value(format!("encoderSettingsList: {problem}"));
+    let Some(list) = list.as_array() else {
+        return Err(wrong(&"it must be a list"));
+    };
+    let ladder = Ladder::of_values(list).map_err(|error| wrong(&error))?;
+    Ok(json!(ladder))
 }
 
 /// Why it is refused: as Ant Media Server does, for what is only here, or because one of its

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use shardcast_link::{DestinationState, DestinationStatus};
+use shardcast_link::{DestinationState, DestinationStatus, Reencode};
 
 use crate::{
+    picture::{Contract, RenditionOverrides},
     redact,
     retry::RetryOverrides,
     store::{EndpointRecord, Lifecycle, TokenRecord},
@@ -23,6 +24,10 @@ pub(crate) struct Endpoint {
     endpoint_service_id: String,
     /// Not in Ant Media Server: what it has instead of its application's retry policy.
     retry: Option<RetryOverrides>,
+    /// Not in Ant Media Server: what it has instead of its application's picture.
+    reencode: Option<Reencode>,
+    rendition: Option<RenditionOverrides>,
+    contract: Option<Contract>,
     /// Not in Ant Media Server: what happens there, in words and numbers.
     detail: Value,
 }
@@ -51,6 +56,9 @@ impl Endpoint {
             endpoint_url: record.url.clone(),
             endpoint_service_id: record.id.0.clone(),
             retry: record.retry,
+            reencode: record.picture.reencode,
+            rendition: record.picture.rendition,
+            contract: record.picture.contract,
             detail: live.or(last).map_or(Value::Null, endpoint_detail),
         }
     }
@@ -98,6 +106,7 @@ fn endpoint_detail(status: &DestinationStatus) -> Value {
         "video_frames": status.video_frames,
         "audio_frames": status.audio_frames,
         "frames_dropped": status.frames_dropped,
+        "picture": status.picture,
     })
 }
 
@@ -181,6 +190,7 @@ mod tests {
             id: DestinationId("d".into()),
             url: "rtmp://h/a/k".into(),
             retry: None,
+            picture: crate::picture::PictureOverrides::default(),
             last: Some(crate::store::LastWords {
                 status: status(S::Failed, 0),
             }),

@@ -19,6 +19,7 @@ use shardcast_link::{
 pub(crate) use view::{Commands, ShardView};
 
 use crate::{
+    codec_room::{RoomError, Turnover},
     placement::{self, Member},
     store::SlateRecord,
 };
@@ -223,6 +224,21 @@ impl Shards {
             return Vec::new();
         };
         view.slates_due(|id| wanted(id).filter(|_| assigned(id)))
+    }
+
+    /// Lets renditions of `id` in, if its shard has room for them. Without a shard there is nothing
+    /// to ask yet.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(crate) fn admit(&self, id: &BroadcastId, turnover: &Turnover) -> Result<(), RoomError> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let assigned = inner.assignments.get(id);
+        match assigned.and_then(|shard| inner.shards.get_mut(shard)) {
+            Some(view) => view.admit(id, turnover),
+            None => Ok(()),
+        }
     }
 
     /// What the shard that has `id` reported of it.

@@ -3,11 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use shardcast_link::{
-    BroadcastId, BroadcastStatus, Command, DestinationStatus, ShardHello, ShardStatus,
+    BroadcastId, BroadcastStatus, Command, DestinationStatus, RenditionSpec, ShardHello,
+    ShardStatus,
 };
 use tokio::sync::{Notify, mpsc};
 
-use crate::{limits, store::SlateRecord};
+use crate::{
+    codec_room::{Admitted, RoomError, Turnover},
+    limits,
+    store::SlateRecord,
+};
 
 /// The way to a shard over one link.
 #[derive(Clone, Debug)]
@@ -32,6 +37,10 @@ pub(crate) struct ShardView {
     slates_sent: HashMap<BroadcastId, SlateSent>,
     /// Bytes of slates sent since the last report.
     slate_bytes: usize,
+    /// Since this link is up.
+    has_reported: bool,
+    /// Renditions that no report shows yet.
+    admitted: Admitted,
 }
 
 #[derive(Debug)]
@@ -53,6 +62,8 @@ impl ShardView {
             commands: Some(commands),
             slates_sent: HashMap::new(),
             slate_bytes: 0,
+            has_reported: false,
+            admitted: Admitted::default(),
         }
     }
 
@@ -73,12 +84,31 @@ impl ShardView {
             .map(|status| (status.id.clone(), status))
             .collect();
         self.status = status;
+        self.has_reported = true;
+        let is_made = |id: &BroadcastId, spec: &RenditionSpec| {
+            let live = self.broadcasts.get(id);
+            live.is_some_and(|live| live.renditions.iter().any(|made| made.spec == *spec))
+        };
+        self.admitted.reported(is_made);
         self.slate_bytes = 0;
         for sent in self.slates_sent.values_mut() {
             sent.reports += 1;
             sent.again |=
                 sent.reports >= limits::SLATE_REPORTS_MIN && sent.reports.is_power_of_two();
         }
+    }
+
+    /// Lets renditions of `id` in, if there is room for them. While the shard cannot be asked, it
+    /// decides when they begin.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn admit(&mut self, id: &BroadcastId, turnover: &Turnover) -> Result<(), RoomError> {
+        if !self.is_connected() || !self.has_reported {
+            return Ok(());
+        }
+        let live = self.broadcasts.get(id);
+        self.admitted.admit(&self.status.codec, id, live, turnover)
     }
 
     /// Slates that broadcasts of the last report lack and that shall be sent now; to be asked

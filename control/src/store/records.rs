@@ -8,7 +8,7 @@ use serde_json::Value;
 use shardcast_link::{BroadcastId, DestinationId, DestinationStatus};
 
 use super::hooks::HookRecord;
-use crate::retry::RetryOverrides;
+use crate::{picture::PictureOverrides, retry::RetryOverrides};
 
 /// All rows.
 #[derive(Debug, Default)]
@@ -76,6 +76,9 @@ pub(crate) struct EndpointRecord {
     /// What it has instead of its application's retry policy.
     #[serde(default)]
     pub(crate) retry: Option<RetryOverrides>,
+    /// What it has instead of its application's picture.
+    #[serde(default)]
+    pub(crate) picture: PictureOverrides,
     /// How it ended when the broadcast was last live; and while it is live, that it was given up.
     #[serde(default)]
     pub(crate) last: Option<LastWords>,
@@ -243,5 +246,31 @@ impl BroadcastRecord {
 
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.lifecycle, Lifecycle::Live { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_from_before_there_were_renditions_is_read() {
+        let id = BroadcastId::new("app", "s1").unwrap();
+        let row = json!({
+            "id": id, "created_unix_ms": 7,
+            "profile": {"name": "old", "encoderSettingsList": [{"height": 7}]},
+            "endpoints": [{
+                "id": "d1", "url": "rtmp://h/a/k", "retry": {"retries_max": 3},
+                "last": {"status": {"id": "d1", "state": "ended", "since_unix_ms": 1}}
+            }],
+            "lifecycle": {"state": "created"}, "shard": 0
+        });
+        let record: BroadcastRecord = serde_json::from_value(row).unwrap();
+        assert_eq!((&record.id, record.endpoints().len()), (&id, 1));
+        assert_eq!(record.endpoints()[0].picture, PictureOverrides::default());
+        // What is no ladder was stored by a version that did not look at it.
+        assert!(record.profile.encoder_settings_list.is_some());
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Reading {
     pub(crate) bytes_received: u64,
     /// Access units that were damaged by loss.
     pub(crate) frames_damaged: u64,
+    /// Pictures that re-encoding left out.
+    pub(crate) frames_left_out: u64,
     /// 1 when media flows as fast as time.
     pub(crate) speed: f64,
 }
@@ -73,7 +75,7 @@ pub(super) fn fields(
             put("inputQueueSize", json!(0));
             put("encodingQueueSize", json!(0));
             put("speed", json!(reading.speed));
-            put("dropFrameCountInEncoding", json!(0));
+            put("dropFrameCountInEncoding", json!(reading.frames_left_out));
             put("dropPacketCountInIngestion", json!(reading.frames_damaged));
         }
     }
@@ -149,13 +151,14 @@ mod tests {
             height: 720,
             bytes_received: 9,
             frames_damaged: 2,
+            frames_left_out: 3,
             speed: 1.0,
         };
         let fields = fields(&record(Profile::default()), &Happening::Status(reading), 5);
         let wanted = json!({"id": "s1", "action": "liveStreamStatus", "app": "app",
             "timestamp": 5, "width": 1280, "height": 720, "totalByteReceived": 9,
             "inputQueueSize": 0, "encodingQueueSize": 0, "speed": 1.0,
-            "dropFrameCountInEncoding": 0, "dropPacketCountInIngestion": 2});
+            "dropFrameCountInEncoding": 3, "dropPacketCountInIngestion": 2});
         assert_eq!(Value::Object(fields), wanted);
     }
 

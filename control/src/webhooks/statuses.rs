@@ -64,6 +64,7 @@ fn period(control: &Control, record: &BroadcastRecord) -> Option<Duration> {
 
 fn reading(control: &Control, id: &BroadcastId) -> Option<Reading> {
     let live = control.shards.broadcast(id).filter(|live| !live.holding)?;
+    let frames_left_out = live.frames_left_out();
     let publisher = live.publisher?;
     let video = publisher.video.unwrap_or_default();
     Some(Reading {
@@ -71,6 +72,7 @@ fn reading(control: &Control, id: &BroadcastId) -> Option<Reading> {
         height: video.height,
         bytes_received: publisher.bytes_received,
         frames_damaged: video.frames_damaged,
+        frames_left_out,
         speed: f64::from(u8::from(publisher.media_age_ms < 2_000)),
     })
 }

@@ -1,0 +1,431 @@
+//! What picture a destination is sent: what may be said of it, and what holds when an application
+//! and a destination both say something.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shardcast_link::{
+    ContractOverrides, Preset, Profile, Reencode, RenditionSpec, WantedPicture, video_bps_for,
+};
+
+use crate::{ladder::Rung, limits, settings::EncodingSettings};
+
+/// A picture that cannot be made, or a contract that says nothing. Whoever set it is at fault.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum PictureError {
+    #[error("{key} is {value}, and must be from {min} to {max}")]
+    Range {
+        key: &'static str,
+        value: f64,
+        min: f64,
+        max: f64,
+    },
+    #[error("{key} is {value}, and must be even")]
+    Odd { key: &'static str, value: u32 },
+}
+
+/// What one destination has instead of its application's settings. What is left out is the
+/// application's, also after that has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PictureOverrides {
+    pub(crate) reencode: Option<Reencode>,
+    pub(crate) rendition: Option<RenditionOverrides>,
+    pub(crate) contract: Option<Contract>,
+    /// What `resolutionHeight` was when it was added; 0 is the source.
+    pub(crate) resolution_height: u32,
+}
+
+/// A rendition as clients write it. All but the height may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RenditionOverrides {
+    /// Pixels; without it the shape is the publisher's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) width: Option<u32>,
+    /// Pixels.
+    pub(crate) height: u32,
+    /// bit/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) video_bitrate: Option<u32>,
+    /// Pictures a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) frame_rate: Option<u32>,
+    /// Distance of keyframes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gop_seconds: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preset: Option<Preset>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<Profile>,
+    /// bit/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) audio_bitrate: Option<u32>,
+}
+
+/// What a destination takes of the publisher's picture as it is. What is left out is as its
+/// platform has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Contract {
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keyframe_interval_ms_max: Option<u32>,
+    /// The size must stay what it was at the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size_stable: Option<bool>,
+    /// bit/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) video_bitrate_max: Option<u32>,
+}
+
+/// What a request says about the picture of a destination. The outer `None` is "nothing", the inner
+/// one is "as the application has it".
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PictureChange {
+    pub(crate) reencode: Option<Option<Reencode>>,
+    pub(crate) rendition: Option<Option<RenditionOverrides>>,
+    pub(crate) contract: Option<Option<Contract>>,
+}
+
+impl PictureOverrides {
+    /// When a rendition is sent. One that is named and about which nothing else is said is wanted
+    /// always.
+    pub(crate) fn reencode(&self, application: &EncodingSettings) -> Reencode {
+        match (self.reencode, &self.rendition) {
+            (Some(reencode), _) => reencode,
+            (None, Some(_)) => Reencode::Always,
+            (None, None) => application.reencode,
+        }
+    }
+
+    /// The picture that the shard is told of.
+    pub(crate) fn over(&self, application: &EncodingSettings) -> WantedPicture {
+        let rendition = self.rendition.as_ref();
+        WantedPicture {
+            reencode: self.reencode(application),
+            rendition: rendition.map(|rendition| rendition.over(application)),
+            contract: self
+                .contract
+                .map(ContractOverrides::from)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// These with `change` laid over them.
+    pub(crate) fn changed(&self, change: &PictureChange) -> Self {
+        let mut changed = *self;
+        if let Some(rendition) = change.rendition {
+            changed.rendition = rendition;
+            changed.resolution_height = 0;
+            if rendition.is_some() {
+                changed.reencode = None;
+            }
+        }
+        if let Some(reencode) = change.reencode {
+            changed.reencode = reencode;
+        }
+        if let Some(contract) = change.contract {
+            changed.contract = contract;
+        }
+        changed
+    }
+
+    /// Whether `height` is how somebody may call what the destination is sent.
+    pub(crate) fn is_of_height(&self, height: u32) -> bool {
+        let rendition = self.rendition.as_ref();
+        self.resolution_height == height || rendition.is_some_and(|one| one.height == height)
+    }
+}
+
+impl PictureChange {
+    /// What the body of an Endpoint says.
+    ///
+    /// # Errors
+    /// In words, when a value is of the wrong kind or a key does not exist.
+    pub(crate) fn read(object: &Map<String, Value>) -> Result<Self, String> {
+        Ok(Self {
+            reencode: reencode_of(object)?,
+            rendition: part(object, "rendition")?,
+            contract: part(object, "contract")?,
+        })
+    }
+
+    /// Whether what it says can be.
+    pub(crate) fn check(&self) -> Result<(), PictureError> {
+        if let Some(Some(rendition)) = &self.rendition {
+            rendition.check()?;
+        }
+        if let Some(Some(contract)) = &self.contract {
+            contract.check()?;
+        }
+        Ok(())
+    }
+}
+
+fn reencode_of(object: &Map<String, Value>) -> Result<Option<Option<Reencode>>, String> {
+    let word = match object.get("reencode") {
+        None => return Ok(None),
+        Some(Value::String(word)) => word.trim(),
+        Some(_) => return Err("reencode must be a string".to_owned()),
+    };
+    Ok(Some(match word {
+        "" => None,
+        "off" | "passthrough" => Some(Reencode::Off),
+        "auto" => Some(Reencode::Auto),
+        "always" => Some(Reencode::Always),
+        _ => {
+            return Err("reencode must be off, auto or always; off is also passthrough".to_owned());
+        }
+    }))
+}
+
+/// The object `key`; one without keys is the inner `None`.
+fn part<'a, T: Deserialize<'a>>(
+    object: &'a Map<String, Value>,
+    key: &str,
+) -> Result<Option<Option<T>>, String> {
+    let value = match object.get(key) {
+        None => return Ok(None),
+        Some(Value::Object(part)) if part.is_empty() => return Ok(Some(None)),
+        Some(value) => value,
+    };
+    match T::deserialize(value) {
+        Ok(part) => Ok(Some(Some(part))),
+        Err(error) => Err(format!("{key} has a wrong value: {error}")),
+    }
+}
+
+impl RenditionOverrides {
+    /// A rendition of this height, all else as the application has it.
+    pub(crate) fn of_height(height: u32) -> Self {
+        Self {
+            width: None,
+            height,
+            video_bitrate: None,
+            frame_rate: None,
+            gop_seconds: None,
+            preset: None,
+            profile: None,
+            audio_bitrate: None,
+        }
+    }
+
+    fn over(&self, application: &EncodingSettings) -> RenditionSpec {
+        RenditionSpec {
+            width: self.width,
+            frames_per_second: self.frame_rate.unwrap_or(application.frames_per_second),
+            video_bps: self.video_bitrate.unwrap_or(video_bps_for(self.height)),
+            gop_ms: self.gop_seconds.map_or(application.gop_ms(), gop_ms),
+            preset: self.preset.unwrap_or(application.preset),
+            profile: self.profile.unwrap_or(application.profile),
+            audio_bps: self
+                .audio_bitrate
+                .unwrap_or(RenditionSpec::of_height(self.height).audio_bps),
+            height: self.height,
+        }
+    }
+
+    fn check(&self) -> Result<(), PictureError> {
+        let width = self.width.map(|width| ("rendition.width", width));
+        let height = ("rendition.height", self.height);
+        for (key, value) in width.into_iter().chain([height]) {
+            let range = match key {
+                "rendition.width" => limits::RENDITION_WIDTH,
+                _ => limits::RENDITION_HEIGHT,
+            };
+            within(key, value, &range)?;
+            if !value.is_multiple_of(2) {
+                return Err(PictureError::Odd { key, value });
+            }
+        }
+        for (key, value, range) in [
+            (
+                "rendition.videoBitrate",
+                self.video_bitrate,
+                limits::RENDITION_VIDEO_BPS,
+            ),
+            (
+                "rendition.frameRate",
+                self.frame_rate,
+                limits::RENDITION_FRAMES_PER_SECOND,
+            ),
+            (
+                "rendition.audioBitrate",
+                self.audio_bitrate,
+                limits::RENDITION_AUDIO_BPS,
+            ),
+        ] {
+            value.map_or(Ok(()), |value| within(key, value, &range))?;
+        }
+        let range = limits::RENDITION_GOP_MS;
+        match self.gop_seconds {
+            Some(seconds) if !range.contains(&gop_ms(seconds)) => Err(PictureError::Range {
+                key: "rendition.gopSeconds",
+                value: seconds,
+                min: f64::from(*range.start()) / 1_000.0,
+                max: f64::from(*range.end()) / 1_000.0,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// JSON knows no NaN; `as` takes what is negative or too large to the bounds of the type.
+fn gop_ms(seconds: f64) -> u32 {
+    (seconds * 1_000.0).round() as u32
+}
+
+impl From<Rung> for RenditionOverrides {
+    fn from(rung: Rung) -> Self {
+        Self {
+            video_bitrate: Some(rung.video_bitrate),
+            audio_bitrate: Some(rung.audio_bitrate),
+            ..Self::of_height(rung.height)
+        }
+    }
+}
+
+/// All that is known of a rendition, in the words in which clients ask for one.
+impl From<&RenditionSpec> for RenditionOverrides {
+    fn from(spec: &RenditionSpec) -> Self {
+        Self {
+            width: spec.width,
+            height: spec.height,
+            video_bitrate: Some(spec.video_bps),
+            frame_rate: Some(spec.frames_per_second),
+            gop_seconds: Some(f64::from(spec.gop_ms) / 1_000.0),
+            preset: Some(spec.preset),
+            profile: Some(spec.profile),
+            audio_bitrate: Some(spec.audio_bps),
+        }
+    }
+}
+
+impl Contract {
+    fn check(&self) -> Result<(), PictureError> {
+        if let Some(interval) = self.keyframe_interval_ms_max {
+            let range = limits::CONTRACT_KEYFRAME_INTERVAL_MS;
+            within("contract.keyframeIntervalMsMax", interval, &range)?;
+        }
+        if let Some(bitrate) = self.video_bitrate_max {
+            let range = limits::RENDITION_VIDEO_BPS;
+            within("contract.videoBitrateMax", bitrate, &range)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Contract> for ContractOverrides {
+    fn from(contract: Contract) -> Self {
+        Self {
+            keyframe_interval_ms_max: contract.keyframe_interval_ms_max,
+            size_stable: contract.size_stable,
+            video_bps_max: contract.video_bitrate_max,
+        }
+    }
+}
+
+/// What a destination that names no rendition is sent when it is sent one; a size that it had
+/// before goes before this one.
+pub(crate) fn rendition_default(application: &EncodingSettings) -> RenditionSpec {
+    let usual = RenditionOverrides {
+        width: Some(1_280),
+        ..RenditionOverrides::of_height(720)
+    };
+    usual.over(application)
+}
+
+fn within(key: &'static str, value: u32, range: &RangeInclusive<u32>) -> Result<(), PictureError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(PictureError::Range {
+        key,
+        value: value.into(),
+        min: (*range.start()).into(),
+        max: (*range.end()).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(value: Value) -> Result<PictureChange, String> {
+        PictureChange::read(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_a_rendition_does_not_say_is_its_applications() {
+        let application = EncodingSettings {
+            frames_per_second: 25,
+            gop_frames: 50,
+            preset: Preset::Veryfast,
+            ..EncodingSettings::default()
+        };
+        let picture = PictureOverrides::default();
+        assert_eq!(picture.over(&application), WantedPicture::default());
+        let wish = json!({"rendition": {"height": 480, "gopSeconds": 1.5}});
+        let picture = picture.changed(&change(wish).unwrap()).over(&application);
+        let spec = picture.rendition.unwrap();
+        assert_eq!(picture.reencode, Reencode::Always);
+        assert_eq!((spec.frames_per_second, spec.gop_ms), (25, 1_500));
+        assert_eq!((spec.preset, spec.video_bps), (Preset::Veryfast, 1_500_000));
+        assert_eq!(rendition_default(&application).gop_ms, 2_000);
+    }
+
+    #[test]
+    fn a_rendition_that_is_named_is_wanted_always_unless_something_else_is_said() {
+        let off = PictureOverrides {
+            reencode: Some(Reencode::Off),
+            ..PictureOverrides::default()
+        };
+        let application = EncodingSettings::default();
+        let named = off.changed(&change(json!({"rendition": {"height": 480}})).unwrap());
+        assert_eq!(named.reencode(&application), Reencode::Always);
+        let auto = named.changed(&change(json!({"reencode": "auto"})).unwrap());
+        assert_eq!(auto.reencode(&application), Reencode::Auto);
+        assert_eq!(auto.rendition, named.rendition);
+        let passed = auto.changed(&change(json!({"reencode": "passthrough"})).unwrap());
+        assert_eq!(passed.reencode(&application), Reencode::Off);
+        let back = passed.changed(&change(json!({"reencode": "", "rendition": {}})).unwrap());
+        assert_eq!(back, PictureOverrides::default());
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_is_told_with_its_key() {
+        for (rendition, words) in [
+            (json!({"height": 88}), "rendition.height is 88"),
+            (json!({"height": 481}), "481, and must be even"),
+            (json!({"height": 480, "width": 853}), "rendition.width"),
+            (json!({"height": 480, "videoBitrate": 1}), "from 50000"),
+            (json!({"height": 480, "frameRate": 0}), "from 1 to 60"),
+            (json!({"height": 480, "gopSeconds": 0.4}), "from 0.5 to 10"),
+            (json!({"height": 480, "gopSeconds": -1e300}), "from 0.5"),
+            (json!({"height": 480, "audioBitrate": 7}), "audioBitrate"),
+        ] {
+            let change = change(json!({"rendition": rendition})).unwrap();
+            let error = change.check().unwrap_err().to_string();
+            assert!(error.contains(words), "{rendition}: {error}");
+        }
+        for (wish, words) in [
+            (json!({"reencode": "often"}), "off, auto or always"),
+            (json!({"reencode": true}), "must be a string"),
+            (json!({"rendition": {"width": 640}}), "`height`"),
+            (json!({"rendition": {"hight": 480}}), "`hight`"),
+            (
+                json!({"rendition": {"height": 480, "preset": "slow"}}),
+                "`slow`",
+            ),
+            (json!({"contract": {"codec": "h264"}}), "`codec`"),
+            (json!({"contract": 7}), "contract has a wrong value"),
+        ] {
+            let error = change(wish.clone()).unwrap_err();
+            assert!(error.contains(words), "{wish}: {error}");
+        }
+    }
+}

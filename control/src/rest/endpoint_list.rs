@@ -1,0 +1,123 @@
+//! `endPointList` of a Broadcast body: all destinations at once.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+use shardcast_link::DestinationId;
+
+use super::{
+    body::BodyError,
+    endpoint_body::{Wish, check_url, own},
+    endpoints::random_service_id,
+};
+use crate::{
+    picture::PictureChange, retry::RetryOverrides, settings::ApplicationSettings,
+    store::EndpointRecord,
+};
+
+/// One entry of an `endPointList`.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    url: String,
+    /// As the client gave it.
+    id: Option<DestinationId>,
+    retry: Option<RetryOverrides>,
+    picture: PictureChange,
+}
+
+/// The `endPointList` of a Broadcast body, as `settings` allow it; `None` when it has none.
+pub(super) fn list_of(
+    object: &Map<String, Value>,
+    settings: &ApplicationSettings,
+) -> Result<Option<Vec<Listed>>, BodyError> {
+    let most = settings.endpoints_max;
+    let Some(list) = object.get("endPointList") else {
+        return Ok(None);
+    };
+    let Some(list) = list.as_array() else {
+        return Err(BodyError::Value("endPointList must be a list".to_owned()));
+    };
+    if list.len() > most {
+        let problem = format!("endpoints_max allows {most} destinations");
+        return Err(BodyError::Value(problem));
+    }
+    let (mut urls, mut ids) = (HashSet::new(), HashSet::new());
+    let mut endpoints = Vec::with_capacity(list.len());
+    for entry in list {
+        let mut entry = entry.as_object().cloned().unwrap_or_default();
+        entry.retain(|_, value| !value.is_null());
+        let wish = Wish::read(&HashMap::new(), Some(entry))?;
+        let url = wish
+            .url
+            .ok_or(BodyError::Value("an endpoint has no URL".to_owned()))?;
+        check_url(&url).map_err(BodyError::Value)?;
+        let retry = wish.retry.unwrap_or_default();
+        let checked = retry.check(settings.retry_policy());
+        checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
+        let checked = wish.picture.check();
+        checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
+        let id = wish.service_id.map(DestinationId);
+        if !urls.insert(url.clone()) || id.clone().is_some_and(|id| !ids.insert(id)) {
+            let problem = "endPointList has an endpoint twice".to_owned();
+            return Err(BodyError::Value(problem));
+        }
+        endpoints.push(Listed {
+            url,
+            id,
+            retry: wish.retry,
+            picture: wish.picture,
+        });
+    }
+    Ok(Some(endpoints))
+}
+
+/// The rows of `listed`. A URL that `known` has keeps its id, its retry policy, its picture and its
+/// last words unless the client gave another id: its destination goes on as it is.
+pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<EndpointRecord> {
+    let known: HashMap<&str, &EndpointRecord> =
+        known.iter().map(|row| (row.url.as_str(), row)).collect();
+    let taken: HashSet<DestinationId> = listed.iter().filter_map(|one| one.id.clone()).collect();
+    let row = |one: Listed| {
+        let old = known.get(one.url.as_str()).copied();
+        let kept = old
+            .map(|old| old.id.clone())
+            .filter(|id| !taken.contains(id));
+        let id = one
+            .id
+            .or(kept)
+            .unwrap_or_else(|| DestinationId(random_service_id()));
+        let same = old.filter(|old| old.id == id);
+        EndpointRecord {
+            retry: own(one.retry.or(same.and_then(|old| old.retry))),
+            picture: same
+                .map(|old| old.picture)
+                .unwrap_or_default()
+                .changed(&one.picture),
+            last: same.and_then(|old| old.last.clone()),
+            url: one.url,
+            id,
+        }
+    };
+    listed.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_stays_keeps_its_id_unless_another_has_taken_it() {
+        let listed = |url: &str, id: Option<&str>| Listed {
+            url: url.to_owned(),
+            id: id.map(|id| DestinationId(id.to_owned())),
+            retry: None,
+            picture: PictureChange::default(),
+        };
+        let old = rows(vec![listed("a", Some("1")), listed("b", Some("2"))], &[]);
+        let new = vec![listed("a", None), listed("b", None), listed("c", Some("2"))];
+        let new = rows(new, &old);
+        let ids: Vec<&str> = new.iter().map(|row| row.id.0.as_str()).collect();
+        assert_eq!((ids[0], ids[2]), ("1", "2"));
+        assert!(ids[1].starts_with("custom"), "{ids:?}");
+    }
+}
