@@ -5,9 +5,9 @@ use std::{net::SocketAddr, path::Path};
 
 use bytes::BytesMut;
 use shardcast_link::{
-    BroadcastId, BroadcastStatus, Command, DestinationId, DestinationState, DestinationStatus,
-    EndReason, Event, PublisherStatus, SessionId, ShardHello, ShardStatus, VERSION, VideoStatus,
-    frame,
+    BroadcastId, BroadcastStatus, CodecStatus, Command, DestinationId, DestinationState,
+    DestinationStatus, EndReason, Event, PublisherStatus, RenditionSpec, RenditionStatus,
+    SessionId, ShardHello, ShardStatus, VERSION, VideoStatus, frame,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,8 +28,21 @@ pub struct Shard {
 impl Shard {
     /// Connects to `server` as its only shard, with nothing on it.
     pub async fn join(server: &Server) -> Self {
+        Self::join_with(server, ShardStatus::default()).await
+    }
+
+    /// The same, of which it may spend `capacity_permille` of a core on re-encoding.
+    pub async fn join_with_room(server: &Server, capacity_permille: u32) -> Self {
+        let status = ShardStatus {
+            codec: codec(capacity_permille, 0),
+            ..ShardStatus::default()
+        };
+        Self::join_with(server, status).await
+    }
+
+    async fn join_with(server: &Server, status: ShardStatus) -> Self {
         let mut shard = Self::listen(server.link_dir());
-        shard.accept(ShardStatus::default()).await;
+        shard.accept(status).await;
         until("ready", async || {
             (server.get("/readyz").await.status == 200).then_some(())
         })
@@ -194,6 +207,38 @@ pub fn live(id: &BroadcastId, session: &SessionId) -> ShardStatus {
     ShardStatus {
         broadcasts: vec![broadcast],
         ..ShardStatus::default()
+    }
+}
+
+/// A rendition of 720p30 in superfast costs 210 with these figures, and decoding 720p30 costs 60.
+pub fn codec(capacity_permille: u32, used_permille: u32) -> CodecStatus {
+    CodecStatus {
+        capacity_permille,
+        used_permille,
+        decode_720p_us: 2_000,
+        scale_720p_us: 500,
+        encode_720p_us: 6_500,
+        refused: 0,
+    }
+}
+
+/// A rendition that has just begun.
+pub fn rendition(spec: RenditionSpec) -> RenditionStatus {
+    RenditionStatus {
+        spec,
+        width: 0,
+        height: 0,
+        destinations: 1,
+        frames: 0,
+        repeated: 0,
+        dropped: 0,
+        keyframes: 0,
+        scale_us: 0,
+        encode_us: 0,
+        bitrate_bps: 0,
+        preset: spec.preset,
+        frames_per_second: spec.frames_per_second,
+        problem: None,
     }
 }
 
