@@ -5,7 +5,7 @@ import { publish } from "./publisher.js";
 import { addDestination, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
 import { readStatus } from "./status.js";
 import { TestCard } from "./test_card.js";
-import { bitrate, destinationState, duration, errorWords, withoutKey } from "./words.js";
+import { bitrate, destinationState, duration, errorWords, pictureWords, withoutKey } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const fields = ["stream", "bandwidth", "token", "sources"];
@@ -191,6 +191,8 @@ function makeRow(destination) {
 function destinationWords(detail, shown) {
   const parts = [];
   if (shown === "live" && detail.bitrate_bps) parts.push(`sending ${bitrate(detail.bitrate_bps)}`);
+  const picture = pictureWords(detail.picture);
+  if (picture) parts.push(picture);
   if (detail.frames_dropped > 0) parts.push(`${detail.frames_dropped} frames left out because it was too slow`);
   const problem = detail.last_problem?.message ?? detail.problem;
   if (problem) parts.push(shown === "live" ? `earlier: ${problem}` : problem);

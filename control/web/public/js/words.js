@@ -55,6 +55,17 @@ export function destinationState(state, detail = {}) {
   return { look, words: `will try again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s` };
 }
 
+/** Which picture a destination is sent, and why; nothing while it is not on air. */
+export function pictureWords(picture) {
+  if (!picture) return "";
+  const what = {
+    passthrough: "picture passed on",
+    rendition: picture.width ? `re-encoded to ${picture.width}×${picture.height}` : "re-encoded",
+    none: "no picture",
+  }[picture.path] ?? String(picture.path);
+  return picture.reason ? `${what}: ${picture.reason}` : what;
+}
+
 export function broadcastState(state) {
   const [look, words] = BROADCAST_STATES[state] ?? ["", String(state).replaceAll("_", " ")];
   return { look, words };
