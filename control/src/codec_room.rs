@@ -84,7 +84,8 @@ impl Admitted {
     ) -> Result<(), RoomError> {
         let source = Source::of(live);
         let is_made = |spec: &RenditionSpec| {
-            live.is_some_and(|live| live.renditions.iter().any(|made| made.spec == *spec))
+            let mut made = live.iter().flat_map(|live| &live.renditions);
+            made.any(|made| made.spec == *spec && made.problem.is_none())
         };
         let mut new: Vec<(RenditionSpec, u32)> = Vec::new();
         for spec in &turnover.begin {
@@ -404,6 +405,18 @@ mod tests {
             end: vec![old],
         };
         let refused = Admitted::default().admit(&codec(790), &id(), Some(&live), &larger);
+        assert!(
+            matches!(refused, Err(RoomError::Full { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_rendition_that_is_not_made_for_a_reason_does_not_let_its_like_in() {
+        let spec = RenditionSpec::of_height(720);
+        let mut live = decoded(&[spec]);
+        live.renditions[0].problem = Some("there is no room".into());
+        let refused = Admitted::default().admit(&codec(790), &id(), Some(&live), &begin(&[spec]));
         assert!(
             matches!(refused, Err(RoomError::Full { .. })),
             "{refused:?}"

@@ -355,7 +355,7 @@ mod tests {
 
     use super::*;
 
-    fn change(value: Value) -> Result<PictureChange, String> {
+    fn change(value: &Value) -> Result<PictureChange, String> {
         PictureChange::read(value.as_object().unwrap())
     }
 
@@ -370,7 +370,7 @@ mod tests {
         let picture = PictureOverrides::default();
         assert_eq!(picture.over(&application), WantedPicture::default());
         let wish = json!({"rendition": {"height": 480, "gopSeconds": 1.5}});
-        let picture = picture.changed(&change(wish).unwrap()).over(&application);
+        let picture = picture.changed(&change(&wish).unwrap()).over(&application);
         let spec = picture.rendition.unwrap();
         assert_eq!(picture.reencode, Reencode::Always);
         assert_eq!((spec.frames_per_second, spec.gop_ms), (25, 1_500));
@@ -385,14 +385,14 @@ mod tests {
             ..PictureOverrides::default()
         };
         let application = EncodingSettings::default();
-        let named = off.changed(&change(json!({"rendition": {"height": 480}})).unwrap());
+        let named = off.changed(&change(&json!({"rendition": {"height": 480}})).unwrap());
         assert_eq!(named.reencode(&application), Reencode::Always);
-        let auto = named.changed(&change(json!({"reencode": "auto"})).unwrap());
+        let auto = named.changed(&change(&json!({"reencode": "auto"})).unwrap());
         assert_eq!(auto.reencode(&application), Reencode::Auto);
         assert_eq!(auto.rendition, named.rendition);
-        let passed = auto.changed(&change(json!({"reencode": "passthrough"})).unwrap());
+        let passed = auto.changed(&change(&json!({"reencode": "passthrough"})).unwrap());
         assert_eq!(passed.reencode(&application), Reencode::Off);
-        let back = passed.changed(&change(json!({"reencode": "", "rendition": {}})).unwrap());
+        let back = passed.changed(&change(&json!({"reencode": "", "rendition": {}})).unwrap());
         assert_eq!(back, PictureOverrides::default());
     }
 
@@ -408,7 +408,7 @@ mod tests {
             (json!({"height": 480, "gopSeconds": -1e300}), "from 0.5"),
             (json!({"height": 480, "audioBitrate": 7}), "audioBitrate"),
         ] {
-            let change = change(json!({"rendition": rendition})).unwrap();
+            let change = change(&json!({"rendition": rendition})).unwrap();
             let error = change.check().unwrap_err().to_string();
             assert!(error.contains(words), "{rendition}: {error}");
         }
@@ -424,7 +424,7 @@ mod tests {
             (json!({"contract": {"codec": "h264"}}), "`codec`"),
             (json!({"contract": 7}), "contract has a wrong value"),
         ] {
-            let error = change(wish.clone()).unwrap_err();
+            let error = change(&wish).unwrap_err();
             assert!(error.contains(words), "{wish}: {error}");
         }
     }

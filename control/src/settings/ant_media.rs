@@ -120,6 +120,13 @@ pub fn translate(table: &Table, place: &str, warnings: &mut Vec<String>) -> Tran
         };
         warnings.push(format!("{place} {key}: {why}"));
     }
+    let mut settings = ApplicationSettings::default();
+    translated.application.apply(&mut settings);
+    // Whether it can be depends on the frame rate too.
+    if let Some((key @ "gopSize", problem)) = settings.encoding.problem() {
+        translated.application.gop_size = None;
+        warnings.push(format!("{place} {key}: it {problem}; it is ignored"));
+    }
     translated
 }
 
@@ -381,11 +388,16 @@ mod tests {
         assert_eq!((encoding.frames_per_second, encoding.gop_ms()), (25, 2_400));
         assert!(encoding.offered.vp8_enabled && !encoding.offered.av1_enabled);
         assert_eq!(warnings, Vec::<String>::new());
-        let (translated, warnings) =
-            from("encoderSettings = \"480,900000\"\nwebRTCFrameRate = 0\nh265Enabled = true\n");
+        let (translated, warnings) = from(
+            "encoderSettings = \"480,900000\"\nwebRTCFrameRate = 0\nh265Enabled = true\n\
+             gopSize = 600\n",
+        );
         assert_eq!(translated.application.encoder_settings, None);
+        assert_eq!(translated.application.gop_size, None);
         let unusable = warnings.iter().filter(|w| w.contains("cannot be used"));
-        assert_eq!((unusable.count(), warnings.len()), (2, 3), "{warnings:?}");
+        assert_eq!((unusable.count(), warnings.len()), (2, 4), "{warnings:?}");
+        let gop = &warnings[3];
+        assert!(gop.contains("gopSize: it must be 0"), "{gop}");
     }
 
     #[test]
