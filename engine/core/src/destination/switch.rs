@@ -32,8 +32,17 @@ const KEYFRAME_PATIENCE: Duration = Duration::from_millis(1_500);
 #[derive(Debug)]
 pub(super) struct Switch {
     pub(super) to: RingId,
+    cut: Option<Cut>,
+}
+
+/// Where one ring is left and the other begun.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
     /// Media time, and about when it comes.
-    cut: Option<(i64, Instant)>,
+    at_us: i64,
+    due: Instant,
+    /// The newest keyframe when it was chosen.
+    newest_us: i64,
 }
 
 /// What a change is at.
@@ -63,15 +72,21 @@ impl Switch {
             self.cut = None;
             return Step::GoOn { until_us: None };
         };
-        let (cut_us, due) = match self.cut {
+        let newest_us = newest_keyframe_us(ring);
+        // One before the cut: they come at other times than was thought. The first of a rendition
+        // comes at any time, and the others where all renditions of the broadcast have theirs.
+        self.cut = self.cut.filter(|cut| {
+            newest_us.is_none_or(|it| it == cut.newest_us || it >= cut.at_us - MARGIN_US)
+        });
+        let Cut {
+            at_us: cut_us, due, ..
+        } = match self.cut {
             Some(cut) => cut,
             None => {
-                let Some(cut_us) = self.find_cut(rings, ring, sent_us) else {
+                let Some(cut) = self.find_cut(now, rings, ring, sent_us) else {
                     return Step::GoOn { until_us: None };
                 };
-                let ahead_us = (cut_us - sent_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
-                let ahead = Duration::from_micros(ahead_us);
-                *self.cut.insert((cut_us, now + ahead))
+                *self.cut.insert(cut)
             }
         };
         let keyframe = ring.newest_keyframe().filter(|seq| {
@@ -95,18 +110,29 @@ impl Switch {
 
     /// The time of the first keyframe of the new ring that can be begun with: one that is there, or
     /// the next one of a rendition, whose keyframes come at equal distances.
-    fn find_cut(&self, rings: Rings<'_>, ring: &Ring, sent_us: i64) -> Option<i64> {
-        let newest_us = ring.get(ring.newest_keyframe()?)?.pts_us;
-        if newest_us > sent_us {
-            return Some(newest_us);
-        }
-        let RingId::Rendition(id) = self.to else {
-            return None;
+    fn find_cut(&self, now: Instant, rings: Rings<'_>, ring: &Ring, sent_us: i64) -> Option<Cut> {
+        let newest_us = newest_keyframe_us(ring)?;
+        let at_us = if newest_us > sent_us {
+            newest_us
+        } else {
+            let RingId::Rendition(id) = self.to else {
+                return None;
+            };
+            let gop_us = rings.rendition(id)?.gop_us().max(1);
+            let gops = (sent_us - newest_us) / gop_us + 1;
+            newest_us + gops * gop_us
         };
-        let gop_us = rings.rendition(id)?.gop_us().max(1);
-        let gops = (sent_us - newest_us) / gop_us + 1;
-        Some(newest_us + gops * gop_us)
+        let ahead_us = (at_us - sent_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
+        Some(Cut {
+            at_us,
+            due: now + Duration::from_micros(ahead_us),
+            newest_us,
+        })
     }
+}
+
+fn newest_keyframe_us(ring: &Ring) -> Option<i64> {
+    Some(ring.get(ring.newest_keyframe()?)?.pts_us)
 }
 
 /// Whether it is a picture that has to wait for the cut at `until_us`.
