@@ -161,7 +161,10 @@ impl Rendition {
     }
 
     pub(crate) fn used_permille(&self) -> u32 {
-        self.measured_permille.unwrap_or(self.estimate_permille)
+        match self.problem {
+            Some(_) => 0,
+            None => self.measured_permille.unwrap_or(self.estimate_permille),
+        }
     }
 
     /// Starts a new second of rates.

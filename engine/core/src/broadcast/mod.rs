@@ -246,9 +246,11 @@ impl Broadcast {
         self.users(rendition) > 0
     }
 
+    /// One that failed keeps its sound for those that it was sent to, and is nobody's choice.
     fn users(&self, rendition: &Rendition) -> u32 {
+        let well = rendition.problem.is_none();
         let takes = |slot: &&Slot| {
-            slot.destination.picture.choice() == Choice::Rendition(rendition.spec)
+            (well && slot.destination.picture.choice() == Choice::Rendition(rendition.spec))
                 || slot.destination.ring() == Some(RingId::Rendition(rendition.id))
         };
         self.slots.iter().filter(takes).count() as u32
@@ -382,7 +384,8 @@ fn feed(now: Instant, destination: &mut Destination, rings: Rings<'_>) {
     let wanted = match destination.picture.choice() {
         Choice::Source => Some(RingId::Source),
         Choice::Rendition(spec) => {
-            let rendition = rings.renditions.iter().find(|it| it.spec == spec);
+            let mut renditions = rings.renditions.iter();
+            let rendition = renditions.find(|it| it.spec == spec && it.problem.is_none());
             rendition.map(|it| RingId::Rendition(it.id))
         }
         Choice::Nothing => None,

@@ -83,8 +83,11 @@ impl Renditions {
         &mut self.list
     }
 
+    /// The one that is made; one that failed is another.
     pub(crate) fn of(&self, spec: &RenditionSpec) -> Option<&Rendition> {
-        self.list.iter().find(|it| it.spec == *spec)
+        self.list
+            .iter()
+            .find(|it| it.spec == *spec && it.problem.is_none())
     }
 
     pub(crate) fn lane(&self) -> Option<VideoLaneId> {
@@ -105,9 +108,10 @@ impl Renditions {
     }
 
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Rendition) -> bool) {
-        let before = self.list.len();
+        let told = |list: &[Rendition]| list.iter().filter(|it| it.problem.is_none()).count();
+        let before = told(&self.list);
         self.list.retain(keep);
-        self.changed |= self.list.len() != before;
+        self.changed |= told(&self.list) != before;
     }
 
     /// Nothing is to be made any more: the lane that was closed.
@@ -198,6 +202,7 @@ impl Renditions {
                 let failed = self.list.iter_mut().find(|it| it.id == rendition);
                 if let Some(failed) = failed {
                     failed.problem = Some(reason);
+                    self.changed = true;
                     news.failed = Some(rendition);
                 }
             }
@@ -271,7 +276,8 @@ impl Renditions {
 
     fn tell_list(&mut self, lane: VideoLaneId) {
         if std::mem::take(&mut self.changed) {
-            let renditions = self.list.iter().map(|it| (it.id, it.spec)).collect();
+            let list = self.list.iter().filter(|it| it.problem.is_none());
+            let renditions = list.map(|it| (it.id, it.spec)).collect();
             self.jobs
                 .push_back(VideoJob::Renditions { lane, renditions });
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use shardcast_link::VideoCodec;
+use shardcast_link::{RenditionSpec, VideoCodec};
 
 use super::{
     BroadcastKey, Shard,
@@ -73,18 +73,11 @@ impl Shard {
             Choice::Source | Choice::Nothing => return,
             Choice::Rendition(spec) => spec,
         };
-        let refusal = match broadcast.renditions.of(&spec) {
-            Some(running) => running.problem.clone(),
-            None => self.begin_rendition(key, broadcast, spec).err(),
-        };
-        if let (Some(words), Some(slot)) = (refusal, broadcast.slots.get_mut(index)) {
-            let destination = &mut slot.destination;
-            tracing::warn!(
-                broadcast = %broadcast.wanted.id,
-                destination = %destination.id,
-                "a rendition is refused: {words}"
-            );
-            destination.picture.refuse(now, words, facts);
+        if broadcast.renditions.of(&spec).is_some() {
+            return;
+        }
+        if let Err(words) = self.begin_rendition(key, broadcast, spec) {
+            refuse(now, broadcast, spec, &words, facts);
         }
     }
 
@@ -92,7 +85,7 @@ impl Shard {
         &mut self,
         key: BroadcastKey,
         broadcast: &mut Broadcast,
-        spec: shardcast_link::RenditionSpec,
+        spec: RenditionSpec,
     ) -> Result<(), String> {
         if broadcast.renditions.list().len() >= RENDITIONS_MAX {
             return Err(format!(
@@ -152,7 +145,14 @@ impl Shard {
         if news.fed {
             broadcast.feed_all(now);
         }
-        if news.failed.is_some() {
+        if let Some(failed) = news.failed {
+            let facts = broadcast.source_facts(now);
+            let mut renditions = broadcast.renditions.list().iter();
+            if let Some(failed) = renditions.find(|it| it.id == failed)
+                && let Some(words) = failed.problem.clone()
+            {
+                refuse(now, broadcast, failed.spec, &words, &facts);
+            }
             broadcast.plan_due = true;
         }
         if news.report
@@ -218,6 +218,27 @@ impl Shard {
     fn close_video_lane(&mut self, broadcast: &mut Broadcast) {
         if let Some(lane) = broadcast.renditions.close() {
             self.video_lanes.remove(&lane);
+        }
+    }
+}
+
+/// Whoever was to be sent this rendition is told why it cannot be.
+fn refuse(
+    now: Instant,
+    broadcast: &mut Broadcast,
+    spec: RenditionSpec,
+    words: &str,
+    facts: &SourceFacts,
+) {
+    for slot in &mut broadcast.slots {
+        let destination = &mut slot.destination;
+        if destination.picture.choice() == Choice::Rendition(spec) {
+            tracing::warn!(
+                broadcast = %broadcast.wanted.id,
+                destination = %destination.id,
+                "a rendition is refused: {words}"
+            );
+            destination.picture.refuse(now, words.to_owned(), facts);
         }
     }
 }
