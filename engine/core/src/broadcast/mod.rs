@@ -388,7 +388,12 @@ fn feed(now: Instant, destination: &mut Destination, rings: Rings<'_>) {
             let rendition = renditions.find(|it| it.spec == spec && it.problem.is_none());
             rendition.map(|it| RingId::Rendition(it.id))
         }
-        Choice::Nothing => None,
+        Choice::Nothing => {
+            if destination.picture.is_off() {
+                destination.leave_rendition(rings);
+            }
+            None
+        }
     };
     if wanted.is_some() || destination.ring().is_some() {
         destination.feed(now, rings, wanted);

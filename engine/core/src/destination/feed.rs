@@ -185,6 +185,17 @@ impl Feed {
         totals.switches += 1;
     }
 
+    /// A rendition is not to be sent any more, and the publisher's picture cannot be: the sound of
+    /// the broadcast goes on alone.
+    pub(super) fn leave_rendition(&mut self, source: &Ring) {
+        if matches!(self.ring, RingId::Rendition(_)) {
+            self.ring = RingId::Source;
+            self.switch = None;
+            self.cursor = Some(switch::entry(source, source.end(), self.audio_us));
+            self.lacks_keyframe = true;
+        }
+    }
+
     /// Sends units up to a picture of `until_us`. True when such a one is next.
     fn drain(
         &mut self,

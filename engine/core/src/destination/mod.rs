@@ -290,6 +290,13 @@ impl Destination {
         }
     }
 
+    /// Nothing that is made from the publisher's picture is to be sent any more.
+    pub(crate) fn leave_rendition(&mut self, rings: Rings<'_>) {
+        if let Phase::Open { feed, .. } = &mut self.phase {
+            feed.leave_rendition(rings.source);
+        }
+    }
+
     pub(crate) fn timeout(&mut self, now: Instant) {
         if self.next_timeout().is_none_or(|at| at > now) {
             return;

@@ -91,6 +91,11 @@ impl Picture {
         self.choice
     }
 
+    /// Renditions are not wanted.
+    pub(crate) fn is_off(&self) -> bool {
+        self.wanted.reencode == Reencode::Off
+    }
+
     /// Decides anew.
     pub(crate) fn plan(&mut self, now: Instant, facts: &SourceFacts) -> Choice {
         self.observe(now, facts);
