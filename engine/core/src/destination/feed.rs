@@ -358,7 +358,7 @@ impl Feed {
             Kind::Video { .. } => self.video_us,
             Kind::Audio => self.audio_us,
         };
-        last_us.is_some_and(|last_us| unit.pts_us <= last_us)
+        last_us.is_some_and(|last_us| unit.pts_us < last_us + switch::STEP_US_MIN)
     }
 
     /// Counts the distance of keyframes, and says once when a platform will not like it.

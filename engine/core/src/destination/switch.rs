@@ -18,6 +18,9 @@ use crate::{
     ring::{Kind, Ring, Unit},
 };
 
+/// What is sent behind something of its kind is at least so much later: RTMP counts milliseconds, and
+/// two rings know nothing of each other.
+pub(super) const STEP_US_MIN: i64 = 1_000;
 /// A keyframe may be this much off where it is expected: a frame at 15 a second.
 const MARGIN_US: i64 = 67_000;
 /// No cut is further ahead than the longest GOP.
@@ -91,7 +94,7 @@ impl Switch {
         };
         let keyframe = ring.newest_keyframe().filter(|seq| {
             ring.get(*seq)
-                .is_some_and(|unit| unit.pts_us > sent_us && unit.pts_us >= cut_us - MARGIN_US)
+                .is_some_and(|unit| unit.pts_us >= (sent_us + STEP_US_MIN).max(cut_us - MARGIN_US))
         });
         let until_us = Some(cut_us - MARGIN_US / 4);
         let held = next.is_some_and(|unit| is_behind(unit, until_us));
@@ -112,7 +115,7 @@ impl Switch {
     /// the next one of a rendition, whose keyframes come at equal distances.
     fn find_cut(&self, now: Instant, rings: Rings<'_>, ring: &Ring, sent_us: i64) -> Option<Cut> {
         let newest_us = newest_keyframe_us(ring)?;
-        let at_us = if newest_us > sent_us {
+        let at_us = if newest_us >= sent_us + STEP_US_MIN {
             newest_us
         } else {
             let RingId::Rendition(id) = self.to else {
@@ -144,10 +147,11 @@ pub(super) fn is_behind(unit: &Unit, until_us: Option<i64>) -> bool {
 /// Where to begin in a ring that is taken from `keyframe` on: sound that was not sent yet may stand
 /// before it.
 pub(super) fn entry(ring: &Ring, keyframe: u64, sound_sent_us: Option<i64>) -> u64 {
-    let sent_us = sound_sent_us.unwrap_or(i64::MIN);
+    let sent_us = sound_sent_us.unwrap_or(i64::MIN / 2);
     let unsent = |seq: &u64| {
-        ring.get(*seq)
-            .is_some_and(|unit| matches!(unit.kind, Kind::Audio) && unit.pts_us > sent_us)
+        ring.get(*seq).is_some_and(|unit| {
+            matches!(unit.kind, Kind::Audio) && unit.pts_us >= sent_us + STEP_US_MIN
+        })
     };
     (ring.start()..keyframe).find(unsent).unwrap_or(keyframe)
 }
