@@ -11,10 +11,7 @@ use super::{
     trace::note,
     world::{Happening, Verdict, World, ms},
 };
-use crate::{
-    io::{Input, StillId, StillJob, StillPicture, StillSource},
-    rtmp::flv::avc_header,
-};
+use crate::io::{Input, StillId, StillJob, StillPicture, StillSource};
 
 #[derive(Debug, Default)]
 pub(super) struct Easel {
@@ -119,7 +116,7 @@ impl World {
         Ok(())
     }
 
-    fn slate_of(&self, image: &Bytes) -> Result<Shows, String> {
+    pub(super) fn slate_of(&self, image: &Bytes) -> Result<Shows, String> {
         let name = std::str::from_utf8(image).unwrap();
         if self.wanted.slate.as_deref() != Some(name) {
             let wanted = &self.wanted.slate;
@@ -131,10 +128,7 @@ impl World {
     /// From a keyframe to the last picture that came, or a keyframe alone where the rest is no
     /// longer kept.
     fn last_of(&self, access_units: &[Bytes]) -> Result<Shows, String> {
-        let header = avc_header(false, 0);
-        let pictures = access_units
-            .iter()
-            .map(|unit| Picture::read(&[&header[..], unit].concat()));
+        let pictures = access_units.iter().map(|unit| Picture::read_unit(unit));
         let pictures: Vec<Picture> = pictures
             .collect::<Option<_>>()
             .ok_or("a picture that nobody sent is to be coded anew")?;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use shardcast_link::{DestinationState, DestinationStatus, RetryPolicy};
+use shardcast_link::{DestinationState, DestinationStatus, RetryPolicy, WantedPicture};
 
 /// What the last failure was, as whoever caused it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ const GREY_MS: u64 = 1_500;
 pub(super) struct Entry {
     pub(super) site: usize,
     pub(super) policy: RetryPolicy,
+    pub(super) wish: WantedPicture,
+    /// Since when that is wanted, of a stream that is open.
+    pub(super) wished_at: Instant,
     pub(super) state: DestinationState,
     /// Failures in a row.
     failures: u32,
@@ -54,10 +57,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(now: Instant, site: usize, policy: RetryPolicy) -> Self {
+    pub(super) fn new(now: Instant, site: usize, policy: RetryPolicy, wish: WantedPicture) -> Self {
         Self {
             site,
             policy,
+            wish,
+            wished_at: now,
             state: DestinationState::Idle,
             failures: 0,
             next_attempt_unix_ms: None,
@@ -140,7 +145,10 @@ impl Entry {
         }
         self.entered = around.now;
         match status.state {
-            Publishing => self.opened = Some(around.now),
+            Publishing => {
+                self.opened = Some(around.now);
+                self.wished_at = around.now;
+            }
             Live => {
                 if let Some(fair) = around.fair_since {
                     let since = around.now.saturating_duration_since(fair);
@@ -213,8 +221,9 @@ impl Entry {
         Ok(())
     }
 
-    /// Whether something that was promised by now has not come.
-    pub(super) fn overdue(&self, around: Around) -> Result<(), String> {
+    /// Whether something that was promised by now has not come. Who `starves` is connected and has
+    /// nothing to be sent.
+    pub(super) fn overdue(&self, around: Around, starves: bool) -> Result<(), String> {
         use DestinationState::{
             BackingOff, Connecting, Handshaking, Publishing, Resolving, Stalled,
         };
@@ -236,6 +245,7 @@ impl Entry {
             return Ok(());
         };
         let allowed_ms = match self.state {
+            Publishing if starves => return Ok(()),
             Resolving | Connecting | Handshaking | Publishing if self.attempt_at >= fair => {
                 ATTEMPT_MS_MAX
             }

@@ -6,6 +6,10 @@
 //!   time stamp steps back; while the publisher sends nothing of use there is no hole, and after it
 //!   a keyframe (`witness`);
 //! * the broadcast's own pictures show what they shall (`easel`);
+//! * a change between the publisher's picture and a rendition begins with headers and a keyframe and
+//!   leaves no hole, in pictures or in sound (`witness`); each destination is sent the picture that
+//!   it is to have (`pictures`); lanes are told what a decoder can follow, nothing is made twice, for
+//!   nobody, or beyond what the machine has room for (`loom`);
 //! * a destination has at most one connection, tries again when its policy says and not before,
 //!   gives up when the policy says and never else, and is on air soon after its server is well
 //!   again (`ledger`);
@@ -15,9 +19,9 @@
 //!   at once, in whatever state; at the end nothing is left (`world`).
 //!
 //! ```text
-//!  plan ── turns, publisher ──► world ◄── network, server, wire, easel
-//!          (what happens)        │ Shard   (what comes of it)
-//!                                └──► witness, ledger (what was promised)
+//!  plan, wishes ── turns, publisher ──► world ◄── network, server, wire, easel, loom, sound
+//!                  (what happens)        │ Shard   (what comes of it)
+//!                                        └──► witness, ledger, pictures (what was promised)
 //! ```
 //!
 //! A run that breaks a promise is printed with its number; `make replay SEED=n` shows it line by
@@ -25,15 +29,21 @@
 
 mod easel;
 mod ledger;
+mod loom;
 mod network;
 mod picture;
+mod pictures;
 mod plan;
 mod publisher;
 mod random;
 mod server;
+mod sound;
+mod switches;
 mod trace;
 mod turns;
+mod weave;
 mod wire;
+mod wishes;
 mod witness;
 mod world;
 
@@ -118,6 +128,8 @@ fn run(seed: u64, trace: Trace) -> Outcome {
     let at_ms = (world.now - world.start).as_millis();
     let mut tally = world.tally.clone();
     tally.add("simulated seconds", u64::try_from(at_ms / 1_000).unwrap());
+    let refused = world.shard.budget.status(0).refused;
+    tally.add("rendition refused", refused);
     for conn in world.conns.values() {
         tally.add("pictures received", conn.witness.pictures);
         tally.add("gaps closed by a keyframe", conn.witness.gaps);
@@ -125,6 +137,9 @@ fn run(seed: u64, trace: Trace) -> Outcome {
         tally.add("keyframe sent again", conn.witness.resent);
         tally.add("last picture coded anew", conn.witness.stills);
         tally.add("slate shown", conn.witness.slates);
+        tally.add("pictures of renditions received", conn.witness.made);
+        tally.add("switched between pictures", conn.witness.switches);
+        tally.add("switched back to the publisher", conn.witness.returns);
     }
     Outcome {
         tally,

@@ -110,7 +110,9 @@ impl World {
         }
         let round_trips = if tls { 3 } else { 1 };
         let established = 2 * round_trips * path.one_way;
-        let conn = Conn::new(self.now, site, mood, path, owner, &mut self.random);
+        let wish = self.entries.get(&owner).map(|entry| entry.wish);
+        let mut conn = Conn::new(self.now, site, mood, path, owner, &mut self.random);
+        conn.wish(wish.unwrap_or_default().reencode);
         self.conns.insert(id, conn);
         self.conns_open += 1;
         let refused = |heals, reason| Happening::Closed {
@@ -237,17 +239,30 @@ impl World {
 
     fn read(&mut self, id: ConnId, bytes: &[u8]) -> Verdict {
         let conn = self.conns.get_mut(&id).unwrap();
+        let switches = conn.witness.switches;
         let rules = Rules {
+            now: self.now,
             admitted: &self.stage.admitted,
+            loom: &self.loom,
+            may_pass: conn.may_pass,
+            may_be_made: conn.may_be_made,
+            punctual: self.plan.lanes.is_punctual(),
+            foreign: self.stage.foreign,
             whole: self.plan.steady[conn.site],
             interleaved: !self.stage.strange_clock,
             silent_ms_max: self.plan.silent_ms_max(),
             keyframe_ms: u32::try_from(self.wanted.keyframe_interval_ms).unwrap(),
+            frame_ms: u32::try_from(self.plan.frame_ms).unwrap(),
         };
         let was_publishing = conn.publishing;
         let answers = conn
             .read(bytes, rules)
             .map_err(|broken| format!("{}: {broken}", conn.owner))?;
+        if conn.witness.switches > switches {
+            let to = conn.witness.shown();
+            note!(self, "{} is sent {to} from here on", self.conns[&id].owner);
+        }
+        let conn = self.conns.get_mut(&id).unwrap();
         if !conn.lingers && !conn.witness.ended_by.is_empty() {
             return Err(format!("{} ends a stream that nobody ended", conn.owner));
         }
@@ -392,7 +407,8 @@ impl World {
                 continue;
             };
             let silent = self.now - unacked_since.max(flows_since);
-            if silent > ms(DEAD_MS_MAX) {
+            let starves = self.may_starve(&conn.owner);
+            if silent > ms(DEAD_MS_MAX) && !starves {
                 return Err(format!("{} keeps a connection that is dead", conn.owner));
             }
             let entry = self.entries.get(&conn.owner);

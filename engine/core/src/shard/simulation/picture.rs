@@ -4,16 +4,28 @@
 
 use bytes::Bytes;
 
-use crate::{h264::ParameterSets, io::StillPicture};
+use crate::{
+    h264::ParameterSets,
+    io::{ENCODED_HEADROOM_BYTES, RenditionId, StillPicture},
+};
 
 /// 1280x720 and 640x360, as x264 writes them: four bits of `frame_num`, picture order count type 2.
-const SPS: [&[u8]; 2] = [
+/// The publisher's, then those of renditions, which say another level.
+const SPS: [&[u8]; 4] = [
     &[
         0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00,
         0x10, 0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
     ],
     &[
         0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00,
+        0x01, 0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e, 0x48,
+    ],
+    &[
+        0x67, 0x42, 0xc0, 0x20, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00,
+        0x10, 0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
+    ],
+    &[
+        0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00,
         0x01, 0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e, 0x48,
     ],
 ];
@@ -29,13 +41,19 @@ pub(super) const OPUS_60_MS: &[u8] = &[0xff, 0x03, 0x11, 0x22, 0x33];
 const MARK_SENT: u8 = 0x5a;
 const MARK_LAST: u8 = 0x33;
 const MARK_SLATE: u8 = 0x2d;
+const MARK_MADE: u8 = 0x69;
 /// Bytes of seven bits, each with the highest bit set so that none looks like a start code.
 const NUMBER_BYTES: u32 = 5;
+/// Of these bits, those that count the pictures of a rendition; the others name it.
+const MADE_BITS: u32 = 20;
 /// `frame_num` counts modulo this.
 const FRAME_NUM_END: u8 = 16;
 
 const IDR: u8 = 0x65;
 const NON_IDR: u8 = 0x41;
+/// The start of a VP8 frame (RFC 6386, 9.1): in a keyframe the lowest bit of the first byte is 0.
+const VP8_KEY: [u8; 6] = [0x10, 2, 0, 0x9d, 0x01, 0x2a];
+const VP8_INTER: [u8; 6] = [0x11, 2, 0, 0x9d, 0x01, 0x2a];
 
 /// Who made a picture, and what it shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +65,11 @@ pub(super) enum Shows {
     /// Coded in the publisher's place: its picture of that number, or a slate.
     Last(u64),
     Slate(u64),
+    /// A rendition's, so many pictures after its first.
+    Made {
+        rendition: RenditionId,
+        number: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +101,19 @@ impl Picture {
             config,
             idr_pic_id: Some(0),
             frame_num: 0,
+        }
+    }
+
+    /// A picture of a rendition of this height, so many behind its last keyframe.
+    pub(super) fn made(
+        rendition: RenditionId,
+        number: u64,
+        height: u32,
+        since_keyframe: u64,
+    ) -> Self {
+        Self {
+            shows: Shows::Made { rendition, number },
+            ..Self::sent(number, if height >= 720 { 2 } else { 3 }, since_keyframe)
         }
     }
 
@@ -120,6 +156,19 @@ impl Picture {
         }
     }
 
+    /// What a video lane gives of a picture: its parameter sets, if it is a keyframe, and its unit.
+    pub(super) fn encoded(self) -> (Option<(Bytes, Bytes)>, Vec<u8>) {
+        let sets = self.is_key().then(|| {
+            let sps = SPS[usize::from(self.config)];
+            (Bytes::from_static(sps), Bytes::from_static(PPS))
+        });
+        let mut unit = vec![0; ENCODED_HEADROOM_BYTES + 4];
+        self.put_slice(20, &mut unit);
+        let length = u32::try_from(unit.len() - ENCODED_HEADROOM_BYTES - 4).unwrap();
+        unit[ENCODED_HEADROOM_BYTES..][..4].copy_from_slice(&length.to_be_bytes());
+        (sets, unit)
+    }
+
     /// The header of an I or a P slice, filled up with ones; the data is made up.
     fn put_slice(self, bytes: usize, out: &mut Vec<u8>) {
         let fill = self.frame_num;
@@ -132,6 +181,7 @@ impl Picture {
             Shows::Last(number) => (MARK_LAST, number),
             Shows::Slate(number) => (MARK_SLATE, number),
             Shows::Sent(number) => (MARK_SENT, number),
+            Shows::Made { rendition, number } => (MARK_MADE, rendition.0 << MADE_BITS | number),
             Shows::Repetition => unreachable!("only the shard repeats"),
         };
         out.push(mark);
@@ -143,10 +193,14 @@ impl Picture {
         out.resize(out.len() + bytes, 0x55);
     }
 
-    /// Reads the body of a video message: five bytes of FLV, four of length, then the slice. None
-    /// if it is not one of these pictures.
+    /// Reads the body of a video message: five bytes of FLV, then as [`Self::read_unit`].
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let (nal_header, slice) = body.get(9..)?.split_first()?;
+        Self::read_unit(body.get(5..)?)
+    }
+
+    /// Reads four bytes of length and the slice. None if it is not one of these pictures.
+    pub(super) fn read_unit(unit: &[u8]) -> Option<Self> {
+        let (nal_header, slice) = unit.get(4..)?.split_first()?;
         let mut bits = Bits::new(slice);
         let first_macroblock = bits.ue()?;
         let kind = bits.ue()?;
@@ -185,7 +239,24 @@ impl Picture {
     }
 }
 
-/// Which parameter sets give pictures of this width.
+/// The publisher's picture of that number in VP8, of about `bytes` bytes.
+pub(super) fn vp8(number: u64, key: bool, bytes: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(bytes + 16);
+    frame.extend_from_slice(if key { &VP8_KEY } else { &VP8_INTER });
+    frame.extend_from_slice(&number.to_be_bytes());
+    frame.resize(frame.len() + bytes, 0x55);
+    frame
+}
+
+/// Its number, and whether it is a keyframe.
+pub(super) fn read_vp8(frame: &[u8]) -> Option<(u64, bool)> {
+    let (start, rest) = frame.split_at_checked(VP8_KEY.len())?;
+    let key = start == VP8_KEY;
+    let number = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
+    (key || start == VP8_INTER).then_some((number, key))
+}
+
+/// Which parameter sets of the publisher's give pictures of this width.
 pub(super) fn config_of(width: u32) -> Option<u8> {
     let index = WIDTHS.iter().position(|it| *it == width)?;
     u8::try_from(index).ok()
@@ -240,6 +311,10 @@ impl<'a> Bits<'a> {
             MARK_SENT => Shows::Sent(number),
             MARK_LAST => Shows::Last(number),
             MARK_SLATE => Shows::Slate(number),
+            MARK_MADE => Shows::Made {
+                rendition: RenditionId(number >> MADE_BITS),
+                number: number & ((1 << MADE_BITS) - 1),
+            },
             _ => return None,
         };
         Some((shows, config))

@@ -2,9 +2,9 @@
 //! Everything is decided before the run begins; from `calm_ms` on nothing goes wrong any more, so
 //! that the run can tell whether everybody finds back.
 
-use shardcast_link::RetryPolicy;
+use shardcast_link::{RetryPolicy, VideoCodec, WantedPicture};
 
-use super::random::Random;
+use super::{random::Random, wishes::LanePlan};
 
 /// What stands behind a name, and how it treats whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,7 @@ pub(super) enum Onset {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionPlan {
     pub(super) video: bool,
+    pub(super) codec: VideoCodec,
     /// Which parameter sets it has.
     pub(super) config: u8,
     /// Its clock puts media so far behind its arrival, in milliseconds; negative is ahead.
@@ -66,6 +67,16 @@ pub(super) struct SessionPlan {
     pub(super) deaf_percent: u64,
     /// The first picture comes so late.
     pub(super) camera_ms: u64,
+}
+
+/// What a publisher does to its picture while it publishes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    /// The other size.
+    Size,
+    FrameBytes(usize),
+    /// So many keyframe requests get lost.
+    DeafPercent(u64),
 }
 
 /// What becomes of the slate.
@@ -100,6 +111,9 @@ pub(super) enum Turn {
     Readdress(usize),
     Policy(usize, RetryPolicy),
     Slate(SlatePlan),
+    /// The destination is to be sent another picture.
+    Wish(usize, WantedPicture),
+    Encoder(Change),
     /// Control says again what it said before.
     Repeat,
     /// The broadcast is taken away, and wanted again with the next change.
@@ -122,6 +136,9 @@ pub(super) struct Plan {
     pub(super) steady: Vec<bool>,
     pub(super) tls: Vec<bool>,
     pub(super) policies: Vec<RetryPolicy>,
+    /// By destination.
+    pub(super) wishes: Vec<WantedPicture>,
+    pub(super) lanes: LanePlan,
     pub(super) sound: bool,
     pub(super) frame_ms: u64,
     pub(super) hold_ms: u64,
@@ -136,8 +153,12 @@ impl Plan {
         let destinations = random.index(3) + 1;
         let sites = destinations + 1;
         let long = random.chance(4);
+        let pictures = random.chance(40);
         let calm_ms = if long {
             random.between(120_000, 300_000)
+        } else if pictures && random.chance(15) {
+            // Long enough for terms that are kept again.
+            random.between(40_000, 80_000)
         } else {
             random.between(4_000, 33_000)
         };
@@ -148,6 +169,8 @@ impl Plan {
                 .collect(),
             tls: (0..sites).map(|_| random.chance(25)).collect(),
             policies: (0..destinations).map(|_| policy(random)).collect(),
+            wishes: vec![WantedPicture::default(); destinations],
+            lanes: LanePlan::NONE,
             sound: !long && random.chance(25),
             frame_ms: if long {
                 random.pick(&[250, 250, 500])
@@ -167,6 +190,9 @@ impl Plan {
             plan.server(random, site);
         }
         plan.operator(random, destinations);
+        if pictures {
+            plan.pictures(random);
+        }
         plan.turns.sort_by_key(|(at_ms, _)| *at_ms);
         plan
     }
@@ -179,7 +205,7 @@ impl Plan {
         absent_ms.max(5 * u32::try_from(self.frame_ms).unwrap()) + 1
     }
 
-    fn turn(&mut self, at_ms: u64, turn: Turn) {
+    pub(super) fn turn(&mut self, at_ms: u64, turn: Turn) {
         self.turns.push((at_ms, turn));
     }
 
@@ -222,6 +248,7 @@ impl Plan {
     fn session(&self, random: &mut Random) -> SessionPlan {
         SessionPlan {
             video: !self.sound || random.chance(90),
+            codec: VideoCodec::H264,
             config: u8::try_from(random.index(2)).unwrap(),
             lag_ms: if random.chance(20) {
                 i64::try_from(random.between(0, 4_000)).unwrap() - 2_000

@@ -1,13 +1,13 @@
 //! The simulated publisher: what a WebRTC session would hand to its broadcast, and how it comes,
 //! goes and returns.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use shardcast_link::VideoCodec;
 
 use super::{
-    picture::{OPUS_60_MS, Picture},
-    plan::SessionPlan,
+    picture::{OPUS_60_MS, Picture, vp8},
+    plan::{Change, SessionPlan},
     world::{Happening, Verdict, World, ms},
 };
 use crate::broadcast::{Broadcast, PeerId};
@@ -30,6 +30,8 @@ pub(super) struct Stage {
     pub(super) admitted: BTreeSet<u64>,
     /// Some session's clock was ahead of the shard's, or far behind.
     pub(super) strange_clock: bool,
+    /// Some session sent what RTMP does not carry.
+    pub(super) foreign: bool,
     over: bool,
 }
 
@@ -53,6 +55,22 @@ impl Stage {
     /// Since when pictures arrive without a break.
     pub(super) fn flows_since(&self) -> Option<Instant> {
         self.session.as_ref()?.flows_since
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// What the session sends, or the last one that is waited for sent, is H.264.
+    pub(super) fn is_foreign(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.plan.codec != VideoCodec::H264)
+    }
+
+    /// Keyframes come when they are asked for.
+    pub(super) fn hears(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.plan.deaf_percent <= 20)
     }
 
     /// Somebody publishes, and pictures of that session have been shown.
@@ -100,6 +118,7 @@ impl World {
         // A number is left out, so that whoever goes on needs a keyframe.
         self.stage.number += 1;
         self.stage.strange_clock |= !(0..LAG_MS_END).contains(&plan.lag_ms);
+        self.stage.foreign |= plan.codec != VideoCodec::H264;
         let number = self.stage.sessions;
         let peer = PeerId(number);
         *session = Some(Session {
@@ -128,6 +147,26 @@ impl World {
             self.after(ms(0), Happening::Sound(number));
         }
         Ok(())
+    }
+
+    /// The publisher's encoder does something else from now on.
+    pub(super) fn encoder(&mut self, change: Change) {
+        let now = self.now;
+        let Some(session) = &mut self.stage.session else {
+            return;
+        };
+        match change {
+            Change::Size => {
+                session.plan.config = 1 - session.plan.config;
+                // Another size begins with a keyframe, whoever asks for one.
+                session.keyframe_at = Some(now);
+                self.tally.count("publisher's size changed");
+            }
+            Change::FrameBytes(bytes) => session.plan.frame_bytes = bytes,
+            Change::DeafPercent(percent) => session.plan.deaf_percent = percent,
+        }
+        // Before it was another's, or none's.
+        session.flows_since = session.flows_since.map(|_| now);
     }
 
     pub(super) fn lose_publisher(&mut self) -> Verdict {
@@ -212,16 +251,17 @@ impl World {
             return Ok(());
         }
         let pts_us = self.pts_us(plan);
-        let unit = picture.annex_b(if key {
-            plan.frame_bytes * 4
-        } else {
-            plan.frame_bytes
-        });
-        let strange_clock = self.stage.strange_clock;
+        let bytes = plan.frame_bytes * if key { 4 } else { 1 };
+        let frame: Arc<[u8]> = match plan.codec {
+            VideoCodec::H264 => picture.annex_b(bytes),
+            _ => vp8(picture_number, key, bytes),
+        }
+        .into();
+        let strange_clock = self.stage.strange_clock || self.stage.is_foreign();
         if let Some(broadcast) = self.broadcast() {
             let intake = &mut broadcast.intake;
             let stood_in = intake.stand_in.is_seen();
-            let picture = intake.video(now, pts_us, VideoCodec::H264, &unit.into(), contiguous);
+            let picture = intake.video(now, pts_us, plan.codec, &frame, contiguous);
             if let Some(picture) = picture {
                 let in_ring_us = intake.ring.newest().map(|unit| unit.pts_us);
                 if stood_in && !strange_clock && in_ring_us != Some(pts_us) {
@@ -232,7 +272,9 @@ impl World {
                 }
                 broadcast.decode(now, picture);
                 broadcast.feed_all(now);
-                self.stage.admitted.insert(picture_number);
+                if plan.codec == VideoCodec::H264 {
+                    self.stage.admitted.insert(picture_number);
+                }
                 if let Some(session) = &mut self.stage.session
                     && std::mem::replace(&mut session.shown, true)
                     && stood_in
@@ -268,6 +310,11 @@ impl World {
 
     /// Where the session's clock puts what arrives now.
     fn pts_us(&self, plan: SessionPlan) -> i64 {
-        i64::try_from((self.now - self.start).as_micros()).unwrap() - plan.lag_ms * 1_000
+        self.us() - plan.lag_ms * 1_000
+    }
+
+    /// The shard's clock.
+    pub(super) fn us(&self) -> i64 {
+        i64::try_from((self.now - self.start).as_micros()).unwrap()
     }
 }

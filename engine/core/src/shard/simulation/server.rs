@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use shardcast_link::Reencode;
 
 use super::{
     plan::Mood,
@@ -59,6 +60,9 @@ pub(super) struct Conn {
     pub(super) last_written: Bytes,
     /// What the shard was told of acknowledged bytes.
     pub(super) told_bytes: u64,
+    /// At some time the wish allowed the publisher's picture, and a rendition.
+    pub(super) may_pass: bool,
+    pub(super) may_be_made: bool,
     /// The shard ended it by wish: what it still sends is read.
     pub(super) lingers: bool,
     pub(super) reading: bool,
@@ -100,6 +104,8 @@ impl Conn {
             taken: false,
             last_written: Bytes::new(),
             told_bytes: 0,
+            may_pass: false,
+            may_be_made: false,
             lingers: false,
             reading: true,
             unread: Vec::new(),
@@ -111,6 +117,12 @@ impl Conn {
             interleaves: random.chance(30),
             publishing: false,
         }
+    }
+
+    /// Another picture is wanted from now on.
+    pub(super) fn wish(&mut self, reencode: Reencode) {
+        self.may_pass |= reencode != Reencode::Always;
+        self.may_be_made |= reencode != Reencode::Off;
     }
 
     /// How much later than at once the server answers.

@@ -1,6 +1,6 @@
 //! What the operator does and what befalls servers.
 
-use shardcast_link::{Command, DestinationId, RetryPolicy, WantedDestination};
+use shardcast_link::{Command, DestinationId, RetryPolicy, WantedDestination, WantedPicture};
 
 use super::{
     ledger::Entry,
@@ -31,6 +31,11 @@ impl World {
             Turn::Readdress(destination) => self.readdress(destination),
             Turn::Policy(destination, policy) => self.policy(destination, policy),
             Turn::Slate(plan) => self.slate(plan),
+            Turn::Wish(destination, wish) => self.wish(destination, wish),
+            Turn::Encoder(change) => {
+                self.encoder(change);
+                Ok(())
+            }
             Turn::Repeat => {
                 // Without a broadcast it would not be the same again.
                 self.idle = self.key().is_some();
@@ -54,12 +59,15 @@ impl World {
             return Ok(());
         }
         let policy = self.plan.policies[destination];
+        let picture = self.plan.wishes[destination];
         let site = destination + 1;
         self.wanted.destinations.push(WantedDestination {
             retry: policy,
+            picture,
             ..WantedDestination::new(DestinationId(id.clone()), self.url(site, &id))
         });
-        self.entries.insert(id, Entry::new(self.now, site, policy));
+        let entry = Entry::new(self.now, site, policy, picture);
+        self.entries.insert(id, entry);
         self.want()
     }
 
@@ -87,7 +95,7 @@ impl World {
         };
         let site = if entry.site == 0 { destination + 1 } else { 0 };
         let policy = entry.policy;
-        *entry = Entry::new(self.now, site, policy);
+        *entry = Entry::new(self.now, site, policy, entry.wish);
         self.tally.count("URL changed");
         let url = self.url(site, &format!("{id}-at-{}", self.wanted.destinations.len()));
         for each in &mut self.wanted.destinations {
@@ -110,6 +118,28 @@ impl World {
                 each.retry = policy;
             }
         }
+        self.want()
+    }
+
+    /// The operator wants another picture to be sent.
+    fn wish(&mut self, destination: usize, wish: WantedPicture) -> Verdict {
+        let id = id_of(destination);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        entry.wish = wish;
+        entry.wished_at = self.now;
+        for conn in self.conns.values_mut() {
+            if conn.open && conn.owner == id {
+                conn.wish(wish.reencode);
+            }
+        }
+        for each in &mut self.wanted.destinations {
+            if each.id.0 == id {
+                each.picture = wish;
+            }
+        }
+        self.tally.count("another picture wanted");
         self.want()
     }
 

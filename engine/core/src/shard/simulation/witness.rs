@@ -1,13 +1,20 @@
 //! What a server must find in a stream, whatever happened before: headers before media, a keyframe
 //! first and after every gap, time stamps that never step back, and no hole where the publisher
-//! leaves one.
+//! leaves one or where another picture takes its place.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use bytes::Bytes;
 
-use super::picture::{Picture, Shows, record};
-use crate::rtmp::{Message, UnpublishedBy, message::type_id};
+use super::{
+    loom::Loom,
+    picture::{Picture, Shows, record},
+    sound::kbps_of,
+};
+use crate::{
+    io::RenditionId,
+    rtmp::{Message, UnpublishedBy, message::type_id},
+};
 
 /// First byte of an AVC tag that a decoder can start at.
 const AVC_KEY: u8 = 0x17;
@@ -16,11 +23,13 @@ const AVC_KEY: u8 = 0x17;
 const INTERLEAVE_MS_MAX: u32 = 1_500 + REPEATED_MS_MAX;
 /// The broadcast's own pictures are at most 100 ms apart, whatever the publisher's rate was; a
 /// millisecond is lost in rounding.
-const REPEATED_MS_MAX: u32 = 100 + 1;
+pub(super) const REPEATED_MS_MAX: u32 = 100 + 1;
 /// They stay 80 ms behind the clock, and the publisher's next picture comes on the clock at best.
 const JOINED_MS_MAX: u32 = REPEATED_MS_MAX + 80;
 /// A keyframe that is due waits for its picture so long, and then for the next place.
 const KEYFRAME_LATE_MS_MAX: u32 = 2_000 + REPEATED_MS_MAX;
+/// AAC frames of 1024 samples at 48 kHz.
+const AAC_FRAME_MS: std::ops::RangeInclusive<u32> = 21..=22;
 
 /// Watches one connection from the server's side.
 #[derive(Debug, Default)]
@@ -31,17 +40,25 @@ pub(super) struct Witness {
     avc: Option<Bytes>,
     aac: bool,
     /// The last picture, whoever made it.
-    before: Option<Picture>,
+    pub(super) before: Option<Picture>,
     /// Numbers of the publisher's last picture and keyframe.
-    sent: Option<u64>,
-    sent_key: Option<u64>,
+    pub(super) sent: Option<u64>,
+    pub(super) sent_key: Option<u64>,
     /// The last picture was made, or sent again, in the publisher's place.
-    stands_in: bool,
+    pub(super) stands_in: bool,
     /// Number of the last slate.
     slate: u64,
-    keyframe_ms: u32,
-    video_ms: Option<u32>,
+    pub(super) keyframe_ms: u32,
+    pub(super) video_ms: Option<u32>,
     audio_ms: Option<u32>,
+    /// When the last picture was there.
+    pub(super) arrived: Option<Instant>,
+    /// Bit rates of the last sound, and of all since the last picture.
+    kbps: Option<u8>,
+    pub(super) kbps_since: BTreeSet<u8>,
+    pub(super) made: u64,
+    pub(super) switches: u64,
+    pub(super) returns: u64,
     pub(super) pictures: u64,
     pub(super) gaps: u64,
     pub(super) repetitions: u64,
@@ -56,6 +73,15 @@ pub(super) struct Witness {
 /// What holds for the run or the connection and not for every stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
+    pub(super) now: Instant,
+    pub(super) loom: &'a Loom,
+    /// The publisher's picture was wanted at some time since it is connected, and a rendition.
+    pub(super) may_pass: bool,
+    pub(super) may_be_made: bool,
+    /// No lane is ever late.
+    pub(super) punctual: bool,
+    /// Some publisher sent what is not for RTMP.
+    pub(super) foreign: bool,
     /// Pictures that the broadcast let into its ring.
     pub(super) admitted: &'a BTreeSet<u64>,
     /// The server takes everything at once, so nothing may be left out for its sake.
@@ -64,8 +90,9 @@ pub(super) struct Rules<'a> {
     pub(super) interleaved: bool,
     /// Longest time between two pictures of the publisher that nobody takes for its absence.
     pub(super) silent_ms_max: u32,
-    /// How far keyframes shall be apart.
+    /// How far keyframes shall be apart, and pictures of the publisher are.
     pub(super) keyframe_ms: u32,
+    pub(super) frame_ms: u32,
 }
 
 impl Witness {
@@ -93,7 +120,7 @@ impl Witness {
                 Ok(())
             }
             _ => {
-                self.sound(message)?;
+                self.sound(message, rules)?;
                 self.interleaved(self.audio_ms, self.video_ms, rules)
             }
         }
@@ -121,13 +148,43 @@ impl Witness {
             return Err(format!("{picture:?} follows the header of other pictures"));
         }
         let stood_in = self.stands_in;
-        self.follows(picture, rules)?;
-        self.is_numbered(picture, stood_in, rules)?;
-        self.is_on_time(picture, stood_in, message.timestamp_ms, rules)?;
+        match picture.shows {
+            Shows::Made { rendition, number } => {
+                self.is_made(picture, rendition, number, message.timestamp_ms, rules)?;
+                self.is_numbered(picture, false, rules)?;
+            }
+            _ if !rules.may_pass => {
+                return Err(format!("{picture:?}, and a rendition is wanted always"));
+            }
+            _ => {
+                self.leaves_a_rendition(picture, message.timestamp_ms, rules)?;
+                self.follows(picture, rules)?;
+                self.is_numbered(picture, stood_in, rules)?;
+                self.is_on_time(picture, stood_in, message.timestamp_ms, rules)?;
+            }
+        }
+        self.is_punctual(picture, rules)?;
         self.before = Some(picture);
+        self.kbps_since.clear();
         self.pictures += 1;
         let before_ms = self.video_ms.replace(message.timestamp_ms);
         forward("video", before_ms, message.timestamp_ms)
+    }
+
+    /// What the picture is a part of, for whoever reads a trace.
+    pub(super) fn shown(&self) -> String {
+        match self.rendition() {
+            Some(rendition) => format!("{rendition:?}"),
+            None => "the publisher's picture".to_owned(),
+        }
+    }
+
+    /// Which rendition the last picture was of.
+    pub(super) fn rendition(&self) -> Option<RenditionId> {
+        match self.before?.shows {
+            Shows::Made { rendition, .. } => Some(rendition),
+            _ => None,
+        }
     }
 
     /// A decoder that has the pictures before can show this one, and nothing is told out of turn.
@@ -158,6 +215,7 @@ impl Witness {
                 return Ok(());
             }
             Shows::Sent(number) => number,
+            Shows::Made { .. } => return Ok(()), // See `switches`.
         };
         if picture.is_resent() {
             self.resent += 1;
@@ -241,7 +299,8 @@ impl Witness {
             let late_ms = at_ms - self.keyframe_ms;
             return Err(format!("no keyframe for {late_ms} ms"));
         }
-        let Some(before_ms) = self.video_ms.filter(|_| rules.interleaved) else {
+        let watched = rules.interleaved && !rules.foreign;
+        let Some(before_ms) = self.video_ms.filter(|_| watched) else {
             return Ok(());
         };
         let hole_ms = at_ms.saturating_sub(before_ms);
@@ -262,12 +321,24 @@ impl Witness {
         Ok(())
     }
 
-    fn sound(&mut self, message: &Message) -> Result<(), String> {
+    fn sound(&mut self, message: &Message, rules: Rules<'_>) -> Result<(), String> {
         if !self.aac {
             return Err("sound before the AAC sequence header".to_owned());
         }
         let before_ms = self.audio_ms.replace(message.timestamp_ms);
-        forward("audio", before_ms, message.timestamp_ms)
+        forward("audio", before_ms, message.timestamp_ms)?;
+        let kbps = kbps_of(&message.payload[2..]).ok_or("sound that nobody made")?;
+        self.kbps_since.insert(kbps);
+        let same = self.kbps.replace(kbps) == Some(kbps);
+        // Lanes of different bit rates were not begun at the same sample.
+        let least_ms = if same { *AAC_FRAME_MS.start() } else { 1 };
+        let step_ms = before_ms.map(|before_ms| message.timestamp_ms - before_ms);
+        match step_ms.filter(|_| rules.whole && rules.interleaved) {
+            Some(step_ms) if !(least_ms..=*AAC_FRAME_MS.end()).contains(&step_ms) => Err(format!(
+                "sound of {kbps} kbit/s is {step_ms} ms behind the last"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// `this` was sent now, `other` is the newest of the other kind.
@@ -277,12 +348,11 @@ impl Witness {
         other: Option<u32>,
         rules: Rules<'_>,
     ) -> Result<(), String> {
+        let watched = rules.interleaved && rules.punctual;
         match (this, other) {
-            (Some(this), Some(other)) if rules.interleaved && this + INTERLEAVE_MS_MAX < other => {
-                Err(format!(
-                    "{this} ms is sent after {other} ms of the other kind"
-                ))
-            }
+            (Some(this), Some(other)) if watched && this + INTERLEAVE_MS_MAX < other => Err(
+                format!("{this} ms is sent after {other} ms of the other kind"),
+            ),
             _ => Ok(()),
         }
     }

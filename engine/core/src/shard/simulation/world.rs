@@ -15,17 +15,21 @@ use shardcast_link::{BroadcastId, DestinationStatus, Event, WantedBroadcast};
 use super::{
     easel::Easel,
     ledger::{Around, Entry},
+    loom::Loom,
     plan::{Mood, Plan, Turn},
     publisher::Stage,
     random::Random,
     server::{Answer, Conn, Doom},
+    sound::AudioLanes,
     trace::{Tally, Trace, note},
 };
 use crate::{
     AddressRules, Shard, ShardConfig,
-    io::{AudioJob, ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent},
+    io::{
+        ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent, VideoLaneId,
+        VideoResult,
+    },
     limits::RING_BYTES_MAX,
-    opus,
     shard::{BroadcastKey, TimerKey},
 };
 
@@ -39,8 +43,6 @@ const AT_ONCE_MAX: u32 = 20_000;
 /// How long a calm run may take to find back, in milliseconds: the longest delay of a refused key
 /// with its jitter, and the attempts around it.
 const BACK_MS_MAX: u64 = 375_000 + 60_000;
-/// AAC frames have this many samples.
-const AAC_SAMPLES: u64 = 1_024;
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -52,6 +54,9 @@ pub(super) enum Happening {
     Coded(LaneId, Vec<Bytes>),
     /// A picture was coded by itself, or could not be.
     Still(StillId, Result<StillPicture, &'static str>),
+    /// A video lane has done something.
+    Woven(VideoLaneId, Vec<VideoResult>),
+    LaneReport(VideoLaneId),
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Connected(ConnId),
     Closed {
@@ -97,7 +102,8 @@ pub(super) struct World {
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) wanted: WantedBroadcast,
     pub(super) stage: Stage,
-    lanes: BTreeMap<LaneId, u64>,
+    pub(super) audio_lanes: AudioLanes,
+    pub(super) loom: Loom,
     pub(super) easel: Easel,
     /// What is being handled ends streams by wish.
     pub(super) wished: bool,
@@ -127,7 +133,7 @@ impl World {
             epoch_unix_ms: EPOCH_UNIX_MS,
             capacity: 100,
             address_rules: AddressRules::default(),
-            codec_capacity_permille: 0,
+            codec_capacity_permille: plan.lanes.capacity_permille,
         });
         let id = BroadcastId::new("StreamLick", "show").unwrap();
         let mut wanted = WantedBroadcast::new(id);
@@ -152,7 +158,8 @@ impl World {
             entries: BTreeMap::new(),
             wanted,
             stage: Stage::default(),
-            lanes: BTreeMap::new(),
+            audio_lanes: AudioLanes::default(),
+            loom: Loom::default(),
             easel: Easel::default(),
             wished: false,
             idle: false,
@@ -260,8 +267,8 @@ impl World {
     /// Does everything that the shard wants done.
     pub(super) fn settle(&mut self) -> Verdict {
         while let Some(output) = self.shard.poll() {
-            // A picture may have been due all the time, and only nobody looked.
-            if self.idle && !matches!(output, Output::Still(_)) {
+            // Pictures may have been due all the time, and only nobody looked.
+            if self.idle && !matches!(output, Output::Still(_) | Output::Video(_)) {
                 return Err(format!("{output:?} although nothing has changed"));
             }
             self.output(output)?;
@@ -296,7 +303,7 @@ impl World {
             }
             Output::Event(Event::Destination { status, .. }) => self.reported(&status),
             Output::Still(job) => self.still_wanted(&job),
-            Output::Video(job) => Err(format!("{job:?} without a codec")),
+            Output::Video(job) => self.video(job),
             Output::Event(_) | Output::Datagram { .. } => Ok(()),
         }
     }
@@ -349,37 +356,6 @@ impl World {
         Ok(())
     }
 
-    /// Stands in for the codec: counts samples, makes frames of that many.
-    fn audio(&mut self, job: &AudioJob) {
-        let (lane, samples) = match job {
-            AudioJob::Open { lane, .. } => {
-                self.lanes.insert(*lane, 0);
-                return;
-            }
-            AudioJob::Close { lane } => {
-                self.lanes.remove(lane);
-                return;
-            }
-            AudioJob::Decode { lane, packet } => {
-                (*lane, opus::duration_samples(packet).unwrap_or_default())
-            }
-            AudioJob::Conceal { lane, samples } | AudioJob::Silence { lane, samples } => {
-                (*lane, *samples)
-            }
-        };
-        // Frames cost most of a run's time, so most runs are without.
-        let Some(pending) = self.lanes.get_mut(&lane).filter(|_| self.plan.sound) else {
-            return;
-        };
-        *pending += u64::from(samples);
-        let count = usize::try_from(*pending / AAC_SAMPLES).unwrap();
-        *pending %= AAC_SAMPLES;
-        if count > 0 {
-            let frames = vec![Bytes::from_static(&[0x21, 0x10, 0x04]); count];
-            self.after(ms(2), Happening::Coded(lane, frames));
-        }
-    }
-
     fn happen(&mut self, happening: Happening) -> Verdict {
         match happening {
             Happening::Turn(turn) => self.turn(turn),
@@ -387,6 +363,8 @@ impl World {
             Happening::Sound(session) => self.sound(session),
             Happening::Coded(lane, frames) => self.handle(Input::AudioFrames { lane, frames }),
             Happening::Still(still, result) => self.still_coded(still, result),
+            Happening::Woven(lane, results) => self.woven(lane, results),
+            Happening::LaneReport(lane) => self.lane_report(lane),
             Happening::Resolved(lookup, result) => self.handle(Input::Resolved { lookup, result }),
             Happening::Look => self.look(),
             Happening::LingeredOut(conn) => self.lingered_out(conn),
@@ -411,12 +389,15 @@ impl World {
     /// Looks at everything that has to come by itself.
     fn look(&mut self) -> Verdict {
         let around = self.around();
+        // What failed is tried again later.
+        let fails = self.plan.lanes.fails_percent > 0;
         for (id, entry) in &self.entries {
             entry
-                .overdue(around)
+                .overdue(around, fails || self.may_starve(id))
                 .map_err(|broken| format!("{id}: {broken}"))?;
         }
         self.look_at_connections()?;
+        self.look_at_pictures()?;
         if let Some(key) = self.key()
             && let Some(broadcast) = self.shard.broadcasts.get(&key)
             && broadcast.intake.ring.bytes() > RING_BYTES_MAX
@@ -443,7 +424,9 @@ impl World {
         }
         let back = self.entries.iter().all(|(id, entry)| {
             let well = |conn: &Conn| conn.owner == *id && conn.open && !conn.wire.cut;
-            entry.state == Failed || entry.is_live() && self.conns.values().any(well)
+            // That a connection leads nowhere is not noticed while there is nothing to be sent.
+            let reached = || self.may_starve(id) || self.conns.values().any(well);
+            entry.state == Failed || self.is_served(id, entry) && reached()
         });
         if back {
             note!(self, "everybody is back");
@@ -465,7 +448,9 @@ impl World {
             ("connections", shard.conns.len()),
             ("look-ups", shard.lookups.len()),
             ("audio lanes", shard.lanes.len()),
-            ("open audio lanes", self.lanes.len()),
+            ("open audio lanes", self.audio_lanes.open()),
+            ("video lanes", shard.video_lanes.len()),
+            ("open video lanes", self.loom.open()),
             (
                 "pictures to be coded",
                 shard.stills.len().abs_diff(self.easel.coming()),
