@@ -69,7 +69,7 @@ pub(crate) const RENDITION_WIDTH: RangeInclusive<u32> = 90..=3_840;
 /// Bit rates of their picture, in bit/s: no platform takes more, and no picture is left below.
 pub(crate) const RENDITION_VIDEO_BPS: RangeInclusive<u32> = 50_000..=50_000_000;
 /// Bit rates of their sound, in bit/s: what AAC-LC is defined for at 48 kHz in stereo.
-pub(crate) const RENDITION_AUDIO_BPS: RangeInclusive<u32> = 16_000..=320_000;
+pub(crate) const RENDITION_AUDIO_BPS: RangeInclusive<u32> = 32_000..=320_000;
 /// Their frames per second: no platform takes more.
 pub(crate) const RENDITION_FRAMES_PER_SECOND: RangeInclusive<u32> = 1..=60;
 /// Distances of their keyframes, in milliseconds: shorter ones are mostly keyframes, with longer

@@ -7,7 +7,7 @@ use shardcast_core::{
     io::{AudioJob, LaneId},
     opus,
 };
-use shardcast_media::{AAC_BITRATE_BPS, OpusToAac, limits::FILL_SAMPLES_MAX};
+use shardcast_media::{OpusToAac, limits::FILL_SAMPLES_MAX};
 
 use crate::limits::{AUDIO_LANES_MAX, AUDIO_OWED_SAMPLES_PER_JOB};
 
@@ -82,7 +82,7 @@ impl AudioLanes {
         let error = if self.codecs >= self.codecs_max {
             format!("{} codecs are open already", self.codecs_max)
         } else {
-            match OpusToAac::new(AAC_BITRATE_BPS) {
+            match OpusToAac::new(lane.audio_bps as usize) {
                 Ok(codec) => {
                     lane.codec = Some(codec);
                     self.codecs += 1;

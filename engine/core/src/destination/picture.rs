@@ -20,9 +20,6 @@ use crate::{
     rtmp::Platform,
 };
 
-/// A rendition's size where nothing else gives one.
-const SIZE_DEFAULT: (u32, u32) = (1_280, 720);
-
 /// What a destination shall be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
@@ -96,10 +93,15 @@ impl Picture {
         self.wanted.reencode == Reencode::Off
     }
 
-    /// Decides anew.
-    pub(crate) fn plan(&mut self, now: Instant, facts: &SourceFacts) -> Choice {
+    /// Decides anew. `usual` is what a rendition is like where the wish says nothing of it.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        facts: &SourceFacts,
+        usual: &RenditionSpec,
+    ) -> Choice {
         self.observe(now, facts);
-        let (choice, reason) = self.decide(now, facts);
+        let (choice, reason) = self.decide(now, facts, usual);
         let choice = self.affordable(now, choice, facts);
         self.settle(choice, reason);
         self.choice
@@ -132,11 +134,14 @@ impl Picture {
         };
     }
 
-    fn decide(&self, now: Instant, facts: &SourceFacts) -> (Choice, String) {
+    fn decide(&self, now: Instant, facts: &SourceFacts, usual: &RenditionSpec) -> (Choice, String) {
         let after = |since: Instant, ms| now >= since + Duration::from_millis(ms);
         let in_rendition = matches!(self.choice, Choice::Rendition(_));
         match (self.wanted.reencode, self.broken) {
-            (Reencode::Always, _) => (self.rendition(), "it is to be re-encoded always".to_owned()),
+            (Reencode::Always, _) => (
+                self.rendition(usual),
+                "it is to be re-encoded always".to_owned(),
+            ),
             (Reencode::Off, Some((breach, _))) if breach.is_total() => {
                 let words = format!("{breach}, and re-encoding is off: set reencode to auto");
                 (Choice::Nothing, words)
@@ -145,14 +150,14 @@ impl Picture {
             (Reencode::Auto, Some((breach, since)))
                 if in_rendition || breach.is_total() || after(since, CONTRACT_GRACE_MS) =>
             {
-                (self.rendition(), breach.to_string())
+                (self.rendition(usual), breach.to_string())
             }
             (Reencode::Auto, Some((breach, _))) => {
                 (Choice::Source, format!("{breach}, since a moment"))
             }
             (Reencode::Auto, None) if in_rendition => match self.kept_since {
                 Some(since) if after(since, CONTRACT_KEPT_MS) => (Choice::Source, kept()),
-                _ => (self.rendition(), self.reason.clone()),
+                _ => (self.rendition(usual), self.reason.clone()),
             },
             (Reencode::Auto, None) if facts.codec.is_none() => {
                 (Choice::Source, "no picture has come yet".to_owned())
@@ -209,25 +214,26 @@ impl Picture {
         }
     }
 
-    fn rendition(&self) -> Choice {
+    fn rendition(&self, usual: &RenditionSpec) -> Choice {
         if let Some(spec) = self.wanted.rendition {
             return Choice::Rendition(spec);
         }
-        if let (Choice::Rendition(spec), Reencode::Auto) = (self.choice, self.wanted.reencode) {
+        if self.wanted.reencode == Reencode::Always {
+            return Choice::Rendition(*usual);
+        }
+        if let Choice::Rendition(spec) = self.choice {
             return Choice::Rendition(spec);
         }
-        let (width, height) = self
-            .size
-            .map_or(SIZE_DEFAULT, |(width, height)| (width & !1, height & !1));
-        let usual_bps = video_bps_for(height);
-        Choice::Rendition(RenditionSpec {
-            width: Some(width),
-            video_bps: self
-                .contract
-                .video_bps_max
-                .map_or(usual_bps, |max_bps| usual_bps.min(max_bps)),
-            ..RenditionSpec::of_height(height)
-        })
+        let mut spec = *usual;
+        if let Some((width, height)) = self.size {
+            (spec.width, spec.height) = (Some(width & !1), height & !1);
+            if spec.height != usual.height {
+                spec.video_bps = video_bps_for(spec.height);
+            }
+        }
+        let max_bps = self.contract.video_bps_max.unwrap_or(u32::MAX);
+        spec.video_bps = spec.video_bps.min(max_bps);
+        Choice::Rendition(spec)
     }
 }
 
@@ -275,6 +281,13 @@ mod tests {
         picture
     }
 
+    fn usual() -> RenditionSpec {
+        RenditionSpec {
+            width: Some(1_280),
+            ..RenditionSpec::of_height(720)
+        }
+    }
+
     fn at(start: Instant, ms: u64) -> Instant {
         start + Duration::from_millis(ms)
     }
@@ -282,31 +295,43 @@ mod tests {
     #[test]
     fn a_breach_is_borne_for_a_while_then_the_size_stays_and_good_times_bring_passthrough_back() {
         let (mut picture, start) = (picture(Reencode::Auto), Instant::now());
-        assert_eq!(picture.plan(start, &HD), Choice::Source);
-        assert_eq!(picture.plan(at(start, 1_000), &SMALL), Choice::Source);
-        assert_eq!(picture.plan(at(start, 3_000), &HD), Choice::Source);
-        assert_eq!(picture.plan(at(start, 4_000), &SMALL), Choice::Source);
+        assert_eq!(picture.plan(start, &HD, &usual()), Choice::Source);
+        assert_eq!(
+            picture.plan(at(start, 1_000), &SMALL, &usual()),
+            Choice::Source
+        );
+        assert_eq!(
+            picture.plan(at(start, 3_000), &HD, &usual()),
+            Choice::Source
+        );
+        assert_eq!(
+            picture.plan(at(start, 4_000), &SMALL, &usual()),
+            Choice::Source
+        );
         let slip = at(start, 4_000 + CONTRACT_GRACE_MS);
-        let Choice::Rendition(spec) = picture.plan(slip, &SMALL) else {
+        let Choice::Rendition(spec) = picture.plan(slip, &SMALL, &usual()) else {
             panic!("it is still passed on");
         };
         assert_eq!((spec.width, spec.height), (Some(1_280), 720));
         let well = at(slip, 10_000);
-        assert_eq!(picture.plan(well, &HD), Choice::Rendition(spec));
+        assert_eq!(picture.plan(well, &HD, &usual()), Choice::Rendition(spec));
         let back = at(well, CONTRACT_KEPT_MS - 1);
-        assert_eq!(picture.plan(back, &HD), Choice::Rendition(spec));
-        assert_eq!(picture.plan(at(back, 1), &HD), Choice::Source);
+        assert_eq!(picture.plan(back, &HD, &usual()), Choice::Rendition(spec));
+        assert_eq!(picture.plan(at(back, 1), &HD, &usual()), Choice::Source);
     }
 
     #[test]
     fn a_codec_that_cannot_be_passed_on_is_re_encoded_at_once_unless_that_is_off() {
         let now = Instant::now();
         let mut auto = picture(Reencode::Auto);
-        assert!(matches!(auto.plan(now, &VP8), Choice::Rendition(_)));
+        assert!(matches!(
+            auto.plan(now, &VP8, &usual()),
+            Choice::Rendition(_)
+        ));
         let mut off = picture(Reencode::Off);
-        assert_eq!(off.plan(now, &VP8), Choice::Nothing);
+        assert_eq!(off.plan(now, &VP8, &usual()), Choice::Nothing);
         assert!(off.reason().contains("VP8"), "{}", off.reason());
-        assert_eq!(off.plan(now, &HD), Choice::Source);
+        assert_eq!(off.plan(now, &HD, &usual()), Choice::Source);
     }
 
     #[test]
@@ -314,19 +339,22 @@ mod tests {
         let now = Instant::now();
         let later = at(now, RENDITION_REFUSED_MS);
         let mut always = picture(Reencode::Always);
-        let wanted = always.plan(now, &HD);
+        let wanted = always.plan(now, &HD, &usual());
         assert!(matches!(wanted, Choice::Rendition(_)));
         always.refuse(now, "no room".to_owned(), &HD);
-        assert_eq!(always.plan(at(now, 1), &HD), Choice::Nothing);
-        assert_eq!(always.plan(later, &HD), wanted);
+        assert_eq!(always.plan(at(now, 1), &HD, &usual()), Choice::Nothing);
+        assert_eq!(always.plan(later, &HD, &usual()), wanted);
 
         let mut auto = picture(Reencode::Auto);
-        auto.plan(now, &SMALL);
+        auto.plan(now, &SMALL, &usual());
         let slip = at(now, CONTRACT_GRACE_MS);
-        assert!(matches!(auto.plan(slip, &SMALL), Choice::Rendition(_)));
+        assert!(matches!(
+            auto.plan(slip, &SMALL, &usual()),
+            Choice::Rendition(_)
+        ));
         auto.refuse(slip, "no room".to_owned(), &SMALL);
-        assert_eq!(auto.plan(at(slip, 1), &SMALL), Choice::Source);
+        assert_eq!(auto.plan(at(slip, 1), &SMALL, &usual()), Choice::Source);
         assert_eq!(auto.reason(), "no room");
-        assert_eq!(auto.plan(at(slip, 2), &VP8), Choice::Nothing);
+        assert_eq!(auto.plan(at(slip, 2), &VP8, &usual()), Choice::Nothing);
     }
 }

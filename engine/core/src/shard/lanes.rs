@@ -65,8 +65,9 @@ impl Shard {
         let Some(slot) = broadcast.slots.get_mut(index) else {
             return;
         };
+        let usual = &broadcast.wanted.rendition_default;
         let picture = &mut slot.destination.picture;
-        let spec = match picture.plan(now, facts) {
+        let spec = match picture.plan(now, facts, usual) {
             Choice::Source if facts.codec == Some(VideoCodec::H264) => {
                 return picture.passed(now, facts);
             }
