@@ -92,6 +92,14 @@ pub struct Cli {
     )]
     pub codec_cores: Vec<usize>,
 
+    /// Decode and encode on the threads that move packets, which are late then: for measurements
+    #[arg(
+        long,
+        env = "SHARDCAST_ENGINE_CODECS_INLINE",
+        conflicts_with = "codec_cores"
+    )]
+    pub codecs_inline: bool,
+
     /// What to log, such as `info` or `shardcast_core=debug,info`
     #[arg(
         long,
@@ -137,6 +145,8 @@ pub struct Settings {
     pub reencode_enabled: bool,
     /// Empty: codec threads run beside their shard.
     pub codec_cores: Vec<usize>,
+    /// No codec threads: to be measured against.
+    pub codecs_inline: bool,
 }
 
 impl Cli {
@@ -157,6 +167,7 @@ impl Cli {
             },
             reencode_enabled: self.reencode_enabled,
             codec_cores: self.codec_cores,
+            codecs_inline: self.codecs_inline,
         }
     }
 }

@@ -189,6 +189,9 @@ pub(crate) const CODEC_INBOX_PLACES: usize =
 /// Results that wait for the shard. It takes all of them each time it runs, so more than some
 /// thirty mean that it hangs; then codec threads wait.
 pub(crate) const CODEC_RESULTS_WAITING_MAX: usize = 256;
+/// The same where the executor encodes itself: two seconds of repetitions at 60 a second, which is
+/// most that is made at once, of the 16 renditions that a broadcast may have, and what waits already.
+pub(crate) const CODEC_RESULTS_INLINE_MAX: usize = 4_096;
 
 /// A picture whose unit has waited longer is decoded, since others refer to it, but not encoded: a
 /// live stream that falls behind never catches up by doing all of it.

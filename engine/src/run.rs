@@ -192,6 +192,7 @@ impl Start {
             capacity: CAPACITY_OF_A_CORE,
             address_rules: settings.address_rules.clone(),
             codec_capacity_permille: codecs.capacity_permille(),
+            codecs_beside: codecs.is_beside() && !codecs.is_inline(),
         }
     }
 }
@@ -211,7 +212,12 @@ fn codecs(settings: &Settings, cores: &[usize], shard: u16, shards: u16) -> Code
     let place = usize::from(shard) % count;
     // Where there are more shards than cores, some shards run on the same one.
     let sharers = (0..shards).filter(|other| usize::from(*other) % count == place);
-    CodecPlan::beside(cores.get(place).copied(), sharers.count())
+    let plan = CodecPlan::beside(cores.get(place).copied(), sharers.count());
+    if settings.codecs_inline {
+        plan.inline()
+    } else {
+        plan
+    }
 }
 
 /// The cores of the shards, in their order.

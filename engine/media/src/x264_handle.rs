@@ -1,9 +1,11 @@
-//! An encoder of x264 with an owner.
+//! An encoder of the `x264` crate, with what that crate leaves out: rate control, IDRs when they are
+//! wished for, and other parameters while it runs. These go past it to libx264.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
+use x264::{Data, Encoder};
 use x264_sys::x264 as sys;
 
 /// Bytes in front of each NAL unit of x264, when Annex B is off: its length.
@@ -57,21 +59,27 @@ pub(crate) struct Input {
 }
 
 /// An open encoder.
-pub(crate) struct Handle(NonNull<sys::x264_t>);
+pub(crate) struct Handle {
+    raw: NonNull<sys::x264_t>,
+    /// Closes it.
+    _owner: Encoder,
+}
 
 impl Handle {
     /// `None` when x264 refuses the parameters.
     pub(crate) fn open(param: &mut sys::x264_param_t) -> Option<Self> {
         // SAFETY: the parameters were filled in by x264 and changed by value only; x264 copies them.
-        // The encoder is checked for null and closed by its owner.
-        NonNull::new(unsafe { sys::x264_encoder_open(ptr::from_mut(param)) }).map(Self)
+        let raw = NonNull::new(unsafe { sys::x264_encoder_open(ptr::from_mut(param)) })?;
+        // SAFETY: it is open, and nobody else closes it.
+        let owner = unsafe { Encoder::from_raw(raw.as_ptr()) };
+        Some(Self { raw, _owner: owner })
     }
 
     /// Changes those parameters that can be changed while it runs, from the next picture on; false
     /// when x264 refuses them.
     pub(crate) fn reconfigure(&mut self, param: &mut sys::x264_param_t) -> bool {
         // SAFETY: the encoder is open; x264 reads and copies the parameters.
-        unsafe { sys::x264_encoder_reconfig(self.0.as_ptr(), ptr::from_mut(param)) == 0 }
+        unsafe { sys::x264_encoder_reconfig(self.raw.as_ptr(), ptr::from_mut(param)) == 0 }
     }
 
     /// Encodes one picture and hands each of its NAL units, header first, to `take`. False when x264
@@ -102,7 +110,7 @@ impl Handle {
             let strides = picture.img.i_stride.iter_mut().zip(input.strides);
             strides.for_each(|(to, from)| *to = from);
             sys::x264_encoder_encode(
-                self.0.as_ptr(),
+                self.raw.as_ptr(),
                 &raw mut nals,
                 &raw mut count,
                 &raw mut picture,
@@ -114,21 +122,13 @@ impl Handle {
             return encoded >= 0;
         }
         // SAFETY: x264 gave `count` units, valid until the next call of the encoder.
-        let nals = unsafe { std::slice::from_raw_parts(nals, count) };
-        for nal in nals {
-            let length = usize::try_from(nal.i_payload).unwrap_or(0);
-            // SAFETY: so many bytes lie there, the length of the unit first.
-            let bytes = unsafe { std::slice::from_raw_parts(nal.p_payload, length) };
-            take(bytes.get(NAL_LENGTH_BYTES..).unwrap_or_default());
+        let data = unsafe { Data::from_raw_parts(nals, count) };
+        for index in 0..data.len() {
+            // The length of the unit comes first.
+            let unit = data.unit(index);
+            take(unit.as_ref().get(NAL_LENGTH_BYTES..).unwrap_or_default());
         }
         true
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: it is open and ours, and nobody has it after this.
-        unsafe { sys::x264_encoder_close(self.0.as_ptr()) }
     }
 }
 

@@ -9,10 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use shardcast_core::io::VideoJob;
+use shardcast_core::{io::VideoJob, is_keyframe};
 use shardcast_link::VideoCodec;
 
-use super::keyframe::is_keyframe;
 use crate::limits::{
     CODEC_BYTES_WAITING_MAX, CODEC_CONTROLS_WAITING_MAX, CODEC_COST_GUESS_PERMILLE,
     CODEC_PLEA_DISTANCE, CODEC_UNITS_WAITING_MAX,

@@ -16,7 +16,6 @@
 mod backlog;
 mod governor;
 mod intake;
-mod keyframe;
 mod outbox;
 mod plan;
 mod source;
@@ -149,8 +148,9 @@ impl VideoLanes {
         let Some(Started { threads, .. }) = self.started.take() else {
             return;
         };
+        let threads = threads.into_iter().flatten();
         self.ending
-            .extend(threads.into_iter().flatten().map(|thread| thread.handle));
+            .extend(threads.filter_map(CodecThread::into_handle));
         self.plan = CodecPlan::off("over: the shard stops");
     }
 
@@ -218,7 +218,12 @@ impl VideoLanes {
             core: self.plan.cores().get(index).copied().flatten(),
             yielding: self.yielding,
         };
-        let new = CodecThread::start(plan, started.out.clone())?;
+        let out = started.out.clone();
+        let new = if self.plan.is_inline() {
+            CodecThread::inline(plan, out)
+        } else {
+            CodecThread::start(plan, out)?
+        };
         Ok(thread.insert(new).inbox.clone())
     }
 
@@ -228,10 +233,7 @@ impl VideoLanes {
         let Some(thread) = threads.and_then(|threads| threads.get_mut(index)) else {
             return;
         };
-        if thread
-            .take_if(|thread| thread.handle.is_finished())
-            .is_none()
-        {
+        if thread.take_if(|thread| thread.is_finished()).is_none() {
             return;
         }
         let bound = |lane: &Lane| lane.bound.as_ref().is_ok_and(|bound| bound.thread == index);
@@ -245,7 +247,7 @@ impl VideoLanes {
     fn start(&self, handle: &ShellHandle) -> io::Result<Started> {
         let bell = Bell::new()?;
         glommio::spawn_local(attend(handle.clone(), adopted::file(bell.reader()?))).detach();
-        let (out, results) = outbox(bell);
+        let (out, results) = outbox(bell, self.plan.is_inline());
         Ok(Started {
             out,
             results,
@@ -288,10 +290,13 @@ impl VideoLanes {
         };
         let mut verdict = bound.intake.judge(now, job);
         if let Verdict::Pass(work) = verdict {
-            let threads = self.started.as_ref().map(|started| &started.threads);
-            let thread = threads.and_then(|threads| threads.get(bound.thread)?.as_ref());
-            verdict = match thread.map(|thread| thread.inbox.try_send(Message::Work(id, work))) {
-                Some(Ok(())) => return,
+            let threads = self.started.as_mut().map(|started| &mut started.threads);
+            let mut thread = threads.and_then(|threads| threads.get_mut(bound.thread)?.as_mut());
+            let sent = thread
+                .as_mut()
+                .map(|thread| thread.inbox.try_send(Message::Work(id, work)));
+            verdict = match sent {
+                Some(Ok(())) => return thread.into_iter().for_each(CodecThread::work_inline),
                 Some(Err(TrySendError::Full(Message::Work(_, work)))) => {
                     bound.intake.bounced(now, &work)
                 }

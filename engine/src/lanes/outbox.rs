@@ -8,7 +8,10 @@ use std::sync::{
 
 use shardcast_core::io::{VideoLaneId, VideoResult};
 
-use crate::{limits::CODEC_RESULTS_WAITING_MAX, signals::Bell};
+use crate::{
+    limits::{CODEC_RESULTS_INLINE_MAX, CODEC_RESULTS_WAITING_MAX},
+    signals::Bell,
+};
 
 /// The end that codec threads have. The standard library's bounded channel is one array of slots
 /// that both sides claim by compare-and-swap; a lock is taken only to wake a side that sleeps, and
@@ -31,8 +34,14 @@ pub(super) struct Results {
     rung: Arc<AtomicBool>,
 }
 
-pub(super) fn outbox(bell: Bell) -> (Outbox, Results) {
-    let (sender, receiver) = sync_channel(CODEC_RESULTS_WAITING_MAX);
+/// `inline` has room for all that one unit can give, since nobody takes any of it meanwhile.
+pub(super) fn outbox(bell: Bell, inline: bool) -> (Outbox, Results) {
+    let places = if inline {
+        CODEC_RESULTS_INLINE_MAX
+    } else {
+        CODEC_RESULTS_WAITING_MAX
+    };
+    let (sender, receiver) = sync_channel(places);
     let rung = Arc::new(AtomicBool::new(false));
     let outbox = Outbox {
         results: sender,
@@ -104,7 +113,7 @@ mod tests {
     #[test]
     fn many_results_ring_once_until_the_executor_has_looked() {
         let bell = Bell::new().unwrap();
-        let (mut out, results) = outbox(bell.clone());
+        let (mut out, results) = outbox(bell.clone(), false);
         out.ring();
         assert!(!has_rung(&bell), "for nothing");
         out.push(VideoLaneId(1), VideoResult::KeyframeWanted);
@@ -127,7 +136,7 @@ mod tests {
     #[test]
     fn a_full_queue_wakes_the_executor_and_waits_and_ends_with_the_shard() {
         let bell = Bell::new().unwrap();
-        let (mut out, results) = outbox(bell.clone());
+        let (mut out, results) = outbox(bell.clone(), false);
         let work = thread::spawn(move || {
             let lane = VideoLaneId(1);
             while !out.has_hung_up() {

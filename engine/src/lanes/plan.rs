@@ -9,6 +9,8 @@ pub struct CodecPlan {
     cores: Vec<Option<usize>>,
     /// On the shard's own core.
     beside: bool,
+    /// On the shard's own thread.
+    inline: bool,
     capacity_permille: u32,
     /// Why there are none.
     refusal: Option<&'static str>,
@@ -20,6 +22,7 @@ impl CodecPlan {
         Self {
             cores: Vec::new(),
             beside: true,
+            inline: false,
             capacity_permille: 0,
             refusal: Some(reason),
         }
@@ -30,6 +33,7 @@ impl CodecPlan {
         Self {
             cores: vec![core],
             beside: true,
+            inline: false,
             capacity_permille: share(CODEC_SHARE_BESIDE_PERMILLE, 1, sharers),
             refusal: None,
         }
@@ -51,8 +55,19 @@ impl CodecPlan {
         Self {
             cores: own,
             beside: false,
+            inline: false,
             capacity_permille,
             refusal: None,
+        }
+    }
+
+    /// The same plan without threads: the executor encodes, and is late for everything else
+    /// meanwhile. It is there to be measured against.
+    #[must_use]
+    pub fn inline(self) -> Self {
+        Self {
+            inline: true,
+            ..self
         }
     }
 
@@ -70,6 +85,11 @@ impl CodecPlan {
         &self.cores
     }
 
+    pub(crate) fn is_inline(&self) -> bool {
+        self.inline
+    }
+
+    /// Whether they run on the shard's own core.
     pub(crate) fn is_beside(&self) -> bool {
         self.beside
     }

@@ -366,7 +366,7 @@ mod tests {
     const LANE: VideoLaneId = VideoLaneId(7);
 
     fn source() -> (Source, Outbox, Results) {
-        let (out, results) = outbox(Bell::new().unwrap());
+        let (out, results) = outbox(Bell::new().unwrap(), false);
         (
             Source::new(Instant::now(), LANE, Arc::default()),
             out,

@@ -43,10 +43,16 @@ pub(super) struct ThreadPlan {
 }
 
 /// A running codec thread. It ends when this is dropped, after the unit that it is at.
-#[derive(Debug)]
 pub(super) struct CodecThread {
     pub(super) inbox: SyncSender<Message>,
-    pub(super) handle: JoinHandle<()>,
+    runs: Runs,
+}
+
+/// Who does the work.
+enum Runs {
+    Apart(JoinHandle<()>),
+    /// The executor itself, as [`CodecPlan::inline`](super::CodecPlan::inline) has it.
+    Inline(Box<Worker>),
 }
 
 impl CodecThread {
@@ -60,7 +66,35 @@ impl CodecThread {
                 settle(&plan);
                 Worker::new(plan, messages, out).run();
             })?;
-        Ok(Self { inbox, handle })
+        let runs = Runs::Apart(handle);
+        Ok(Self { inbox, runs })
+    }
+
+    /// No thread: the work is done by [`Self::work_inline`].
+    pub(super) fn inline(plan: ThreadPlan, out: Outbox) -> Self {
+        let (inbox, messages) = sync_channel(CODEC_INBOX_PLACES);
+        let worker = Worker::new(plan, messages, out);
+        let runs = Runs::Inline(Box::new(worker));
+        Self { inbox, runs }
+    }
+
+    /// Does what waits, unless there is a thread for it.
+    pub(super) fn work_inline(&mut self) {
+        if let Runs::Inline(worker) = &mut self.runs {
+            worker.work_off();
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(&self.runs, Runs::Apart(handle) if handle.is_finished())
+    }
+
+    /// What to wait for at the end.
+    pub(super) fn into_handle(self) -> Option<JoinHandle<()>> {
+        match self.runs {
+            Runs::Apart(handle) => Some(handle),
+            Runs::Inline(_) => None,
+        }
     }
 }
 
@@ -123,15 +157,29 @@ impl Worker {
             if let Some(lane) = self.turns.pop_front() {
                 self.turn(lane);
             }
-            let now = Instant::now();
-            if self.report_due <= now {
-                self.report_due = now + CODEC_REPORT_INTERVAL;
-                for source in self.sources.values_mut() {
-                    source.report(now, &mut self.out);
-                }
-            }
-            self.out.ring();
+            self.report();
         }
+    }
+
+    /// Does all that waits.
+    fn work_off(&mut self) {
+        if self.hear_all().is_ok() {
+            while let Some(lane) = self.turns.pop_front() {
+                self.turn(lane);
+            }
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        let now = Instant::now();
+        if self.report_due <= now {
+            self.report_due = now + CODEC_REPORT_INTERVAL;
+            for source in self.sources.values_mut() {
+                source.report(now, &mut self.out);
+            }
+        }
+        self.out.ring();
     }
 
     /// Takes what has been said; waits for it when there is nothing else to do.
@@ -151,6 +199,10 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Err(Over),
             }
         }
+        self.hear_all()
+    }
+
+    fn hear_all(&mut self) -> Result<(), Over> {
         loop {
             match self.messages.try_recv() {
                 Ok(message) => self.hear(message),
@@ -266,7 +318,7 @@ mod tests {
     use crate::signals::Bell;
 
     fn worker() -> (Worker, SyncSender<Message>) {
-        let (out, _) = outbox(Bell::new().unwrap());
+        let (out, _) = outbox(Bell::new().unwrap(), false);
         let (inbox, messages) = sync_channel(CODEC_INBOX_PLACES);
         let plan = ThreadPlan {
             shard: 0,

@@ -11,6 +11,8 @@ const PIXELS_720P: u64 = 1_280 * 720;
 const DECODE_720P_US: u32 = 2_400;
 const SCALE_720P_US: u32 = 2_100;
 const ENCODE_720P_US: u32 = 6_000;
+/// Of a core that codecs share with the executor, this is all that both may take together.
+const CORE_PERMILLE_MAX: u32 = 950;
 /// A new measurement counts an eighth.
 const WEIGHT: u64 = 8;
 /// Fewer pictures than this say nothing.
@@ -27,6 +29,9 @@ pub(super) struct SourceShape {
 #[derive(Debug)]
 pub(super) struct Budget {
     capacity_permille: u32,
+    /// What the shard's own thread leaves of the core, where it has to be shared with it.
+    left_permille: Option<u32>,
+    beside: bool,
     decode_720p_us: u32,
     scale_720p_us: u32,
     encode_720p_us: u32,
@@ -34,14 +39,29 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(capacity_permille: u32) -> Self {
+    pub(super) fn new(capacity_permille: u32, beside: bool) -> Self {
         Self {
             capacity_permille,
+            left_permille: None,
+            beside,
             decode_720p_us: DECODE_720P_US,
             scale_720p_us: SCALE_720P_US,
             encode_720p_us: ENCODE_720P_US,
             refused: 0,
         }
+    }
+
+    /// The shard's own thread takes so much of its core.
+    pub(super) fn set_executor(&mut self, cpu_permille: u32) {
+        if self.beside {
+            self.left_permille = Some(CORE_PERMILLE_MAX.saturating_sub(cpu_permille));
+        }
+    }
+
+    /// What may be spent now.
+    fn capacity_permille(&self) -> u32 {
+        let left_permille = self.left_permille.unwrap_or(u32::MAX);
+        self.capacity_permille.min(left_permille)
     }
 
     /// Whether a rendition may begin that needs so much beside what is in use.
@@ -60,7 +80,8 @@ impl Budget {
                 "this server re-encodes nothing: it was built or started without it".to_owned(),
             );
         }
-        if used_permille.saturating_add(needed_permille) <= self.capacity_permille {
+        let capacity_permille = self.capacity_permille();
+        if used_permille.saturating_add(needed_permille) <= capacity_permille {
             return Ok(());
         }
         self.refused += 1;
@@ -72,7 +93,7 @@ impl Budget {
             spec.frames_per_second,
             percent(needed_permille),
             percent(used_permille),
-            percent(self.capacity_permille)
+            percent(capacity_permille)
         ))
     }
 
@@ -128,7 +149,7 @@ impl Budget {
 
     pub(super) fn status(&self, used_permille: u32) -> CodecStatus {
         CodecStatus {
-            capacity_permille: self.capacity_permille,
+            capacity_permille: self.capacity_permille(),
             used_permille,
             decode_720p_us: self.decode_720p_us,
             scale_720p_us: self.scale_720p_us,
@@ -185,20 +206,36 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_in_words_that_say_what_to_do() {
-        let mut budget = Budget::new(800);
+        let mut budget = Budget::new(800, true);
         let needed = budget.rendition_permille(&HD);
         assert_eq!(needed, 243);
         assert_eq!(budget.admit(&HD, 800 - needed, needed), Ok(()));
         let words = budget.admit(&HD, 801 - needed, needed).unwrap_err();
         assert!(words.contains("25 %") && words.contains("80 %"), "{words}");
         assert_eq!(budget.status(0).refused, 1);
-        let words = Budget::new(0).admit(&HD, 0, 1).unwrap_err();
+        let words = Budget::new(0, false).admit(&HD, 0, 1).unwrap_err();
         assert!(words.contains("re-encodes nothing"), "{words}");
     }
 
     #[test]
+    fn what_packets_take_of_a_shared_core_is_not_given_to_codecs() {
+        let (mut shared, mut apart) = (Budget::new(800, true), Budget::new(850, false));
+        for budget in [&mut shared, &mut apart] {
+            budget.set_executor(100);
+        }
+        assert_eq!(shared.status(0).capacity_permille, 800);
+        for budget in [&mut shared, &mut apart] {
+            budget.set_executor(600);
+        }
+        assert_eq!(shared.status(0).capacity_permille, 350);
+        assert_eq!(apart.status(0).capacity_permille, 850);
+        assert!(shared.admit(&HD, 150, 243).is_err());
+        assert_eq!(apart.admit(&HD, 150, 243), Ok(()));
+    }
+
+    #[test]
     fn estimates_go_where_measurements_are() {
-        let mut budget = Budget::new(800);
+        let mut budget = Budget::new(800, true);
         let report = |frames: u64| LaneReport {
             width: 1_280,
             height: 720,

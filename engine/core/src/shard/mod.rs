@@ -59,6 +59,8 @@ pub struct ShardConfig {
     pub address_rules: AddressRules,
     /// What may be spent on video codecs, in thousandths of a core; 0 re-encodes nothing.
     pub codec_capacity_permille: u32,
+    /// Codecs run on the core of the shard, which comes first there.
+    pub codecs_beside: bool,
 }
 
 /// Whom a deadline belongs to.
@@ -113,7 +115,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         let identity = Identity::new(config.advertise.clone());
         let address_rules = Rc::new(config.address_rules.clone());
-        let budget = Budget::new(config.codec_capacity_permille);
+        let budget = Budget::new(config.codec_capacity_permille, config.codecs_beside);
         let mut timers = Timers::new();
         timers.set(TimerKey::Status, Some(config.epoch + status::INTERVAL));
         Self {

@@ -44,6 +44,7 @@ impl Shard {
     /// CPU time of the shard's thread over the last second, in thousandths of a core.
     pub fn set_cpu_permille(&mut self, cpu_permille: u32) {
         self.counters.cpu_permille = cpu_permille;
+        self.budget.set_executor(cpu_permille);
     }
 
     pub(super) fn hello(&mut self, _now: Instant, hello: &ControlHello) {

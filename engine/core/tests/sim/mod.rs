@@ -127,6 +127,7 @@ impl World {
             capacity: 100,
             address_rules: AddressRules::default(),
             codec_capacity_permille,
+            codecs_beside: false,
         });
         Self {
             now,

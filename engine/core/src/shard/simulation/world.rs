@@ -134,6 +134,7 @@ impl World {
             capacity: 100,
             address_rules: AddressRules::default(),
             codec_capacity_permille: plan.lanes.capacity_permille,
+            codecs_beside: false,
         });
         let id = BroadcastId::new("StreamLick", "show").unwrap();
         let mut wanted = WantedBroadcast::new(id);
