@@ -17,8 +17,10 @@ use super::{
     world::{Happening, Verdict, World, ms},
 };
 use crate::{
+    broadcast::Slot,
     io::{EncodedPicture, Input, LaneReport, RenditionId, VideoJob, VideoLaneId, VideoResult},
     limits::RENDITIONS_MAX,
+    rendition::RingId,
 };
 
 /// More than this in front of a picture, and it is too late to be made.
@@ -161,6 +163,8 @@ impl World {
         if lane.weaves.iter().map(|it| it.id).eq(ids.iter().copied()) {
             return Err("the same renditions as before are told again".to_owned());
         }
+        let gone = |it: &&Weave| !it.failed && !ids.contains(&it.id);
+        let gone: Vec<RenditionId> = lane.weaves.iter().filter(gone).map(|it| it.id).collect();
         lane.weaves.retain(|weave| ids.contains(&weave.id));
         for (id, spec) in wanted {
             match lane.weaves.iter().find(|weave| weave.id == *id) {
@@ -170,6 +174,14 @@ impl World {
             }
         }
         lane.weaves.sort_by_key(|weave| weave.id);
+        let fed = |it: &Slot| match it.destination.ring() {
+            Some(RingId::Rendition(id)) => gone.contains(&id),
+            _ => false,
+        };
+        let mut slots = self.shard.broadcasts.values().flat_map(|it| &it.slots);
+        if slots.any(fed) {
+            return Err(format!("somebody is sent one of {gone:?}, which ends"));
+        }
         let (plan, calm_at) = (self.plan.lanes, self.calm_at());
         for (rendition, spec) in wanted {
             if self.loom.specs.contains_key(rendition) {

@@ -28,6 +28,9 @@ const DEAD_MS_MAX: u64 = 15_000;
 /// It is no longer called live three seconds after that was noticed.
 const SILENT_MS_MAX: u64 = 8_000;
 
+/// A change of picture so long after the wish for it comes of what the publisher does.
+const AT_WILL: Duration = Duration::from_secs(14);
+
 impl World {
     pub(super) fn is_open(&self, conn: ConnId) -> bool {
         self.conns.get(&conn).is_some_and(|conn| conn.open)
@@ -260,7 +263,18 @@ impl World {
             .map_err(|broken| format!("{}: {broken}", conn.owner))?;
         if conn.witness.switches > switches {
             let to = conn.witness.shown();
+            let returned = conn.witness.rendition().is_none();
             note!(self, "{} is sent {to} from here on", self.conns[&id].owner);
+            let wish = self.entries.get(&self.conns[&id].owner);
+            if let Some(wished_at) = wish.map(|entry| entry.wished_at) {
+                self.tally
+                    .count(match (returned, self.now - wished_at < AT_WILL) {
+                        (true, true) => "sent the publisher's picture at will",
+                        (true, false) => "sent the publisher's picture again",
+                        (false, true) => "sent a rendition at will",
+                        (false, false) => "sent a rendition when terms were broken",
+                    });
+            }
         }
         let conn = self.conns.get_mut(&id).unwrap();
         if !conn.lingers && !conn.witness.ended_by.is_empty() {

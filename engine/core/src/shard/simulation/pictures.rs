@@ -62,6 +62,10 @@ impl World {
         {
             return Err(format!("{id:?} is made for nobody"));
         }
+        let refused = self.shard.budget.status(0).refused;
+        if self.plan.lanes.is_ample() && refused > 0 {
+            return Err("a rendition is refused, and there is room".to_owned());
+        }
         let Some(flows) = self.stage.flows_since().filter(|_| self.stage.hears()) else {
             return Ok(());
         };

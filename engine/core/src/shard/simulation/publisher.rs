@@ -61,7 +61,7 @@ impl Stage {
         self.session.is_some()
     }
 
-    /// What the session sends, or the last one that is waited for sent, is H.264.
+    /// What the session sends is not for RTMP.
     pub(super) fn is_foreign(&self) -> bool {
         let session = self.session.as_ref();
         session.is_some_and(|session| session.plan.codec != VideoCodec::H264)
@@ -118,7 +118,10 @@ impl World {
         // A number is left out, so that whoever goes on needs a keyframe.
         self.stage.number += 1;
         self.stage.strange_clock |= !(0..LAG_MS_END).contains(&plan.lag_ms);
-        self.stage.foreign |= plan.codec != VideoCodec::H264;
+        if plan.codec != VideoCodec::H264 {
+            self.stage.foreign = true;
+            self.tally.count("publisher sends VP8");
+        }
         let number = self.stage.sessions;
         let peer = PeerId(number);
         *session = Some(Session {

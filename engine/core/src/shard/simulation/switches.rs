@@ -85,7 +85,6 @@ impl Witness {
         let hole_ms = at_ms.saturating_sub(self.video_ms.unwrap_or(at_ms));
         self.is_close(picture, hole_ms, REPEATED_MS_MAX, rules)?;
         self.switches += 1;
-        self.returns += 1;
         (self.sent, self.sent_key, self.video_ms) = (None, None, None);
         Ok(())
     }

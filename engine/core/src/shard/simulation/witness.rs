@@ -58,7 +58,6 @@ pub(super) struct Witness {
     pub(super) kbps_since: BTreeSet<u8>,
     pub(super) made: u64,
     pub(super) switches: u64,
-    pub(super) returns: u64,
     pub(super) pictures: u64,
     pub(super) gaps: u64,
     pub(super) repetitions: u64,
