@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shardcast_link::Reencode;
+use shardcast_link::{ContractOverrides, Reencode};
 
 use super::{
     ledger::Entry,
@@ -19,6 +19,8 @@ use crate::{
 /// What an operator wants of a stream that flows has come about within this: a decision once a
 /// second, the keyframe of a publisher that hears four of five requests, and one of a rendition.
 const CHANGED_MAX: Duration = Duration::from_secs(12);
+/// Terms have to be kept for 30 seconds before that, and then a keyframe comes.
+const KEPT_MAX: Duration = Duration::from_secs(30 + 12);
 /// Whether a rendition is still taken is asked once a second.
 const IDLE_MAX: Duration = Duration::from_millis(1_500);
 
@@ -72,7 +74,7 @@ impl World {
         for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.is_live()) {
             let since = self.now - flows.max(entry.wished_at);
             if since > CHANGED_MAX && self.plan.lanes.is_punctual() {
-                self.has_its_wish(id, entry)?;
+                self.has_its_wish(id, entry, since)?;
             }
         }
         Ok(())
@@ -101,8 +103,13 @@ impl World {
         Ok(idle.map(|it| it.id))
     }
 
-    fn has_its_wish(&self, id: &str, entry: &Entry) -> Verdict {
+    /// The publisher has sent the same kind of stream for so long, under the same wish.
+    fn has_its_wish(&self, id: &str, entry: &Entry, since: Duration) -> Verdict {
         let ring = self.slot_of(id).and_then(|slot| slot.destination.ring());
+        let terms = entry.wish.contract;
+        let most_bps = terms.video_bps_max.map_or(u64::MAX, u64::from);
+        let bps = self.stage.bytes_a_frame() * 8_000 / self.plan.frame_ms;
+        let broken = self.stage.is_foreign() || bps > most_bps.saturating_mul(2);
         match entry.wish.reencode {
             Reencode::Off if self.is_made(ring) => {
                 Err(format!("{id} is sent a rendition, and re-encoding is off"))
@@ -110,6 +117,17 @@ impl World {
             Reencode::Always if self.plan.lanes.is_ample() && !self.is_made(ring) => Err(format!(
                 "{id} is to be sent a rendition and is sent {ring:?}"
             )),
+            Reencode::Auto if broken && self.plan.lanes.is_ample() && !self.is_made(ring) => {
+                Err(format!("{id} is sent {ring:?}, and its terms are broken"))
+            }
+            Reencode::Auto
+                if terms == ContractOverrides::default()
+                    && !self.stage.is_foreign()
+                    && since > KEPT_MAX
+                    && self.is_made(ring) =>
+            {
+                Err(format!("{id} is sent a rendition, and its terms are kept"))
+            }
             _ => Ok(()),
         }
     }

@@ -67,6 +67,12 @@ impl Stage {
         session.is_some_and(|session| session.plan.codec != VideoCodec::H264)
     }
 
+    /// Of a picture that is no keyframe; 0 without a publisher.
+    pub(super) fn bytes_a_frame(&self) -> u64 {
+        let session = self.session.as_ref();
+        session.map_or(0, |session| session.plan.frame_bytes as u64)
+    }
+
     /// Keyframes come when they are asked for.
     pub(super) fn hears(&self) -> bool {
         let session = self.session.as_ref();
