@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use shardcast_bench::{
     BenchError,
     clip::ClipFormat,
+    publisher::Pace,
     sink::{FAULTS_HELP, Manner, Personality},
 };
+use shardcast_link::VideoCodec;
 
 /// Load generator, RTMP sink and measurements for Shardcast.
 #[derive(Debug, Parser)]
@@ -40,12 +42,18 @@ pub(crate) enum Command {
 /// What the clip looks like.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Picture {
+    /// Codec of the picture: h264, vp8, vp9 or av1
+    #[arg(long, default_value = "h264", value_parser = codec)]
+    pub(crate) codec: VideoCodec,
     /// Picture size in pixels
     #[arg(long, default_value = "1280x720", value_name = "WxH", value_parser = size)]
     pub(crate) size: (u32, u32),
     /// Frames a second
     #[arg(long, default_value_t = 30)]
     pub(crate) fps: u32,
+    /// Distances of frames vary around that rate, with true timestamps
+    #[arg(long)]
+    pub(crate) varying_fps: bool,
     /// Video bit rate in kbit/s
     #[arg(long, default_value_t = 2_500)]
     pub(crate) bitrate_kbps: u32,
@@ -58,11 +66,20 @@ impl Picture {
     pub(crate) fn format(&self) -> ClipFormat {
         let (width, height) = self.size;
         ClipFormat {
+            codec: self.codec,
             width,
             height,
             fps: self.fps,
             video_kbps: self.bitrate_kbps,
             audio_kbps: self.audio_kbps,
+        }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        if self.varying_fps {
+            Pace::Varying
+        } else {
+            Pace::Constant
         }
     }
 }
@@ -102,6 +119,10 @@ pub(crate) struct Listen {
     /// End after so many seconds; without it, at Ctrl-C
     #[arg(long)]
     pub(crate) seconds: Option<u64>,
+    /// Picture bit rate in kbit/s that a decoder's buffer of one second is filled with: how often it
+    /// runs empty is told of each stream
+    #[arg(long)]
+    pub(crate) vbv_kbps: Option<u32>,
     /// Whose ingest to resemble
     #[arg(long, value_enum, default_value_t)]
     pub(crate) platform: Personality,
@@ -172,4 +193,11 @@ fn size(text: &str) -> Result<(u32, u32), BenchError> {
         .split_once('x')
         .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     parsed.ok_or_else(|| BenchError::Argument(format!("'{text}' is no size like 1280x720")))
+}
+
+fn codec(text: &str) -> Result<VideoCodec, BenchError> {
+    let known = VideoCodec::ALL
+        .into_iter()
+        .find(|codec| codec.name().eq_ignore_ascii_case(text));
+    known.ok_or_else(|| BenchError::Argument(format!("'{text}' is none of h264, vp8, vp9, av1")))
 }

@@ -10,6 +10,9 @@ pub const SIGNALLING_TIMEOUT: Duration = Duration::from_secs(10);
 /// frames, but no longer measured.
 pub const DELAY_SAMPLES_MAX: usize = 108_000;
 
+/// Coded pictures kept per connection of a sink, with time and size: an hour of 30 frames a second.
+pub const FRAMES_KEPT_MAX: usize = 108_000;
+
 /// Connections a sink keeps reports of. A destination that is retried twice a second for an hour
 /// makes 7,200.
 pub const SINK_CONNECTIONS_MAX: usize = 10_000;

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::BenchError;
 use crate::clip::Clip;
 use crate::harness::{Harness, usage};
-use crate::publisher::{Publisher, PublisherOptions, PublisherReport};
+use crate::publisher::{Pace, Publisher, PublisherOptions, PublisherReport};
 use crate::sink::{ConnectionReport, Sink};
 use crate::stats::{Percentiles, Spread};
 
@@ -27,6 +27,7 @@ pub struct LiveOptions {
     pub destinations: u32,
     pub duration: Duration,
     pub audio: bool,
+    pub pace: Pace,
 }
 
 /// What many broadcasts at once cost.
@@ -85,6 +86,7 @@ pub async fn live(
         let publisher = PublisherOptions {
             number,
             audio: options.audio,
+            pace: options.pace,
             ..PublisherOptions::new(harness.signalling(), stream_id)
         };
         publishers.push(Publisher::start(Arc::clone(clip), publisher));

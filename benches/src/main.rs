@@ -14,7 +14,7 @@ use shardcast_bench::{
     harness::{Harness, HarnessOptions},
     live::{LiveOptions, first_frame, live},
     publisher::{Publisher, PublisherOptions},
-    sink::{Manners, Sink, SinkOptions, TestCa},
+    sink::{FrameLog, Manners, Sink, SinkOptions, TestCa, VBV_BUFFER_MS},
 };
 use tokio::time::sleep;
 
@@ -67,6 +67,7 @@ async fn publish(options: Publish, json: bool) -> Result<bool, BenchError> {
             token: options.token.clone(),
             audio: !options.no_audio,
             video: !options.no_video,
+            pace: options.picture.pace(),
             ..PublisherOptions::new(options.url.clone(), stream_id)
         };
         publishers.push(Publisher::start(Arc::clone(&clip), publisher));
@@ -101,6 +102,11 @@ async fn sink(options: &Listen, json: bool) -> Result<bool, BenchError> {
     wait(options.seconds).await;
     let connections = sink.connections();
     print::connections(&connections, json);
+    if let Some(kbps) = options.vbv_kbps {
+        let bps = kbps.saturating_mul(1_000);
+        let of = |log: &FrameLog| log.vbv(bps, VBV_BUFFER_MS);
+        print::vbv(&sink.logs().iter().map(of).collect::<Vec<_>>(), json);
+    }
     Ok(connections
         .iter()
         .all(|connection| connection.faults().is_empty()))
@@ -121,6 +127,7 @@ async fn measure_live(options: &Live, json: bool) -> Result<bool, BenchError> {
             destinations: options.destinations,
             duration: Duration::from_secs(options.seconds),
             audio: !options.no_audio,
+            pace: options.picture.pace(),
         },
     )
     .await?;

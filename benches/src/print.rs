@@ -5,7 +5,7 @@ use shardcast_bench::{
     fan_out::FanOutReport,
     live::{FirstFrameReport, LiveReport},
     publisher::PublisherReport,
-    sink::ConnectionReport,
+    sink::{ConnectionReport, PictureReport, VbvReport},
     stats::{Percentiles, Spread},
 };
 
@@ -61,9 +61,46 @@ pub(crate) fn connections(reports: &[ConnectionReport], json: bool) {
                 .as_ref()
                 .map_or("open".to_owned(), |ended| format!("{ended:?}")),
         );
+        println!("  {}", picture(&report.picture));
         for fault in report.faults() {
             println!("  {fault}");
         }
+    }
+}
+
+fn picture(picture: &PictureReport) -> String {
+    let sizes: Vec<String> = picture
+        .sizes
+        .iter()
+        .map(|(w, h)| format!("{w}×{h}"))
+        .collect();
+    let fps = picture.frames_per_second.unwrap_or_default();
+    format!(
+        "picture {}, header changed {} times, {fps:.2} frames a second (frames apart by {}, off an even \
+         grid by at most {}), {:.0} frames from keyframe to keyframe, {} in 10 s",
+        sizes.join(", "),
+        picture.header_changes,
+        spread(picture.frame_distance_ms),
+        milliseconds(picture.grid_deviation_ms),
+        picture.keyframe_interval_frames.map_or(0.0, |s| s.median),
+        picture.window_kbps.map_or("-".to_owned(), |s| {
+            format!(
+                "{:.0}/{:.0}/{:.0} kbit/s (min/median/max)",
+                s.min, s.median, s.max
+            )
+        }),
+    )
+}
+
+pub(crate) fn vbv(reports: &[VbvReport], json: bool) {
+    if json {
+        return as_json(&reports);
+    }
+    for report in reports {
+        println!(
+            "decoder's buffer empty {} times, at least {:.0} % left",
+            report.violations, report.lowest_percent
+        );
     }
 }
 

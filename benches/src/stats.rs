@@ -15,8 +15,10 @@ pub struct Spread {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Percentiles {
     pub p50: f64,
+    pub p90: f64,
     pub p95: f64,
     pub p99: f64,
+    pub p999: f64,
     pub max: f64,
     pub count: usize,
 }
@@ -40,8 +42,10 @@ impl Percentiles {
         values.sort_by(f64::total_cmp);
         Some(Self {
             p50: at(&values, 0.50)?,
+            p90: at(&values, 0.90)?,
             p95: at(&values, 0.95)?,
             p99: at(&values, 0.99)?,
+            p999: at(&values, 0.999)?,
             max: *values.last()?,
             count: values.len(),
         })

@@ -15,8 +15,11 @@ use receiver::{Manners, Receiver};
 use shardcast_bench::{
     clip::{Clip, ClipFormat},
     mark::Mark,
-    publisher::{Publisher, PublisherOptions, PublisherState},
+    publisher::{Pace, Publisher, PublisherOptions, PublisherState},
 };
+
+use shardcast_core::is_keyframe;
+use shardcast_link::VideoCodec;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -65,6 +68,34 @@ async fn every_frame_arrives_marked_and_in_order() {
         (PublisherState::Stopped, 1)
     );
     assert_eq!(report.errors, [""; 0]);
+}
+
+#[tokio::test]
+async fn every_codec_is_understood_and_begins_with_a_keyframe() {
+    for codec in VideoCodec::ALL {
+        let server = Receiver::start(Manners::default()).await;
+        let format = ClipFormat {
+            codec,
+            ..ClipFormat::small()
+        };
+        let clip = Clip::load(format).unwrap();
+        let options = PublisherOptions {
+            pace: Pace::Varying,
+            ..PublisherOptions::new(&server.url, codec.name())
+        };
+        let publisher = Publisher::start(clip, options);
+        server.wait(PATIENCE, |seen| seen.video.len() >= 70).await;
+        let report = publisher.stop().await;
+        assert_eq!((report.attempts, report.errors.len()), (1, 0), "{report:?}");
+        let seen = server.seen();
+        let keys: Vec<usize> = (0..seen.video.len())
+            .filter(|n| match codec {
+                VideoCodec::H264 => is_key(&seen.video[*n]),
+                _ => is_keyframe(codec, &seen.video[*n]),
+            })
+            .collect();
+        assert_eq!(keys[..2], [0, 60], "{codec:?}");
+    }
 }
 
 #[tokio::test]

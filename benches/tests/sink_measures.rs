@@ -9,8 +9,8 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use shardcast_bench::sink::{
-    Answer, ConnectionReport, Ended, Fate, Manner, Manners, Personality, Sink, SinkOptions, TestCa,
-    Turn,
+    Answer, ConnectionReport, Ended, Fate, FrameLog, Manner, Manners, Personality, Sink,
+    SinkOptions, TestCa, Turn,
 };
 use tokio::{
     net::TcpStream,
@@ -103,9 +103,26 @@ async fn a_stream_of_ffmpeg_is_counted_to_the_frame() {
         (intervals.min, intervals.median, intervals.max),
         (1_000.0, 1_000.0, 1_000.0)
     );
+    assert_picture(&stream, &sink.log("key"));
     assert!(stream.ended_cleanly(), "{:?}", stream.ended);
     assert!(stream.first_media_ms.is_some());
     assert_eq!(stream.delay_ms, None, "ffmpeg does not mark its frames");
+}
+
+fn assert_picture(stream: &ConnectionReport, log: &FrameLog) {
+    let picture = &stream.picture;
+    assert_eq!(picture.sizes, [(320, 180)]);
+    assert_eq!((picture.size_changes, picture.header_changes), (0, 0));
+    let group = picture.keyframe_interval_frames.unwrap();
+    assert_eq!((group.min, group.max), (30.0, 30.0));
+    assert!((picture.frames_per_second.unwrap() - 30.0).abs() < 0.1);
+    assert!(picture.grid_deviation_ms.unwrap() <= 1.5, "{picture:?}");
+    assert_eq!(log.frames().len(), 90);
+    let bytes: u64 = log.frames().iter().map(|f| u64::from(f.bytes)).sum();
+    assert!(bytes < stream.bytes, "sound is not counted");
+    let bits_per_second = (bytes * 8 / 3) as u32;
+    assert_eq!(log.vbv(bits_per_second * 4, 1_000).violations, 0);
+    assert!(log.vbv(bits_per_second / 2, 1_000).violations > 0);
 }
 
 #[tokio::test]

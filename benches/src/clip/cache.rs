@@ -7,13 +7,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{ClipFormat, LOOP_SECONDS, PHASE_FRAMES};
+use super::{ClipFormat, LOOP_SECONDS, encoder};
 use crate::BenchError;
 
 /// Raised when the way of making clips changes, so that old files are not taken.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// All encodings of the picture, one after the other, as Annex B.
+/// All encodings of the picture, one after the other, as the encoder writes them.
 pub(super) fn video(format: &ClipFormat) -> Result<Vec<u8>, BenchError> {
     let ClipFormat {
         width,
@@ -23,8 +23,10 @@ pub(super) fn video(format: &ClipFormat) -> Result<Vec<u8>, BenchError> {
         ..
     } = format;
     let directory = directory();
+    let kind = encoder::file_format(format.codec);
+    let codec = format.codec.name();
     let path = directory.join(format!(
-        "v{VERSION}-{width}x{height}-{fps}-{video_kbps}.h264"
+        "v{VERSION}-{codec}-{width}x{height}-{fps}-{video_kbps}.{kind}"
     ));
     if let Ok(bytes) = fs::read(&path) {
         return Ok(bytes);
@@ -69,7 +71,7 @@ fn raw_pictures(format: &ClipFormat) -> Result<Vec<u8>, BenchError> {
     )
 }
 
-/// Feeds the loop to x264 as often as there are phases, each time from another place.
+/// Feeds the loop to the encoder as often as there are phases, each time from another place.
 fn encode(format: &ClipFormat, raw: &[u8]) -> Result<Vec<u8>, BenchError> {
     let picture_bytes = (format.width * format.height * 3 / 2) as usize;
     let pictures: Vec<&[u8]> = raw.chunks_exact(picture_bytes).collect();
@@ -81,42 +83,11 @@ fn encode(format: &ClipFormat, raw: &[u8]) -> Result<Vec<u8>, BenchError> {
             reason,
         });
     }
-    let fps = format.fps.to_string();
-    let size = format!("{}x{}", format.width, format.height);
-    let rate = format!("{}k", format.video_kbps);
-    let x264 = format!(
-        "keyint={frames}:min-keyint={frames}:scenecut=0:bframes=0:ref=1:slices=1:sliced-threads=0:\
-         threads=2:aud=0:repeat-headers=1:rc-lookahead=0:force-cfr=1"
-    );
-    let input = [
-        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &fps, "-i", "-",
-    ];
-    let codec = [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-    ];
-    let limits = ["-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate];
-    let output = [
-        "-profile:v",
-        "baseline",
-        "-x264-params",
-        &x264,
-        "-f",
-        "h264",
-        "-",
-    ];
     let mut command = Command::new("ffmpeg");
     command
         .args(["-v", "error"])
-        .args(input)
-        .args(codec)
-        .args(limits)
-        .args(output);
-    let phases = (0..frames).step_by(PHASE_FRAMES as usize);
+        .args(encoder::arguments(format));
+    let phases = (0..frames).step_by(format.phase_frames() as usize);
     let order = phases.flat_map(|phase| (0..frames).map(move |n| ((phase + n) % frames) as usize));
     let feed = order.filter_map(|place| pictures.get(place).copied());
     run(&mut command, feed.collect())

@@ -14,12 +14,16 @@
 //! At places 0 and half-way, once a second, the picture is white and the sound beeps for 50 ms.
 
 mod cache;
+mod encoder;
+mod ivf;
 mod sound;
 mod video;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shardcast_core::h264::ParameterSets;
+use shardcast_link::VideoCodec;
 
 use crate::BenchError;
 use crate::limits::{CLIP_FPS_MAX, CLIP_SIDE_MAX};
@@ -30,12 +34,15 @@ pub const LOOP_SECONDS: u32 = 2;
 pub const BEEP_INTERVAL_MS: u32 = 1_000;
 /// Opus packets of 20 ms.
 pub const AUDIO_PACKETS_PER_SECOND: u32 = 50;
-/// An encoding begins at every second place: a keyframe comes at most one frame late.
-pub(crate) const PHASE_FRAMES: u32 = 2;
+/// Where encodings of H.264 begin: a keyframe comes at most one frame late.
+const H264_PHASE_FRAMES: u32 = 2;
+/// Where those of other codecs begin, which take ffmpeg several times as long to make.
+const PHASE_FRAMES: u32 = 6;
 
 /// What a clip looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClipFormat {
+    pub codec: VideoCodec,
     pub width: u32,
     pub height: u32,
     pub fps: u32,
@@ -47,6 +54,7 @@ impl Default for ClipFormat {
     /// 720p30 at 2.5 Mbit/s with 96 kbit/s of sound: a studio's picture.
     fn default() -> Self {
         Self {
+            codec: VideoCodec::H264,
             width: 1_280,
             height: 720,
             fps: 30,
@@ -60,6 +68,7 @@ impl ClipFormat {
     /// 320×180 at 300 kbit/s: for tests that measure something else than load.
     pub fn small() -> Self {
         Self {
+            codec: VideoCodec::H264,
             width: 320,
             height: 180,
             fps: 30,
@@ -71,6 +80,19 @@ impl ClipFormat {
     /// Frames of the loop.
     pub fn loop_frames(&self) -> u32 {
         LOOP_SECONDS * self.fps
+    }
+
+    /// Distance of the places at which an encoding begins.
+    pub(crate) fn phase_frames(&self) -> u32 {
+        match self.codec {
+            VideoCodec::H264 => H264_PHASE_FRAMES,
+            VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => PHASE_FRAMES,
+        }
+    }
+
+    /// Encodings of the loop.
+    fn phases(&self) -> u32 {
+        self.loop_frames().div_ceil(self.phase_frames())
     }
 
     /// Whether this place of the loop flashes.
@@ -86,9 +108,9 @@ impl ClipFormat {
                 self.width, self.height
             )));
         }
-        if !(2..=CLIP_FPS_MAX).contains(&self.fps) || !self.fps.is_multiple_of(2) {
+        if !(2..=CLIP_FPS_MAX).contains(&self.fps) {
             return Err(BenchError::Argument(format!(
-                "{} frames a second: even and from 2 to {CLIP_FPS_MAX}",
+                "{} frames a second: from 2 to {CLIP_FPS_MAX}",
                 self.fps
             )));
         }
@@ -96,11 +118,11 @@ impl ClipFormat {
     }
 }
 
-/// One encoded picture: a single slice.
+/// One encoded picture.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
-    /// NAL unit without start code.
-    pub(crate) slice: Bytes,
+    /// H.264: the one slice, a NAL unit without start code. Others: the frame as RTP carries it.
+    pub(crate) data: Bytes,
     pub(crate) key: bool,
 }
 
@@ -108,10 +130,9 @@ pub(crate) struct Picture {
 #[derive(Debug)]
 pub struct Clip {
     pub format: ClipFormat,
-    /// Parameter sets without start codes; sent in front of every IDR, as browsers do.
-    pub(crate) sps: Bytes,
-    pub(crate) pps: Bytes,
-    /// `pictures[phase][n]` is place `phase × PHASE_FRAMES + n` of the loop.
+    /// Parameter sets of H.264; sent in front of every IDR, as browsers do.
+    pub(crate) sets: Option<ParameterSets>,
+    /// `pictures[phase][n]` is place `phase × phase_frames + n` of the loop.
     pictures: Vec<Vec<Picture>>,
     /// The Opus packets of the loop.
     pub(crate) sound: Vec<Bytes>,
@@ -124,15 +145,57 @@ impl Clip {
     /// When ffmpeg is missing or fails, or the format makes no sense.
     pub fn load(format: ClipFormat) -> Result<Arc<Self>, BenchError> {
         format.check()?;
-        let video::Split { sps, pps, pictures } = video::split(&format, cache::video(&format)?)?;
+        let stream = cache::video(&format)?;
+        let (sets, pictures) = match format.codec {
+            VideoCodec::H264 => {
+                let video::Split { sps, pps, pictures } = video::split(&format, stream)?;
+                let sets = ParameterSets::new(&sps, &[pps]);
+                (Some(sets.map_err(|e| refused(&e.to_string()))?), pictures)
+            }
+            VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => {
+                (None, ivf::split(&format, stream)?)
+            }
+        };
         let sound = sound::make(&format)?;
         Ok(Arc::new(Self {
             format,
-            sps,
-            pps,
+            sets,
             pictures,
             sound,
         }))
+    }
+
+    /// The first encoding of the loop, over and over, as a decoder takes it: H.264 as NAL units
+    /// behind lengths of four bytes, without parameter sets.
+    pub fn units(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let is_h264 = self.format.codec == VideoCodec::H264;
+        let first = self.pictures.first().into_iter();
+        first
+            .flat_map(|pictures| pictures.iter().cycle())
+            .map(move |picture| {
+                let mut unit = Vec::with_capacity(picture.data.len() + 4);
+                if is_h264 {
+                    unit.extend_from_slice(&(picture.data.len() as u32).to_be_bytes());
+                }
+                unit.extend_from_slice(&picture.data);
+                unit
+            })
+    }
+
+    /// A keyframe with everything that it needs, as a packetiser takes it: H.264 with start codes.
+    pub(crate) fn keyframe(&self, number: usize) -> Option<Vec<u8>> {
+        let phase = self.pictures.get(number % self.pictures.len().max(1))?;
+        let picture = phase.first()?;
+        let Some(sets) = &self.sets else {
+            return Some(picture.data.to_vec());
+        };
+        let nals = [sets.sps_nal()].into_iter().chain(sets.pps_nals());
+        Some(annex_b(nals.chain([&picture.data])))
+    }
+
+    /// The `AVCDecoderConfigurationRecord` of H.264 (ISO/IEC 14496-15, 5.3.3.1).
+    pub fn record(&self) -> Option<&Bytes> {
+        self.sets.as_ref().map(ParameterSets::record)
     }
 
     /// Picture number `n` of the encoding that begins at `phase`.
@@ -141,42 +204,70 @@ impl Clip {
     }
 }
 
+/// NAL units behind start codes (H.264 annex B).
+pub(crate) fn annex_b<'a>(nals: impl IntoIterator<Item = &'a Bytes>) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for nal in nals {
+        stream.extend_from_slice(&[0, 0, 0, 1]);
+        stream.extend_from_slice(nal);
+    }
+    stream
+}
+
+/// What ffmpeg made cannot be used.
+fn refused(reason: &str) -> BenchError {
+    BenchError::Program {
+        program: "ffmpeg".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn unexpected(format: &ClipFormat, groups: usize) -> BenchError {
+    refused(&format!(
+        "it made {groups} closed groups of {} pictures of {} instead of {}",
+        format.loop_frames(),
+        format.codec.name(),
+        format.phases()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_clip_has_an_idr_at_every_phase_and_a_packet_for_every_20_ms() {
-        let format = ClipFormat::small();
-        let clip = Clip::load(format).unwrap();
-        assert_eq!(
-            clip.pictures.len(),
-            (format.loop_frames() / PHASE_FRAMES) as usize
-        );
-        for (phase, pictures) in clip.pictures.iter().enumerate() {
-            assert_eq!(
-                pictures.len(),
-                format.loop_frames() as usize,
-                "phase {phase}"
-            );
-            let keys: Vec<bool> = pictures.iter().map(|p| p.key).collect();
+    fn a_clip_of_any_codec_has_a_keyframe_at_every_phase_and_the_bits_it_should() {
+        for codec in VideoCodec::ALL {
+            let format = ClipFormat {
+                codec,
+                ..ClipFormat::small()
+            };
+            let clip = Clip::load(format).unwrap();
+            assert_eq!(clip.pictures.len(), format.phases() as usize);
+            for (phase, pictures) in clip.pictures.iter().enumerate() {
+                let keys: Vec<bool> = pictures.iter().map(|p| p.key).collect();
+                assert_eq!(keys.len(), format.loop_frames() as usize);
+                assert!(
+                    keys[0] && !keys[1..].contains(&true),
+                    "phase {phase}: {keys:?}"
+                );
+            }
+            let bytes: usize = clip.pictures.iter().flatten().map(|p| p.data.len()).sum();
+            let seconds = LOOP_SECONDS as usize * clip.pictures.len();
+            let kbps = bytes * 8 / 1_000 / seconds;
             assert!(
-                keys[0] && !keys[1..].contains(&true),
-                "phase {phase}: {keys:?}"
+                (200..600).contains(&kbps),
+                "{codec:?}: {kbps} kbit/s instead of {}",
+                format.video_kbps
             );
         }
-        assert_eq!(
-            clip.sound.len(),
-            (LOOP_SECONDS * AUDIO_PACKETS_PER_SECOND) as usize
-        );
-        let bytes: usize = clip.pictures.iter().flatten().map(|p| p.slice.len()).sum();
-        let seconds = LOOP_SECONDS as usize * clip.pictures.len();
-        let kbps = bytes * 8 / 1_000 / seconds;
-        assert!(
-            (200..400).contains(&kbps),
-            "{kbps} kbit/s instead of {}",
-            format.video_kbps
-        );
+    }
+
+    #[test]
+    fn a_clip_has_a_packet_of_sound_for_every_20_ms() {
+        let clip = Clip::load(ClipFormat::small()).unwrap();
+        let packets = LOOP_SECONDS * AUDIO_PACKETS_PER_SECOND;
+        assert_eq!(clip.sound.len(), packets as usize);
     }
 
     #[test]
@@ -195,7 +286,7 @@ mod tests {
                 ..ClipFormat::small()
             },
             ClipFormat {
-                fps: 25,
+                fps: 61,
                 ..ClipFormat::small()
             },
         ] {

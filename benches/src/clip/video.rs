@@ -1,8 +1,8 @@
-//! Cuts the encoder's byte stream into pictures.
+//! Cuts the byte stream of x264 into pictures.
 
 use bytes::Bytes;
 
-use super::{ClipFormat, PHASE_FRAMES, Picture};
+use super::{ClipFormat, Picture, unexpected};
 use crate::BenchError;
 
 const SLICE: u8 = 1;
@@ -30,13 +30,13 @@ pub(super) fn split(format: &ClipFormat, annex_b: Vec<u8>) -> Result<Split, Benc
             Some(SPS) => split.sps = nal,
             Some(PPS) => split.pps = nal,
             Some(IDR_SLICE) => split.pictures.push(vec![Picture {
-                slice: nal,
+                data: nal,
                 key: true,
             }]),
             Some(SLICE) => {
                 if let Some(phase) = split.pictures.last_mut() {
                     phase.push(Picture {
-                        slice: nal,
+                        data: nal,
                         key: false,
                     });
                 }
@@ -44,20 +44,13 @@ pub(super) fn split(format: &ClipFormat, annex_b: Vec<u8>) -> Result<Split, Benc
             _ => {}
         }
     }
-    let phases = (format.loop_frames() / PHASE_FRAMES) as usize;
     let whole = split
         .pictures
         .iter()
         .all(|phase| phase.len() == format.loop_frames() as usize);
+    let phases = format.phases() as usize;
     if split.pictures.len() != phases || !whole || split.sps.is_empty() || split.pps.is_empty() {
-        let reason = format!(
-            "x264 made {} closed groups of pictures instead of {phases}",
-            split.pictures.len()
-        );
-        return Err(BenchError::Program {
-            program: "ffmpeg".to_owned(),
-            reason,
-        });
+        return Err(unexpected(format, split.pictures.len()));
     }
     Ok(split)
 }

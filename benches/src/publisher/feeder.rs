@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use shardcast_core::h264::ParameterSets;
 use str0m::media::{Frequency, MediaTime};
 
-use crate::clip::{AUDIO_PACKETS_PER_SECOND, Clip, PHASE_FRAMES};
+use super::hostile::Spoiler;
+use super::pace::Pace;
+use crate::clip::{AUDIO_PACKETS_PER_SECOND, Clip, Picture, annex_b};
 use crate::mark::Mark;
-
-const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// A picture ready for the packetiser.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    pub(crate) annex_b: Vec<u8>,
+    /// H.264 with start codes; other codecs as they are.
+    pub(crate) unit: Vec<u8>,
     pub(crate) key: bool,
     pub(crate) time: MediaTime,
 }
@@ -30,6 +32,8 @@ pub(crate) struct Sound {
 pub(crate) struct Feeder {
     clip: Arc<Clip>,
     publisher: u32,
+    pace: Pace,
+    spoiler: Option<Spoiler>,
     /// Frames of the publisher's whole life.
     frame: u32,
     /// Since the session began.
@@ -41,10 +45,17 @@ pub(crate) struct Feeder {
 }
 
 impl Feeder {
-    pub(crate) fn new(clip: Arc<Clip>, publisher: u32) -> Self {
+    pub(crate) fn new(
+        clip: Arc<Clip>,
+        publisher: u32,
+        pace: Pace,
+        spoiler: Option<Spoiler>,
+    ) -> Self {
         Self {
             clip,
             publisher,
+            pace,
+            spoiler,
             frame: 0,
             session_frames: 0,
             session_packets: 0,
@@ -70,7 +81,7 @@ impl Feeder {
 
     /// When the next frame is due, from the beginning of the session.
     pub(crate) fn next_frame_due(&self) -> Duration {
-        Duration::from_nanos(self.session_frames * 1_000_000_000 / u64::from(self.clip.format.fps))
+        self.pace.due(self.session_frames, self.clip.format.fps)
     }
 
     /// When the next packet of sound is due.
@@ -82,14 +93,16 @@ impl Feeder {
     pub(crate) fn next_frame(&mut self, now_us: u64) -> Option<Frame> {
         let format = self.clip.format;
         let place = (self.session_frames % u64::from(format.loop_frames())) as u32;
+        let phase_frames = format.phase_frames();
         // Two IDRs in a row would need different `idr_pic_id`s (H.264 7.4.3).
-        let may_begin = place.is_multiple_of(PHASE_FRAMES) && self.since_idr >= PHASE_FRAMES;
+        let may_begin = place.is_multiple_of(phase_frames) && self.since_idr >= phase_frames;
         if self.keyframe_wanted && may_begin {
-            self.phase = place / PHASE_FRAMES;
+            self.phase = place / phase_frames;
             self.since_idr = 0;
         }
         let picture = self.clip.picture(self.phase, self.since_idr)?;
-        if picture.key {
+        let key = picture.key;
+        if key {
             self.keyframe_wanted = false;
         }
         let mark = Mark {
@@ -98,26 +111,16 @@ impl Feeder {
             publisher: self.publisher,
             flash: format.flashes(place),
         };
-        let mut annex_b = Vec::with_capacity(picture.slice.len() + 256);
-        if picture.key {
-            for set in [&self.clip.sps, &self.clip.pps] {
-                annex_b.extend_from_slice(&START_CODE);
-                annex_b.extend_from_slice(set);
-            }
-        }
-        mark.write_annex_b(&mut annex_b);
-        annex_b.extend_from_slice(&START_CODE);
-        annex_b.extend_from_slice(&picture.slice);
-        let key = picture.key;
-        let ticks = self.session_frames * 90_000 / u64::from(format.fps);
+        let honest = unit(self.clip.sets.as_ref(), picture, &mark);
+        let unit = match &mut self.spoiler {
+            Some(spoiler) => spoiler.spoil(honest, key),
+            None => honest,
+        };
+        let time = self.pace.media_time(self.session_frames, format.fps);
         self.frame += 1;
         self.session_frames += 1;
         self.since_idr = (self.since_idr + 1) % format.loop_frames();
-        Some(Frame {
-            annex_b,
-            key,
-            time: MediaTime::new(ticks, Frequency::NINETY_KHZ),
-        })
+        Some(Frame { unit, key, time })
     }
 
     /// The next packet of sound.
@@ -133,13 +136,28 @@ impl Feeder {
     }
 }
 
+/// A picture as the packetiser takes it. Only H.264 has parameter sets, and room for a mark.
+fn unit(sets: Option<&ParameterSets>, picture: &Picture, mark: &Mark) -> Vec<u8> {
+    let Some(sets) = sets else {
+        return picture.data.to_vec();
+    };
+    let mut stream = Vec::with_capacity(picture.data.len() + 256);
+    if picture.key {
+        stream = annex_b([sets.sps_nal()].into_iter().chain(sets.pps_nals()));
+    }
+    mark.write_annex_b(&mut stream);
+    stream.extend_from_slice(&annex_b([&picture.data]));
+    stream
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clip::ClipFormat;
 
     fn feeder() -> Feeder {
-        Feeder::new(Clip::load(ClipFormat::small()).unwrap(), 1)
+        let clip = Clip::load(ClipFormat::small()).unwrap();
+        Feeder::new(clip, 1, Pace::Constant, None)
     }
 
     #[test]
@@ -166,7 +184,7 @@ mod tests {
             }
             let due = feeder.next_frame_due();
             let frame = feeder.next_frame(n).unwrap();
-            let bytes = &frame.annex_b;
+            let bytes = &frame.unit;
             let sei = bytes.windows(5).position(|w| w == [0, 0, 0, 1, 6]).unwrap();
             let mark = Mark::read(&bytes[sei + 4..]).unwrap();
             assert_eq!(

@@ -4,6 +4,8 @@
 //! SDK does, and sends a [`Clip`] in real time.
 
 mod feeder;
+mod hostile;
+mod pace;
 mod peer;
 mod session;
 mod signalling;
@@ -13,6 +15,8 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
+pub use hostile::Hostility;
+pub use pace::Pace;
 pub use signalling::{ServerMessage, Signalling};
 
 use crate::BenchError;
@@ -33,6 +37,10 @@ pub struct PublisherOptions {
     pub number: u32,
     /// Goes on sending after the loss of its WebSocket, which the SDK does not.
     pub outlives_socket: bool,
+    /// How its pictures follow each other.
+    pub pace: Pace,
+    /// Sends pictures that are damaged and absurd among good ones.
+    pub hostility: Option<Hostility>,
 }
 
 impl PublisherOptions {
@@ -47,6 +55,8 @@ impl PublisherOptions {
             data_channel: true,
             number: 0,
             outlives_socket: false,
+            pace: Pace::Constant,
+            hostility: None,
         }
     }
 }

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use shardcast_link::VideoCodec;
 use str0m::{
     Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig,
     change::{SdpAnswer, SdpPendingOffer},
-    format::PayloadParams,
+    format::{Codec, PayloadParams},
     media::{Direction, MediaKind, MediaTime, Mid, Pt},
     net::{Protocol, Receive},
 };
@@ -40,6 +41,7 @@ pub(crate) struct Offered {
     pub(crate) video: bool,
     pub(crate) audio: bool,
     pub(crate) data_channel: bool,
+    pub(crate) codec: VideoCodec,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +85,10 @@ impl Peer {
         let now = Instant::now();
         let mut rtc = RtcConfig::new()
             .clear_codecs()
-            .enable_h264(true)
+            .enable_h264(offered.codec == VideoCodec::H264)
+            .enable_vp8(offered.codec == VideoCodec::Vp8)
+            .enable_vp9(offered.codec == VideoCodec::Vp9)
+            .enable_av1(offered.codec == VideoCodec::Av1)
             .enable_opus(true, false)
             .set_stats_interval(Some(Duration::from_secs(1)))
             .build(now);
@@ -192,7 +197,7 @@ impl Peer {
         frame: Frame,
         wallclock: Instant,
     ) -> Result<(), BenchError> {
-        self.send(self.video, wallclock, frame.time, frame.annex_b)
+        self.send(self.video, wallclock, frame.time, frame.unit)
             .await
     }
 
@@ -226,16 +231,23 @@ impl Peer {
     }
 
     /// The payload type that both sides know. H.264 is cut into fragments, so packetization mode 1
-    /// is taken where there is a choice (RFC 6184 §6.3).
+    /// is taken where there is a choice (RFC 6184 §6.3), and clips of VP9 are of profile 0.
     fn choose_payload_type(&mut self, mid: Mid) -> Option<Pt> {
         let writer = self.rtc.writer(mid)?;
         let mut params = writer.payload_params().copied();
         let first = params.next()?;
-        let fragments = |p: &PayloadParams| p.spec().format.packetization_mode == Some(1);
+        let fits = |params: &PayloadParams| {
+            let spec = params.spec();
+            match spec.codec {
+                Codec::H264 => spec.format.packetization_mode == Some(1),
+                Codec::Vp9 => spec.format.profile_id.is_none_or(|profile| profile == 0),
+                _ => true,
+            }
+        };
         let chosen = [first]
             .into_iter()
             .chain(params)
-            .find(fragments)
+            .find(fits)
             .unwrap_or(first);
         Some(chosen.pt())
     }

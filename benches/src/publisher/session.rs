@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use shardcast_link::VideoCodec;
 use tokio::{
     net::lookup_host,
     sync::watch,
@@ -19,6 +20,7 @@ use tokio::{
 use url::Url;
 
 use super::feeder::Feeder;
+use super::hostile::Spoiler;
 use super::peer::{Offered, Peer, PeerEvent};
 use super::signalling::{ServerMessage, Signalling};
 use super::{PublisherOptions, PublisherReport, PublisherState, Wish};
@@ -49,9 +51,12 @@ pub(super) async fn run(
     wish: watch::Receiver<Wish>,
     report: watch::Sender<PublisherReport>,
 ) {
-    let feeder = Feeder::new(clip, options.number);
+    let codec = clip.format.codec;
+    let spoiler = options.hostility.clone().map(|it| Spoiler::new(codec, it));
+    let feeder = Feeder::new(clip, options.number, options.pace, spoiler);
     let mut life = Life {
         options,
+        codec,
         feeder,
         wish,
         report,
@@ -93,6 +98,7 @@ pub(super) async fn run(
 
 struct Life {
     options: PublisherOptions,
+    codec: VideoCodec,
     feeder: Feeder,
     wish: watch::Receiver<Wish>,
     report: watch::Sender<PublisherReport>,
@@ -127,6 +133,7 @@ impl Life {
             video,
             audio,
             data_channel,
+            codec: self.codec,
         };
         let (peer, offer) = Peer::offer(server, &stream_id, offered).await?;
         socket
@@ -248,7 +255,7 @@ impl Attempt<'_> {
         let Some(frame) = self.life.feeder.next_frame(clock::now_us()) else {
             return Ok(());
         };
-        let (bytes, key) = (frame.annex_b.len() as u64, frame.key);
+        let (bytes, key) = (frame.unit.len() as u64, frame.key);
         self.peer.send_frame(frame, due).await?;
         self.life.report.send_modify(|report| {
             report.frames_sent += 1;

@@ -10,6 +10,7 @@ use shardcast_core::rtmp::{
     message::type_id::{AUDIO, VIDEO},
 };
 
+use super::picture::{CodedFrame, FrameLog, PictureMeasure, PictureReport};
 use super::sync::Sync;
 use crate::limits::DELAY_SAMPLES_MAX;
 use crate::mark::Mark;
@@ -95,6 +96,7 @@ pub struct ConnectionReport {
     pub frames_repeated: u64,
     /// From the publisher's send call to our read call.
     pub delay_ms: Option<Percentiles>,
+    pub picture: PictureReport,
     /// Sound minus picture.
     pub sync_ms: Option<Spread>,
     pub undecodable_audio: u64,
@@ -171,6 +173,7 @@ pub(super) struct Measure {
     key_intervals_ms: Vec<f64>,
     delays_ms: Vec<f64>,
     publisher: Option<u32>,
+    picture: PictureMeasure,
     sync: Sync,
 }
 
@@ -270,9 +273,14 @@ impl Measure {
         report.audio_gap_ms_max = self.audio_dts.gap_ms_max;
         report.keyframe_interval_ms = Spread::of(self.key_intervals_ms.clone());
         report.delay_ms = Percentiles::of(self.delays_ms.clone());
+        report.picture = self.picture.report();
         report.sync_ms = self.sync.offsets_ms();
         report.undecodable_audio = self.sync.undecodable;
         report
+    }
+
+    pub(super) fn log(&self) -> &FrameLog {
+        self.picture.log()
     }
 
     pub(super) fn delays_ms(&self) -> &[f64] {
@@ -288,6 +296,7 @@ impl Measure {
             0 => {
                 self.report.video_headers += 1;
                 self.video_headers.insert(&message.payload);
+                self.picture.header(body);
                 return;
             }
             1 => {}
@@ -301,6 +310,11 @@ impl Measure {
         self.report.video_frames += 1;
         self.report.before_header += u64::from(self.report.video_headers == 0);
         self.video_dts.at(message.timestamp_ms);
+        self.picture.frame(CodedFrame {
+            dts_ms: message.timestamp_ms,
+            bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            key,
+        });
         self.media_came(now_us);
         if key {
             self.keyframe(message.timestamp_ms, now_us);

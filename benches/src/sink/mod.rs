@@ -17,6 +17,7 @@ mod manners;
 mod measure;
 mod outbound;
 mod personality;
+mod picture;
 mod pipe;
 mod port;
 mod register;
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 pub use manners::{After, Answer, Entry, Fate, Manner, Manners, TlsManner, Turn};
 pub use measure::{ConnectionReport, Ended};
 pub use personality::Personality;
+pub use picture::{CodedFrame, FrameLog, PictureReport, VBV_BUFFER_MS, VbvReport, WINDOW_MS};
 pub use script::FAULTS_HELP;
 pub use tls::{Certificate, TestCa};
 pub use unreachable::{BlackHole, refusing_url};
@@ -180,6 +182,22 @@ impl Sink {
     /// The newest connection that published under this key.
     pub fn stream(&self, stream_key: &str) -> Option<ConnectionReport> {
         self.streams(stream_key).pop()
+    }
+
+    /// Time and size of every picture of each connection, in the order of
+    /// [`connections`](Self::connections).
+    pub fn logs(&self) -> Vec<FrameLog> {
+        self.register.logs()
+    }
+
+    /// The same of the newest connection that published under this key; nothing without one.
+    pub fn log(&self, stream_key: &str) -> FrameLog {
+        let connections = self.connections();
+        let all = connections.iter().zip(self.logs());
+        all.filter(|(connection, _)| connection.stream_key == stream_key)
+            .last()
+            .map(|(_, log)| log)
+            .unwrap_or_default()
     }
 
     /// Waits until the newest stream of this key fulfils something.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::measure::{ConnectionReport, Ended, Measure};
+use super::picture::FrameLog;
 use super::port::PortHandle;
 use crate::clock;
 use crate::limits::SINK_CONNECTIONS_MAX;
@@ -54,6 +55,14 @@ impl Register {
     pub(super) fn reports(&self) -> Vec<ConnectionReport> {
         let all = lock(&self.0).clone();
         all.iter().map(|measure| lock(measure).report()).collect()
+    }
+
+    /// The pictures of each, in the same order.
+    pub(super) fn logs(&self) -> Vec<FrameLog> {
+        let all = lock(&self.0).clone();
+        all.iter()
+            .map(|measure| lock(measure).log().clone())
+            .collect()
     }
 
     pub(super) fn delays_ms(&self) -> Vec<f64> {

@@ -1,0 +1,76 @@
+//! Cuts an IVF file, which is what ffmpeg writes of VP8, VP9 and AV1, into frames.
+//!
+//! A header of 32 bytes, then each frame behind its length in four bytes and its time in eight, little
+//! endian (<https://wiki.multimedia.cx/index.php/Duck_IVF>).
+
+use bytes::Bytes;
+use shardcast_core::is_keyframe;
+
+use super::{ClipFormat, Picture, unexpected};
+use crate::BenchError;
+
+const FILE_HEADER_BYTES: usize = 32;
+const TIME_BYTES: usize = 8;
+
+/// The pictures of every phase.
+pub(super) fn split(format: &ClipFormat, file: Vec<u8>) -> Result<Vec<Vec<Picture>>, BenchError> {
+    let frames = frames(&Bytes::from(file));
+    let pictures: Vec<Picture> = frames
+        .into_iter()
+        .map(|data| Picture {
+            key: is_keyframe(format.codec, &data),
+            data,
+        })
+        .collect();
+    let groups: Vec<Vec<Picture>> = pictures
+        .chunks(format.loop_frames() as usize)
+        .map(<[Picture]>::to_vec)
+        .collect();
+    let closed = |group: &Vec<Picture>| {
+        let keys = group.iter().filter(|picture| picture.key).count();
+        group.len() == format.loop_frames() as usize
+            && keys == 1
+            && group.first().is_some_and(|picture| picture.key)
+    };
+    if groups.len() != format.phases() as usize || !groups.iter().all(closed) {
+        return Err(unexpected(
+            format,
+            groups.iter().filter(|g| closed(g)).count(),
+        ));
+    }
+    Ok(groups)
+}
+
+/// All frames that are whole.
+fn frames(file: &Bytes) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    let mut at = FILE_HEADER_BYTES;
+    while let Some((length, _)) = file.get(at..).and_then(<[u8]>::split_first_chunk::<4>) {
+        let start = at + 4 + TIME_BYTES;
+        let end = start + u32::from_le_bytes(*length) as usize;
+        if end > file.len() {
+            break;
+        }
+        frames.push(file.slice(start..end));
+        at = end;
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_by_their_lengths_and_a_cut_one_is_left_out() {
+        let mut file = vec![0; FILE_HEADER_BYTES];
+        for frame in [&[1, 2, 3][..], &[], &[9]] {
+            file.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+            file.extend_from_slice(&[7; TIME_BYTES]);
+            file.extend_from_slice(frame);
+        }
+        file.extend_from_slice(&[5, 0, 0, 0, 0, 0]);
+        assert_eq!(frames(&Bytes::from(file)), [&[1, 2, 3][..], &[], &[9]]);
+        assert!(frames(&Bytes::from_static(b"DKIF")).is_empty());
+    }
+}
