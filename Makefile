@@ -57,6 +57,12 @@ bench: build-tools test-tools web
 	target/release/shardcast-bench live $(ARGS)
 	target/release/shardcast-bench fan-out
 	target/release/shardcast-bench first-frame
+	target/release/shardcast-bench reencode --runs 1
+	target/release/shardcast-bench reencode --runs 1 --ladder
+	target/release/shardcast-bench beside --seconds 20
+	target/release/shardcast-bench overload --seconds 20
+	target/release/shardcast-bench bitrate --seconds 14
+	target/release/shardcast-bench hostile --seconds 20
 
 # --- set-up -----------------------------------------------------------------------------------
 

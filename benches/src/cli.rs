@@ -37,6 +37,19 @@ pub(crate) enum Command {
     FanOut(FanOut),
     /// Start a Shardcast, and measure how soon a destination has picture and sound
     FirstFrame(FirstFrame),
+    /// Start a Shardcast, and measure what a re-encoded picture costs beside the codecs alone and
+    /// beside ffmpeg
+    Reencode(Reencode),
+    /// Measure the delay of a broadcast that is passed on, alone and beside a saturating re-encode on
+    /// the same core
+    Beside(Beside),
+    /// Start a Shardcast, and ask for more renditions than it can make
+    Overload(Overload),
+    /// Start a Shardcast, and look at bit rate, frame rate and keyframes of a rendition, from sources
+    /// of different frame rates
+    Bitrate(Bitrate),
+    /// Start a Shardcast, and publish damaged and absurd pictures of all codecs
+    Hostile(Hostile),
 }
 
 /// What the clip looks like.
@@ -186,6 +199,68 @@ pub(crate) struct FirstFrame {
     pub(crate) runs: u32,
     #[command(flatten)]
     pub(crate) picture: Picture,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reencode {
+    /// Codec of the source: h264, vp8, vp9 or av1; its picture is 1920x1080 at 30 frames a second
+    #[arg(long, default_value = "h264", value_parser = codec)]
+    pub(crate) codec: VideoCodec,
+    /// Bit rate of the source in kbit/s
+    #[arg(long, default_value_t = 4_500)]
+    pub(crate) bitrate_kbps: u32,
+    /// 720, 480 and 360 lines at once, and not 720 alone
+    #[arg(long)]
+    pub(crate) ladder: bool,
+    /// Length of each measurement in seconds
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u64,
+    /// How often, one after the other
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Beside {
+    /// Length of each stage in seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Overload {
+    /// Renditions to ask for, of 1280x720 at 30 frames a second
+    #[arg(long, default_value_t = 12)]
+    pub(crate) renditions: u32,
+    /// Bit rate of each in kbit/s; far above 3000, they cost more than is expected of them
+    #[arg(long, default_value_t = 3_000)]
+    pub(crate) rendition_kbps: u32,
+    /// Broadcasts beside them that are passed on
+    #[arg(long, default_value_t = 2)]
+    pub(crate) witnesses: u32,
+    /// Length of the measurement in seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bitrate {
+    /// How long each source is watched, in seconds; at least 11
+    #[arg(long, default_value_t = 30)]
+    pub(crate) seconds: u64,
+    /// Bit rate to be kept in kbit/s
+    #[arg(long, default_value_t = 3_000)]
+    pub(crate) rendition_kbps: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Hostile {
+    /// How long, in seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// Decides what is sent
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 fn size(text: &str) -> Result<(u32, u32), BenchError> {

@@ -4,16 +4,22 @@
 //! whole Shardcast between them. The binary `shardcast-bench` gives the same to people.
 #![forbid(unsafe_code)]
 
+pub mod beside;
+pub mod bitrate;
 pub mod clip;
 pub mod clock;
 mod error;
 pub mod fan_out;
 pub mod harness;
+pub mod hostile;
 pub mod limits;
 pub mod live;
 pub mod mark;
+pub mod overload;
 pub mod publisher;
+pub mod reencode;
 pub mod sink;
 pub mod stats;
+pub mod witness;
 
 pub use error::BenchError;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod print;
+mod reencoding;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -54,6 +55,11 @@ async fn run(command: Command, json: bool) -> Result<bool, BenchError> {
         Command::Live(options) => measure_live(&options, json).await,
         Command::FanOut(options) => measure_fan_out(&options, json).await,
         Command::FirstFrame(options) => measure_first_frame(&options, json).await,
+        Command::Reencode(options) => reencoding::reencode(&options, json).await,
+        Command::Beside(options) => reencoding::beside(&options, json).await,
+        Command::Overload(options) => reencoding::overload(&options, json).await,
+        Command::Bitrate(options) => reencoding::bitrate(&options, json).await,
+        Command::Hostile(options) => reencoding::hostile(&options, json).await,
     }
 }
 

@@ -182,15 +182,32 @@ impl Clip {
             })
     }
 
+    /// So many pictures of the first encoding as a file that ffmpeg reads, and the `-f` for it.
+    pub fn file(&self, pictures: usize) -> (&'static str, Vec<u8>) {
+        let first = self.pictures.first().into_iter();
+        let frames = first.flat_map(|group| group.iter().cycle()).take(pictures);
+        let bytes = match &self.sets {
+            Some(_) => frames.flat_map(|picture| self.annex_b(picture)).collect(),
+            None => ivf::file(&self.format, frames),
+        };
+        (encoder::file_format(self.format.codec), bytes)
+    }
+
+    /// A picture of H.264 behind its parameter sets, if it needs them.
+    fn annex_b(&self, picture: &Picture) -> Vec<u8> {
+        let sets = self.sets.iter().filter(|_| picture.key);
+        let nals = sets.flat_map(|sets| [sets.sps_nal()].into_iter().chain(sets.pps_nals()));
+        annex_b(nals.chain([&picture.data]))
+    }
+
     /// A keyframe with everything that it needs, as a packetiser takes it: H.264 with start codes.
     pub(crate) fn keyframe(&self, number: usize) -> Option<Vec<u8>> {
         let phase = self.pictures.get(number % self.pictures.len().max(1))?;
         let picture = phase.first()?;
-        let Some(sets) = &self.sets else {
-            return Some(picture.data.to_vec());
-        };
-        let nals = [sets.sps_nal()].into_iter().chain(sets.pps_nals());
-        Some(annex_b(nals.chain([&picture.data])))
+        Some(match self.sets {
+            Some(_) => self.annex_b(picture),
+            None => picture.data.to_vec(),
+        })
     }
 
     /// The `AVCDecoderConfigurationRecord` of H.264 (ISO/IEC 14496-15, 5.3.3.1).

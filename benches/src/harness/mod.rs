@@ -6,6 +6,7 @@
 mod http;
 mod process;
 mod rest;
+mod status;
 
 use std::{
     fs::{self, File},
@@ -20,7 +21,8 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 pub use http::{Response, request};
-pub use process::{Usage, kill, terminate, usage};
+pub use process::{Usage, children_cpu, keep_off, kill, terminate, threads_cpu, usage};
+pub use status::{BroadcastState, DestinationState, ShardState, Status};
 
 use crate::BenchError;
 
@@ -41,6 +43,8 @@ pub struct HarnessOptions {
     pub arguments: Vec<String>,
     /// A file of certificates, PEM, that RTMPS destinations may be signed by.
     pub ca_file: Option<PathBuf>,
+    /// More of the environment, which the engine inherits from control.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for HarnessOptions {
@@ -50,6 +54,7 @@ impl Default for HarnessOptions {
             cores: Vec::new(),
             arguments: Vec::new(),
             ca_file: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -294,6 +299,9 @@ fn spawn(options: &HarnessOptions, directory: &Path, http_port: u16) -> Result<C
         // Read by the engine, which inherits it from control.
         command.env("SHARDCAST_ENGINE_CA_FILE", path);
     }
+    for (name, value) in &options.environment {
+        command.env(name, value);
+    }
     let child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -303,6 +311,17 @@ fn spawn(options: &HarnessOptions, directory: &Path, http_port: u16) -> Result<C
         program: program.display().to_string(),
         reason: e.to_string(),
     })
+}
+
+/// Whether the engine knows this flag.
+///
+/// # Errors
+/// When there is no engine.
+pub fn engine_knows(flag: &str) -> Result<bool, BenchError> {
+    let help = Command::new(executable("shardcast-engine")?)
+        .arg("--help")
+        .output()?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains(flag))
 }
 
 /// Beside this executable, or one directory up from a test or benchmark.

@@ -1,6 +1,7 @@
 //! The calls a studio makes.
 
 use serde_json::{Value, json};
+use shardcast_link::RenditionSpec;
 
 use super::{APPLICATION, Harness, Response, request};
 use crate::BenchError;
@@ -41,22 +42,47 @@ impl Harness {
     /// # Errors
     /// When it is refused.
     pub async fn add(&self, stream_id: &str, url: &str) -> Result<String, BenchError> {
-        let body = json!({"rtmpUrl": url});
-        let path = format!("/broadcasts/{stream_id}/rtmp-endpoint");
-        let response = self.rest("POST", &path, Some(&body)).await?;
-        match response.json() {
-            Value::Object(result) if result.get("success") == Some(&Value::Bool(true)) => {
-                let id = result
-                    .get("dataId")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                Ok(id.to_owned())
-            }
-            _ => Err(BenchError::Refused {
-                what: "rtmp-endpoint",
-                answer: response.text,
-            }),
+        self.add_endpoint(stream_id, &json!({"rtmpUrl": url})).await
+    }
+
+    /// Adds a destination that is always sent this rendition.
+    ///
+    /// # Errors
+    /// When it is refused; the answer says in words why.
+    pub async fn add_rendition(
+        &self,
+        stream_id: &str,
+        url: &str,
+        spec: &RenditionSpec,
+    ) -> Result<String, BenchError> {
+        let mut rendition = json!({
+            "height": spec.height, "videoBitrate": spec.video_bps,
+            "frameRate": spec.frames_per_second, "gopSeconds": f64::from(spec.gop_ms) / 1_000.0,
+            "preset": spec.preset, "profile": spec.profile, "audioBitrate": spec.audio_bps,
+        });
+        if let (Some(width), Some(object)) = (spec.width, rendition.as_object_mut()) {
+            object.insert("width".to_owned(), Value::from(width));
         }
+        let body = json!({"rtmpUrl": url, "reencode": "always", "rendition": rendition});
+        self.add_endpoint(stream_id, &body).await
+    }
+
+    /// Adds a destination as this Endpoint says.
+    ///
+    /// # Errors
+    /// When it is refused; the answer is the server's message.
+    pub async fn add_endpoint(&self, stream_id: &str, body: &Value) -> Result<String, BenchError> {
+        let path = format!("/broadcasts/{stream_id}/endpoint");
+        let response = self.rest("POST", &path, Some(body)).await?;
+        let result = response.json();
+        let text = |name: &str| result.get(name).and_then(Value::as_str).map(str::to_owned);
+        if result.get("success") == Some(&Value::Bool(true)) {
+            return Ok(text("dataId").unwrap_or_default());
+        }
+        Err(BenchError::Refused {
+            what: "endpoint",
+            answer: text("message").unwrap_or(response.text),
+        })
     }
 
     /// Removes a destination.

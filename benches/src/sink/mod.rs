@@ -172,6 +172,11 @@ impl Sink {
         Percentiles::of(self.register.delays_ms())
     }
 
+    /// The same, one by one and in the order in which they came on each connection.
+    pub fn delays_ms(&self) -> Vec<f64> {
+        self.register.delays_ms()
+    }
+
     /// The connections that published under this key.
     pub fn streams(&self, stream_key: &str) -> Vec<ConnectionReport> {
         let mut all = self.connections();
@@ -193,9 +198,8 @@ impl Sink {
     /// The same of the newest connection that published under this key; nothing without one.
     pub fn log(&self, stream_key: &str) -> FrameLog {
         let connections = self.connections();
-        let all = connections.iter().zip(self.logs());
-        all.filter(|(connection, _)| connection.stream_key == stream_key)
-            .last()
+        let mut all = connections.iter().zip(self.logs());
+        all.rfind(|(connection, _)| connection.stream_key == stream_key)
             .map(|(_, log)| log)
             .unwrap_or_default()
     }

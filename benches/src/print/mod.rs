@@ -1,5 +1,7 @@
 //! Reports as text for people and as JSON for programs.
 
+mod reencoding;
+
 use serde::Serialize;
 use shardcast_bench::{
     fan_out::FanOutReport,
@@ -8,6 +10,8 @@ use shardcast_bench::{
     sink::{ConnectionReport, PictureReport, VbvReport},
     stats::{Percentiles, Spread},
 };
+
+pub(crate) use reencoding::{beside, bitrate, hostile, overload, reencode};
 
 pub(crate) fn publishers(reports: &[PublisherReport], json: bool) {
     if json {
