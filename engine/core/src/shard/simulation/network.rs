@@ -249,6 +249,7 @@ impl World {
             loom: &self.loom,
             may_pass: conn.may_pass,
             may_be_made: conn.may_be_made,
+            may_rest: conn.may_rest && self.stage.foreign,
             punctual: self.plan.lanes.is_punctual(),
             foreign: self.stage.foreign,
             whole: self.plan.steady[conn.site],

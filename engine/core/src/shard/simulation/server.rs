@@ -63,6 +63,8 @@ pub(super) struct Conn {
     /// At some time the wish allowed the publisher's picture, and a rendition.
     pub(super) may_pass: bool,
     pub(super) may_be_made: bool,
+    /// At some time neither was: re-encoding was off, whatever the publisher sent.
+    pub(super) may_rest: bool,
     /// The shard ended it by wish: what it still sends is read.
     pub(super) lingers: bool,
     pub(super) reading: bool,
@@ -106,6 +108,7 @@ impl Conn {
             told_bytes: 0,
             may_pass: false,
             may_be_made: false,
+            may_rest: false,
             lingers: false,
             reading: true,
             unread: Vec::new(),
@@ -123,6 +126,7 @@ impl Conn {
     pub(super) fn wish(&mut self, reencode: Reencode) {
         self.may_pass |= reencode != Reencode::Always;
         self.may_be_made |= reencode != Reencode::Off;
+        self.may_rest |= reencode == Reencode::Off;
     }
 
     /// How much later than at once the server answers.

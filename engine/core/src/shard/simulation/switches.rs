@@ -39,10 +39,12 @@ impl Witness {
                 number: before,
             }) if same == rendition => {
                 let next = before + 1 == number;
-                if number <= before || !next && (rules.whole || !picture.is_key()) {
+                let rested = !next && picture.is_key() && rules.may_rest;
+                let whole = rules.whole && !rested;
+                if number <= before || !next && (whole || !picture.is_key()) {
                     return Err(format!("{picture:?} after {:?}", self.before));
                 }
-                let watched = rules.whole && rules.punctual && rules.interleaved;
+                let watched = whole && rules.punctual && rules.interleaved;
                 if watched && hole_ms > interval_ms + 1 {
                     return Err(format!("a hole of {hole_ms} ms before {picture:?}"));
                 }

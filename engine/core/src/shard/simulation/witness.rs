@@ -77,6 +77,8 @@ pub(super) struct Rules<'a> {
     /// The publisher's picture was wanted at some time since it is connected, and a rendition.
     pub(super) may_pass: bool,
     pub(super) may_be_made: bool,
+    /// There was a time at which neither could be sent.
+    pub(super) may_rest: bool,
     /// No lane is ever late.
     pub(super) punctual: bool,
     /// Some publisher sent what is not for RTMP.
