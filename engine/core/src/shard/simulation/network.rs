@@ -252,6 +252,7 @@ impl World {
             may_rest: conn.may_rest && self.stage.foreign,
             punctual: self.plan.lanes.is_punctual(),
             foreign: self.stage.foreign,
+            lossy: self.stage.lossy,
             whole: self.plan.steady[conn.site],
             interleaved: !self.stage.strange_clock,
             silent_ms_max: self.plan.silent_ms_max(),

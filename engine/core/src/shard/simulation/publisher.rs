@@ -32,6 +32,8 @@ pub(super) struct Stage {
     pub(super) strange_clock: bool,
     /// Some session sent what RTMP does not carry.
     pub(super) foreign: bool,
+    /// Some picture was lost on its way to the shard.
+    pub(super) lossy: bool,
     over: bool,
 }
 
@@ -257,6 +259,7 @@ impl World {
         self.after(ms(self.plan.frame_ms), Happening::Picture(number));
         if lost {
             self.tally.count("picture lost");
+            self.stage.lossy = true;
             return Ok(());
         }
         let pts_us = self.pts_us(plan);

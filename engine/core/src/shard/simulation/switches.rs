@@ -102,7 +102,9 @@ impl Witness {
         let close = rules.whole && rules.punctual && rules.interleaved && !rules.foreign;
         let left = self.rendition().and_then(|it| rules.loom.spec(it));
         let left_ms = left.map_or(0, |spec| 1_000 / spec.frames_per_second);
-        let hole_ms_max = interval_ms.max(left_ms).max(rules.frame_ms) + SWITCH_MS_MAX + 1;
+        // Between a lost picture and a keyframe nobody has time to stand in.
+        let pause_ms = rules.frame_ms * if rules.lossy { 5 } else { 1 };
+        let hole_ms_max = interval_ms.max(left_ms).max(pause_ms) + SWITCH_MS_MAX + 1;
         if close && hole_ms > hole_ms_max {
             let before = self.before;
             return Err(format!("{hole_ms} ms between {before:?} and {picture:?}"));

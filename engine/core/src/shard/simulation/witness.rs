@@ -83,6 +83,8 @@ pub(super) struct Rules<'a> {
     pub(super) punctual: bool,
     /// Some publisher sent what is not for RTMP.
     pub(super) foreign: bool,
+    /// Some picture was lost before it came to the shard.
+    pub(super) lossy: bool,
     /// Pictures that the broadcast let into its ring.
     pub(super) admitted: &'a BTreeSet<u64>,
     /// The server takes everything at once, so nothing may be left out for its sake.
