@@ -5,22 +5,23 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use shardcast_link::{RenditionSpec, VideoCodec};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::BenchError;
 use crate::clip::{Clip, ClipFormat};
 use crate::harness::{Harness, request, usage};
-use crate::publisher::{Hostility, Publisher, PublisherOptions};
+use crate::publisher::{Hostility, Publisher, PublisherOptions, PublisherState};
 use crate::sink::Sink;
 use crate::witness::{Witness, WitnessReport};
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// An honest rendition before: what the first one leaves behind is no leak.
-const WARM_UP_FRAMES: u64 = 90;
+/// The same for a while before: what the first time leaves behind is no leak.
+const WARM_UP: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(500);
 /// Until everything has ended and memory was given back.
 const AFTERWARDS: Duration = Duration::from_secs(3);
-/// What allocators keep of what was used at the same time.
-const MEMORY_TOLERANCE_MB: f64 = 32.0;
+/// What allocators keep more of what was used at the same time than after the warm-up.
+const MEMORY_TOLERANCE_MB: f64 = 16.0;
 
 /// How long, and with which pictures.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +35,10 @@ pub struct HostileOptions {
 pub struct HostilePublisher {
     pub codec: VideoCodec,
     pub frames_sent: u64,
-    /// `publish` commands: more than one means that the server threw it out, as it may.
-    pub attempts: u32,
+    /// Sessions: more than one means that the server threw it out, as it may.
+    pub sessions: u32,
+    /// What it was told, and why it had to come back, in the last session.
+    pub errors: Vec<String>,
     pub frames_decoded: u64,
     pub decoder_errors: u64,
     /// Pictures that the destination of its rendition received.
@@ -51,7 +54,7 @@ pub struct HostileReport {
     pub seconds: f64,
     pub publishers: Vec<HostilePublisher>,
     pub witness: WitnessReport,
-    /// Resident memory of the engine after an honest rendition, at most, and in the end.
+    /// Resident memory of the engine after a few seconds of the same, at most, and in the end.
     pub engine_mb_before: f64,
     pub engine_mb_max: f64,
     pub engine_mb_after: f64,
@@ -84,26 +87,30 @@ pub async fn hostile(
     let sink = Sink::start()?;
     let good = Clip::load(ClipFormat::small())?;
     let witness = Witness::start(harness, &good, "good").await?;
-    warm_up(harness, &good, &sink).await?;
     let engine = harness.engine_pid();
     let resident_mb = || Ok::<_, BenchError>(mb(usage(engine)?.resident_bytes));
+    round(harness, &sink, "warm-up", options.seed, WARM_UP).await?;
+    sleep(AFTERWARDS).await;
     let engine_mb_before = resident_mb()?;
-
-    let mut publishers = Vec::new();
-    for codec in VideoCodec::ALL {
-        publishers.push((codec, publish(harness, codec, options.seed, &sink).await?));
-    }
+    let reports = round(
+        harness,
+        &sink,
+        "hostile",
+        options.seed + 1,
+        options.duration,
+    );
     let mut engine_mb_max = engine_mb_before;
-    let end = tokio::time::Instant::now() + options.duration;
-    while tokio::time::Instant::now() < end {
-        sleep(Duration::from_millis(500)).await;
-        // An engine that is gone is found out below.
-        engine_mb_max = engine_mb_max.max(resident_mb().unwrap_or_default());
-    }
-    let mut reports = Vec::new();
-    for (codec, publisher) in publishers {
-        reports.push(end_of(harness, codec, publisher, &sink).await?);
-    }
+    let watched = async {
+        loop {
+            sleep(LOOK).await;
+            // An engine that is gone is found out below.
+            engine_mb_max = engine_mb_max.max(resident_mb().unwrap_or_default());
+        }
+    };
+    let reports = tokio::select! {
+        reports = reports => reports?,
+        () = watched => Vec::new(),
+    };
     sleep(AFTERWARDS).await;
     let now = harness.runtime().and_then(|runtime| runtime.engine_pid);
     let engine_mb_after = resident_mb().unwrap_or_default();
@@ -126,10 +133,6 @@ fn mb(bytes: u64) -> f64 {
     bytes as f64 / (1_024.0 * 1_024.0)
 }
 
-fn stream_id(codec: VideoCodec) -> String {
-    format!("hostile-{}", codec.name())
-}
-
 /// Small, so that all of them fit into one lane.
 fn spec() -> RenditionSpec {
     RenditionSpec {
@@ -139,15 +142,28 @@ fn spec() -> RenditionSpec {
     }
 }
 
-async fn warm_up(harness: &Harness, clip: &Arc<Clip>, sink: &Sink) -> Result<(), BenchError> {
-    let id = "honest";
-    harness.create(id).await?;
-    harness.add_rendition(id, &sink.url(id), &spec()).await?;
-    let options = PublisherOptions::new(harness.signalling(), id);
-    let publisher = Publisher::start(Arc::clone(clip), options);
-    sink.frames(id, WARM_UP_FRAMES, START_PATIENCE).await?;
-    publisher.stop().await;
-    finish(harness, id).await
+/// All codecs at once, for so long.
+async fn round(
+    harness: &Harness,
+    sink: &Sink,
+    name: &str,
+    seed: u64,
+    duration: Duration,
+) -> Result<Vec<HostilePublisher>, BenchError> {
+    let mut attackers = Vec::new();
+    for codec in VideoCodec::ALL {
+        attackers.push(Attacker::start(harness, sink, name, codec, seed).await?);
+    }
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        sleep(LOOK.min(duration)).await;
+        attackers.iter_mut().for_each(Attacker::come_back);
+    }
+    let mut reports = Vec::new();
+    for attacker in attackers {
+        reports.push(attacker.end(harness, sink).await?);
+    }
+    Ok(reports)
 }
 
 /// Deletes a broadcast, and waits until nothing is made of it.
@@ -161,75 +177,108 @@ async fn finish(harness: &Harness, stream_id: &str) -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn publish(
-    harness: &Harness,
+/// A hostile publisher, which comes back when it was thrown out.
+struct Attacker {
     codec: VideoCodec,
-    seed: u64,
-    sink: &Sink,
-) -> Result<Publisher, BenchError> {
-    let clip = |codec, width, height| {
-        Clip::load(ClipFormat {
+    stream_id: String,
+    clip: Arc<Clip>,
+    options: PublisherOptions,
+    publisher: Publisher,
+    sessions: u32,
+    /// Of the sessions before this one.
+    frames_sent: u64,
+}
+
+impl Attacker {
+    async fn start(
+        harness: &Harness,
+        sink: &Sink,
+        name: &str,
+        codec: VideoCodec,
+        seed: u64,
+    ) -> Result<Self, BenchError> {
+        let stream_id = format!("{name}-{}", codec.name());
+        harness.create(&stream_id).await?;
+        harness
+            .add_rendition(&stream_id, &sink.url(&stream_id), &spec())
+            .await?;
+        let clip = small_clip(codec, 320, 180)?;
+        let options = PublisherOptions {
+            hostility: Some(hostility(codec, seed)?),
+            ..PublisherOptions::new(harness.signalling(), &stream_id)
+        };
+        let publisher = Publisher::start(Arc::clone(&clip), options.clone());
+        publisher.published(START_PATIENCE).await?;
+        Ok(Self {
             codec,
-            width,
-            height,
-            ..ClipFormat::small()
+            stream_id,
+            clip,
+            options,
+            publisher,
+            sessions: 1,
+            frames_sent: 0,
         })
-    };
+    }
+
+    fn come_back(&mut self) {
+        let report = self.publisher.report();
+        if report.state != PublisherState::Stopped {
+            return;
+        }
+        self.sessions += 1;
+        self.frames_sent += report.frames_sent;
+        if let Some(hostility) = &mut self.options.hostility {
+            hostility.seed = hostility.seed.wrapping_add(1 << 32);
+        }
+        self.publisher = Publisher::start(Arc::clone(&self.clip), self.options.clone());
+    }
+
+    async fn end(self, harness: &Harness, sink: &Sink) -> Result<HostilePublisher, BenchError> {
+        let id = &self.stream_id;
+        let status = harness.status().await?;
+        let decoder = status.broadcast(id).and_then(|broadcast| broadcast.decoder);
+        let sent = self.publisher.stop().await;
+        finish(harness, id).await?;
+        let streams = sink.streams(id);
+        let received = streams.iter().map(|stream| stream.video_frames).sum();
+        let picture = streams.last().map(|stream| stream.picture.clone());
+        let picture = picture.unwrap_or_default();
+        Ok(HostilePublisher {
+            codec: self.codec,
+            frames_sent: self.frames_sent + sent.frames_sent,
+            sessions: self.sessions,
+            errors: sent.errors,
+            frames_decoded: decoder.map_or(0, |decoder| decoder.frames),
+            decoder_errors: decoder.map_or(0, |decoder| decoder.errors),
+            frames_received: received,
+            sizes: picture.sizes,
+            header_changes: picture.header_changes,
+        })
+    }
+}
+
+fn small_clip(codec: VideoCodec, width: u32, height: u32) -> Result<Arc<Clip>, BenchError> {
+    Clip::load(ClipFormat {
+        codec,
+        width,
+        height,
+        ..ClipFormat::small()
+    })
+}
+
+fn hostility(codec: VideoCodec, seed: u64) -> Result<Hostility, BenchError> {
     let foreign = match codec {
         VideoCodec::H264 => VideoCodec::Vp8,
         VideoCodec::Vp8 => VideoCodec::Vp9,
         VideoCodec::Vp9 => VideoCodec::Av1,
         VideoCodec::Av1 => VideoCodec::H264,
     };
-    let hostility = Hostility {
-        seed: seed ^ codec as u64,
-        sizes: vec![
-            clip(codec, 192, 108)?,
-            clip(codec, 180, 320)?,
-            clip(codec, 426, 240)?,
-        ],
-        foreign: Some(clip(foreign, 320, 180)?),
-    };
-    let id = stream_id(codec);
-    harness.create(&id).await?;
-    harness.add_rendition(&id, &sink.url(&id), &spec()).await?;
-    let options = PublisherOptions {
-        hostility: Some(hostility),
-        ..PublisherOptions::new(harness.signalling(), &id)
-    };
-    let publisher = Publisher::start(clip(codec, 320, 180)?, options);
-    publisher.published(START_PATIENCE).await?;
-    Ok(publisher)
-}
-
-async fn end_of(
-    harness: &Harness,
-    codec: VideoCodec,
-    publisher: Publisher,
-    sink: &Sink,
-) -> Result<HostilePublisher, BenchError> {
-    let id = stream_id(codec);
-    let status = harness.status().await?;
-    let decoder = status
-        .broadcast(&id)
-        .and_then(|broadcast| broadcast.decoder);
-    let sent = publisher.stop().await;
-    finish(harness, &id).await?;
-    let streams = sink.streams(&id);
-    let received = streams.iter().map(|stream| stream.video_frames).sum();
-    let picture = streams
-        .last()
-        .map(|stream| stream.picture.clone())
-        .unwrap_or_default();
-    Ok(HostilePublisher {
-        codec,
-        frames_sent: sent.frames_sent,
-        attempts: sent.attempts,
-        frames_decoded: decoder.map_or(0, |decoder| decoder.frames),
-        decoder_errors: decoder.map_or(0, |decoder| decoder.errors),
-        frames_received: received,
-        sizes: picture.sizes,
-        header_changes: picture.header_changes,
+    let sizes = [(192, 108), (180, 320), (426, 240)];
+    let sizes = sizes.map(|(width, height)| small_clip(codec, width, height));
+    Ok(Hostility {
+        seed: seed.wrapping_mul(4).wrapping_add(codec as u64),
+        sizes: sizes.into_iter().collect::<Result<_, _>>()?,
+        foreign: Some(small_clip(foreign, 320, 180)?),
     })
 }
 

@@ -219,7 +219,7 @@ fn counted(words: Vec<String>) -> Vec<(String, u32)> {
 fn governor_steps(log: &str) -> Vec<String> {
     let message = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let message = line.pointer("/fields/message")?.as_str()?;
+        let message = line.get("message")?.as_str()?;
         let is_step = GOVERNOR_WORDS.iter().any(|words| message.contains(words));
         is_step.then(|| message.to_owned())
     };
@@ -232,8 +232,9 @@ mod tests {
 
     #[test]
     fn steps_of_the_governor_are_found_in_a_log() {
-        let log = "{\"fields\":{\"message\":\"codecs cannot keep up: presets are 1 …\"}}\nno JSON\n\
-                   {\"fields\":{\"message\":\"something else\"}}";
+        let log = r#"{"level":"WARN","message":"codecs cannot keep up: presets are 1 …"}
+no JSON
+{"level":"INFO","message":"something else"}"#;
         assert_eq!(
             governor_steps(log),
             ["codecs cannot keep up: presets are 1 …"]

@@ -221,15 +221,18 @@ pub(crate) fn hostile(report: &HostileReport, json: bool) {
     println!("{:.0} s of damaged and absurd pictures", report.seconds);
     for publisher in &report.publishers {
         println!(
-            "{}: {} frames sent in {} attempts, {} decoded, {} errors, {} received, sizes {:?}",
+            "{}: {} frames sent in {} sessions, {} decoded, {} errors, {} received, sizes {:?}",
             publisher.codec.name(),
             publisher.frames_sent,
-            publisher.attempts,
+            publisher.sessions,
             publisher.frames_decoded,
             publisher.decoder_errors,
             publisher.frames_received,
             publisher.sizes
         );
+        for error in &publisher.errors {
+            println!("  {error}");
+        }
     }
     println!(
         "engine {:.1} MB before, {:.1} at most, {:.1} afterwards{}{}",

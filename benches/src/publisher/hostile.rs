@@ -104,7 +104,9 @@ impl Spoiler {
             Deed::CutOff => {
                 let mut parts = parts::cut(codec, honest);
                 if let Some(last) = parts.last_mut() {
-                    let left = self.random.random_range(1..=last.len().max(1));
+                    // A NAL unit of one byte ends the session at the receiver's packet layer, and
+                    // nothing more would get to its decoder.
+                    let left = self.random.random_range(2..=last.len().max(2));
                     last.truncate(left);
                 }
                 parts::join(codec, parts)
