@@ -218,8 +218,12 @@ impl Picture {
         if let Some(spec) = self.wanted.rendition {
             return Choice::Rendition(spec);
         }
+        let max_bps = self.contract.video_bps_max.unwrap_or(u32::MAX);
         if self.wanted.reencode == Reencode::Always {
-            return Choice::Rendition(*usual);
+            return Choice::Rendition(RenditionSpec {
+                video_bps: usual.video_bps.min(max_bps),
+                ..*usual
+            });
         }
         if let Choice::Rendition(spec) = self.choice {
             return Choice::Rendition(spec);
@@ -231,7 +235,6 @@ impl Picture {
                 spec.video_bps = video_bps_for(spec.height);
             }
         }
-        let max_bps = self.contract.video_bps_max.unwrap_or(u32::MAX);
         spec.video_bps = spec.video_bps.min(max_bps);
         Choice::Rendition(spec)
     }

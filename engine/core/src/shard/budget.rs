@@ -86,7 +86,7 @@ impl Budget {
         }
         self.refused += 1;
         Err(format!(
-            "this machine has no room to re-encode it: {} lines at {} frames a second need about \
+            "the shard of this broadcast has no room to re-encode it: {} lines at {} frames a second need about \
              {} % of a core, and {} of {} % are in use; remove a rendition, lower its size or \
              preset, or give more codec cores",
             spec.height,
@@ -97,10 +97,11 @@ impl Budget {
         ))
     }
 
-    /// Thousandths of a core for scaling and encoding.
-    pub(super) fn rendition_permille(&self, spec: &RenditionSpec) -> u32 {
+    /// Thousandths of a core for scaling and encoding. `shape` is that of the publisher's picture.
+    pub(super) fn rendition_permille(&self, spec: &RenditionSpec, shape: SourceShape) -> u32 {
         let height = u64::from(spec.height);
-        let width = spec.width.map_or(height * 16 / 9, u64::from);
+        let of_shape = height * u64::from(shape.width) / u64::from(shape.height.max(1));
+        let width = spec.width.map_or(of_shape, u64::from);
         let encode_us = u64::from(self.encode_720p_us) * preset_percent(spec.preset) / 100;
         let per_frame_us = encode_us + u64::from(self.scale_720p_us);
         permille(per_frame_us * width * height, spec.frames_per_second)
@@ -149,7 +150,8 @@ impl Budget {
 
     pub(super) fn status(&self, used_permille: u32) -> CodecStatus {
         CodecStatus {
-            capacity_permille: self.capacity_permille(),
+            // 0 says that nothing is re-encoded at all, and not that there is no room now.
+            capacity_permille: self.capacity_permille().max(self.capacity_permille.min(1)),
             used_permille,
             decode_720p_us: self.decode_720p_us,
             scale_720p_us: self.scale_720p_us,
@@ -204,10 +206,30 @@ mod tests {
         audio_bps: 128_000,
     };
 
+    const SHAPE: SourceShape = SourceShape {
+        width: 1_920,
+        height: 1_080,
+        frames_per_second: 30,
+    };
+
+    #[test]
+    fn a_width_that_is_not_given_follows_from_the_publishers_picture() {
+        let budget = Budget::new(800, true);
+        let free = RenditionSpec { width: None, ..HD };
+        let upright = SourceShape {
+            width: 1_080,
+            height: 1_920,
+            ..SHAPE
+        };
+        let wide_permille = budget.rendition_permille(&free, SHAPE);
+        assert_eq!(wide_permille, budget.rendition_permille(&HD, SHAPE));
+        assert!(budget.rendition_permille(&free, upright) < wide_permille / 3 + 1);
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_in_words_that_say_what_to_do() {
         let mut budget = Budget::new(800, true);
-        let needed = budget.rendition_permille(&HD);
+        let needed = budget.rendition_permille(&HD, SHAPE);
         assert_eq!(needed, 243);
         assert_eq!(budget.admit(&HD, 800 - needed, needed), Ok(()));
         let words = budget.admit(&HD, 801 - needed, needed).unwrap_err();
@@ -229,6 +251,10 @@ mod tests {
         }
         assert_eq!(shared.status(0).capacity_permille, 350);
         assert_eq!(apart.status(0).capacity_permille, 850);
+        shared.set_executor(1_000);
+        assert_eq!(shared.status(0).capacity_permille, 1);
+        assert_eq!(Budget::new(0, true).status(0).capacity_permille, 0);
+        shared.set_executor(600);
         assert!(shared.admit(&HD, 150, 243).is_err());
         assert_eq!(apart.admit(&HD, 150, 243), Ok(()));
     }

@@ -38,6 +38,7 @@ impl Shard {
                 codecs,
             } => {
                 let start_timeout = Duration::from_millis(start_timeout_ms);
+                let codecs = self.usable(codecs);
                 self.publish(now, session, &broadcast, &sdp, start_timeout, &codecs);
             }
             Command::Candidate { session, candidate } => {
@@ -52,6 +53,14 @@ impl Shard {
             }
             _ => tracing::warn!("control sent a command of a newer version"),
         }
+    }
+
+    /// What is sent in another codec than H.264 reaches nobody where nothing is re-encoded.
+    fn usable(&self, mut codecs: Vec<VideoCodec>) -> Vec<VideoCodec> {
+        if self.config.codec_capacity_permille == 0 {
+            codecs.retain(|codec| *codec == VideoCodec::H264);
+        }
+        codecs
     }
 
     fn want(&mut self, now: Instant, wanted: WantedBroadcast) {

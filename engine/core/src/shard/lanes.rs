@@ -94,10 +94,11 @@ impl Shard {
                  share one"
             ));
         }
-        let estimate_permille = self.budget.rendition_permille(&spec);
+        let shape = shape_of(broadcast);
+        let estimate_permille = self.budget.rendition_permille(&spec, shape);
         let first = broadcast.renditions.lane().is_none();
         let decode_permille = if first {
-            self.budget.decode_permille(shape_of(broadcast))
+            self.budget.decode_permille(shape)
         } else {
             0
         };

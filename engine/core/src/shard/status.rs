@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use shardcast_link::{
     BroadcastStatus, ControlHello, Event, PublisherStatus, ShardHello, ShardStatus, VERSION,
+    VideoStatus,
 };
 
 use super::{BroadcastKey, Peer, Shard};
@@ -139,7 +140,7 @@ fn publisher_status(now: Instant, peer: &Peer, broadcast: &Broadcast) -> Publish
             .remote()
             .map(|remote| remote.to_string())
             .unwrap_or_default(),
-        video: intake.has_video().then(|| intake.video_status()),
+        video: intake.has_video().then(|| video_status(broadcast)),
         audio: intake.has_audio().then(|| intake.audio_status()),
         bytes_received: reception.bytes,
         bitrate_bps: 8 * reception.bytes.saturating_sub(peer.bytes_at_last_status),
@@ -148,4 +149,15 @@ fn publisher_status(now: Instant, peer: &Peer, broadcast: &Broadcast) -> Publish
         rtt_ms: reception.rtt_ms,
         media_age_ms: u64::try_from(publisher.media_age(now).as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// The size of what is not H.264 is known by its decoder alone.
+fn video_status(broadcast: &Broadcast) -> VideoStatus {
+    let mut video = broadcast.intake.video_status();
+    if video.width == 0
+        && let Some((width, height)) = broadcast.renditions.decoded_size()
+    {
+        (video.width, video.height) = (width, height);
+    }
+    video
 }
