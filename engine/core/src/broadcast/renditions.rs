@@ -69,6 +69,9 @@ pub(crate) struct Renditions {
     keyframe_wanted: bool,
     /// When the lane was last given a picture, and when it is to be told that time goes on.
     fill_at: Option<Instant>,
+    /// The last picture: its time, and when it came. Its publisher's clock may be behind.
+    decoded: Option<(i64, Instant)>,
+    filled_us: i64,
     slate: Option<String>,
     report: Option<(LaneReport, Instant)>,
     decode_permille: Option<u32>,
@@ -149,6 +152,7 @@ impl Renditions {
         self.lacks_keyframe = false;
         self.slate = None;
         self.fill_at = Some(now + FILL_AFTER);
+        self.decoded = Some((picture.pts_us, now));
         self.jobs.push_back(VideoJob::Decode {
             lane,
             pts_us: picture.pts_us,
@@ -176,10 +180,15 @@ impl Renditions {
             let image = slate.image.clone();
             self.jobs.push_back(VideoJob::Slate { lane, image });
         }
-        self.jobs.push_back(VideoJob::Fill {
-            lane,
-            until_us: now_us - FILL_BEHIND_US,
+        let by_picture_us = self.decoded.map_or(now_us, |(pts_us, at)| {
+            let since = now.saturating_duration_since(at).as_micros();
+            pts_us.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
         });
+        let until_us = now_us.min(by_picture_us) - FILL_BEHIND_US;
+        if until_us > self.filled_us {
+            self.filled_us = until_us;
+            self.jobs.push_back(VideoJob::Fill { lane, until_us });
+        }
     }
 
     /// What the lane has said.
