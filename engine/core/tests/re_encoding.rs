@@ -167,6 +167,8 @@ fn a_codec_that_rtmp_does_not_carry_is_re_encoded_unless_that_is_off() {
     let mut world = on_air(&wishes, Codec::Vp8);
     run_s(&mut world, 8);
     assert_eq!(world.video[0].sources, [VideoCodec::Vp8]);
+    // The keyframe because of which the lane was opened is its first picture.
+    assert_eq!(world.clients[0].frames_sent, world.video[0].decoded);
     assert_eq!(turns(&world, "auto"), [true]);
     world.server("auto", 0).assert_sound();
     assert_whole_sound(&world, "auto");

@@ -72,6 +72,9 @@ pub(crate) struct Renditions {
     /// The last picture: its time, and when it came. Its publisher's clock may be behind.
     decoded: Option<(i64, Instant)>,
     filled_us: i64,
+    /// The publisher's last picture, while that is a keyframe and there is no lane: one that is opened
+    /// because of it begins with it.
+    keyframe: Option<SourcePicture>,
     slate: Option<String>,
     report: Option<(LaneReport, Instant)>,
     decode_permille: Option<u32>,
@@ -105,6 +108,15 @@ impl Renditions {
         self.jobs.push_back(VideoJob::Open { lane });
     }
 
+    /// The renditions are chosen. The lane begins with the keyframe that has just come, if one has.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        if self.lane.is_some()
+            && let Some(picture) = self.keyframe.take()
+        {
+            self.decode(now, picture);
+        }
+    }
+
     pub(crate) fn add(&mut self, rendition: Rendition) {
         self.list.push(rendition);
         self.changed = true;
@@ -127,10 +139,14 @@ impl Renditions {
 
     /// A picture of the publisher.
     pub(crate) fn decode(&mut self, now: Instant, picture: SourcePicture) {
-        let Some(lane) = self.lane else { return };
+        let Some(lane) = self.lane else {
+            self.keyframe = picture.key.then_some(picture);
+            return;
+        };
         if self.lacks_keyframe && !picture.key {
             return;
         }
+        self.keyframe_wanted &= !picture.key;
         self.tell_list(lane);
         let same = self.stream.as_ref().is_some_and(|it| it.is_of(&picture));
         if !same {

@@ -125,7 +125,9 @@ impl Switch {
             let gops = (sent_us - newest_us) / gop_us + 1;
             newest_us + gops * gop_us
         };
-        let ahead_us = (at_us - sent_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
+        // A destination may have rested, so what was sent last says nothing of what time it is.
+        let now_us = ring.newest().map_or(sent_us, |it| it.pts_us.max(sent_us));
+        let ahead_us = (at_us - now_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
         Some(Cut {
             at_us,
             due: now + Duration::from_micros(ahead_us),

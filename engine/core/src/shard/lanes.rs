@@ -48,6 +48,7 @@ impl Shard {
             if broadcast.renditions.list().is_empty() {
                 self.close_video_lane(broadcast);
             }
+            broadcast.renditions.begin(now);
         }
         while let Some(job) = broadcast.renditions.take_job() {
             self.outputs.push_back(Output::Video(job));
