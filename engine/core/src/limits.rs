@@ -78,3 +78,8 @@ pub(crate) const RENDITION_REFUSED_MS: u64 = 10_000;
 /// Different renditions of one broadcast: more would be a ladder that no platform asks for, and each
 /// keeps a ring.
 pub(crate) const RENDITIONS_MAX: usize = 16;
+/// The same with those that are being left for another one.
+pub(crate) const RENDITIONS_WITH_LEFT_MAX: usize = 2 * RENDITIONS_MAX;
+/// A publisher's picture may grow for so long without breaking the contract: a browser begins small
+/// and finds its bandwidth.
+pub(crate) const SIZE_SETTLES_MS: u64 = 60_000;

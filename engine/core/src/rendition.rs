@@ -62,6 +62,8 @@ pub(crate) struct Rendition {
     pub(crate) estimate_permille: u32,
     /// Measured over the last second; `None` until then.
     pub(crate) measured_permille: Option<u32>,
+    /// The governor has lowered it, or its publisher is away: what it takes now is not what it will.
+    below_its_cost: bool,
     /// Why it cannot be made.
     pub(crate) problem: Option<String>,
     config: Option<Rc<ParameterSets>>,
@@ -80,6 +82,7 @@ impl Rendition {
             ring: Ring::default(),
             estimate_permille,
             measured_permille: None,
+            below_its_cost: false,
             problem: None,
             config: None,
             report: None,
@@ -153,8 +156,13 @@ impl Rendition {
         let cpu_us = report.scale_us + report.encode_us;
         let spent_us = cpu_us.saturating_sub(self.cpu_us_before);
         // The first second is not a whole one.
-        if self.report.is_some() {
+        if let Some(before) = &self.report {
             self.measured_permille = u32::try_from(spent_us * 1_000 / wall_us.max(1)).ok();
+            let frames = report.frames.saturating_sub(before.frames);
+            let repeated = report.repeated.saturating_sub(before.repeated);
+            let lowered = report.preset < self.spec.preset
+                || report.frames_per_second < self.spec.frames_per_second;
+            self.below_its_cost = lowered || repeated * 2 > frames;
         }
         self.cpu_us_before = cpu_us;
         self.report = Some(report);
@@ -163,7 +171,14 @@ impl Rendition {
     pub(crate) fn used_permille(&self) -> u32 {
         match self.problem {
             Some(_) => 0,
-            None => self.measured_permille.unwrap_or(self.estimate_permille),
+            None => {
+                let measured_permille = self.measured_permille.unwrap_or_default();
+                if self.measured_permille.is_none() || self.below_its_cost {
+                    measured_permille.max(self.estimate_permille)
+                } else {
+                    measured_permille
+                }
+            }
         }
     }
 

@@ -74,7 +74,11 @@ fn want(world: &mut World, wishes: &[(&str, WantedPicture)]) {
 }
 
 fn on_air(wishes: &[(&str, WantedPicture)], codec: Codec) -> World {
-    let mut world = World::with_codecs(900);
+    on_air_with(900, wishes, codec)
+}
+
+fn on_air_with(permille: u32, wishes: &[(&str, WantedPicture)], codec: Codec) -> World {
+    let mut world = World::with_codecs(permille);
     want(&mut world, wishes);
     let sends = Sends {
         codec,
@@ -385,4 +389,137 @@ fn a_slate_is_shown_in_a_rendition_while_its_publisher_is_away() {
     });
     run_s(&mut world, 3);
     assert_eq!(world.video[0].slates, [Bytes::from_static(b"image")]);
+}
+
+#[test]
+fn a_lane_of_which_nothing_is_left_is_replaced() {
+    let wishes = [("one", always(HD)), ("two", always(SMALL))];
+    let mut world = on_air(&wishes, Codec::H264);
+    run_s(&mut world, 3);
+    let dead = world.video[0].id;
+    for rendition in world.video[0].ids() {
+        let reason = "its codec thread is gone".to_owned();
+        world.lane_says(dead, VideoResult::Failed { rendition, reason });
+    }
+    assert!(!world.video[0].open);
+    let one = world.destination("one").picture.unwrap();
+    assert_eq!(one.path, PicturePath::None);
+    assert!(one.reason.contains("gone"), "{}", one.reason);
+    run_s(&mut world, 14);
+    assert_eq!(world.video.len(), 2);
+    for name in ["one", "two"] {
+        let status = world.destination(name).picture.unwrap();
+        assert_eq!(status.path, PicturePath::Rendition, "{}", status.reason);
+        assert_whole_sound(&world, name);
+        assert_eq!(world.connections(name), 1);
+    }
+}
+
+#[test]
+fn a_rendition_gives_its_room_to_the_one_that_takes_its_place() {
+    let large = RenditionSpec {
+        width: Some(1_920),
+        height: 1_080,
+        ..HD
+    };
+    let other = RenditionSpec {
+        video_bps: 4_000_000,
+        ..large
+    };
+    // Room for one of them, and not for both.
+    let mut world = on_air_with(700, &[("one", always(large))], Codec::H264);
+    run_s(&mut world, 3);
+    want(&mut world, &[("one", always(other))]);
+    run_s(&mut world, 5);
+    let one = world.destination("one").picture.unwrap();
+    assert_eq!(one.path, PicturePath::Rendition, "{}", one.reason);
+    assert_eq!(world.video[0].renditions(), [other]);
+    assert_eq!(world.latest().codec.refused, 0);
+    want(
+        &mut world,
+        &[("one", always(other)), ("two", always(large))],
+    );
+    run_s(&mut world, 1);
+    assert!(world.latest().codec.refused > 0);
+}
+
+#[test]
+fn a_lane_is_given_a_keyframe_although_the_first_request_is_lost() {
+    let mut world = on_air(&[("one", always(HD))], Codec::Vp8);
+    run_s(&mut world, 3);
+    let lane = world.video[0].id;
+    let asked = world.clients[0].keyframe_requests;
+    // The way to the client is cut for a moment.
+    world.clients[0].deaf = true;
+    world.lane_says(lane, VideoResult::KeyframeWanted);
+    world.run_ms(100);
+    world.clients[0].deaf = false;
+    let decoded = world.video[0].decoded;
+    world.run_ms(600);
+    assert!(world.clients[0].keyframe_requests > asked);
+    assert!(world.video[0].decoded > decoded);
+}
+
+#[test]
+fn a_bit_rate_of_sound_that_nobody_takes_any_more_is_not_made() {
+    let quiet = RenditionSpec {
+        audio_bps: 64_000,
+        ..SMALL
+    };
+    let mut world = on_air(&[("one", always(quiet))], Codec::H264);
+    run_s(&mut world, 3);
+    assert_eq!(world.audio_lanes(), 2);
+    want(&mut world, &[("one", always(SMALL))]);
+    run_s(&mut world, 6);
+    assert_eq!(world.audio_lanes(), 1);
+    want(&mut world, &[("one", always(quiet))]);
+    run_s(&mut world, 6);
+    assert_eq!(world.audio_lanes(), 2);
+    assert_whole_sound(&world, "one");
+}
+
+#[test]
+fn a_destination_that_begins_while_the_publisher_is_away_is_shown_the_slate() {
+    let mut world = on_air(&[("one", of(Reencode::Off))], Codec::Vp8);
+    run_s(&mut world, 3);
+    world.clients[0].dead = true;
+    world.command(Command::Unpublish {
+        session: session("first"),
+    });
+    let mut wanted = WantedBroadcast::new(broadcast());
+    world.stand(&[("two", Site::Well)]);
+    wanted.destinations.push(WantedDestination {
+        picture: always(HD),
+        ..WantedDestination::new(
+            DestinationId("two".to_owned()),
+            "rtmp://two/app/key-of-two".to_owned(),
+        )
+    });
+    wanted.slate = Some("soon".to_owned());
+    world.command(Command::Want { broadcast: wanted });
+    world.command(Command::Slate {
+        broadcast: broadcast(),
+        name: "soon".to_owned(),
+        image_base64: "aW1hZ2U=".to_owned(),
+    });
+    run_s(&mut world, 3);
+    assert_eq!(world.video[0].slates, [Bytes::from_static(b"image")]);
+    assert!(world.video[0].fills > 10);
+}
+
+#[test]
+fn nothing_is_made_where_there_are_no_pictures_or_nobody_to_send_them_to() {
+    let mut world = World::with_codecs(900);
+    want(&mut world, &[("one", always(HD))]);
+    let sends = Sends {
+        video: false,
+        ..Sends::default()
+    };
+    let client = Client::new(world.now, 4000, sends);
+    world.publish("first", client);
+    run_s(&mut world, 4);
+    assert!(world.video.is_empty());
+    let one = world.destination("one").picture.unwrap();
+    assert!(one.reason.contains("no picture"), "{}", one.reason);
+    assert!(world.server("one", 0).audio().len() > 100);
 }

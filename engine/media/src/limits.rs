@@ -53,8 +53,8 @@ pub const GOP_BYTES_MAX: usize = 8 << 20;
 /// which there are at most 16 (ITU-T H.264 §A.3.1), and its own.
 pub const PICTURES_PER_UNIT_MAX: usize = 17;
 
-/// Renditions of one source. A ladder has three to six; 16 at the cheapest do not fit a core.
-pub const RENDITIONS_MAX: usize = 16;
+/// Renditions of one source: 16 that are wanted, and as many that are being left for others.
+pub const RENDITIONS_MAX: usize = 32;
 
 /// Failures of renditions that wait to be taken: each of them once, and as many that were not begun.
 pub const FAILURES_MAX: usize = 2 * RENDITIONS_MAX;

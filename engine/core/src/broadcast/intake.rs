@@ -137,6 +137,11 @@ impl Intake {
         self.awaits_keyframe = true;
         self.stand_in.begin(now, false);
         self.keyframe_at = None;
+        // What the one before was like says nothing of this one.
+        self.codec = None;
+        self.b_frames = BFrames::default();
+        self.video.keyframe_interval_ms = 0;
+        self.rates.mean_bps = 0;
         self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
     }
 
@@ -348,6 +353,7 @@ impl Intake {
             u32::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u32::MAX)
         });
         SourceFacts {
+            offers_video: true,
             codec: self.codec,
             width: self.config.as_ref().map_or(0, |config| config.width()),
             height: self.config.as_ref().map_or(0, |config| config.height()),

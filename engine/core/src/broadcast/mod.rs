@@ -232,13 +232,27 @@ impl Broadcast {
     /// What destinations judge the publisher's picture by.
     pub(crate) fn source_facts(&self, now: Instant) -> SourceFacts {
         match self.source {
-            // Nobody who is away breaks a contract.
-            Source::Publishing { .. } => self.intake.source_facts(now),
-            _ => SourceFacts {
+            Source::Publishing { video, .. } if !self.intake.stand_in.is_seen() => SourceFacts {
+                offers_video: video,
+                ..self.intake.source_facts(now)
+            },
+            // Nobody who is away breaks a contract: keyframes come, and are ours.
+            Source::Publishing { video, .. } | Source::Holding { video, .. } => SourceFacts {
+                offers_video: video,
                 keyframe_interval_ms: 0,
                 ..self.intake.source_facts(now)
             },
+            Source::Off => SourceFacts::default(),
         }
+    }
+
+    /// Whether it is the choice of some destination.
+    pub(crate) fn chooses(&self, rendition: &Rendition) -> bool {
+        rendition.problem.is_none()
+            && self
+                .slots
+                .iter()
+                .any(|slot| slot.destination.picture.choice() == Choice::Rendition(rendition.spec))
     }
 
     /// Whether some destination is sent this rendition, or shall be.
@@ -310,7 +324,7 @@ impl Broadcast {
                 .iter()
                 .map(|slot| self.destination_status(now, slot, clock))
                 .collect(),
-            ring_bytes: self.intake.ring.bytes() as u64,
+            ring_bytes: self.ring_bytes(),
             decoder: self.renditions.decoder_status(),
             renditions: self
                 .renditions
@@ -337,9 +351,18 @@ impl Broadcast {
             });
             if let Some(rendition) = rendition.filter(|_| picture.path == PicturePath::Rendition) {
                 (picture.width, picture.height) = rendition.size();
+                if rendition.problem.is_some() {
+                    picture.path = PicturePath::None;
+                }
             }
         }
         status
+    }
+
+    fn ring_bytes(&self) -> u64 {
+        let renditions = self.renditions.list().iter();
+        let bytes: usize = renditions.map(|it| it.ring.bytes()).sum();
+        (self.intake.ring.bytes() + bytes) as u64
     }
 
     /// Starts a new second of rates.

@@ -26,6 +26,9 @@ const FILL_TICK: Duration = Duration::from_millis(100);
 /// It is done up to so long ago, so that a picture that is late still has its place.
 const FILL_BEHIND_US: i64 = 100_000;
 
+/// Pictures within a second that say what decoding takes.
+const FRAMES_MIN: u64 = 5;
+
 /// What a result of the lane asks of others.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -100,11 +103,13 @@ impl Renditions {
         self.lane
     }
 
-    pub(crate) fn open(&mut self, lane: VideoLaneId) {
+    pub(crate) fn open(&mut self, now: Instant, lane: VideoLaneId) {
         self.lane = Some(lane);
         self.stream = None;
         self.lacks_keyframe = true;
         self.keyframe_wanted = true;
+        // Nobody may be publishing: then a slate is all that there is.
+        self.fill_at = Some(now + FILL_AFTER);
         self.jobs.push_back(VideoJob::Open { lane });
     }
 
@@ -129,10 +134,20 @@ impl Renditions {
         self.changed |= told(&self.list) != before;
     }
 
-    /// Nothing is to be made any more: the lane that was closed.
+    /// Whether there is a rendition that is made.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.list.iter().any(|it| it.problem.is_none())
+    }
+
+    /// Nothing is to be made any more by the lane, which is given back closed. Rings stay for those
+    /// who are sent what is in them; the next rendition has another lane.
     pub(crate) fn close(&mut self) -> Option<VideoLaneId> {
         let lane = self.lane?;
-        *self = Self::default();
+        *self = Self {
+            list: std::mem::take(&mut self.list),
+            keyframe_wanted: self.keyframe_wanted,
+            ..Self::default()
+        };
         self.jobs.push_back(VideoJob::Close { lane });
         Some(lane)
     }
@@ -228,6 +243,8 @@ impl Renditions {
                 if let Some(failed) = failed {
                     failed.problem = Some(reason);
                     self.changed = true;
+                    // Whoever took it may have to go on with the publisher's picture.
+                    self.keyframe_wanted = true;
                     news.failed = Some(rendition);
                 }
             }
@@ -287,7 +304,10 @@ impl Renditions {
         let wall_us = wall
             .map_or(1_000_000, |wall| wall.as_micros() as u64)
             .max(1);
-        let spent_us = before.map(|(old, _)| report.decode_us.saturating_sub(old.decode_us));
+        // Of a publisher that is away nothing is decoded; it will be again.
+        let spent_us = before
+            .filter(|(old, _)| report.frames >= old.frames + FRAMES_MIN)
+            .map(|(old, _)| report.decode_us.saturating_sub(old.decode_us));
         self.decode_permille =
             spent_us.and_then(|spent_us| u32::try_from(spent_us * 1_000 / wall_us).ok());
         for each in &report.renditions {

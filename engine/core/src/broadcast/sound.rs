@@ -35,18 +35,28 @@ pub(crate) struct Sound {
 }
 
 impl Sound {
-    pub(crate) fn open(&mut self, id: LaneId, audio_bps: u32) {
+    /// So much silence comes first in the lane: then its frames begin where those of the others do,
+    /// and whoever changes from one to the other misses nothing.
+    pub(crate) fn open(&mut self, id: LaneId, audio_bps: u32) -> u32 {
+        let into_frame = self.fed_samples % AAC_FRAME_SAMPLES;
         self.lanes.push(AudioLane {
             id,
             audio_bps,
-            start_samples: self.fed_samples,
+            start_samples: self.fed_samples - into_frame,
             frames: 0,
             last_us: None,
         });
+        u32::try_from(into_frame).unwrap_or_default()
     }
 
     pub(crate) fn has(&self, audio_bps: u32) -> bool {
         self.lanes.iter().any(|lane| lane.audio_bps == audio_bps)
+    }
+
+    /// Takes out the lanes of bit rates that are not wanted.
+    pub(crate) fn close_unless(&mut self, mut wanted: impl FnMut(u32) -> bool) -> Vec<LaneId> {
+        let closed = self.lanes.extract_if(.., |lane| !wanted(lane.audio_bps));
+        closed.map(|lane| lane.id).collect()
     }
 
     /// All lanes are given so many samples.

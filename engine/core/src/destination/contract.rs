@@ -12,6 +12,8 @@ const KEYFRAME_TOLERANCE_MS: u32 = 500;
 /// What is known of the publisher's picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceFacts {
+    /// The publisher sends pictures, or will.
+    pub(crate) offers_video: bool,
     /// `None` before the first keyframe.
     pub(crate) codec: Option<VideoCodec>,
     /// Pixels; 0 while unknown, and for what is not H.264.
@@ -124,6 +126,7 @@ mod tests {
     use super::*;
 
     const GOOD: SourceFacts = SourceFacts {
+        offers_video: true,
         codec: Some(VideoCodec::H264),
         width: 1_280,
         height: 720,

@@ -209,6 +209,11 @@ impl Destination {
         self.picture.want(wanted, self.platform);
     }
 
+    /// Whether it is sent media, or will be by itself.
+    pub(crate) fn takes_media(&self) -> bool {
+        !matches!(self.phase, Phase::Ended | Phase::GivenUp | Phase::Unusable)
+    }
+
     /// The ring that it is fed from; `None` while nothing is sent.
     pub(crate) fn ring(&self) -> Option<RingId> {
         match &self.phase {

@@ -16,7 +16,7 @@ use shardcast_link::{Reencode, RenditionSpec, WantedPicture, video_bps_for};
 
 use super::contract::{Breach, Contract, SourceFacts};
 use crate::{
-    limits::{CONTRACT_GRACE_MS, CONTRACT_KEPT_MS, RENDITION_REFUSED_MS},
+    limits::{CONTRACT_GRACE_MS, CONTRACT_KEPT_MS, RENDITION_REFUSED_MS, SIZE_SETTLES_MS},
     rtmp::Platform,
 };
 
@@ -38,11 +38,15 @@ pub(crate) struct Picture {
     size: Option<(u32, u32)>,
     /// The size that it has had, and since when, until then.
     first_size: Option<((u32, u32), Instant)>,
+    /// Since when it is passed on.
+    passed_since: Option<Instant>,
     choice: Choice,
     /// What is broken, and since when.
     broken: Option<(Breach, Instant)>,
     kept_since: Option<Instant>,
     refused: Option<Refusal>,
+    /// The words of the last refusal, whenever that was.
+    refused_last: Option<String>,
     reason: String,
 }
 
@@ -60,10 +64,12 @@ impl Picture {
             contract: Contract::new(platform, wanted.contract),
             size: None,
             first_size: None,
+            passed_since: None,
             choice: Choice::Source,
             broken: None,
             kept_since: None,
             refused: None,
+            refused_last: None,
             reason: String::new(),
         }
     }
@@ -73,6 +79,8 @@ impl Picture {
         if self.wanted != wanted {
             *self = Self {
                 size: self.size,
+                first_size: self.first_size,
+                passed_since: self.passed_since,
                 choice: self.choice,
                 ..Self::new(wanted, platform)
             };
@@ -107,13 +115,25 @@ impl Picture {
         self.choice
     }
 
-    /// The rendition that was chosen cannot be made: there is no room, or it failed.
-    pub(crate) fn refuse(&mut self, now: Instant, words: String, facts: &SourceFacts) {
+    /// The rendition that was chosen cannot be made: there is no room, or it failed. True when these
+    /// are other words than before.
+    pub(crate) fn refuse(&mut self, now: Instant, words: &str, facts: &SourceFacts) -> bool {
         let again_at = now + Duration::from_millis(RENDITION_REFUSED_MS);
         let choice = self.choice;
+        let words = words.to_owned();
+        let news = self.refused_last.as_ref() != Some(&words);
+        self.refused_last = Some(words.clone());
         self.refused = Some(Refusal { words, again_at });
         let choice = self.affordable(now, choice, facts);
         self.settle(choice, String::new());
+        news
+    }
+
+    /// Nothing is sent to the destination, so nothing need be made for it.
+    pub(crate) fn rest(&mut self) {
+        self.choice = Choice::Source;
+        self.refused = None;
+        self.reason = "nothing is sent to it".to_owned();
     }
 
     /// Why it is what it is.
@@ -123,7 +143,7 @@ impl Picture {
 
     /// How long the contract has been broken or kept.
     fn observe(&mut self, now: Instant, facts: &SourceFacts) {
-        let breach = self.contract.breach(facts, self.size);
+        let breach = self.breach(now, facts);
         self.broken = breach.map(|breach| {
             let before = self.broken.map(|(_, since)| since);
             (breach, before.unwrap_or(now))
@@ -134,9 +154,27 @@ impl Picture {
         };
     }
 
+    /// The term that is broken. A picture that is still growing keeps to its size.
+    fn breach(&self, now: Instant, facts: &SourceFacts) -> Option<Breach> {
+        let grows = |size: &(u32, u32)| {
+            self.is_settling(now) && is_larger(*size, (facts.width, facts.height))
+        };
+        let size = self.size.filter(|size| !grows(size));
+        self.contract.breach(facts, size)
+    }
+
+    fn is_settling(&self, now: Instant) -> bool {
+        self.passed_since.is_none_or(|since| {
+            now.saturating_duration_since(since) < Duration::from_millis(SIZE_SETTLES_MS)
+        })
+    }
+
     fn decide(&self, now: Instant, facts: &SourceFacts, usual: &RenditionSpec) -> (Choice, String) {
         let after = |since: Instant, ms| now >= since + Duration::from_millis(ms);
         let in_rendition = matches!(self.choice, Choice::Rendition(_));
+        if !facts.offers_video {
+            return (Choice::Source, "the publisher sends no picture".to_owned());
+        }
         match (self.wanted.reencode, self.broken) {
             (Reencode::Always, _) => (
                 self.rendition(usual),
@@ -157,7 +195,10 @@ impl Picture {
             }
             (Reencode::Auto, None) if in_rendition => match self.kept_since {
                 Some(since) if after(since, CONTRACT_KEPT_MS) => (Choice::Source, kept()),
-                _ => (self.rendition(usual), self.reason.clone()),
+                _ => {
+                    let words = "the publisher's picture has to suit for a while first";
+                    (self.rendition(usual), words.to_owned())
+                }
             },
             (Reencode::Auto, None) if facts.codec.is_none() => {
                 (Choice::Source, "no picture has come yet".to_owned())
@@ -178,8 +219,7 @@ impl Picture {
         }
         let passable = self.wanted.reencode == Reencode::Auto
             && self
-                .contract
-                .breach(facts, self.size)
+                .breach(now, facts)
                 .is_none_or(|breach| !breach.is_total());
         if passable {
             Choice::Source
@@ -200,7 +240,12 @@ impl Picture {
     /// holds it to: a browser that finds its bandwidth begins small.
     pub(crate) fn passed(&mut self, now: Instant, facts: &SourceFacts) {
         let size = (facts.width, facts.height);
-        if self.size.is_some() || facts.width == 0 {
+        let settling = self.is_settling(now);
+        self.passed_since.get_or_insert(now);
+        let stays = self
+            .size
+            .is_some_and(|known| !(settling && is_larger(known, size)));
+        if stays || facts.width == 0 {
             return;
         }
         match self.first_size {
@@ -218,8 +263,8 @@ impl Picture {
         if let Some(spec) = self.wanted.rendition {
             return Choice::Rendition(spec);
         }
-        let max_bps = self.contract.video_bps_max.unwrap_or(u32::MAX);
         if self.wanted.reencode == Reencode::Always {
+            let max_bps = self.wanted.contract.video_bps_max.unwrap_or(u32::MAX);
             return Choice::Rendition(RenditionSpec {
                 video_bps: usual.video_bps.min(max_bps),
                 ..*usual
@@ -232,12 +277,21 @@ impl Picture {
         if let Some((width, height)) = self.size {
             (spec.width, spec.height) = (Some(width & !1), height & !1);
             if spec.height != usual.height {
-                spec.video_bps = video_bps_for(spec.height);
+                spec.video_bps = video_bps_for(spec.height.min(width));
             }
         }
+        let max_bps = self.contract.video_bps_max.unwrap_or(u32::MAX);
         spec.video_bps = spec.video_bps.min(max_bps);
         Choice::Rendition(spec)
     }
+}
+
+/// Of the same shape, and no smaller.
+fn is_larger(before: (u32, u32), size: (u32, u32)) -> bool {
+    let (wide, high) = (u64::from(size.0), u64::from(size.1));
+    let skew = (wide * u64::from(before.1)).abs_diff(u64::from(before.0) * high);
+    // Sizes are even, so those of a ramp are not all of quite the same shape.
+    size.0 >= before.0 && size.1 >= before.1 && skew * 50 <= u64::from(before.0) * high
 }
 
 fn kept() -> String {
@@ -251,6 +305,7 @@ mod tests {
     use super::*;
 
     const HD: SourceFacts = SourceFacts {
+        offers_video: true,
         codec: Some(VideoCodec::H264),
         width: 1_280,
         height: 720,
@@ -281,6 +336,7 @@ mod tests {
         };
         let mut picture = Picture::new(wanted, Platform::generic());
         picture.size = Some((HD.width, HD.height));
+        picture.passed_since = Instant::now().checked_sub(Duration::from_millis(SIZE_SETTLES_MS));
         picture
     }
 
@@ -324,6 +380,28 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_begins_small_may_grow_and_what_it_has_grown_to_counts() {
+        let (mut picture, start) = (picture(Reencode::Auto), Instant::now());
+        (picture.size, picture.passed_since) = (None, None);
+        let mut pass = |ms, facts: &SourceFacts| {
+            let now = at(start, ms);
+            let choice = picture.plan(now, facts, &usual());
+            if choice == Choice::Source {
+                picture.passed(now, facts);
+            }
+            choice
+        };
+        for (ms, facts) in [(0, &SMALL), (6_000, &SMALL), (12_000, &HD), (20_000, &HD)] {
+            assert_eq!(pass(ms, facts), Choice::Source, "after {ms} ms");
+        }
+        assert_eq!(pass(21_000, &SMALL), Choice::Source);
+        let Choice::Rendition(spec) = pass(21_000 + CONTRACT_GRACE_MS, &SMALL) else {
+            panic!("it is still passed on");
+        };
+        assert_eq!((spec.width, spec.height), (Some(1_280), 720));
+    }
+
+    #[test]
     fn a_codec_that_cannot_be_passed_on_is_re_encoded_at_once_unless_that_is_off() {
         let now = Instant::now();
         let mut auto = picture(Reencode::Auto);
@@ -344,7 +422,7 @@ mod tests {
         let mut always = picture(Reencode::Always);
         let wanted = always.plan(now, &HD, &usual());
         assert!(matches!(wanted, Choice::Rendition(_)));
-        always.refuse(now, "no room".to_owned(), &HD);
+        always.refuse(now, "no room", &HD);
         assert_eq!(always.plan(at(now, 1), &HD, &usual()), Choice::Nothing);
         assert_eq!(always.plan(later, &HD, &usual()), wanted);
 
@@ -355,7 +433,7 @@ mod tests {
             auto.plan(slip, &SMALL, &usual()),
             Choice::Rendition(_)
         ));
-        auto.refuse(slip, "no room".to_owned(), &SMALL);
+        auto.refuse(slip, "no room", &SMALL);
         assert_eq!(auto.plan(at(slip, 1), &SMALL, &usual()), Choice::Source);
         assert_eq!(auto.reason(), "no room");
         assert_eq!(auto.plan(at(slip, 2), &VP8, &usual()), Choice::Nothing);

@@ -92,10 +92,7 @@ impl Switch {
                 *self.cut.insert(cut)
             }
         };
-        let keyframe = ring.newest_keyframe().filter(|seq| {
-            ring.get(*seq)
-                .is_some_and(|unit| unit.pts_us >= (sent_us + STEP_US_MIN).max(cut_us - MARGIN_US))
-        });
+        let keyframe = first_keyframe(ring, (cut_us - MARGIN_US).max(sent_us + 1));
         let until_us = Some(cut_us - MARGIN_US / 4);
         let held = next.is_some_and(|unit| is_behind(unit, until_us));
         match keyframe {
@@ -134,6 +131,17 @@ impl Switch {
             newest_us,
         })
     }
+}
+
+/// The first keyframe from a time on. A destination that is slow gets to the cut late, and several may
+/// be there by then.
+fn first_keyframe(ring: &Ring, from_us: i64) -> Option<u64> {
+    let newest = ring.newest_keyframe()?;
+    let is_from = |seq: &u64| {
+        ring.get(*seq)
+            .is_some_and(|unit| unit.is_keyframe() && unit.pts_us >= from_us)
+    };
+    is_from(&newest).then(|| (ring.start()..newest).find(is_from).unwrap_or(newest))
 }
 
 fn newest_keyframe_us(ring: &Ring) -> Option<i64> {

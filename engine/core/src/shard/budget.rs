@@ -75,7 +75,6 @@ impl Budget {
         needed_permille: u32,
     ) -> Result<(), String> {
         if self.capacity_permille == 0 {
-            self.refused += 1;
             return Err(
                 "this server re-encodes nothing: it was built or started without it".to_owned(),
             );

@@ -12,7 +12,7 @@ use crate::{
     broadcast::{AUDIO_BPS_DEFAULT, Broadcast, LaneFeed},
     destination::{Choice, SourceFacts},
     io::{AudioJob, LaneId, Output, RenditionId, VideoLaneId, VideoResult},
-    limits::RENDITIONS_MAX,
+    limits::{RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
     rendition::Rendition,
 };
 
@@ -34,8 +34,9 @@ impl Shard {
     ) {
         if std::mem::take(&mut broadcast.plan_due) {
             let facts = broadcast.source_facts(now);
+            let mut refusals = Vec::new();
             for index in 0..broadcast.slots.len() {
-                self.plan_picture(now, key, broadcast, index, &facts);
+                self.plan_picture(now, key, broadcast, index, &facts, &mut refusals);
             }
             let unused: Vec<RenditionId> = broadcast
                 .renditions
@@ -45,9 +46,10 @@ impl Shard {
                 .map(|it| it.id)
                 .collect();
             broadcast.renditions.retain(|it| !unused.contains(&it.id));
-            if broadcast.renditions.list().is_empty() {
+            if !broadcast.renditions.is_at_work() {
                 self.close_video_lane(broadcast);
             }
+            self.close_idle_audio_lanes(broadcast);
             broadcast.renditions.begin(now);
         }
         while let Some(job) = broadcast.renditions.take_job() {
@@ -55,6 +57,7 @@ impl Shard {
         }
     }
 
+    /// `refusals` are those of this plan, which hold for all destinations.
     fn plan_picture(
         &mut self,
         now: Instant,
@@ -62,12 +65,17 @@ impl Shard {
         broadcast: &mut Broadcast,
         index: usize,
         facts: &SourceFacts,
+        refusals: &mut Vec<(RenditionSpec, String)>,
     ) {
         let Some(slot) = broadcast.slots.get_mut(index) else {
             return;
         };
         let usual = &broadcast.wanted.rendition_default;
+        let takes_media = slot.destination.takes_media();
         let picture = &mut slot.destination.picture;
+        if !takes_media {
+            return picture.rest();
+        }
         let spec = match picture.plan(now, facts, usual) {
             Choice::Source if facts.codec == Some(VideoCodec::H264) => {
                 return picture.passed(now, facts);
@@ -78,18 +86,28 @@ impl Shard {
         if broadcast.renditions.of(&spec).is_some() {
             return;
         }
-        if let Err(words) = self.begin_rendition(key, broadcast, spec) {
-            refuse(now, broadcast, spec, &words, facts);
-        }
+        let known = refusals.iter().find(|(refused, _)| *refused == spec);
+        let words = match known {
+            Some((_, words)) => words.clone(),
+            None => match self.begin_rendition(now, key, broadcast, spec) {
+                Ok(()) => return,
+                Err(words) => words,
+            },
+        };
+        refuse(now, broadcast, spec, &words, facts);
+        refusals.push((spec, words));
     }
 
     fn begin_rendition(
         &mut self,
+        now: Instant,
         key: BroadcastKey,
         broadcast: &mut Broadcast,
         spec: RenditionSpec,
     ) -> Result<(), String> {
-        if broadcast.renditions.list().len() >= RENDITIONS_MAX {
+        let renditions = broadcast.renditions.list();
+        let chosen = renditions.iter().filter(|it| broadcast.chooses(it)).count();
+        if chosen >= RENDITIONS_MAX || renditions.len() >= RENDITIONS_WITH_LEFT_MAX {
             return Err(format!(
                 "a broadcast may have {RENDITIONS_MAX} different renditions: let destinations \
                  share one"
@@ -109,7 +127,7 @@ impl Shard {
         if first {
             let lane = VideoLaneId(self.id());
             self.video_lanes.insert(lane, key);
-            broadcast.renditions.open(lane);
+            broadcast.renditions.open(now, lane);
         }
         let id = RenditionId(self.id());
         let rendition = Rendition::new(id, spec, estimate_permille);
@@ -198,9 +216,27 @@ impl Shard {
             }
             let lane = LaneId(self.id());
             self.lanes.insert(lane, key);
-            broadcast.sound.open(lane, audio_bps);
+            let samples = broadcast.sound.open(lane, audio_bps);
             self.outputs
                 .push_back(Output::Audio(AudioJob::Open { lane, audio_bps }));
+            if samples > 0 {
+                self.outputs
+                    .push_back(Output::Audio(AudioJob::Silence { lane, samples }));
+            }
+        }
+    }
+
+    /// Those whose bit rate nobody takes any more.
+    fn close_idle_audio_lanes(&mut self, broadcast: &mut Broadcast) {
+        let renditions = broadcast.renditions.list();
+        let closed = broadcast.sound.close_unless(|audio_bps| {
+            audio_bps == AUDIO_BPS_DEFAULT
+                || renditions.iter().any(|it| it.spec.audio_bps == audio_bps)
+        });
+        for lane in closed {
+            self.lanes.remove(&lane);
+            self.outputs
+                .push_back(Output::Audio(AudioJob::Close { lane }));
         }
     }
 
@@ -212,6 +248,7 @@ impl Shard {
             self.outputs
                 .push_back(Output::Audio(AudioJob::Close { lane }));
         }
+        broadcast.renditions.retain(|_| false);
         self.close_video_lane(broadcast);
         while let Some(job) = broadcast.renditions.take_job() {
             self.outputs.push_back(Output::Video(job));
@@ -235,13 +272,14 @@ fn refuse(
 ) {
     for slot in &mut broadcast.slots {
         let destination = &mut slot.destination;
-        if destination.picture.choice() == Choice::Rendition(spec) {
+        if destination.picture.choice() == Choice::Rendition(spec)
+            && destination.picture.refuse(now, words, facts)
+        {
             tracing::warn!(
                 broadcast = %broadcast.wanted.id,
                 destination = %destination.id,
                 "a rendition is refused: {words}"
             );
-            destination.picture.refuse(now, words.to_owned(), facts);
         }
     }
 }
@@ -254,7 +292,8 @@ fn codec_permille(budget: &Budget, broadcast: &Broadcast) -> u32 {
     let decode_permille = renditions
         .decode_permille()
         .unwrap_or_else(|| budget.decode_permille(shape_of(broadcast)));
-    let list = renditions.list().iter();
+    // What is being left for another one has a GOP to live at most.
+    let list = renditions.list().iter().filter(|it| broadcast.chooses(it));
     decode_permille + list.map(Rendition::used_permille).sum::<u32>()
 }
 

@@ -188,9 +188,14 @@ impl Shard {
         }
         self.feed_lanes(key, &mut broadcast);
         self.ask_for_still(now, key, &mut broadcast);
+        let publishes = broadcast.peer().is_some();
+        let wants_keyframe = broadcast.renditions.take_keyframe_wanted() && publishes;
+        if wants_keyframe {
+            // Repeated until it comes: the lane gets nothing more until then.
+            broadcast.intake.keyframe_asked(now);
+        }
         self.timers
             .set(TimerKey::Broadcast(key), broadcast.next_timeout());
-        let wants_keyframe = broadcast.renditions.take_keyframe_wanted();
         self.broadcasts.insert(key, broadcast);
         self.settle_all_destinations(now, key);
         if wants_keyframe {

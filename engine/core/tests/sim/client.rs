@@ -70,6 +70,8 @@ pub(crate) struct Client {
     pub(crate) keyframe_requests: u64,
     /// Sends nothing more, as a browser whose network is gone.
     pub(crate) dead: bool,
+    /// Nothing reaches it.
+    pub(crate) deaf: bool,
     /// Sends sound alone, as a page whose canvas does not change.
     pub(crate) no_video: bool,
     /// Each n-th datagram is lost on its way; 0 for none.
@@ -116,6 +118,7 @@ impl Client {
             keyframes_sent: 0,
             keyframe_requests: 0,
             dead: false,
+            deaf: false,
             no_video: false,
             lose_every: 0,
             datagrams: 0,
@@ -139,7 +142,7 @@ impl Client {
     }
 
     pub(crate) fn receive(&mut self, now: Instant, datagram: &[u8]) {
-        if self.dead {
+        if self.dead || self.deaf {
             return;
         }
         let from = super::SHARD_ADDRESS.parse().unwrap();

@@ -15,6 +15,12 @@ use super::{
     client::{PPS, SPS_360P},
 };
 
+const PIXELS_720P: u64 = 1_280 * 720;
+
+fn pixels(spec: &RenditionSpec) -> u64 {
+    u64::from(spec.width.unwrap_or(1_280)) * u64::from(spec.height)
+}
+
 /// One rendition and the slot of its grid that comes next.
 struct Loom {
     id: RenditionId,
@@ -100,14 +106,14 @@ impl Lane {
     pub(crate) fn report(&self) -> LaneReport {
         let rendition = |loom: &Loom| RenditionReport {
             rendition: loom.id,
-            width: 640,
-            height: 360,
+            width: loom.spec.width.unwrap_or(1_280),
+            height: loom.spec.height,
             frames: loom.frames,
             repeated: 0,
             dropped: 0,
             keyframes: 0,
-            scale_us: loom.frames * 1_000,
-            encode_us: loom.frames * 5_000,
+            scale_us: loom.frames * pixels(&loom.spec) * 2_100 / PIXELS_720P,
+            encode_us: loom.frames * pixels(&loom.spec) * 6_000 / PIXELS_720P,
             preset: loom.spec.preset,
             frames_per_second: loom.spec.frames_per_second,
         };
@@ -240,6 +246,11 @@ impl World {
         let frames = vec![Bytes::from_static(&[0x21; 300]); usize::try_from(count).unwrap()];
         self.shard
             .handle(self.now, Input::AudioFrames { lane, frames });
+    }
+
+    /// Audio lanes that are open.
+    pub(crate) fn audio_lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     /// Answers the newest question for a picture.
