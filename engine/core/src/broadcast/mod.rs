@@ -233,12 +233,12 @@ impl Broadcast {
     pub(crate) fn source_facts(&self, now: Instant) -> SourceFacts {
         match self.source {
             Source::Publishing { video, .. } if !self.intake.stand_in.is_seen() => SourceFacts {
-                offers_video: video,
+                offers_video: video || self.intake.has_video(),
                 ..self.intake.source_facts(now)
             },
             // Nobody who is away breaks a contract: keyframes come, and are ours.
             Source::Publishing { video, .. } | Source::Holding { video, .. } => SourceFacts {
-                offers_video: video,
+                offers_video: video || self.intake.has_video(),
                 keyframe_interval_ms: 0,
                 ..self.intake.source_facts(now)
             },

@@ -211,6 +211,9 @@ impl Renditions {
             let image = slate.image.clone();
             self.jobs.push_back(VideoJob::Slate { lane, image });
         }
+        if self.decoded.is_none() && self.slate.is_none() {
+            return; // Nothing yet that could be repeated.
+        }
         let by_picture_us = self.decoded.map_or(now_us, |(pts_us, at)| {
             let since = now.saturating_duration_since(at).as_micros();
             pts_us.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))

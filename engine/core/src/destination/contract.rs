@@ -12,7 +12,7 @@ const KEYFRAME_TOLERANCE_MS: u32 = 500;
 /// What is known of the publisher's picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceFacts {
-    /// The publisher sends pictures, or will.
+    /// The publisher sends pictures, will do so, or one before it has: there are pictures in the show.
     pub(crate) offers_video: bool,
     /// `None` before the first keyframe.
     pub(crate) codec: Option<VideoCodec>,

@@ -46,6 +46,8 @@ pub(super) struct Feed {
     /// Where units are taken from.
     ring: RingId,
     switch: Option<Switch>,
+    /// It is the ring that was wanted last.
+    in_place: bool,
     /// Times of the last picture and the last sound that were sent.
     video_us: Option<i64>,
     audio_us: Option<i64>,
@@ -73,6 +75,7 @@ impl Feed {
         Self {
             ring: RingId::Source,
             switch: None,
+            in_place: true,
             video_us: None,
             audio_us: None,
             waits_since: None,
@@ -128,6 +131,7 @@ impl Feed {
         wire: &mut Wire<'_>,
     ) {
         self.turn_to(wanted);
+        self.in_place = wanted == Some(self.ring);
         while let Some((ring, facts)) = rings.get(self.ring) {
             let until_us = match self.step(now, rings, ring) {
                 Step::Take { to, keyframe } => {
@@ -177,6 +181,7 @@ impl Feed {
             return;
         };
         self.ring = to;
+        self.in_place = true;
         self.switch = None;
         self.cursor = Some(switch::entry(ring, keyframe, self.audio_us));
         self.lacks_keyframe = true;
@@ -287,6 +292,11 @@ impl Feed {
 
     fn send(&mut self, now: Instant, unit: &Unit, facts: MediaFacts, wire: &mut Wire<'_>) {
         if self.was_sent(unit) {
+            return;
+        }
+        if matches!(unit.kind, Kind::Video { .. }) && self.video_us.is_none() && !self.in_place {
+            // Sound alone was sent so far: the first picture is one of the ring that is wanted.
+            self.lacks_keyframe = true;
             return;
         }
         let first = self.base_us.is_none();

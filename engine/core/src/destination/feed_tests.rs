@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     h264::ParameterSets,
-    rendition::{MediaFacts, Rings},
+    rendition::{MediaFacts, RingId, Rings},
     ring::{Kind, Ring, Unit},
     rtmp::{Platform, PublishClient, RtmpUrl},
 };
@@ -54,7 +54,7 @@ fn sender() -> impl FnMut(Unit) -> (u64, u64) {
             totals: &mut totals,
             outputs,
         };
-        feed.run(now, alone(&ring), None, wire);
+        feed.run(now, alone(&ring), Some(RingId::Source), wire);
         (totals.audio_frames, totals.video_frames)
     }
 }
@@ -89,7 +89,7 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
                 totals: &mut totals,
                 outputs,
             };
-            feed.run(now, alone(&ring), None, wire);
+            feed.run(now, alone(&ring), Some(RingId::Source), wire);
         }
         feed.take_complaint()
     };

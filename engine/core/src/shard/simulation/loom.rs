@@ -48,6 +48,7 @@ struct Lane {
     /// Distance of the grid from the broadcast's clock.
     origin_us: Option<i64>,
     /// The last picture, and when it came.
+    shows_slate: bool,
     decoded: Option<(i64, Instant)>,
     filled_us: i64,
     /// When it has done what it was told so far.
@@ -113,7 +114,8 @@ impl World {
                 if self.stage.is_published() {
                     return Err("a slate in place of a publisher that is there".to_owned());
                 }
-                self.loom.lane(lane).map(|_| ())
+                self.loom.lane(lane)?.shows_slate = true;
+                Ok(())
             }
             VideoJob::Close { lane } => {
                 note!(self, "{lane:?} is closed");
@@ -134,6 +136,7 @@ impl World {
             weaves: Vec::new(),
             source: None,
             origin_us: None,
+            shows_slate: false,
             decoded: None,
             filled_us: i64::MIN,
             free_at: self.now,
@@ -203,12 +206,14 @@ impl World {
     }
 
     /// What is made, by what admission took it for until it is measured, is not more than may be.
+    /// What is being left for something else is not counted.
     fn fits(&self) -> Verdict {
-        let renditions = self.shard.broadcasts.values().map(|it| &it.renditions);
-        let used = renditions.map(|it| {
+        let used = self.shard.broadcasts.values().map(|broadcast| {
+            let it = &broadcast.renditions;
             let encode: u32 = it
                 .list()
                 .iter()
+                .filter(|rendition| broadcast.chooses(rendition))
                 .map(crate::rendition::Rendition::used_permille)
                 .sum();
             encode + it.decode_permille().unwrap_or(1)
@@ -269,7 +274,9 @@ impl World {
         let (now, now_us) = (self.now, self.us());
         let lane = self.loom.lane(id)?;
         let Some((_, decoded_at)) = lane.decoded else {
-            return Err("time goes on behind no picture".to_owned());
+            // A slate that begins a rendition shows on no grid that could be looked at here.
+            let words = || "time goes on behind no picture".to_owned();
+            return lane.shows_slate.then_some(()).ok_or_else(words);
         };
         if until_us <= lane.filled_us || until_us > now_us || now < decoded_at + FILL_AFTER {
             return Err(format!("filled up to {until_us} us at {now_us} us"));

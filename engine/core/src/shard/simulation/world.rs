@@ -26,8 +26,8 @@ use super::{
 use crate::{
     AddressRules, Shard, ShardConfig,
     io::{
-        ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent, VideoLaneId,
-        VideoResult,
+        AudioJob, ConnId, Input, LaneId, LookupId, Output, StillId, StillPicture, TcpEvent,
+        VideoLaneId, VideoResult,
     },
     limits::RING_BYTES_MAX,
     shard::{BroadcastKey, TimerKey},
@@ -268,8 +268,13 @@ impl World {
     /// Does everything that the shard wants done.
     pub(super) fn settle(&mut self) -> Verdict {
         while let Some(output) = self.shard.poll() {
-            // Pictures may have been due all the time, and only nobody looked.
-            if self.idle && !matches!(output, Output::Still(_) | Output::Video(_)) {
+            // Pictures may have been due all the time, and only nobody looked; sound that was made
+            // for them goes with them.
+            let of_pictures = matches!(
+                output,
+                Output::Still(_) | Output::Video(_) | Output::Audio(AudioJob::Close { .. })
+            );
+            if self.idle && !of_pictures {
                 return Err(format!("{output:?} although nothing has changed"));
             }
             self.output(output)?;
