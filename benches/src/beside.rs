@@ -25,8 +25,10 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(4);
 const CORE: u16 = 0;
 const LOAD_ID: &str = "load";
-/// Renditions that are asked for, until one is refused.
-const RENDITIONS_MAX: u32 = 8;
+/// Lines of the renditions that are asked for: where one is refused, smaller ones may still fit.
+const HEIGHTS: [u32; 6] = [1_080, 720, 480, 360, 240, 180];
+/// Of each size.
+const RENDITIONS_MAX: u32 = 4;
 /// Far more bits than a picture needs cost far more time than the budget thinks, which knows only
 /// sizes and presets: so what is let in saturates the lane.
 const LOAD_BPS: u32 = 40_000_000;
@@ -194,25 +196,7 @@ impl Load {
                     .is_some_and(knows_size)
             })
             .await?;
-        let mut refusal = None;
-        for number in 0..RENDITIONS_MAX {
-            let spec = RenditionSpec {
-                width: Some(clip.format.width),
-                // All are different, or they would be made once.
-                video_bps: LOAD_BPS + number,
-                preset: Preset::Superfast,
-                ..RenditionSpec::of_height(clip.format.height)
-            };
-            let url = sink.url(&format!("load{number}"));
-            match harness.add_rendition(LOAD_ID, &url, &spec).await {
-                Ok(_) => {}
-                Err(BenchError::Refused { answer, .. }) => {
-                    refusal = Some(answer);
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let refusal = fill(harness, &sink).await?;
         sink.frames("load0", 1, START_PATIENCE).await?;
         Ok(Self {
             refusal,
@@ -220,4 +204,31 @@ impl Load {
             _publisher: publisher,
         })
     }
+}
+
+/// Asks for renditions until none of any size is let in; gives the words of the last refusal.
+async fn fill(harness: &Harness, sink: &Sink) -> Result<Option<String>, BenchError> {
+    let mut refusal = None;
+    let mut number = 0;
+    for height in HEIGHTS {
+        for _ in 0..RENDITIONS_MAX {
+            let spec = RenditionSpec {
+                width: Some(height * 16 / 9 / 2 * 2),
+                // All are different, or they would be made once.
+                video_bps: LOAD_BPS + number,
+                preset: Preset::Superfast,
+                ..RenditionSpec::of_height(height)
+            };
+            let url = sink.url(&format!("load{number}"));
+            match harness.add_rendition(LOAD_ID, &url, &spec).await {
+                Ok(_) => number += 1,
+                Err(BenchError::Refused { answer, .. }) => {
+                    refusal = Some(answer);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(refusal)
 }
