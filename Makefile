@@ -2,7 +2,7 @@
 # make test   everything: format, lints, Rust tests, browser tests
 # make lint   format and lints alone
 # make replay SEED=n   one simulated run of a shard, line by line
-# make bench  the micro-benchmarks and a short load measurement
+# make bench  the micro-benchmarks and short load measurements
 #
 # Each target installs what it misses, so each works as the first command after a clone on a fresh
 # Debian 12. A second run finds everything in place and installs nothing.
