@@ -136,6 +136,9 @@ pub(crate) struct Listen {
     /// runs empty is told of each stream
     #[arg(long)]
     pub(crate) vbv_kbps: Option<u32>,
+    /// Decode pictures, to hold sound against those of a rendition
+    #[arg(long)]
+    pub(crate) decode: bool,
     /// Whose ingest to resemble
     #[arg(long, value_enum, default_value_t)]
     pub(crate) platform: Personality,

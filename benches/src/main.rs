@@ -97,6 +97,7 @@ async fn sink(options: &Listen, json: bool) -> Result<bool, BenchError> {
         manners: Manners::script(options.fault.clone()),
         platform: options.platform,
         tls: ca.map(Arc::new),
+        looks: options.decode,
     })?;
     if !json {
         println!("listening on {}", sink.url("…"));

@@ -13,7 +13,7 @@ use shardcast_bench::{
     clip::{Clip, ClipFormat},
     harness::{Harness, HarnessOptions, Status},
     publisher::{Pace, Publisher, PublisherOptions},
-    sink::{FrameLog, PictureReport, Sink},
+    sink::{FrameLog, PictureReport, Sink, SinkOptions},
 };
 use shardcast_link::{RenditionSpec, VideoCodec};
 
@@ -31,7 +31,11 @@ fn small(width: u32, height: u32) -> RenditionSpec {
 
 /// Publishes, and takes two renditions.
 async fn two_renditions(harness: &Harness, clip: Arc<Clip>, pace: Pace) -> (Sink, Status, u64) {
-    let sink = Sink::start().unwrap();
+    let sink = Sink::with(SinkOptions {
+        looks: true,
+        ..SinkOptions::default()
+    })
+    .unwrap();
     harness.create("show").await.unwrap();
     for (key, spec) in [("large", small(256, 144)), ("little", small(160, 90))] {
         harness
@@ -101,6 +105,8 @@ async fn assert_two_renditions_of(codec: VideoCodec, pace: Pace) {
         assert_constant(&stream.picture, &sink.log(key), size);
         assert_eq!((stream.dts_steps_back, stream.before_header), (0, 0));
         assert!(stream.starts_on_keyframe && stream.audio_frames > 0);
+        let sync = stream.sync_ms.unwrap();
+        assert!(sync.count >= 4 && sync.median.abs() <= 40.0, "{sync:?}");
     }
     let broadcast = status.broadcast("show").unwrap();
     let decoder = broadcast.decoder.unwrap();

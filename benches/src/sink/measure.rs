@@ -10,6 +10,7 @@ use shardcast_core::rtmp::{
     message::type_id::{AUDIO, VIDEO},
 };
 
+use super::eye::Eye;
 use super::picture::{CodedFrame, FrameLog, PictureMeasure, PictureReport};
 use super::sync::Sync;
 use crate::limits::DELAY_SAMPLES_MAX;
@@ -174,11 +175,12 @@ pub(super) struct Measure {
     delays_ms: Vec<f64>,
     publisher: Option<u32>,
     picture: PictureMeasure,
+    eye: Option<Eye>,
     sync: Sync,
 }
 
 impl Measure {
-    pub(super) fn new(peer: SocketAddr, beside: Vec<usize>, now_us: u64) -> Self {
+    pub(super) fn new(peer: SocketAddr, beside: Vec<usize>, looks: bool, now_us: u64) -> Self {
         let report = ConnectionReport {
             peer: peer.to_string(),
             connected_us: now_us,
@@ -188,6 +190,7 @@ impl Measure {
         Self {
             report,
             peer: Some(peer),
+            eye: looks.then(Eye::new),
             ..Default::default()
         }
     }
@@ -297,6 +300,9 @@ impl Measure {
                 self.report.video_headers += 1;
                 self.video_headers.insert(&message.payload);
                 self.picture.header(body);
+                if let Some(eye) = &mut self.eye {
+                    eye.configure(body);
+                }
                 return;
             }
             1 => {}
@@ -319,13 +325,14 @@ impl Measure {
         if key {
             self.keyframe(message.timestamp_ms, now_us);
         }
-        if let Some(mark) = Mark::find(body) {
-            let cts_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
-            self.mark(
-                mark,
-                f64::from(message.timestamp_ms) + f64::from(cts_ms),
-                now_us,
-            );
+        let cts_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
+        let pts_ms = f64::from(message.timestamp_ms) + f64::from(cts_ms);
+        match Mark::find(body) {
+            Some(mark) => self.mark(mark, pts_ms, now_us),
+            None if self.eye.as_mut().is_some_and(|eye| eye.sees_flash(body)) => {
+                self.sync.flash(pts_ms);
+            }
+            None => {}
         }
     }
 

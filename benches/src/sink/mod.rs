@@ -13,6 +13,7 @@
 
 mod connection;
 mod entry;
+mod eye;
 mod manners;
 mod measure;
 mod outbound;
@@ -56,6 +57,9 @@ pub struct SinkOptions {
     pub platform: Personality,
     /// Speaks RTMPS with certificates of this CA.
     pub tls: Option<Arc<TestCa>>,
+    /// Decodes pictures without a mark to see them flash, or sound cannot be held against them. It
+    /// costs as much as any decoder.
+    pub looks: bool,
 }
 
 impl SinkOptions {

@@ -119,7 +119,9 @@ impl Port {
     fn let_in(&mut self, tcp: tokio::net::TcpStream, peer: SocketAddr) {
         let manner = self.options.manners.nth(self.register.len());
         let local = tcp.local_addr().unwrap_or_else(|_| self.handle.address());
-        let ticket = self.register.enter(local, peer, self.handle.clone());
+        let ticket = self
+            .register
+            .enter(local, peer, self.handle.clone(), self.options.looks);
         if let Some(ticket) = ticket {
             let options = self.options.clone();
             self.connections

@@ -24,6 +24,7 @@ impl Register {
         local: SocketAddr,
         peer: SocketAddr,
         port: PortHandle,
+        looks: bool,
     ) -> Option<Ticket> {
         let mut all = lock(&self.0);
         if all.len() >= SINK_CONNECTIONS_MAX {
@@ -37,7 +38,12 @@ impl Register {
             other.is_open() && other.peer().is_some_and(|peer| open.holds(peer))
         });
         let beside: Vec<usize> = beside.map(|(number, _)| number).collect();
-        let measure = Arc::new(Mutex::new(Measure::new(peer, beside, clock::now_us())));
+        let measure = Arc::new(Mutex::new(Measure::new(
+            peer,
+            beside,
+            looks,
+            clock::now_us(),
+        )));
         all.push(Arc::clone(&measure));
         Some(Ticket {
             measure,
