@@ -33,8 +33,8 @@ const RENDITIONS_MAX: u32 = 4;
 /// sizes and presets: so what is let in saturates the lane.
 const LOAD_BPS: u32 = 40_000_000;
 /// The flag of the engine that puts codecs on the executor, for this measurement alone.
-const INLINE_FLAG: &str = "--codec-lanes";
-const INLINE_VARIABLE: (&str, &str) = ("SHARDCAST_ENGINE_CODEC_LANES", "inline");
+const INLINE_FLAG: &str = "--codecs-inline";
+const INLINE_VARIABLE: (&str, &str) = ("SHARDCAST_ENGINE_CODECS_INLINE", "true");
 
 /// Which clips, and how long each stage is.
 #[derive(Clone, Debug)]

@@ -452,7 +452,7 @@ impl Intake {
     }
 
     /// A unit cannot be decoded, and so none can before the next keyframe.
-    fn damaged(&mut self, now: Instant) {
+    pub(crate) fn damaged(&mut self, now: Instant) {
         self.video.frames_damaged += 1;
         if !self.awaits_keyframe {
             self.awaits_keyframe = true;

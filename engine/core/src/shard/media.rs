@@ -69,6 +69,12 @@ impl Shard {
                         touched = true;
                     }
                 }
+                Some(PublisherOutput::Unreadable) => {
+                    if let Some(broadcast) = self.using(key, id) {
+                        broadcast.intake.damaged(now);
+                        touched = true;
+                    }
+                }
                 Some(PublisherOutput::Audio { pts_us, packet }) => {
                     touched |= self.admit(now, key, id);
                     if let Some(broadcast) = self.using(key, id) {

@@ -44,6 +44,8 @@ pub(crate) enum PublisherOutput {
         /// Nothing was lost since the unit before.
         contiguous: bool,
     },
+    /// A picture came that cannot be put together, and what follows leans on it.
+    Unreadable,
     Audio {
         pts_us: i64,
         packet: Arc<[u8]>,
@@ -327,6 +329,13 @@ impl Publisher {
                     });
                 }
                 Ok(Output::Event(event)) => self.event(now, event),
+                // One frame that is no frame of its codec; str0m has put it away.
+                Err(error @ RtcError::Packet(mid, ..)) => {
+                    self.note(&error);
+                    if Some(mid) == self.video {
+                        self.outputs.push_back(PublisherOutput::Unreadable);
+                    }
+                }
                 Err(error) => {
                     self.note(&error);
                     self.rtc.disconnect();
