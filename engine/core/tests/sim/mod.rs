@@ -12,6 +12,7 @@
 pub(crate) mod client;
 pub(crate) mod lane;
 pub(crate) mod server;
+pub(crate) mod wishes;
 
 use std::{
     collections::{HashMap, VecDeque},
