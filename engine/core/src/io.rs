@@ -210,7 +210,7 @@ pub enum VideoJob {
     /// One access unit.
     Decode {
         lane: VideoLaneId,
-        /// Rising within a lane.
+        /// When it is shown. Rising within a lane, unless the publisher sends B-frames.
         pts_us: i64,
         /// H.264: NAL units behind lengths of four bytes. Others: a frame as RTP carries it.
         unit: Bytes,

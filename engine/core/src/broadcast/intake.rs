@@ -198,7 +198,11 @@ impl Intake {
         }
         self.b_frames.now |= unit.b_slices;
         let config = self.config.clone()?;
+        // With B-frames pictures come in another order than they are shown in. RTMP is not sent
+        // those, and a decoder is to know when each is shown.
+        let shown_us = pts_us;
         let pts_us = step(&mut self.last_video_us, pts_us);
+        let reordered = self.b_frames.now || self.b_frames.before;
         let unit = Unit {
             kind: Kind::Video {
                 key,
@@ -213,7 +217,7 @@ impl Intake {
         Some(SourcePicture {
             codec: VideoCodec::H264,
             config: Some(config),
-            pts_us,
+            pts_us: if reordered { shown_us } else { pts_us },
             key,
             unit: nal_units,
         })
