@@ -55,10 +55,11 @@ pub struct Rung {
     pub video_bitrate: u32,
     /// bit/s.
     pub audio_bitrate: u32,
-    /// Also from a smaller picture.
+    /// Also from a smaller picture; looked at when a destination is added, if the picture is known.
     #[serde(default = "yes")]
     pub force_encode: bool,
-    /// Also from a picture of the same height, which could be passed on.
+    /// Without effect, and kept for clients that read it back: a rung is always made, also from a
+    /// picture of the same height.
     #[serde(default)]
     pub force_same_resolution_encode: bool,
 }

@@ -33,8 +33,6 @@ pub(crate) struct PictureOverrides {
     pub(crate) reencode: Option<Reencode>,
     pub(crate) rendition: Option<RenditionOverrides>,
     pub(crate) contract: Option<Contract>,
-    /// What `resolutionHeight` was when it was added; 0 is the source.
-    pub(crate) resolution_height: u32,
 }
 
 /// A rendition as clients write it. All but the height may be left out.
@@ -118,7 +116,6 @@ impl PictureOverrides {
         let mut changed = *self;
         if let Some(rendition) = change.rendition {
             changed.rendition = rendition;
-            changed.resolution_height = 0;
             if rendition.is_some() {
                 changed.reencode = None;
             }
@@ -130,12 +127,6 @@ impl PictureOverrides {
             changed.contract = contract;
         }
         changed
-    }
-
-    /// Whether `height` is how somebody may call what the destination is sent.
-    pub(crate) fn is_of_height(&self, height: u32) -> bool {
-        let rendition = self.rendition.as_ref();
-        self.resolution_height == height || rendition.is_some_and(|one| one.height == height)
     }
 }
 

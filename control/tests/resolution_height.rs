@@ -1,5 +1,5 @@
 //! `resolutionHeight`: a destination asks for a rung of the ladder, of its broadcast or of its
-//! application, or for the source by its height.
+//! application, and keeps it; or for the source by its height.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use server::{
     shard::{Shard, live},
     until,
 };
-use shardcast_link::{BroadcastId, Event};
+use shardcast_link::{BroadcastId, Command, Event, Reencode};
 
 /// A ladder whose highest rung is not made of fewer lines.
 const LADDER: &str = r#"encoderSettings = '''[{"height":1080,"videoBitrate":4000000,
@@ -79,12 +79,28 @@ async fn a_height_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn the_height_of_the_source_is_passed_on_with_and_without_a_rung() {
-    for settings in [LADDER, ""] {
+async fn a_rung_stays_a_rung_when_the_source_has_its_height() {
+    let (server, mut shard, _client) = with_source(LADDER).await;
+    let added = add(&server, 720, "rtmp://h/a/k").await;
+    assert!(added.success(), "{}", added.text());
+    assert_eq!(endpoints(&server).await[0]["rendition"]["height"], 720);
+    let Command::Want { broadcast } = shard.next().await else {
+        panic!("the shard was not told");
+    };
+    let picture = broadcast.destinations[0].picture;
+    assert_eq!(picture.reencode, Reencode::Always);
+    assert_eq!(picture.rendition.unwrap().video_bps, 2_500_000);
+}
+
+#[tokio::test]
+async fn the_height_of_the_source_without_a_rung_is_the_source() {
+    for (settings, reencode) in [("", json!(null)), ("reencode = \"always\"", json!("auto"))] {
         let (server, _shard, _client) = with_source(settings).await;
         let added = add(&server, 720, "rtmp://h/a/k").await;
         assert!(added.success(), "{}", added.text());
-        assert_eq!(endpoints(&server).await[0]["rendition"], Value::Null);
+        let shown = endpoints(&server).await[0].clone();
+        assert_eq!(shown["rendition"], Value::Null);
+        assert_eq!(shown["reencode"], reencode, "{settings}");
     }
 }
 
@@ -143,15 +159,11 @@ async fn a_height_and_what_contradicts_it_are_refused() {
 }
 
 #[tokio::test]
-async fn a_height_narrows_which_destination_is_removed() {
+async fn a_height_does_not_matter_for_removing_a_destination_that_is_named() {
     let server = Server::start_with_file(LADDER).await;
     server.create("s1").await;
     assert!(add(&server, 480, "rtmp://h/a/k").await.success());
-    let remove = async |height: u32| {
-        let query = format!("s1/rtmp-endpoint?rtmpUrl=rtmp://h/a/k&resolutionHeight={height}");
-        server.delete(&broadcasts(&query)).await.success()
-    };
-    assert!(!remove(720).await);
-    assert!(remove(480).await);
+    let query = "s1/rtmp-endpoint?rtmpUrl=rtmp://h/a/k&resolutionHeight=720";
+    assert!(server.delete(&broadcasts(query)).await.success());
     assert_eq!(endpoints(&server).await, json!([]));
 }

@@ -190,8 +190,8 @@ fn replace(record: &mut BroadcastRecord, service_id: &str, wish: &Wish) -> Resul
     Ok(())
 }
 
-/// DELETE of the same paths; by `endpointServiceId`, or by URL as the StreamLick guide does. A
-/// `resolutionHeight` beside it must be that of the destination.
+/// DELETE of the same paths; by `endpointServiceId`, or by URL as the StreamLick guide does. One of
+/// them names the destination, so a `resolutionHeight` beside it says nothing.
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     application: Application,
@@ -210,13 +210,9 @@ pub(super) async fn remove(
         let outcome = Outcome::failed("name the destination: endpointServiceId, or its URL");
         return outcome.into_response();
     }
-    let height = wish.resolution_height;
-    let is_meant = |endpoint: &EndpointRecord| {
-        let is_named = match &wish.service_id {
-            Some(service_id) => endpoint.id.0 == *service_id,
-            None => wish.url.as_deref() == Some(endpoint.url.as_str()),
-        };
-        is_named && (height == 0 || endpoint.picture.is_of_height(height))
+    let is_meant = |endpoint: &EndpointRecord| match &wish.service_id {
+        Some(service_id) => endpoint.id.0 == *service_id,
+        None => wish.url.as_deref() == Some(endpoint.url.as_str()),
     };
     let take_out = |record: &mut BroadcastRecord| {
         let before = record.endpoints().len();

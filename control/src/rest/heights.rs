@@ -61,19 +61,24 @@ pub(super) fn picture(
     if said.rendition.is_some() {
         return Err(HeightError::Both);
     }
-    let rung = match rung_at(
-        height,
-        &ladder(control, application, id),
-        source(control, id),
-    )? {
-        Some(_) if said.reencode == Some(Reencode::Off) => return Err(HeightError::Off(height)),
-        rung => rung,
-    };
-    Ok(PictureOverrides {
-        rendition: rung.map(RenditionOverrides::from),
-        resolution_height: height,
+    let ladder = ladder(control, application, id);
+    match rung_at(height, &ladder, source(control, id))? {
+        Some(_) if said.reencode == Some(Reencode::Off) => Err(HeightError::Off(height)),
+        Some(rung) => Ok(PictureOverrides {
+            rendition: Some(RenditionOverrides::from(rung)),
+            ..said
+        }),
+        None => Ok(source_itself(application, said)),
+    }
+}
+
+/// Who asks for the source by its height is not sent the usual rendition in place of it.
+fn source_itself(application: &EncodingSettings, said: PictureOverrides) -> PictureOverrides {
+    let usual = (application.reencode == Reencode::Always).then_some(Reencode::Auto);
+    PictureOverrides {
+        reencode: said.reencode.or(usual),
         ..said
-    })
+    }
 }
 
 /// The renditions that destinations of `id` may ask for: its own list stands in place of its
@@ -93,7 +98,8 @@ fn source(control: &Control, id: &BroadcastId) -> Option<u32> {
     Some(video.height).filter(|height| *height > 0)
 }
 
-/// The rung that is meant; `None` when it is the source itself.
+/// The rung that is meant; `None` when it is the source itself. A rung stays one where the source
+/// happens to have its height now: the next publisher may send another.
 fn rung_at(height: u32, ladder: &Ladder, source: Option<u32>) -> Result<Option<Rung>, HeightError> {
     match (ladder.rung(height), source) {
         (Some(rung), Some(source)) if source < height && !rung.force_encode => {
@@ -101,9 +107,6 @@ fn rung_at(height: u32, ladder: &Ladder, source: Option<u32>) -> Result<Option<R
                 height,
                 lines: source,
             })
-        }
-        (Some(rung), Some(source)) if source == height && !rung.force_same_resolution_encode => {
-            Ok(None)
         }
         (Some(rung), _) => Ok(Some(rung)),
         (None, Some(source)) if source == height => Ok(None),
@@ -119,25 +122,25 @@ fn rung_at(height: u32, ladder: &Ladder, source: Option<u32>) -> Result<Option<R
 mod tests {
     use super::*;
 
-    fn rung(height: u32, force_encode: bool, force_same_resolution_encode: bool) -> Rung {
+    fn rung(height: u32, force_encode: bool) -> Rung {
         Rung {
             height,
             video_bitrate: 1_000_000,
             audio_bitrate: 64_000,
             force_encode,
-            force_same_resolution_encode,
+            force_same_resolution_encode: false,
         }
     }
 
     #[test]
-    fn a_height_is_a_rung_unless_the_source_has_it() {
-        let rungs = vec![rung(720, true, false), rung(480, false, true)];
+    fn a_height_is_its_rung_and_without_one_the_source() {
+        let rungs = vec![rung(720, true), rung(480, false)];
         let ladder = Ladder::new(rungs).unwrap();
         let at = |height, source| rung_at(height, &ladder, source);
         let made = |height, source| at(height, source).map(|rung| rung.map(|rung| rung.height));
         assert_eq!(made(720, None), Ok(Some(720)));
         assert_eq!(made(720, Some(360)), Ok(Some(720)));
-        assert_eq!(made(720, Some(720)), Ok(None));
+        assert_eq!(made(720, Some(720)), Ok(Some(720)));
         assert_eq!(made(480, Some(480)), Ok(Some(480)));
         assert_eq!(made(480, None), Ok(Some(480)));
         assert_eq!(made(1_080, Some(1_080)), Ok(None));
@@ -149,10 +152,29 @@ mod tests {
     }
 
     #[test]
+    fn the_source_by_its_height_is_not_the_usual_rendition() {
+        let asked = |reencode, said| {
+            let application = EncodingSettings {
+                reencode,
+                ..EncodingSettings::default()
+            };
+            let said = PictureOverrides {
+                reencode: said,
+                ..PictureOverrides::default()
+            };
+            source_itself(&application, said).reencode
+        };
+        assert_eq!(asked(Reencode::Always, None), Some(Reencode::Auto));
+        let always = Some(Reencode::Always);
+        assert_eq!(asked(Reencode::Always, always), always);
+        assert_eq!(asked(Reencode::Auto, None), None);
+    }
+
+    #[test]
     fn a_height_that_is_not_there_is_told_with_those_that_are() {
-        let rungs = vec![rung(720, true, false), rung(480, true, false)];
+        let rungs = vec![rung(720, true), rung(480, true)];
         let both = Ladder::new(rungs).unwrap();
-        let one = Ladder::new(vec![rung(480, true, false)]).unwrap();
+        let one = Ladder::new(vec![rung(480, true)]).unwrap();
         for (ladder, source, words) in [
             (
                 &both,
