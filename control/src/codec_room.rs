@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use shardcast_link::{BroadcastId, BroadcastStatus, CodecStatus, Preset, RenditionSpec};
 
-use crate::limits;
+use crate::{limits, source};
 
 /// A rendition that is not begun. The operator's machine is too small for what is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -160,13 +160,12 @@ struct Source {
 
 impl Source {
     fn of(live: Option<&BroadcastStatus>) -> Self {
-        let video = live
-            .and_then(|live| live.publisher.as_ref()?.video.as_ref())
-            .filter(|video| video.width > 0 && video.height > 0);
+        let (width, height) = live.and_then(source::size).unwrap_or((1_280, 720));
+        let video = live.and_then(|live| live.publisher.as_ref()?.video.as_ref());
         let rate = video.map_or(0, |video| video.frames_per_second);
         Self {
-            width: video.map_or(1_280, |video| video.width),
-            height: video.map_or(720, |video| video.height),
+            width,
+            height,
             frames_per_second: if rate > 0 { rate } else { 30 },
         }
     }

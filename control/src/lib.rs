@@ -32,6 +32,7 @@ pub mod settings;
 mod shards;
 mod signalling;
 mod slates;
+mod source;
 mod store;
 mod supervisor;
 mod tls;

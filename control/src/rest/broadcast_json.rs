@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     control::Control,
-    lifecycle,
+    lifecycle, source,
     store::{BroadcastRecord, Lifecycle, Profile},
 };
 
@@ -198,6 +198,7 @@ fn compute(
         let publisher = live.publisher.as_ref().filter(|_| !live.holding);
         if let Some(publisher) = publisher {
             ingest(&mut computed, publisher);
+            (computed.width, computed.height) = source::size(live).unwrap_or_default();
         }
     }
     computed
@@ -213,8 +214,6 @@ fn ingest(computed: &mut Computed, publisher: &PublisherStatus) {
     };
     computed.bitrate = publisher.bitrate_bps;
     computed.received_bytes = publisher.bytes_received;
-    computed.width = video.width;
-    computed.height = video.height;
     computed.packets_lost = publisher.packets_lost;
     computed.drop_packet_count_in_ingestion = video.frames_damaged;
     computed.jitter_ms = publisher.jitter_ms;
@@ -253,12 +252,13 @@ pub(super) fn stream_info(live: &BroadcastStatus) -> Value {
     let Some(publisher) = &live.publisher else {
         return json!([]);
     };
-    let video = publisher.video.clone().unwrap_or_default();
+    let video = publisher.video.as_ref();
+    let (width, height) = source::size(live).unwrap_or_default();
     json!([{
-        "videoHeight": video.height,
-        "videoWidth": video.width,
+        "videoHeight": height,
+        "videoWidth": width,
         "videoBitrate": publisher.bitrate_bps,
         "audioBitrate": 0,
-        "videoCodec": video.codec,
+        "videoCodec": video.map_or("", |video| &video.codec),
     }])
 }

@@ -7,6 +7,7 @@ use crate::{
     ladder::{Ladder, Rung},
     picture::{PictureChange, PictureOverrides, RenditionOverrides},
     settings::EncodingSettings,
+    source,
 };
 
 /// Nothing of this height can be sent. The client's fault.
@@ -62,7 +63,7 @@ pub(super) fn picture(
         return Err(HeightError::Both);
     }
     let ladder = ladder(control, application, id);
-    match rung_at(height, &ladder, source(control, id))? {
+    match rung_at(height, &ladder, source_height(control, id))? {
         Some(_) if said.reencode == Some(Reencode::Off) => Err(HeightError::Off(height)),
         Some(rung) => Ok(PictureOverrides {
             rendition: Some(RenditionOverrides::from(rung)),
@@ -93,9 +94,9 @@ fn ladder(control: &Control, application: &EncodingSettings, id: &BroadcastId) -
 }
 
 /// Height of what is published now.
-fn source(control: &Control, id: &BroadcastId) -> Option<u32> {
-    let video = control.shards.broadcast(id)?.publisher?.video?;
-    Some(video.height).filter(|height| *height > 0)
+fn source_height(control: &Control, id: &BroadcastId) -> Option<u32> {
+    let (_, height) = source::size(&control.shards.broadcast(id)?)?;
+    Some(height)
 }
 
 /// The rung that is meant; `None` when it is the source itself. A rung stays one where the source

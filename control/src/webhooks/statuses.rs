@@ -11,7 +11,7 @@ use shardcast_link::BroadcastId;
 use tokio::time::MissedTickBehavior;
 
 use super::{Happening, Reading, owe};
-use crate::{control::Control, store::BroadcastRecord};
+use crate::{control::Control, source, store::BroadcastRecord};
 
 /// How often it is looked what is due.
 const LOOK: Duration = Duration::from_millis(500);
@@ -65,11 +65,12 @@ fn period(control: &Control, record: &BroadcastRecord) -> Option<Duration> {
 fn reading(control: &Control, id: &BroadcastId) -> Option<Reading> {
     let live = control.shards.broadcast(id).filter(|live| !live.holding)?;
     let frames_left_out = live.frames_left_out();
+    let (width, height) = source::size(&live).unwrap_or_default();
     let publisher = live.publisher?;
     let video = publisher.video.unwrap_or_default();
     Some(Reading {
-        width: video.width,
-        height: video.height,
+        width,
+        height,
         bytes_received: publisher.bytes_received,
         frames_damaged: video.frames_damaged,
         frames_left_out,
