@@ -118,6 +118,7 @@ fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
     status.bitrate_bps = 0;
     status.queue_ms = 0;
     status.unsent_bytes = 0;
+    status.picture = None;
     status
 }
 
@@ -204,7 +205,9 @@ pub(crate) fn update_unix_ms(control: &Control, record: &BroadcastRecord) -> u64
 mod tests {
     use std::{sync::Arc, time::Instant};
 
-    use shardcast_link::{ShardHello, ShardStatus, VERSION};
+    use shardcast_link::{
+        DestinationId, PicturePath, PictureStatus, ShardHello, ShardStatus, VERSION,
+    };
     use tokio::sync::{Notify, mpsc};
 
     use super::*;
@@ -238,6 +241,27 @@ mod tests {
     fn sweep_once(control: &Control, id: &BroadcastId) -> bool {
         control.with_hub(|hub, _| sweep(control, hub));
         control.catalog.broadcast(id).unwrap().is_live()
+    }
+
+    #[test]
+    fn a_destination_is_sent_nothing_when_its_broadcast_is_over() {
+        let picture = PictureStatus {
+            path: PicturePath::Rendition,
+            width: 1_280,
+            height: 720,
+            reason: "it is wanted always".to_owned(),
+            switches: 0,
+        };
+        for (state, last) in [
+            (DestinationState::Live, DestinationState::Ended),
+            (DestinationState::Failed, DestinationState::Failed),
+        ] {
+            let mut status = DestinationStatus::new(DestinationId("d1".into()), state);
+            (status.bitrate_bps, status.picture) = (1, Some(picture.clone()));
+            let ended = ended(status, 7);
+            assert_eq!((ended.state, ended.bitrate_bps), (last, 0));
+            assert_eq!(ended.picture, None);
+        }
     }
 
     /// Shard 0 reports `s1` with neither a publisher nor a hold.
