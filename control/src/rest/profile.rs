@@ -39,7 +39,11 @@ pub(super) fn overlay(
     if merged.get("holdMs").and_then(Value::as_i64) == Some(-1) {
         merged.insert("holdMs".to_owned(), Value::Null);
     }
-    if let Some(list) = object.get("encoderSettingsList") {
+    // What a client sends back as it has read it may be from a version that did not look at it.
+    let stored = profile.encoder_settings_list.as_deref();
+    if let Some(list) = object.get("encoderSettingsList")
+        && list.as_array().map(Vec::as_slice) != stored
+    {
         merged.insert("encoderSettingsList".to_owned(), ladder(list)?);
     }
     serde_json::from_value(Value::Object(merged)).map_err(|error| {
@@ -86,4 +90,25 @@ pub(super) fn problem(profile: &Profile, object: &Map<String, Value>) -> Option<
         return Some("holdMs must be from 0 to 86400000, a day; -1 is the application's hold_ms");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ladder_that_is_stored_may_be_sent_back_as_it_is() {
+        let old = Profile {
+            encoder_settings_list: Some(vec![json!({"height": 7})]),
+            ..Profile::default()
+        };
+        let sent = |list: Value| {
+            let object = json!({"name": "new", "encoderSettingsList": list});
+            overlay(&old, object.as_object().unwrap())
+        };
+        let kept = sent(json!([{"height": 7}])).unwrap();
+        assert_eq!(kept.name.as_deref(), Some("new"));
+        assert_eq!(kept.encoder_settings_list, old.encoder_settings_list);
+        assert!(sent(json!([{"height": 8}])).is_err());
+    }
 }
