@@ -366,7 +366,7 @@ const SUMS: [Row; 26] = [
     }),
     (
         "shardcast_codec_capacity_permille",
-        "what decoding and encoding may use; 0 re-encodes nothing",
+        "what decoding and encoding may use; 0 only where nothing is re-encoded",
         |s| s.codec_capacity_permille,
     ),
     (
