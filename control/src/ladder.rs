@@ -50,10 +50,13 @@ pub enum LadderError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rung {
     /// Pixels, even.
+    #[serde(deserialize_with = "number")]
     pub height: u32,
     /// bit/s.
+    #[serde(deserialize_with = "number")]
     pub video_bitrate: u32,
     /// bit/s.
+    #[serde(deserialize_with = "number")]
     pub audio_bitrate: u32,
     /// Also from a smaller picture; looked at when a destination is added, if the picture is known.
     #[serde(default = "yes")]
@@ -62,6 +65,36 @@ pub struct Rung {
     /// picture of the same height.
     #[serde(default)]
     pub force_same_resolution_encode: bool,
+}
+
+/// A number, or a text that is one: Jackson takes both there.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    struct Number;
+
+    impl de::Visitor<'_> for Number {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number from 0 on")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u32, E> {
+            let wrong = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+            u32::try_from(number).map_err(wrong)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u32, E> {
+            let wrong = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
+            u32::try_from(number).map_err(wrong)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u32, E> {
+            let wrong = |_| E::invalid_value(de::Unexpected::Str(text), &self);
+            text.trim().parse().map_err(wrong)
+        }
+    }
+
+    deserializer.deserialize_any(Number)
 }
 
 fn yes() -> bool {
@@ -117,8 +150,10 @@ impl Ladder {
         self.0.iter().copied().find(|rung| rung.height == height)
     }
 
-    /// `height,videoBitrate,audioBitrate,…`, the form of old versions.
+    /// `height,videoBitrate,audioBitrate,…`, the form of old versions; there may be a comma at the
+    /// end.
     fn of_triples(text: &str) -> Option<Vec<Rung>> {
+        let text = text.strip_suffix(',').unwrap_or(text);
         let numbers = text.split(',').map(|number| number.trim().parse());
         let numbers: Vec<u32> = numbers.collect::<Result<_, _>>().ok()?;
         let triples = numbers.chunks_exact(3);
@@ -243,7 +278,10 @@ mod tests {
         let wanted = [rung(720, 2_000_000, 96_000), rung(360, 800_000, 64_000)];
         let json = r#" [{"height":720,"videoBitrate":2000000,"audioBitrate":96000,
             "forceEncode":true},{"height":360,"videoBitrate":800000,"audioBitrate":64000}]"#;
-        for text in [json, "720,2000000,96000, 360,800000,64000"] {
+        let quoted = r#"[{"height":"720","videoBitrate":"2000000","audioBitrate":" 96000"},
+            {"height":360,"videoBitrate":"800000","audioBitrate":64000}]"#;
+        let triples = "720,2000000,96000, 360,800000,64000";
+        for text in [json, quoted, triples, &format!("{triples} ,")] {
             let ladder: Ladder = text.parse().unwrap();
             assert_eq!(ladder.rungs(), wanted, "{text}");
         }
@@ -259,7 +297,11 @@ mod tests {
         for (text, words) in [
             ("fast", "'fast' is no ladder"),
             ("720,2000000", "is no ladder"),
-            ("720,2000000,96000,", "is no ladder"),
+            ("720,2000000,96000,,", "is no ladder"),
+            (
+                "[{\"height\":\"x\",\"videoBitrate\":1,\"audioBitrate\":1}]",
+                "a whole number",
+            ),
             ("720,-1,96000", "is no ladder"),
             ("[{\"height\":720", "malformed JSON"),
             ("[720]", "a rung cannot be read"),

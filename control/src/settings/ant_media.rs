@@ -110,7 +110,12 @@ pub fn translate(table: &Table, place: &str, warnings: &mut Vec<String>) -> Tran
             continue;
         }
         let why = if MAPPED.contains(&name) {
-            format!("the value {value} cannot be used; it is ignored")
+            match reason(name, value) {
+                Some(reason) => {
+                    format!("the value {value} cannot be used: {reason}; it is ignored")
+                }
+                None => format!("the value {value} cannot be used; it is ignored"),
+            }
         } else if WITHOUT_EFFECT.contains(&name) {
             "has no counterpart in Shardcast; it is ignored".to_owned()
         } else if NOT_A_SETTING.contains(&name) {
@@ -119,13 +124,6 @@ pub fn translate(table: &Table, place: &str, warnings: &mut Vec<String>) -> Tran
             "is not known; it is ignored".to_owned()
         };
         warnings.push(format!("{place} {key}: {why}"));
-    }
-    let mut settings = ApplicationSettings::default();
-    translated.application.apply(&mut settings);
-    // Whether it can be depends on the frame rate too.
-    if let Some((key @ "gopSize", problem)) = settings.encoding.problem() {
-        translated.application.gop_size = None;
-        warnings.push(format!("{place} {key}: it {problem}; it is ignored"));
     }
     translated
 }
@@ -173,6 +171,8 @@ const MAPPED: &[&str] = &[
     "encoderSettingsString",
     "webRTCFrameRate",
     "gopSize",
+    "encoderPreset",
+    "encoderProfile",
     "h264Enabled",
     "vp8Enabled",
     "vp9Enabled",
@@ -227,6 +227,9 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         ),
         "webRTCFrameRate" => put(&mut app.webrtc_frame_rate, frame_rate(value)),
         "gopSize" => put(&mut app.gop_size, parse(value)),
+        // Of its encoder's words those that are here too.
+        "encoderPreset" => put(&mut app.encoder_preset, word(value)),
+        "encoderProfile" => put(&mut app.encoder_profile, word(value)),
         "h264Enabled" => put(&mut app.h264_enabled, boolean(value)),
         "vp8Enabled" => put(&mut app.vp8_enabled, boolean(value)),
         // Not a setting there, where VP9 is not taken.
@@ -263,6 +266,37 @@ fn retry_delay(app: &mut ApplicationOverrides, value: &Value) -> bool {
     true
 }
 
+/// Why [`assign`] cannot use a value, where that is not plain.
+fn reason(name: &str, value: &Value) -> Option<String> {
+    match name {
+        "encoderSettings" | "encoderSettingsString" => {
+            let error = Ladder::deserialize(value.clone()).err()?;
+            Some(error.to_string().trim_end().to_owned())
+        }
+        "webRTCFrameRate" => {
+            let range = limits::RENDITION_FRAMES_PER_SECOND;
+            Some(format!(
+                "it must be from {} to {}",
+                range.start(),
+                range.end()
+            ))
+        }
+        "encoderPreset" => Some("there are ultrafast, superfast, veryfast and faster".to_owned()),
+        "encoderProfile" => Some("there are baseline, main and high".to_owned()),
+        "endpointHealthCheckPeriodMs" | "endpoint.healthCheckPeriodMs" => {
+            let (least, most) = (limits::RETRY_DELAY_MS_MIN, limits::RETRY_DELAY_MS_MAX);
+            Some(format!("it must be from {least} to {most}"))
+        }
+        _ => None,
+    }
+}
+
+/// One of the words of `T`.
+fn word<'de, T: Deserialize<'de>>(value: &Value) -> Option<T> {
+    let word = value.as_str()?.trim().to_ascii_lowercase();
+    T::deserialize(Value::String(word)).ok()
+}
+
 fn frame_rate(value: &Value) -> Option<u32> {
     parse(value).filter(|rate| limits::RENDITION_FRAMES_PER_SECOND.contains(rate))
 }
@@ -289,6 +323,8 @@ fn boolean(value: &Value) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use shardcast_link::{Preset, Profile};
+
     use super::*;
     use crate::settings::{ApplicationSettings, WebhookContentType};
 
@@ -389,15 +425,31 @@ mod tests {
         assert!(encoding.offered.vp8_enabled && !encoding.offered.av1_enabled);
         assert_eq!(warnings, Vec::<String>::new());
         let (translated, warnings) = from(
-            "encoderSettings = \"480,900000\"\nwebRTCFrameRate = 0\nh265Enabled = true\n\
-             gopSize = 600\n",
+            "encoderSettings = \"480,900000,64000,481,1,1\"\nwebRTCFrameRate = 0\n\
+             h265Enabled = true\nencoderPreset = \"slow\"\n",
         );
         assert_eq!(translated.application.encoder_settings, None);
-        assert_eq!(translated.application.gop_size, None);
-        let unusable = warnings.iter().filter(|w| w.contains("cannot be used"));
-        assert_eq!((unusable.count(), warnings.len()), (2, 4), "{warnings:?}");
-        let gop = &warnings[3];
-        assert!(gop.contains("gopSize: it must be 0"), "{gop}");
+        assert_eq!(translated.application.encoder_preset, None);
+        let all = warnings.join("\n");
+        for words in [
+            "cannot be used: the height 481 is not even",
+            "cannot be used: it must be from 1 to 60",
+            "cannot be used: there are ultrafast, superfast, veryfast and faster",
+            "h265Enabled: has no counterpart",
+        ] {
+            assert!(all.contains(words), "{words} is not in {all}");
+        }
+        assert_eq!(warnings.len(), 4, "{all}");
+    }
+
+    #[test]
+    fn words_of_its_encoder_that_are_here_too_are_carried_over() {
+        let (translated, warnings) =
+            from("encoderPreset = \"VeryFast\"\nsettings.encoderProfile = \"main\"\n");
+        let application = translated.application;
+        assert_eq!(application.encoder_preset, Some(Preset::Veryfast));
+        assert_eq!(application.encoder_profile, Some(Profile::Main));
+        assert_eq!(warnings, Vec::<String>::new());
     }
 
     #[test]

@@ -105,6 +105,22 @@ impl EncodingSettings {
         }
         None
     }
+
+    /// The same, of what a server cannot do that re-encodes only if `reencodes`.
+    pub(super) fn contradiction(&self, reencodes: bool) -> Option<(&'static str, String)> {
+        if reencodes {
+            return None;
+        }
+        if !self.offered.h264_enabled {
+            let problem = "must be true while reencode_enabled is false, or nobody could publish";
+            return Some(("h264Enabled", problem.to_owned()));
+        }
+        if self.reencode == Reencode::Always {
+            let problem = "must not be always while reencode_enabled is false";
+            return Some(("reencode", problem.to_owned()));
+        }
+        None
+    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, thread};
 use shardcast_link::{CidrList, id::is_name};
 
 use super::{
-    ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles, WebhookSettings,
+    ApplicationOverrides, ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles,
     ant_media::{self, Translated},
-    url_problem,
+    checks,
 };
-use crate::{limits, retry};
+use crate::limits;
 
 /// Settings cannot be used. The operator's fault; the message says which and where.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,8 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
         .or(file.data_dir.clone())
         .unwrap_or("data".into());
     let link_dir = flags.link_dir.clone().or(file.link_dir.clone());
+    let engine = engine_settings(flags, file, &shared)?;
+    let reencodes = engine.reencode_enabled;
     let bind = flags
         .bind
         .or(file.bind)
@@ -99,14 +101,14 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
             .clone()
             .or(file.allowed_origins.clone())
             .unwrap_or_default(),
-        engine: engine_settings(flags, file, &shared)?,
+        engine,
         log: flags
             .log
             .clone()
             .or(file.log.clone())
             .unwrap_or("info".into()),
         log_format: flags.log_format.or(file.log_format),
-        application: applications(flags, file, &shared, &mut warnings)?,
+        application: applications(flags, file, &shared, reencodes, &mut warnings)?,
         warnings,
     })
 }
@@ -221,6 +223,7 @@ fn applications(
     flags: &Overrides,
     file: &Overrides,
     shared: &Translated,
+    reencodes: bool,
     warnings: &mut Vec<String>,
 ) -> Result<BTreeMap<String, ApplicationSettings>, SettingsError> {
     let mut names = flags
@@ -235,70 +238,54 @@ fn applications(
             let problem = format!("'{name}' cannot name an application");
             return Err(value("applications", problem));
         }
-        let mut settings = ApplicationSettings::default();
-        shared.application.apply(&mut settings);
-        file.application_defaults().apply(&mut settings);
-        flags.application_defaults().apply(&mut settings);
-        if let Some(own) = file.application.get(&name) {
-            let place = format!("[application.{name}.ant_media]");
-            translate(own.ant_media.as_ref(), &place, warnings)
-                .application
-                .apply(&mut settings);
-            own.apply(&mut settings);
-        }
-        check(&settings)?;
+        let own = file.application.get(&name);
+        let place = format!("[application.{name}.ant_media]");
+        let table = own.and_then(|own| own.ant_media.as_ref());
+        let own_ant = translate(table, &place, warnings).application;
+        let (file, flags) = (file.application_defaults(), flags.application_defaults());
+        let mut layers = vec![
+            (Some("[ant_media]"), &shared.application),
+            (None, &file),
+            (None, &flags),
+            (Some(place.as_str()), &own_ant),
+        ];
+        layers.extend(own.map(|own| (None, own)));
+        let settings = laid_over(&layers, warnings);
+        checks::check(&settings, reencodes)?;
         applications.insert(name, settings);
     }
     Ok(applications)
 }
 
-fn check(settings: &ApplicationSettings) -> Result<(), SettingsError> {
-    let ice = settings.ice_server.uri.as_str();
-    if !(ice.is_empty() || ice.starts_with("stun:") || ice.starts_with("turn:")) {
-        return Err(value("stunServerURI", "must begin with stun: or turn:"));
+/// The defaults under `layers`, weakest first; those in words of Ant Media Server have the place
+/// where they are. A `gopSize` of theirs that cannot be is said in `warnings` and left out.
+fn laid_over(
+    layers: &[(Option<&str>, &ApplicationOverrides)],
+    warnings: &mut Vec<String>,
+) -> ApplicationSettings {
+    let mut settings = ApplicationSettings::default();
+    let mut gop_place = None;
+    for (place, layer) in layers {
+        layer.apply(&mut settings);
+        if layer.gop_size.is_some() {
+            gop_place = *place;
+        }
     }
-    if !(1_000..=300_000).contains(&settings.start_timeout_ms) {
-        return Err(value(
-            "webRTCClientStartTimeoutMs",
-            "must be from 1000 to 300000",
-        ));
+    // Whether it can be depends on the frame rate too, which any layer may have set.
+    if let (Some(place), Some((key @ "gopSize", problem))) =
+        (gop_place, settings.encoding.problem())
+    {
+        settings.encoding.gop_frames = 0;
+        let warning = format!("{place} {key}: it {problem}; it is ignored");
+        // What all applications share is said once.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
-    if !(500..=60_000).contains(&settings.keyframe_interval_ms) {
-        return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
-    }
-    check_webhooks(&settings.webhooks)?;
-    if let Some((key, problem)) = settings.encoding.problem() {
-        return Err(value(key, problem));
-    }
-    if settings.hold_ms > limits::HOLD_MS_MAX {
-        let most = limits::HOLD_MS_MAX;
-        return Err(value("hold_ms", format!("must be at most {most}, a day")));
-    }
-    if settings.stop_grace_ms > limits::STOP_GRACE_MS_MAX {
-        let most = limits::STOP_GRACE_MS_MAX;
-        return Err(value("stop_grace_ms", format!("must be at most {most}")));
-    }
-    retry::check(&settings.retry_policy())
-        .map_err(|error| value("endpoint_retry_delay_ms_*", error.to_string()))
+    settings
 }
 
-fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {
-    if let Some(problem) = url_problem(&webhooks.url) {
-        return Err(value("listenerHookURL", problem));
-    }
-    if webhooks.retry_count > limits::HOOK_RETRIES_MAX {
-        let problem = format!("must be at most {}", limits::HOOK_RETRIES_MAX);
-        return Err(value("webhookRetryCount", problem));
-    }
-    let shortest = limits::HOOK_STATUS_PERIOD_MIN_MS;
-    if webhooks.status_period_ms.is_some_and(|ms| ms < shortest) {
-        let problem = format!("must be -1, which is never, or at least {shortest}");
-        return Err(value("webhookStreamStatusUpdatePeriodMs", problem));
-    }
-    Ok(())
-}
-
-fn value(key: &'static str, problem: impl Into<String>) -> SettingsError {
+pub(super) fn value(key: &'static str, problem: impl Into<String>) -> SettingsError {
     SettingsError::Value {
         key,
         problem: problem.into(),
@@ -374,30 +361,6 @@ mod tests {
     }
 
     #[test]
-    fn retries_that_cannot_be_are_refused_and_less_than_none_is_without_end() {
-        for (text, words) in [
-            ("endpoint_retry_delay_ms_min = 99", "from 100 to 3600000"),
-            (
-                "endpoint_retry_delay_ms_max = 3600001",
-                "from 100 to 3600000",
-            ),
-            ("endpoint_retry_delay_ms_min = 40000", "below the shortest"),
-            ("stop_grace_ms = 60001", "at most 60000"),
-            ("hold_ms = 86400001", "a day"),
-        ] {
-            let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
-            assert!(error.to_string().contains(words), "{text}: {error}");
-        }
-        let text = "endpoint_retries_max = 3\n[application.One]\nendpoint_retries_max = -1";
-        let settings = resolve(&Overrides::default(), &file(text)).unwrap();
-        assert_eq!(
-            settings.application["LiveApp"].endpoint_retries_max,
-            Some(3)
-        );
-        assert_eq!(settings.application["One"].endpoint_retries_max, None);
-    }
-
-    #[test]
     fn a_ladder_may_be_a_text_or_a_list_and_a_bad_one_is_told_with_its_line() {
         let triples = "encoder_settings = \"720,2000000,96000\"";
         let list = "[[application.One.encoderSettings]]\nheight = 720\nvideoBitrate = 2000000\n\
@@ -415,22 +378,31 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_cannot_be_are_refused_with_their_key() {
-        let none =
-            "h264Enabled = false\nvp8Enabled = false\nvp9Enabled = false\nav1Enabled = false";
-        for (text, words) in [
-            (none, "setting h264Enabled: one of"),
-            (
-                "webRTCFrameRate = 61",
-                "setting webRTCFrameRate: must be from 1 to 60",
-            ),
-            ("gopSize = 301", "setting gopSize: must be 0, which is 2 s"),
+    fn a_keyframe_distance_of_ant_media_server_that_cannot_be_does_not_stop_the_start() {
+        // It could be at 30 frames a second.
+        let shared = "webRTCFrameRate = 60\n[ant_media]\ngopSize = 20";
+        let own = "webRTCFrameRate = 60\n[application.One.ant_media]\ngopSize = 20";
+        for (text, place) in [
+            (shared, "[ant_media]"),
+            (own, "[application.One.ant_media]"),
         ] {
-            let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
-            assert!(error.to_string().contains(words), "{text}: {error}");
+            let settings = resolve(&Overrides::default(), &file(text)).unwrap();
+            let gops = settings.application.values();
+            assert!(gops.map(|one| one.encoding.gop_frames).all(|gop| gop == 0));
+            assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+            let words = format!("{place} gopSize: it must be 0");
+            assert!(
+                settings.warnings[0].starts_with(&words),
+                "{:?}",
+                settings.warnings
+            );
         }
-        let error = toml::from_str::<Overrides>("reencode = \"often\"").unwrap_err();
-        assert!(error.to_string().contains("`always`"), "{error}");
+        let fits = "webRTCFrameRate = 10\n[ant_media]\ngopSize = 8";
+        let settings = resolve(&Overrides::default(), &file(fits)).unwrap();
+        assert_eq!(settings.application["LiveApp"].encoding.gop_ms(), 800);
+        assert_eq!(settings.warnings, Vec::<String>::new());
+        let over = "gopSize = 301\n[ant_media]\ngopSize = 60";
+        assert!(resolve(&Overrides::default(), &file(over)).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod ant_media;
 mod application;
+mod checks;
 mod encoding;
 mod layers;
 mod overrides;

@@ -1,0 +1,112 @@
+//! What an application's settings may be, after all layers.
+
+use super::{ApplicationSettings, SettingsError, WebhookSettings, layers::value, url_problem};
+use crate::{limits, retry};
+
+/// Whether `settings` can be those of an application, on a server that re-encodes if `reencodes`.
+pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(), SettingsError> {
+    let ice = settings.ice_server.uri.as_str();
+    if !(ice.is_empty() || ice.starts_with("stun:") || ice.starts_with("turn:")) {
+        return Err(value("stunServerURI", "must begin with stun: or turn:"));
+    }
+    if !(1_000..=300_000).contains(&settings.start_timeout_ms) {
+        return Err(value(
+            "webRTCClientStartTimeoutMs",
+            "must be from 1000 to 300000",
+        ));
+    }
+    if !(500..=60_000).contains(&settings.keyframe_interval_ms) {
+        return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
+    }
+    check_webhooks(&settings.webhooks)?;
+    let contradiction = || settings.encoding.contradiction(reencodes);
+    if let Some((key, problem)) = settings.encoding.problem().or_else(contradiction) {
+        return Err(value(key, problem));
+    }
+    if settings.hold_ms > limits::HOLD_MS_MAX {
+        let most = limits::HOLD_MS_MAX;
+        return Err(value("hold_ms", format!("must be at most {most}, a day")));
+    }
+    if settings.stop_grace_ms > limits::STOP_GRACE_MS_MAX {
+        let most = limits::STOP_GRACE_MS_MAX;
+        return Err(value("stop_grace_ms", format!("must be at most {most}")));
+    }
+    retry::check(&settings.retry_policy())
+        .map_err(|error| value("endpoint_retry_delay_ms_*", error.to_string()))
+}
+
+fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {
+    if let Some(problem) = url_problem(&webhooks.url) {
+        return Err(value("listenerHookURL", problem));
+    }
+    if webhooks.retry_count > limits::HOOK_RETRIES_MAX {
+        let problem = format!("must be at most {}", limits::HOOK_RETRIES_MAX);
+        return Err(value("webhookRetryCount", problem));
+    }
+    let shortest = limits::HOOK_STATUS_PERIOD_MIN_MS;
+    if webhooks.status_period_ms.is_some_and(|ms| ms < shortest) {
+        let problem = format!("must be -1, which is never, or at least {shortest}");
+        return Err(value("webhookStreamStatusUpdatePeriodMs", problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Overrides, layers::resolve};
+
+    fn file(text: &str) -> Overrides {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn retries_that_cannot_be_are_refused_and_less_than_none_is_without_end() {
+        for (text, words) in [
+            ("endpoint_retry_delay_ms_min = 99", "from 100 to 3600000"),
+            (
+                "endpoint_retry_delay_ms_max = 3600001",
+                "from 100 to 3600000",
+            ),
+            ("endpoint_retry_delay_ms_min = 40000", "below the shortest"),
+            ("stop_grace_ms = 60001", "at most 60000"),
+            ("hold_ms = 86400001", "a day"),
+        ] {
+            let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+        let text = "endpoint_retries_max = 3\n[application.One]\nendpoint_retries_max = -1";
+        let settings = resolve(&Overrides::default(), &file(text)).unwrap();
+        assert_eq!(
+            settings.application["LiveApp"].endpoint_retries_max,
+            Some(3)
+        );
+        assert_eq!(settings.application["One"].endpoint_retries_max, None);
+    }
+
+    #[test]
+    fn pictures_that_cannot_be_are_refused_with_their_key() {
+        let none =
+            "h264Enabled = false\nvp8Enabled = false\nvp9Enabled = false\nav1Enabled = false";
+        for (text, words) in [
+            (none, "setting h264Enabled: one of"),
+            (
+                "webRTCFrameRate = 61",
+                "setting webRTCFrameRate: must be from 1 to 60",
+            ),
+            ("gopSize = 301", "setting gopSize: must be 0, which is 2 s"),
+            (
+                "reencode_enabled = false\nh264Enabled = false",
+                "setting h264Enabled: must be true while reencode_enabled is false",
+            ),
+            (
+                "reencode_enabled = false\nreencode = \"always\"",
+                "setting reencode: must not be always while reencode_enabled is false",
+            ),
+        ] {
+            let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+        let error = toml::from_str::<Overrides>("reencode = \"often\"").unwrap_err();
+        assert!(error.to_string().contains("`always`"), "{error}");
+    }
+}
