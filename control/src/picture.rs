@@ -23,6 +23,8 @@ pub(crate) enum PictureError {
     },
     #[error("{key} is {value}, and must be even")]
     Odd { key: &'static str, value: u32 },
+    #[error("rendition.videoBitrate is {bitrate}, over contract.videoBitrateMax, which is {most}")]
+    OverContract { bitrate: u32, most: u32 },
 }
 
 /// What one destination has instead of its application's settings. What is left out is the
@@ -103,7 +105,7 @@ impl PictureOverrides {
         let rendition = self.rendition.as_ref();
         WantedPicture {
             reencode: self.reencode(application),
-            rendition: rendition.map(|rendition| rendition.over(application)),
+            rendition: rendition.map(|rendition| rendition.over(application, self.bitrate_max())),
             contract: self
                 .contract
                 .map(ContractOverrides::from)
@@ -112,7 +114,10 @@ impl PictureOverrides {
     }
 
     /// These with `change` laid over them.
-    pub(crate) fn changed(&self, change: &PictureChange) -> Self {
+    ///
+    /// # Errors
+    /// When what comes of it contradicts itself.
+    pub(crate) fn changed(&self, change: &PictureChange) -> Result<Self, PictureError> {
         let mut changed = *self;
         if let Some(rendition) = change.rendition {
             changed.rendition = rendition;
@@ -126,7 +131,24 @@ impl PictureOverrides {
         if let Some(contract) = change.contract {
             changed.contract = contract;
         }
-        changed
+        changed.check()?;
+        Ok(changed)
+    }
+
+    /// Whether the rendition keeps the contract of its destination.
+    pub(crate) fn check(&self) -> Result<(), PictureError> {
+        let bitrate = self.rendition.and_then(|rendition| rendition.video_bitrate);
+        match (bitrate, self.bitrate_max()) {
+            (Some(bitrate), Some(most)) if bitrate > most => {
+                Err(PictureError::OverContract { bitrate, most })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the contract says of it, in bit/s.
+    fn bitrate_max(&self) -> Option<u32> {
+        self.contract?.video_bitrate_max
     }
 }
 
@@ -203,11 +225,13 @@ impl RenditionOverrides {
         }
     }
 
-    fn over(&self, application: &EncodingSettings) -> RenditionSpec {
+    /// Whole, for a destination that takes `bitrate_max`.
+    fn over(&self, application: &EncodingSettings, bitrate_max: Option<u32>) -> RenditionSpec {
+        let usual_bps = video_bps_for(self.height).min(bitrate_max.unwrap_or(u32::MAX));
         RenditionSpec {
             width: self.width,
             frames_per_second: self.frame_rate.unwrap_or(application.frames_per_second),
-            video_bps: self.video_bitrate.unwrap_or(video_bps_for(self.height)),
+            video_bps: self.video_bitrate.unwrap_or(usual_bps),
             gop_ms: self.gop_seconds.map_or(application.gop_ms(), gop_ms),
             preset: self.preset.unwrap_or(application.preset),
             profile: self.profile.unwrap_or(application.profile),
@@ -325,7 +349,7 @@ pub(crate) fn rendition_default(application: &EncodingSettings) -> RenditionSpec
         width: Some(1_280),
         ..RenditionOverrides::of_height(720)
     };
-    usual.over(application)
+    usual.over(application, None)
 }
 
 fn within(key: &'static str, value: u32, range: &RangeInclusive<u32>) -> Result<(), PictureError> {
@@ -350,6 +374,10 @@ mod tests {
         PictureChange::read(value.as_object().unwrap())
     }
 
+    fn changed(picture: &PictureOverrides, value: &Value) -> PictureOverrides {
+        picture.changed(&change(value).unwrap()).unwrap()
+    }
+
     #[test]
     fn what_a_rendition_does_not_say_is_its_applications() {
         let application = EncodingSettings {
@@ -361,7 +389,7 @@ mod tests {
         let picture = PictureOverrides::default();
         assert_eq!(picture.over(&application), WantedPicture::default());
         let wish = json!({"rendition": {"height": 480, "gopSeconds": 1.5}});
-        let picture = picture.changed(&change(&wish).unwrap()).over(&application);
+        let picture = changed(&picture, &wish).over(&application);
         let spec = picture.rendition.unwrap();
         assert_eq!(picture.reencode, Reencode::Always);
         assert_eq!((spec.frames_per_second, spec.gop_ms), (25, 1_500));
@@ -376,15 +404,38 @@ mod tests {
             ..PictureOverrides::default()
         };
         let application = EncodingSettings::default();
-        let named = off.changed(&change(&json!({"rendition": {"height": 480}})).unwrap());
+        let named = changed(&off, &json!({"rendition": {"height": 480}}));
         assert_eq!(named.reencode(&application), Reencode::Always);
-        let auto = named.changed(&change(&json!({"reencode": "auto"})).unwrap());
+        let auto = changed(&named, &json!({"reencode": "auto"}));
         assert_eq!(auto.reencode(&application), Reencode::Auto);
         assert_eq!(auto.rendition, named.rendition);
-        let passed = auto.changed(&change(&json!({"reencode": "passthrough"})).unwrap());
+        let passed = changed(&auto, &json!({"reencode": "passthrough"}));
         assert_eq!(passed.reencode(&application), Reencode::Off);
-        let back = passed.changed(&change(&json!({"reencode": "", "rendition": {}})).unwrap());
+        let back = changed(&passed, &json!({"reencode": "", "rendition": {}}));
         assert_eq!(back, PictureOverrides::default());
+    }
+
+    #[test]
+    fn a_rendition_keeps_the_contract_of_its_destination() {
+        let application = EncodingSettings::default();
+        let contract = json!({"rendition": {"height": 720},
+            "contract": {"videoBitrateMax": 2_000_000}});
+        let picture = changed(&PictureOverrides::default(), &contract);
+        let spec = picture.over(&application).rendition.unwrap();
+        assert_eq!(spec.video_bps, 2_000_000);
+        for (bitrate, is_kept) in [(2_000_000, true), (2_000_001, false)] {
+            let wish = json!({"rendition": {"height": 720, "videoBitrate": bitrate}});
+            let result = picture.changed(&change(&wish).unwrap());
+            assert_eq!(result.is_ok(), is_kept, "{bitrate}");
+        }
+        let named = json!({"rendition": {"height": 720, "videoBitrate": 3_000_000}});
+        let picture = changed(&PictureOverrides::default(), &named);
+        let tighter = json!({"contract": {"videoBitrateMax": 2_000_000}});
+        let refused = picture.changed(&change(&tighter).unwrap()).unwrap_err();
+        assert!(
+            refused.to_string().contains("3000000, over contract"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -189,6 +189,12 @@ async fn a_picture_that_cannot_be_is_refused_in_words() {
             "contract.videoBitrateMax",
         ),
         (
+            json!({"rendition": {"height": 480, "videoBitrate": 900_000},
+                "contract": {"videoBitrateMax": 800_000}}),
+            200,
+            "900000, over contract.videoBitrateMax, which is 800000",
+        ),
+        (
             json!({"rendition": {"height": 480, "fps": 30}}),
             400,
             "`fps`",

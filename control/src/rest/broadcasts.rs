@@ -9,12 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rand::Rng;
+use serde_json::{Map, Value};
 use shardcast_link::BroadcastId;
 
 use super::{
     Application,
-    body::{self, JsonBody},
-    broadcast_json, endpoint_list, profile,
+    body::{self, BodyError, JsonBody},
+    broadcast_json,
+    endpoint_list::{self, Listed},
+    profile,
     responses::{BAD_NAME, Outcome, answer},
     room,
 };
@@ -22,8 +25,9 @@ use crate::{
     clock,
     control::Control,
     limits,
+    settings::EncodingSettings,
     signalling::Eviction,
-    store::{BroadcastRecord, Profile},
+    store::{BroadcastRecord, Durable, Profile},
 };
 
 /// The path parameter: a stream.
@@ -47,7 +51,12 @@ pub(super) async fn create(
         Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    let endpoints = match endpoint_list::list_of(&object, &application.settings) {
+    let listed = endpoint_list::list_of(&object, &application.settings);
+    let rows = |listed: Option<Vec<_>>| {
+        let rows = listed.map(|listed| endpoint_list::rows(listed, &[]));
+        rows.transpose()
+    };
+    let endpoints = match listed.and_then(rows) {
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
@@ -83,7 +92,7 @@ pub(super) async fn create(
     }
     let record = BroadcastRecord {
         profile,
-        endpoints: endpoints.map(|listed| endpoint_list::rows(listed, &[])),
+        endpoints,
         ..BroadcastRecord::new(id, clock::unix_ms())
     };
     insert(&control, record).await
@@ -146,40 +155,83 @@ pub(super) async fn update(
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    let endpoints = match endpoint_list::list_of(&object, &application.settings) {
-        Ok(endpoints) => endpoints,
+    let listed = match endpoint_list::list_of(&object, &application.settings) {
+        Ok(listed) => listed,
         Err(error) => return error.into_response(),
     };
-    if let (Some(listed), Some(record)) = (&endpoints, control.catalog.broadcast(&id)) {
-        let (before, encoding) = (record.endpoints(), &application.settings.encoding);
-        let after = endpoint_list::rows(listed.clone(), before);
-        if let Err(problem) = room::admit(&control, encoding, &id, before, &after) {
-            return Outcome::failed(problem.to_string()).into_response();
+    let changed = |record: &BroadcastRecord| changed(record, &object, listed.clone());
+    match change(&control, &application.settings.encoding, &id, changed) {
+        Ok(durable) => answer(durable, Outcome::done()).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Why a Broadcast stays as it is.
+enum Refusal {
+    Body(BodyError),
+    Told(Outcome),
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<Outcome> for Refusal {
+    fn from(outcome: Outcome) -> Self {
+        Self::Told(outcome)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Body(error) => error.into_response(),
+            Self::Told(outcome) => outcome.into_response(),
         }
     }
-    let (changed, durable) = control.catalog.change_now(|t| {
-        let Some(record) = t.broadcast(&id) else {
-            return Ok(Some(unknown()));
-        };
-        let mut record = record.as_ref().clone();
-        record.profile = profile::overlay(&record.profile, &object)?;
-        if let Some(problem) = profile::problem(&record.profile, &object) {
-            return Ok(Some(Outcome::failed(problem)));
-        }
-        if let Some(listed) = endpoints {
-            record.endpoints = Some(endpoint_list::rows(listed, record.endpoints()));
-        }
+}
+
+/// `record` with what `object` says of it, and with the destinations that are `listed`.
+fn changed(
+    record: &BroadcastRecord,
+    object: &Map<String, Value>,
+    listed: Option<Vec<Listed>>,
+) -> Result<BroadcastRecord, Refusal> {
+    let mut record = record.clone();
+    record.profile = profile::overlay(&record.profile, object)?;
+    if let Some(problem) = profile::problem(&record.profile, object) {
+        return Err(Outcome::failed(problem).into());
+    }
+    if let Some(listed) = listed {
+        record.endpoints = Some(endpoint_list::rows(listed, record.endpoints())?);
+    }
+    Ok(record)
+}
+
+/// Makes `id` what `changed` makes of it and tells its shard. What cannot be is told before the
+/// shard is asked for room.
+fn change(
+    control: &Control,
+    encoding: &EncodingSettings,
+    id: &BroadcastId,
+    changed: impl Fn(&BroadcastRecord) -> Result<BroadcastRecord, Refusal>,
+) -> Result<Durable, Refusal> {
+    let before = control.catalog.broadcast(id).ok_or_else(unknown)?;
+    let after = changed(&before)?;
+    let (before, after) = (before.endpoints(), after.endpoints());
+    let admitted = room::admit(control, encoding, id, before, after);
+    admitted.map_err(|problem| Outcome::failed(problem.to_string()))?;
+    // Others may have changed it meanwhile.
+    let (stored, durable) = control.catalog.change_now(|t| {
+        let record = changed(t.broadcast(id).ok_or_else(unknown)?.as_ref())?;
         t.put_broadcast(record);
-        Ok::<_, body::BodyError>(None)
+        Ok::<_, Refusal>(())
     });
-    match changed {
-        Ok(None) => {
-            control.want_again(&id);
-            answer(durable, Outcome::done()).await
-        }
-        Ok(Some(outcome)) => outcome.into_response(),
-        Err(error) => error.into_response(),
-    }
+    stored?;
+    control.want_again(id);
+    Ok(durable)
 }
 
 /// DELETE `/{id}`

@@ -73,7 +73,10 @@ pub(super) fn list_of(
 
 /// The rows of `listed`. A URL that `known` has keeps its id, its retry policy, its picture and its
 /// last words unless the client gave another id: its destination goes on as it is.
-pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<EndpointRecord> {
+pub(super) fn rows(
+    listed: Vec<Listed>,
+    known: &[EndpointRecord],
+) -> Result<Vec<EndpointRecord>, BodyError> {
     let known: HashMap<&str, &EndpointRecord> =
         known.iter().map(|row| (row.url.as_str(), row)).collect();
     let taken: HashSet<DestinationId> = listed.iter().filter_map(|one| one.id.clone()).collect();
@@ -87,16 +90,15 @@ pub(super) fn rows(listed: Vec<Listed>, known: &[EndpointRecord]) -> Vec<Endpoin
             .or(kept)
             .unwrap_or_else(|| DestinationId(random_service_id()));
         let same = old.filter(|old| old.id == id);
-        EndpointRecord {
+        let picture = same.map(|old| old.picture).unwrap_or_default();
+        let changed = picture.changed(&one.picture);
+        Ok(EndpointRecord {
             retry: own(one.retry.or(same.and_then(|old| old.retry))),
-            picture: same
-                .map(|old| old.picture)
-                .unwrap_or_default()
-                .changed(&one.picture),
+            picture: changed.map_err(|problem| BodyError::Value(problem.to_string()))?,
             last: same.and_then(|old| old.last.clone()),
             url: one.url,
             id,
-        }
+        })
     };
     listed.into_iter().map(row).collect()
 }
@@ -113,9 +115,9 @@ mod tests {
             retry: None,
             picture: PictureChange::default(),
         };
-        let old = rows(vec![listed("a", Some("1")), listed("b", Some("2"))], &[]);
+        let old = rows(vec![listed("a", Some("1")), listed("b", Some("2"))], &[]).unwrap();
         let new = vec![listed("a", None), listed("b", None), listed("c", Some("2"))];
-        let new = rows(new, &old);
+        let new = rows(new, &old).unwrap();
         let ids: Vec<&str> = new.iter().map(|row| row.id.0.as_str()).collect();
         assert_eq!((ids[0], ids[2]), ("1", "2"));
         assert!(ids[1].starts_with("custom"), "{ids:?}");

@@ -186,7 +186,8 @@ fn replace(record: &mut BroadcastRecord, service_id: &str, wish: &Wish) -> Resul
     if wish.retry.is_some() {
         endpoint.retry = own(wish.retry);
     }
-    endpoint.picture = endpoint.picture.changed(&wish.picture);
+    let changed = endpoint.picture.changed(&wish.picture);
+    endpoint.picture = changed.map_err(|problem| Outcome::failed(problem.to_string()))?;
     Ok(())
 }
 

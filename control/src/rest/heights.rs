@@ -5,13 +5,13 @@ use shardcast_link::{BroadcastId, Reencode};
 use crate::{
     control::Control,
     ladder::{Ladder, Rung},
-    picture::{PictureChange, PictureOverrides, RenditionOverrides},
+    picture::{PictureChange, PictureError, PictureOverrides, RenditionOverrides},
     settings::EncodingSettings,
     source,
 };
 
 /// Nothing of this height can be sent. The client's fault.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(super) enum HeightError {
     #[error(
         "the height {height} is not available: {}; leave resolutionHeight out for the source",
@@ -32,6 +32,8 @@ pub(super) enum HeightError {
     Both,
     #[error("the height {0} is a rendition, which reencode off excludes")]
     Off(u32),
+    #[error("{0}")]
+    Picture(#[from] PictureError),
 }
 
 fn available(rungs: &[u32], source: Option<u32>) -> String {
@@ -55,7 +57,7 @@ pub(super) fn picture(
     height: u32,
     change: &PictureChange,
 ) -> Result<PictureOverrides, HeightError> {
-    let said = PictureOverrides::default().changed(change);
+    let said = PictureOverrides::default().changed(change)?;
     if height == 0 {
         return Ok(said);
     }
@@ -65,10 +67,14 @@ pub(super) fn picture(
     let ladder = ladder(control, application, id);
     match rung_at(height, &ladder, source_height(control, id))? {
         Some(_) if said.reencode == Some(Reencode::Off) => Err(HeightError::Off(height)),
-        Some(rung) => Ok(PictureOverrides {
-            rendition: Some(RenditionOverrides::from(rung)),
-            ..said
-        }),
+        Some(rung) => {
+            let picture = PictureOverrides {
+                rendition: Some(RenditionOverrides::from(rung)),
+                ..said
+            };
+            picture.check()?;
+            Ok(picture)
+        }
         None => Ok(source_itself(application, said)),
     }
 }
