@@ -10,13 +10,22 @@ use shardcast_link::{BroadcastId, BroadcastStatus, CodecStatus, Preset, Renditio
 
 use crate::{limits, source};
 
-/// A rendition that is not begun. The operator's machine is too small for what is asked.
+/// A rendition that is not begun. Its server does not make it, or is too small for what is asked:
+/// the operator's to change, or the client's to ask for less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RoomError {
+    #[error("this server re-encodes nothing: reencode_enabled is false")]
+    Disabled,
     #[error("this server re-encodes nothing: it was built or started without codecs")]
     NoCodecs,
     #[error(
-        "this machine has no room to re-encode for another destination: {width}x{height} at \
+        "a broadcast may have {max} different renditions, and with this there would be {0}; let \
+         destinations share one",
+        max = limits::RENDITIONS_MAX
+    )]
+    TooMany(usize),
+    #[error(
+        "the shard of this broadcast has no room to re-encode for another destination: {width}x{height} at \
          {frames_per_second} frames a second needs about {} % of a core, {} % of {} % are in use; \
          remove one, lower its size or preset, or add codec cores",
         percent(*.needed), percent(*.used), percent(*.capacity)
@@ -48,14 +57,16 @@ pub(crate) struct Turnover {
 
 /// Renditions that were let in and that no report shows yet. At most
 /// [`limits::CODEC_ADMITTED_MAX`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Admitted(VecDeque<Reservation>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reservation {
     broadcast: BroadcastId,
     spec: RenditionSpec,
     permille: u32,
+    /// Decoding, beside the first rendition of a broadcast.
+    decode_permille: u32,
     /// That came since, without it.
     reports: u32,
 }
@@ -74,7 +85,7 @@ impl Admitted {
     /// room for it.
     ///
     /// # Errors
-    /// When it has none. Nothing is counted then.
+    /// When it has none. What is counted stays as it was then.
     pub(crate) fn admit(
         &mut self,
         codec: &CodecStatus,
@@ -83,36 +94,34 @@ impl Admitted {
         turnover: &Turnover,
     ) -> Result<(), RoomError> {
         let source = Source::of(live);
-        let is_made = |spec: &RenditionSpec| {
-            let mut made = live.iter().flat_map(|live| &live.renditions);
-            made.any(|made| made.spec == *spec && made.problem.is_none())
-        };
+        let mut next = self.without(broadcast, &turnover.end);
         let mut new: Vec<(RenditionSpec, u32)> = Vec::new();
         for spec in &turnover.begin {
-            let is_counted = is_made(spec)
-                || self.has(broadcast, spec)
+            let is_counted = is_made(live, spec)
+                || next.has(broadcast, spec)
                 || new.iter().any(|(other, _)| other == spec);
             if !is_counted {
                 new.push((*spec, source.rendition_permille(codec, spec)));
             }
         }
         let Some((largest, _)) = new.iter().copied().max_by_key(|(_, permille)| *permille) else {
+            *self = next;
             return Ok(());
         };
         if codec.capacity_permille == 0 {
             return Err(RoomError::NoCodecs);
         }
-        let is_decoded = live.is_some_and(|live| live.decoder.is_some())
-            || self.0.iter().any(|known| known.broadcast == *broadcast);
-        if let (false, Some((_, first))) = (is_decoded, new.first_mut()) {
-            *first = first.saturating_add(source.decode_permille(codec));
-        }
-        let needed = sum(new.iter().map(|(_, permille)| *permille));
-        let ending = turnover.end.iter().filter(|spec| is_made(spec));
+        let mut decode = match live.and_then(|live| live.decoder) {
+            None if !next.has_any(broadcast) => source.decode_permille(codec),
+            _ => 0,
+        };
+        let needed = sum(new.iter().map(|(_, permille)| *permille)).saturating_add(decode);
+        let ending = turnover.end.iter().filter(|spec| is_made(live, spec));
         let freed = sum(ending.map(|spec| source.rendition_permille(codec, spec)));
-        let waiting = sum(self.0.iter().map(|known| known.permille));
-        let used = codec.used_permille.saturating_add(waiting);
-        if used.saturating_sub(freed).saturating_add(needed) > codec.capacity_permille {
+        let used = codec.used_permille.saturating_add(self.permille());
+        let given_back = self.permille().saturating_sub(next.permille());
+        let staying = used.saturating_sub(freed.saturating_add(given_back));
+        if staying.saturating_add(needed) > codec.capacity_permille {
             return Err(RoomError::Full {
                 width: source.width_of(&largest),
                 height: largest.height,
@@ -123,9 +132,48 @@ impl Admitted {
             });
         }
         for (spec, permille) in new {
-            self.reserve(broadcast, spec, permille);
+            next.reserve(Reservation {
+                broadcast: broadcast.clone(),
+                spec,
+                permille,
+                decode_permille: std::mem::take(&mut decode),
+                reports: 0,
+            });
         }
+        *self = next;
         Ok(())
+    }
+
+    /// Forgets what `broadcast`, which is over, waits for.
+    pub(crate) fn forget(&mut self, broadcast: &BroadcastId) {
+        self.0.retain(|known| known.broadcast != *broadcast);
+    }
+
+    /// These without the `ended` ones of `broadcast`. Its decoder stays with those that are left.
+    fn without(&self, broadcast: &BroadcastId, ended: &[RenditionSpec]) -> Self {
+        let mut rest = self.clone();
+        let mut decode = 0_u32;
+        rest.0.retain(|known| {
+            let ends = known.broadcast == *broadcast && ended.contains(&known.spec);
+            if ends {
+                decode = decode.saturating_add(known.decode_permille);
+            }
+            !ends
+        });
+        let mut left = rest.0.iter_mut();
+        if let Some(heir) = left.find(|known| known.broadcast == *broadcast) {
+            heir.decode_permille = heir.decode_permille.saturating_add(decode);
+        }
+        rest
+    }
+
+    fn permille(&self) -> u32 {
+        let costs = self.0.iter();
+        sum(costs.map(|known| known.permille.saturating_add(known.decode_permille)))
+    }
+
+    fn has_any(&self, broadcast: &BroadcastId) -> bool {
+        self.0.iter().any(|known| known.broadcast == *broadcast)
     }
 
     fn has(&self, broadcast: &BroadcastId, spec: &RenditionSpec) -> bool {
@@ -133,17 +181,17 @@ impl Admitted {
         known.any(|known| known.broadcast == *broadcast && known.spec == *spec)
     }
 
-    fn reserve(&mut self, broadcast: &BroadcastId, spec: RenditionSpec, permille: u32) {
+    fn reserve(&mut self, reservation: Reservation) {
         if self.0.len() == limits::CODEC_ADMITTED_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Reservation {
-            broadcast: broadcast.clone(),
-            spec,
-            permille,
-            reports: 0,
-        });
+        self.0.push_back(reservation);
     }
+}
+
+fn is_made(live: Option<&BroadcastStatus>, spec: &RenditionSpec) -> bool {
+    let mut made = live.iter().flat_map(|live| &live.renditions);
+    made.any(|made| made.spec == *spec && made.problem.is_none())
 }
 
 fn sum(parts: impl Iterator<Item = u32>) -> u32 {
@@ -220,219 +268,5 @@ fn preset_permille(preset: Preset) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use shardcast_link::{DecoderStatus, PublisherStatus, SessionId, VideoCodec, VideoStatus};
-
-    use super::*;
-
-    /// A 720p30 rendition costs 210 here, and a 720p30 source 60.
-    fn codec(used_permille: u32) -> CodecStatus {
-        CodecStatus {
-            capacity_permille: 800,
-            used_permille,
-            decode_720p_us: 2_000,
-            scale_720p_us: 500,
-            encode_720p_us: 6_500,
-            refused: 0,
-        }
-    }
-
-    fn id() -> BroadcastId {
-        BroadcastId::new("app", "s1").unwrap()
-    }
-
-    fn begin(specs: &[RenditionSpec]) -> Turnover {
-        Turnover {
-            begin: specs.to_vec(),
-            end: Vec::new(),
-        }
-    }
-
-    fn rendition(spec: RenditionSpec) -> shardcast_link::RenditionStatus {
-        serde_json::from_value(serde_json::json!({
-            "spec": spec, "width": 0, "height": 0, "destinations": 1, "frames": 0, "repeated": 0,
-            "dropped": 0, "keyframes": 0, "scale_us": 0, "encode_us": 0, "bitrate_bps": 0,
-            "preset": "superfast", "frames_per_second": 30
-        }))
-        .unwrap()
-    }
-
-    /// A source of 1920×1080 at 60 frames a second that is decoded for `specs`.
-    fn decoded(specs: &[RenditionSpec]) -> BroadcastStatus {
-        let publisher = PublisherStatus {
-            session: SessionId("s".into()),
-            since_unix_ms: 0,
-            remote: String::new(),
-            video: Some(VideoStatus {
-                width: 1_920,
-                height: 1_080,
-                frames_per_second: 60,
-                ..VideoStatus::default()
-            }),
-            audio: None,
-            bytes_received: 0,
-            bitrate_bps: 0,
-            packets_lost: 0,
-            jitter_ms: 0,
-            rtt_ms: 0,
-            media_age_ms: 0,
-        };
-        BroadcastStatus {
-            publisher: Some(publisher),
-            decoder: (!specs.is_empty()).then_some(DecoderStatus {
-                codec: VideoCodec::Vp8,
-                width: 1_920,
-                height: 1_080,
-                frames: 0,
-                errors: 0,
-                late: 0,
-                cpu_us: 0,
-            }),
-            renditions: specs.iter().copied().map(rendition).collect(),
-            ..BroadcastStatus::new(id())
-        }
-    }
-
-    #[test]
-    fn a_cost_grows_with_pixels_pictures_and_preset() {
-        let source = Source::of(None);
-        let cost = |spec: RenditionSpec| source.rendition_permille(&codec(0), &spec);
-        let usual = RenditionSpec::of_height(720);
-        assert_eq!((cost(usual), source.decode_permille(&codec(0))), (210, 60));
-        let half = RenditionSpec {
-            width: Some(640),
-            ..usual
-        };
-        let faster = RenditionSpec {
-            preset: Preset::Faster,
-            ..usual
-        };
-        let fifteen = RenditionSpec {
-            frames_per_second: 15,
-            ..usual
-        };
-        assert_eq!((cost(half), cost(fifteen)), (105, 105));
-        assert_eq!(cost(faster), 697);
-        let source = Source::of(Some(&decoded(&[])));
-        assert_eq!(source.decode_permille(&codec(0)), 270);
-        let huge = CodecStatus {
-            encode_720p_us: u32::MAX,
-            ..codec(0)
-        };
-        let spec = RenditionSpec {
-            width: Some(u32::MAX),
-            height: u32::MAX,
-            frames_per_second: u32::MAX,
-            ..faster
-        };
-        assert_eq!(source.rendition_permille(&huge, &spec), u32::MAX);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_with_its_numbers() {
-        let mut admitted = Admitted::default();
-        let usual = RenditionSpec {
-            width: Some(1_280),
-            ..RenditionSpec::of_height(720)
-        };
-        let live = decoded(&[RenditionSpec::of_height(360)]);
-        let refused = admitted.admit(&codec(740), &id(), Some(&live), &begin(&[usual]));
-        assert_eq!(
-            refused.unwrap_err().to_string(),
-            "this machine has no room to re-encode for another destination: 1280x720 at 30 frames \
-             a second needs about 21 % of a core, 74 % of 80 % are in use; remove one, lower its \
-             size or preset, or add codec cores"
-        );
-        let none = CodecStatus::default();
-        let refused = admitted.admit(&none, &id(), Some(&live), &begin(&[usual]));
-        assert_eq!(refused, Err(RoomError::NoCodecs));
-        let equal = begin(&[RenditionSpec::of_height(360)]);
-        assert_eq!(admitted.admit(&none, &id(), Some(&live), &equal), Ok(()));
-        // Exactly full is not too full.
-        let room = admitted.admit(&codec(590), &id(), Some(&live), &begin(&[usual]));
-        assert_eq!(room, Ok(()));
-    }
-
-    #[test]
-    fn the_source_is_decoded_once() {
-        let mut admitted = Admitted::default();
-        let specs = [720, 480, 360].map(RenditionSpec::of_height);
-        // 60 to decode, 210, 93 and 52.
-        let whole = codec(800 - 415);
-        let short = codec(800 - 414);
-        assert!(admitted.admit(&short, &id(), None, &begin(&specs)).is_err());
-        assert_eq!(admitted.admit(&whole, &id(), None, &begin(&specs)), Ok(()));
-        assert_eq!(admitted.0.len(), 3);
-    }
-
-    #[test]
-    fn what_was_let_in_counts_until_a_report_has_it_or_enough_have_not() {
-        let mut admitted = Admitted::default();
-        let of = |height| begin(&[RenditionSpec::of_height(height)]);
-        assert_eq!(admitted.admit(&codec(400), &id(), None, &of(720)), Ok(()));
-        let equal = admitted.admit(&codec(400), &id(), None, &of(720));
-        assert_eq!((equal, admitted.0.len()), (Ok(()), 1));
-        let refused = admitted.admit(&codec(400), &id(), None, &of(718));
-        assert!(
-            matches!(refused, Err(RoomError::Full { used: 670, .. })),
-            "{refused:?}"
-        );
-        admitted.reported(|_, spec| spec.height == 720);
-        assert_eq!(admitted.admit(&codec(400), &id(), None, &of(718)), Ok(()));
-        for _ in 0..limits::CODEC_ADMITTED_REPORTS {
-            assert_eq!(admitted.0.len(), 1);
-            admitted.reported(|_, _| false);
-        }
-        assert!(admitted.0.is_empty());
-    }
-
-    #[test]
-    fn what_ends_makes_room_for_what_takes_its_place() {
-        let mut admitted = Admitted::default();
-        let [old, new] = [720, 480].map(RenditionSpec::of_height);
-        let live = decoded(&[old]);
-        let change = Turnover {
-            begin: vec![new],
-            end: vec![old],
-        };
-        assert_eq!(
-            admitted.admit(&codec(790), &id(), Some(&live), &change),
-            Ok(())
-        );
-        let larger = Turnover {
-            begin: vec![RenditionSpec::of_height(1_080)],
-            end: vec![old],
-        };
-        let refused = Admitted::default().admit(&codec(790), &id(), Some(&live), &larger);
-        assert!(
-            matches!(refused, Err(RoomError::Full { .. })),
-            "{refused:?}"
-        );
-    }
-
-    #[test]
-    fn a_rendition_that_is_not_made_for_a_reason_does_not_let_its_like_in() {
-        let spec = RenditionSpec::of_height(720);
-        let mut live = decoded(&[spec]);
-        live.renditions[0].problem = Some("there is no room".into());
-        let refused = Admitted::default().admit(&codec(790), &id(), Some(&live), &begin(&[spec]));
-        assert!(
-            matches!(refused, Err(RoomError::Full { .. })),
-            "{refused:?}"
-        );
-    }
-
-    #[test]
-    fn what_is_let_in_is_bounded() {
-        let mut admitted = Admitted::default();
-        let endless = CodecStatus {
-            capacity_permille: u32::MAX,
-            ..codec(0)
-        };
-        for height in 0..200 {
-            let turnover = begin(&[RenditionSpec::of_height(90 + 2 * height)]);
-            assert_eq!(admitted.admit(&endless, &id(), None, &turnover), Ok(()));
-        }
-        assert_eq!(admitted.0.len(), limits::CODEC_ADMITTED_MAX);
-    }
-}
+#[path = "codec_room_tests.rs"]
+mod tests;

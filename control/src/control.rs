@@ -178,8 +178,11 @@ impl Control {
         }
     }
 
-    /// What the video of `id` may be coded with, the best first.
+    /// What the video of `id` may be coded with, the best first. All but H.264 must be re-encoded.
     fn codecs(&self, id: &BroadcastId) -> Vec<VideoCodec> {
+        if !self.settings.engine.reencode_enabled {
+            return vec![VideoCodec::H264];
+        }
         let application = self.application(id.application());
         application.map_or_else(Vec::new, |application| {
             application.encoding.offered.in_order()

@@ -81,6 +81,9 @@ pub(crate) const LADDER_RUNGS_MAX: usize = 8;
 pub(crate) const LADDER_BYTES_MAX: usize = 4 << 10;
 /// Distances of the publisher's keyframes that a destination may ask for, in milliseconds.
 pub(crate) const CONTRACT_KEYFRAME_INTERVAL_MS: RangeInclusive<u32> = 500..=60_000;
+/// Different renditions of one broadcast that are made all the time: a shard takes no more, since
+/// each keeps a ring, and more would be a ladder that no platform asks for.
+pub(crate) const RENDITIONS_MAX: usize = 16;
 /// Renditions that were let in and that no report of their shard shows yet. More than any machine
 /// begins between two reports; the oldest gives way, and its shard knows of it by then.
 pub(crate) const CODEC_ADMITTED_MAX: usize = 64;

@@ -1,5 +1,5 @@
-//! A rendition for which a machine has no room is refused in words before it is stored, and one that
-//! runs there already costs nothing more.
+//! A rendition for which a shard has no room is refused in words before it is stored, and one that
+//! runs there already costs nothing more. What ends gives its room back.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,9 @@ use server::{
     shard::{Shard, codec, live, rendition},
     until,
 };
-use shardcast_link::{BroadcastId, Event, RenditionSpec, SessionId, ShardStatus};
+use shardcast_link::{
+    BroadcastId, DecoderStatus, Event, RenditionSpec, SessionId, ShardStatus, VideoCodec,
+};
 
 struct Live {
     server: Server,
@@ -113,9 +115,9 @@ async fn what_fits_is_taken_and_the_next_is_refused_with_the_numbers() {
     accepted(&reply);
     refused(
         &live.add("four", of_height(480)).await,
-        "this machine has no room to re-encode for another destination: 854x480 at 30 frames a \
-         second needs about 10 % of a core, 48 % of 48 % are in use; remove one, lower its size or \
-         preset, or add codec cores",
+        "the shard of this broadcast has no room to re-encode for another destination: 854x480 at \
+         30 frames a second needs about 10 % of a core, 48 % of 48 % are in use; remove one, lower \
+         its size or preset, or add codec cores",
     );
     // What is passed on, and what may have to slip, costs nothing now.
     accepted(&live.add("five", json!({"reencode": "off"})).await);
@@ -149,6 +151,124 @@ async fn on_a_full_machine_a_rendition_can_still_be_made_smaller() {
     refused(&live.add("two", of_height(480)).await, "no room");
     refused(&live.change("one", of_height(1_080)).await, "1920x1080");
     accepted(&live.change("one", of_height(480)).await);
+}
+
+#[tokio::test]
+async fn what_is_removed_or_changed_before_a_report_shows_it_gives_its_room_back() {
+    let live = Live::start(300).await;
+    accepted(&live.add("one", of_height(720)).await);
+    refused(&live.add("two", of_height(480)).await, "no room");
+    accepted(&live.change("one", of_height(480)).await);
+    accepted(&live.add("two", of_height(360)).await);
+    refused(&live.add("three", of_height(718)).await, "no room");
+    for name in ["one", "two"] {
+        let path = broadcasts(&format!("s1/endpoint?endpointServiceId={name}"));
+        accepted(&live.server.delete(&path).await);
+    }
+    accepted(&live.add("three", of_height(718)).await);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_is_told_before_room_is_asked_for_and_takes_none() {
+    let live = Live::start(300).await;
+    let list = |height: u32| {
+        let rendition = json!({"height": height});
+        json!([{"rtmpUrl": "rtmp://h/a/k", "rendition": rendition}])
+    };
+    for height in [720, 1_080] {
+        let wrong = json!({"endPointList": list(height), "encoderSettingsList": [{"hight": 1}]});
+        let reply = live
+            .server
+            .send_json("PUT", &broadcasts("s1"), &wrong)
+            .await;
+        assert_eq!(reply.status, 400, "{}", reply.text());
+    }
+    accepted(&live.add("one", of_height(718)).await);
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_re_encode_nothing_refuses_without_asking_a_shard() {
+    let server = Server::start_with_file("reencode_enabled = false").await;
+    server.create("s1").await;
+    let words = "this server re-encodes nothing";
+    for said in [
+        of_height(720),
+        json!({"reencode": "always"}),
+        json!({"reencode": "auto", "rendition": {"height": 720}}),
+    ] {
+        let mut body = said;
+        body["rtmpUrl"] = json!("rtmp://h/a/k");
+        refused(
+            &server.post(&broadcasts("s1/endpoint"), body.clone()).await,
+            words,
+        );
+        let list = json!({"endPointList": [body]});
+        refused(
+            &server.send_json("PUT", &broadcasts("s1"), &list).await,
+            words,
+        );
+        let created = server.post(&broadcasts("create"), list).await;
+        assert_eq!(created.status, 400);
+        assert!(created.text().contains(words), "{}", created.text());
+    }
+    for (name, said) in [("off", json!({"reencode": "off"})), ("silent", json!({}))] {
+        let mut body = said;
+        body["rtmpUrl"] = json!(format!("rtmp://h/a/{name}"));
+        accepted(&server.post(&broadcasts("s1/endpoint"), body).await);
+    }
+}
+
+#[tokio::test]
+async fn a_seventeenth_rendition_of_a_broadcast_is_refused() {
+    let server = Server::start().await;
+    server.create("s1").await;
+    let add = async |height: u32, name: &str| {
+        let mut body = of_height(height);
+        body["rtmpUrl"] = json!(format!("rtmp://h/a/{name}"));
+        server.post(&broadcasts("s1/endpoint"), body).await
+    };
+    for height in 0..16 {
+        accepted(&add(100 + 2 * height, &height.to_string()).await);
+    }
+    accepted(&add(100, "equal").await);
+    refused(&add(720, "other").await, "16 different renditions");
+}
+
+#[tokio::test]
+async fn the_size_that_only_the_decoder_knows_is_counted() {
+    let mut live = Live::start(200).await;
+    let mut report = live.report();
+    report.codec = codec(200, 0);
+    let broadcast = &mut report.broadcasts[0];
+    let video = broadcast
+        .publisher
+        .as_mut()
+        .unwrap()
+        .video
+        .as_mut()
+        .unwrap();
+    (video.codec, video.width, video.height) = ("VP8".into(), 0, 0);
+    broadcast.decoder = Some(DecoderStatus {
+        codec: VideoCodec::Vp8,
+        width: 720,
+        height: 1_280,
+        frames: 1,
+        errors: 0,
+        late: 0,
+        cpu_us: 0,
+    });
+    live.say(report).await;
+    let read = live.server.get(&broadcasts("s1")).await.json();
+    assert_eq!(
+        (&read["width"], &read["height"]),
+        (&json!(720), &json!(1_280))
+    );
+    let info = live.server.get(&broadcasts("s1/stream-info")).await.json();
+    assert_eq!(
+        (&info[0]["videoWidth"], &info[0]["videoCodec"]),
+        (&json!(720), &json!("VP8"))
+    );
+    refused(&live.add("one", of_height(1_280)).await, "720x1280");
 }
 
 #[tokio::test]

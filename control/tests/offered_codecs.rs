@@ -33,6 +33,14 @@ async fn all_codecs_are_offered_and_h264_is_preferred() {
 }
 
 #[tokio::test]
+async fn h264_alone_is_offered_where_nothing_is_re_encoded() {
+    assert_eq!(
+        offered("reencode_enabled = false").await,
+        [VideoCodec::H264]
+    );
+}
+
+#[tokio::test]
 async fn an_application_may_offer_fewer_in_the_words_of_ant_media_server() {
     let settings = "av1Enabled = false\n[application.StreamLick.ant_media]\nvp8Enabled = true\n\
         \"settings.h264Enabled\" = \"false\"\n";

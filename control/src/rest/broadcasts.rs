@@ -95,6 +95,10 @@ pub(super) async fn create(
         endpoints,
         ..BroadcastRecord::new(id, clock::unix_ms())
     };
+    let encoding = &application.settings.encoding;
+    if let Err(problem) = room::check(&control, encoding, &[], record.endpoints()) {
+        return Outcome::failed(problem.to_string()).bad_request();
+    }
     insert(&control, record).await
 }
 

@@ -1,11 +1,13 @@
 //! Whether a change to a broadcast's destinations may cost what it costs.
 
+use std::collections::HashSet;
+
 use shardcast_link::{BroadcastId, Reencode, RenditionSpec};
 
 use crate::{
     codec_room::{RoomError, Turnover},
     control::Control,
-    picture,
+    limits, picture,
     settings::EncodingSettings,
     store::EndpointRecord,
 };
@@ -19,13 +21,57 @@ pub(super) fn admit(
     before: &[EndpointRecord],
     after: &[EndpointRecord],
 ) -> Result<(), RoomError> {
-    let admitted = control
-        .shards
-        .admit(id, &turnover(application, before, after));
+    let admitted = check(control, application, before, after).and_then(|()| {
+        let turnover = turnover(application, before, after);
+        control.shards.admit(id, &turnover)
+    });
     if let Err(error) = &admitted {
         tracing::warn!(broadcast = %id, %error, "a rendition was refused");
     }
     admitted
+}
+
+/// Whether this server makes what `after` has and `before` had not, whatever room its shards have.
+pub(super) fn check(
+    control: &Control,
+    application: &EncodingSettings,
+    before: &[EndpointRecord],
+    after: &[EndpointRecord],
+) -> Result<(), RoomError> {
+    let makes_pictures = control.settings.engine.reencode_enabled;
+    if !makes_pictures && changed(before, after).any(|row| may_need_one(application, row)) {
+        return Err(RoomError::Disabled);
+    }
+    check_count(application, before, after)
+}
+
+/// What was more from the beginning does not stand in the way of other changes.
+fn check_count(
+    application: &EncodingSettings,
+    before: &[EndpointRecord],
+    after: &[EndpointRecord],
+) -> Result<(), RoomError> {
+    let all = |rows: &[EndpointRecord]| -> HashSet<RenditionSpec> {
+        let specs = rows.iter().filter_map(|row| always(application, row));
+        specs.collect()
+    };
+    let wanted = all(after);
+    if wanted.len() > limits::RENDITIONS_MAX && !wanted.is_subset(&all(before)) {
+        return Err(RoomError::TooMany(wanted.len()));
+    }
+    Ok(())
+}
+
+/// What of `after` is new or has another picture than `before`.
+fn changed<'a>(
+    before: &'a [EndpointRecord],
+    after: &'a [EndpointRecord],
+) -> impl Iterator<Item = &'a EndpointRecord> {
+    let is_as_before = |row: &EndpointRecord| {
+        let mut before = before.iter();
+        before.any(|old| old.id == row.id && old.picture == row.picture)
+    };
+    after.iter().filter(move |row| !is_as_before(row))
 }
 
 fn turnover(
@@ -33,11 +79,7 @@ fn turnover(
     before: &[EndpointRecord],
     after: &[EndpointRecord],
 ) -> Turnover {
-    let is_as_before = |row: &&EndpointRecord| {
-        let mut before = before.iter();
-        before.any(|old| old.id == row.id && old.picture == row.picture)
-    };
-    let changed = after.iter().filter(|row| !is_as_before(row));
+    let changed = changed(before, after);
     let begin = changed.filter_map(|row| always(application, row)).collect();
     // Whoever may slip to it keeps it too.
     let kept = |spec: &RenditionSpec| {
@@ -55,13 +97,30 @@ fn turnover(
     Turnover { begin, end }
 }
 
+/// Whether `row` is sent a rendition always, or names the one that it may be sent.
+fn may_need_one(application: &EncodingSettings, row: &EndpointRecord) -> bool {
+    let wanted = row.picture.over(application);
+    match wanted.reencode {
+        Reencode::Off => false,
+        Reencode::Auto => wanted.rendition.is_some(),
+        Reencode::Always => true,
+    }
+}
+
 /// The rendition that `row` is sent from its beginning to its end.
 fn always(application: &EncodingSettings, row: &EndpointRecord) -> Option<RenditionSpec> {
     let wanted = row.picture.over(application);
-    let spec = wanted
-        .rendition
-        .unwrap_or_else(|| picture::rendition_default(application));
-    (wanted.reencode == Reencode::Always).then_some(spec)
+    if wanted.reencode != Reencode::Always {
+        return None;
+    }
+    let most = wanted.contract.video_bps_max.unwrap_or(u32::MAX);
+    Some(wanted.rendition.unwrap_or_else(|| {
+        let usual = picture::rendition_default(application);
+        RenditionSpec {
+            video_bps: usual.video_bps.min(most),
+            ..usual
+        }
+    }))
 }
 
 #[cfg(test)]
@@ -99,6 +158,27 @@ mod tests {
         assert_eq!(heights(&old, &new), (vec![360], vec![]));
         new[1] = row("b", Some(Reencode::Always), None);
         assert_eq!(heights(&old, &new), (vec![720, 360], vec![]));
+    }
+
+    #[test]
+    fn a_broadcast_has_so_many_different_renditions_and_equal_ones_are_one() {
+        let application = EncodingSettings::default();
+        let rows = |heights: std::ops::Range<u32>| -> Vec<EndpointRecord> {
+            let name = |n: u32| format!("d{n}");
+            let rows = heights.map(|n| row(&name(n), None, Some(100 + 2 * n)));
+            rows.collect()
+        };
+        let full = rows(0..16);
+        assert_eq!(check_count(&application, &[], &full), Ok(()));
+        let mut more = full.clone();
+        more.push(row("equal", None, Some(100)));
+        more.push(row("slips", Some(Reencode::Auto), Some(720)));
+        assert_eq!(check_count(&application, &full, &more), Ok(()));
+        more.push(row("other", None, Some(720)));
+        let refused = check_count(&application, &full, &more);
+        assert_eq!(refused, Err(RoomError::TooMany(17)));
+        let older = rows(0..20);
+        assert_eq!(check_count(&application, &older, &older[1..]), Ok(()));
     }
 
     #[test]

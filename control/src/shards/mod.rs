@@ -179,7 +179,11 @@ impl Shards {
             }
         }
         let mut inner = self.lock();
-        inner.assignments.remove(id);
+        let inner = &mut *inner;
+        let assigned = inner.assignments.remove(id);
+        if let Some(view) = assigned.and_then(|shard| inner.shards.get_mut(&shard)) {
+            view.forget(id);
+        }
         inner.media_seen.remove(id);
     }
 

@@ -111,6 +111,11 @@ impl ShardView {
         self.admitted.admit(&self.status.codec, id, live, turnover)
     }
 
+    /// The broadcast is over: nothing of it is waited for.
+    pub(crate) fn forget(&mut self, id: &BroadcastId) {
+        self.admitted.forget(id);
+    }
+
     /// Slates that broadcasts of the last report lack and that shall be sent now; to be asked
     /// after each report and when `wanted` has changed.
     pub(crate) fn slates_due(
