@@ -227,7 +227,9 @@ impl RenditionOverrides {
 
     /// Whole, for a destination that takes `bitrate_max`.
     fn over(&self, application: &EncodingSettings, bitrate_max: Option<u32>) -> RenditionSpec {
-        let usual_bps = video_bps_for(self.height).min(bitrate_max.unwrap_or(u32::MAX));
+        // An upright picture has no more pixels than one that lies.
+        let lines = self.width.map_or(self.height, |it| it.min(self.height));
+        let usual_bps = video_bps_for(lines).min(bitrate_max.unwrap_or(u32::MAX));
         RenditionSpec {
             width: self.width,
             frames_per_second: self.frame_rate.unwrap_or(application.frames_per_second),

@@ -94,7 +94,7 @@ impl RenditionSpec {
     }
 }
 
-/// A usual bit rate for a picture of this height at 30 frames a second.
+/// A usual bit rate for a picture of this height at 30 frames a second; of an upright one, its width.
 pub fn video_bps_for(height: u32) -> u32 {
     match height {
         0..=270 => 500_000,
