@@ -228,21 +228,25 @@ pub(crate) const CODEC_STOP: Duration = Duration::from_millis(500);
 /// steps of the governor.
 pub(crate) const GOVERNOR_WINDOW: Duration = Duration::from_secs(1);
 
-/// Lateness at the ninth decile that is too much: two pictures at 30 a second. At three, pictures
-/// are left out (see [`CODEC_ENCODE_WAITED_MAX`]).
+/// Waiting at the ninth decile that is too much, whatever the distance of pictures: two thirds of
+/// what leaves them out (see [`CODEC_ENCODE_WAITED_MAX`]).
 pub(crate) const GOVERNOR_LATE: Duration = Duration::from_millis(66);
+
+/// Waiting at the ninth decile with which a step may be taken back: half of what leaves pictures
+/// out, so that a neighbour's keyframe in front is no reason against it.
+pub(crate) const GOVERNOR_PUNCTUAL: Duration = Duration::from_millis(50);
 
 /// Pictures left out within a window that are too many by themselves. Fewer happen when an encoder
 /// is opened.
 pub(crate) const GOVERNOR_MISSED_MAX: u32 = 3;
 
-/// Lateness of so few pictures says nothing.
+/// What so few pictures of a broadcast waited says nothing.
 pub(crate) const GOVERNOR_SAMPLES_MIN: usize = 8;
 
-/// The last pictures of a window, which tell whether it is late still.
+/// The last pictures of a broadcast within a window, which tell whether it is late still.
 pub(crate) const GOVERNOR_LAST_SAMPLES: usize = 4;
 
-/// Pictures of a window that are looked at: more than a core can encode.
+/// Turns of a window that are looked at: more pictures than a core can encode.
 pub(crate) const GOVERNOR_SAMPLES_MAX: usize = 1_024;
 
 /// How long all has to be well before a step is taken back, at first and after many attempts that

@@ -1,17 +1,23 @@
 //! What is given up while a codec thread cannot keep up, and when it is taken back.
 //!
-//! A thread is late when pictures are ready long after they arrived, or come too late to be encoded
-//! at all. Then it gives up quality before smoothness: faster presets first, then every second
+//! A thread is late when the pictures of a broadcast wait long for their turn, or come too late to be
+//! encoded at all. What the work on them takes is not looked at: ten pictures a second of 75 ms each
+//! are done in time. Each broadcast is judged by itself, since one that is punctual says nothing about
+//! its neighbour.
+//!
+//! Then the thread gives up quality before smoothness: faster presets first, then every second
 //! picture, then two of three, one step a second. It takes a step back only after it has been well
 //! on time for a while and the step is expected to fit in what is idle; each step back that had to
 //! be undone doubles that while.
 
 use std::time::{Duration, Instant};
 
+use shardcast_core::io::VideoLaneId;
+
 use crate::limits::{
     GOVERNOR_BUSY_PERMILLE_MAX, GOVERNOR_CALM_MAX, GOVERNOR_CALM_MIN, GOVERNOR_LAST_SAMPLES,
-    GOVERNOR_LATE, GOVERNOR_MISSED_MAX, GOVERNOR_SAMPLES_MAX, GOVERNOR_SAMPLES_MIN,
-    GOVERNOR_UNDONE_WITHIN, GOVERNOR_WINDOW,
+    GOVERNOR_LATE, GOVERNOR_MISSED_MAX, GOVERNOR_PUNCTUAL, GOVERNOR_SAMPLES_MAX,
+    GOVERNOR_SAMPLES_MIN, GOVERNOR_UNDONE_WITHIN, GOVERNOR_WINDOW,
 };
 
 /// Work of one rendition under each preset but the first, in thousandths of that under the preset
@@ -78,14 +84,15 @@ impl Level {
     }
 }
 
-/// One access unit that the thread is done with.
-#[derive(Clone, Copy, Debug)]
+/// What the thread is done with: an access unit, or a part of what stands in for some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
-    /// From its arrival until the last rendition was encoded.
-    pub(super) lateness: Duration,
-    /// Of that, what it was worked on; the time in which others had the core is in it.
+    pub(super) lane: VideoLaneId,
+    /// From its arrival until it was begun; `None` for what goes on from an earlier turn.
+    pub(super) waited: Option<Duration>,
+    /// What it was worked on; the time in which others had the core is in it.
     pub(super) busy: Duration,
-    /// Pictures that came too late to be encoded, this one included.
+    /// Pictures of the broadcast that came too late to be encoded, this one included.
     pub(super) missed: u32,
 }
 
@@ -105,8 +112,10 @@ pub(super) enum Direction {
 pub(super) struct Step {
     pub(super) level: Level,
     pub(super) direction: Direction,
-    /// Lateness that nine pictures of ten stayed below over the last second.
-    pub(super) lateness: Duration,
+    /// What nine pictures of ten waited at most over the last second: those of the broadcast that
+    /// waited longest.
+    pub(super) waited: Duration,
+    /// Pictures of that broadcast.
     pub(super) missed: u32,
     /// Of the time over which it was judged, in thousandths.
     pub(super) busy_permille: u64,
@@ -115,42 +124,82 @@ pub(super) struct Step {
 #[derive(Debug)]
 struct Window {
     since: Instant,
-    lateness: Vec<Duration>,
-    missed: u32,
+    turns: Vec<Turn>,
     busy: Duration,
+}
+
+/// What a window tells of one broadcast.
+#[derive(Clone, Copy, Debug)]
+struct Conduct {
+    /// Ninth decile; zero when there are too few pictures to tell.
+    waited: Duration,
+    missed: u32,
+    /// The last pictures were late too. When they were not, the thread has already caught up with
+    /// what it was late for.
+    ends_late: bool,
+}
+
+impl Conduct {
+    fn of<'a>(turns: impl Iterator<Item = &'a Turn>) -> Self {
+        let (mut waited, mut missed) = (Vec::new(), 0_u32);
+        for turn in turns {
+            waited.extend(turn.waited);
+            missed = missed.saturating_add(turn.missed);
+        }
+        let last = waited.iter().rev().take(GOVERNOR_LAST_SAMPLES);
+        let ends_late = last.min().is_some_and(|least| *least > GOVERNOR_LATE);
+        let index = waited.len().saturating_sub(1) * 9 / 10;
+        let waited = if waited.len() >= GOVERNOR_SAMPLES_MIN {
+            *waited.select_nth_unstable(index).1
+        } else {
+            Duration::ZERO
+        };
+        Self {
+            waited,
+            missed,
+            ends_late,
+        }
+    }
+
+    fn misses_many(&self) -> bool {
+        self.missed >= GOVERNOR_MISSED_MAX
+    }
+
+    fn is_late(&self) -> bool {
+        self.misses_many() || self.waited > GOVERNOR_LATE
+    }
+
+    fn is_punctual(&self) -> bool {
+        self.missed == 0 && self.waited <= GOVERNOR_PUNCTUAL
+    }
 }
 
 impl Window {
     fn new(since: Instant) -> Self {
         Self {
             since,
-            lateness: Vec::new(),
-            missed: 0,
+            turns: Vec::new(),
             busy: Duration::ZERO,
         }
     }
 
     fn add(&mut self, turn: Turn) {
-        if self.lateness.len() < GOVERNOR_SAMPLES_MAX {
-            self.lateness.push(turn.lateness);
+        if self.turns.len() < GOVERNOR_SAMPLES_MAX {
+            self.turns.push(turn);
         }
-        self.missed = self.missed.saturating_add(turn.missed);
         self.busy += turn.busy;
     }
 
-    fn ninth_decile(&mut self) -> Duration {
-        let index = self.lateness.len().saturating_sub(1) * 9 / 10;
-        if index >= self.lateness.len() {
-            return Duration::ZERO;
-        }
-        *self.lateness.select_nth_unstable(index).1
-    }
-
-    /// Whether the last pictures were late too. When they were not, the thread has already caught
-    /// up with what it was late for.
-    fn ends_late(&self) -> bool {
-        let last = self.lateness.iter().rev().take(GOVERNOR_LAST_SAMPLES);
-        last.min().is_some_and(|least| *least > GOVERNOR_LATE)
+    /// Of each broadcast that had a turn.
+    fn conduct(&self) -> Vec<Conduct> {
+        let mut lanes: Vec<VideoLaneId> = self.turns.iter().map(|turn| turn.lane).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        let turns_of = |lane| self.turns.iter().filter(move |turn| turn.lane == lane);
+        lanes
+            .into_iter()
+            .map(|lane| Conduct::of(turns_of(lane)))
+            .collect()
     }
 }
 
@@ -206,35 +255,34 @@ impl Governor {
             return None;
         }
         let window = std::mem::replace(&mut self.window, Window::new(now));
-        self.judge(now, window)
+        self.judge(now, &window)
     }
 
-    fn judge(&mut self, now: Instant, mut window: Window) -> Option<Step> {
+    fn judge(&mut self, now: Instant, window: &Window) -> Option<Step> {
         let held = |at| at + GOVERNOR_UNDONE_WITHIN <= now;
         if self.level == Level::FULL && self.stepped_back.is_some_and(held) {
             self.stepped_back = None;
             self.patience = GOVERNOR_CALM_MIN;
         }
-        let ends_late = window.ends_late();
-        let lateness = window.ninth_decile();
-        let missed = window.missed;
-        let many = window.lateness.len() >= GOVERNOR_SAMPLES_MIN;
-        if missed >= GOVERNOR_MISSED_MAX || (many && lateness > GOVERNOR_LATE) {
+        let conduct = window.conduct();
+        if conduct.iter().any(Conduct::is_late) {
             self.calm = None;
             self.late_windows = self.late_windows.saturating_add(1);
             // What was held up on its way arrives all at once, and makes one second late.
-            let sustained = missed >= GOVERNOR_MISSED_MAX || self.late_windows >= 2;
-            if !(sustained && ends_late) {
-                return None;
-            }
+            let lasting = self.late_windows >= 2;
+            let late = conduct.into_iter().filter(Conduct::is_late);
+            let worst = late
+                .filter(|lane| lane.ends_late && (lasting || lane.misses_many()))
+                .max_by_key(|lane| (lane.waited, lane.missed))?;
             let busy_permille = permille(window.busy, now - window.since);
-            return self.step_down(lateness, missed, busy_permille);
+            return self.step_down(&worst, busy_permille);
         }
         self.late_windows = 0;
-        if missed > 0 || lateness > GOVERNOR_LATE / 2 {
+        if !conduct.iter().all(Conduct::is_punctual) {
             self.calm = None;
             return None;
         }
+        let waited = conduct.iter().map(|lane| lane.waited).max();
         let calm = self.calm.get_or_insert(Calm {
             since: window.since,
             busy: Duration::ZERO,
@@ -245,10 +293,10 @@ impl Governor {
         if span < self.patience {
             return None;
         }
-        self.step_back(now, lateness, permille(calm.busy, span))
+        self.step_back(now, waited.unwrap_or_default(), permille(calm.busy, span))
     }
 
-    fn step_down(&mut self, lateness: Duration, missed: u32, busy_permille: u64) -> Option<Step> {
+    fn step_down(&mut self, worst: &Conduct, busy_permille: u64) -> Option<Step> {
         let direction = match self.level.lower(self.preset_steps_max) {
             Some(level) => {
                 self.level = level;
@@ -266,13 +314,13 @@ impl Governor {
         Some(Step {
             level: self.level,
             direction,
-            lateness,
-            missed,
+            waited: worst.waited,
+            missed: worst.missed,
             busy_permille,
         })
     }
 
-    fn step_back(&mut self, now: Instant, lateness: Duration, busy_permille: u64) -> Option<Step> {
+    fn step_back(&mut self, now: Instant, waited: Duration, busy_permille: u64) -> Option<Step> {
         // Judged anew over as long a time: load may have gone by then.
         self.calm = None;
         let (level, cost_permille) = self.level.higher(self.preset_steps_max)?;
@@ -285,7 +333,7 @@ impl Governor {
         Some(Step {
             level,
             direction: Direction::Back,
-            lateness,
+            waited,
             missed: 0,
             busy_permille,
         })
@@ -304,10 +352,14 @@ mod tests {
         *,
     };
 
-    /// A thread that encodes pictures of a stream of 30 a second, in simulated time. Each takes
-    /// `work` at full quality and less the more is given up; what comes too late is left out.
+    const LANE: VideoLaneId = VideoLaneId(1);
+    const NEIGHBOUR: VideoLaneId = VideoLaneId(2);
+
+    /// A thread that encodes pictures of one stream, in simulated time. Each takes `work` at full
+    /// quality and less the more is given up; what comes too late is left out.
     struct Thread {
         governor: Governor,
+        pictures_per_second: u32,
         now: Instant,
         free: Instant,
         work: Duration,
@@ -330,6 +382,7 @@ mod tests {
             governor.set_preset_steps_max(2);
             Self {
                 governor,
+                pictures_per_second: 30,
                 now,
                 free: now,
                 work: Duration::from_millis(work_ms),
@@ -353,7 +406,8 @@ mod tests {
             };
             self.free = begun + busy;
             let turn = Turn {
-                lateness: self.free - arrived,
+                lane: LANE,
+                waited: Some(begun - arrived),
                 busy,
                 missed: u32::from(missed),
             };
@@ -362,9 +416,10 @@ mod tests {
 
         /// The steps of so many seconds.
         fn run(&mut self, seconds: u32) -> Vec<Step> {
-            (0..seconds * 30)
+            let distance = Duration::from_secs(1) / self.pictures_per_second;
+            (0..seconds * self.pictures_per_second)
                 .filter_map(|_| {
-                    self.now += Duration::from_micros(33_333);
+                    self.now += distance;
                     self.picture(self.now)
                 })
                 .collect()
@@ -390,7 +445,66 @@ mod tests {
         let mut thread = Thread::new(40);
         let steps = thread.run(8);
         assert_eq!(levels(&steps, Down), [level(1, 1)]);
-        assert!(steps[0].lateness > Duration::from_millis(66), "{steps:?}");
+        assert!(steps[0].waited > Duration::from_millis(66), "{steps:?}");
+    }
+
+    #[test]
+    fn a_broadcast_that_is_late_is_seen_beside_one_that_is_punctual() {
+        let mut governor = Governor::new(Instant::now());
+        governor.set_preset_steps_max(2);
+        let mut now = Instant::now();
+        let mut steps = Vec::new();
+        // They take turns, and the late one has only one turn of five.
+        for n in 0..300 {
+            now += Duration::from_millis(10);
+            let late = n % 5 == 0;
+            let turn = Turn {
+                lane: if late { LANE } else { NEIGHBOUR },
+                waited: Some(Duration::from_millis(if late { 90 } else { 5 })),
+                busy: Duration::from_millis(if late { 30 } else { 2 }),
+                missed: 0,
+            };
+            steps.extend(governor.observe(now, turn));
+        }
+        assert_eq!(levels(&steps, Down), [level(1, 1), level(2, 1)]);
+        assert_eq!(steps[0].waited, Duration::from_millis(90));
+    }
+
+    #[test]
+    fn pictures_that_are_missed_are_those_of_one_broadcast() {
+        let mut governor = Governor::new(Instant::now());
+        let mut now = Instant::now();
+        // Each of three misses one while an encoder of a fourth is opened.
+        for n in 0..400 {
+            now += Duration::from_millis(10);
+            let turn = Turn {
+                lane: VideoLaneId(n % 4),
+                waited: Some(Duration::from_millis(if n < 4 { 150 } else { 5 })),
+                busy: Duration::from_millis(5),
+                missed: u32::from(n < 4),
+            };
+            assert_eq!(governor.observe(now, turn), None);
+        }
+    }
+
+    #[test]
+    fn pictures_that_take_long_and_come_seldom_are_in_time() {
+        for (pictures_per_second, work_ms) in [(15, 45), (10, 75), (5, 160)] {
+            let mut thread = Thread::new(work_ms);
+            thread.pictures_per_second = pictures_per_second;
+            assert_eq!(thread.run(30), [], "{pictures_per_second} a second");
+        }
+    }
+
+    #[test]
+    fn quality_comes_back_to_pictures_that_take_long_and_come_seldom() {
+        let mut thread = Thread::new(90);
+        thread.pictures_per_second = 15;
+        thread.run(9);
+        assert_ne!(thread.governor.level(), FULL);
+        thread.work = Duration::from_millis(40);
+        thread.run(80);
+        assert_eq!(thread.governor.level(), FULL);
     }
 
     #[test]
@@ -474,7 +588,8 @@ mod tests {
         for _ in 0..60 {
             now += Duration::from_secs(1);
             let turn = Turn {
-                lateness: Duration::from_millis(90),
+                lane: LANE,
+                waited: Some(Duration::from_millis(90)),
                 busy: Duration::from_millis(60),
                 missed: 0,
             };

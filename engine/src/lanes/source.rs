@@ -37,6 +37,8 @@ pub(super) struct Source {
     preset_steps_max: u32,
     made: Vec<Transcoded>,
     plea: Plea,
+    /// Units that came too late since the last turn.
+    missed: u32,
     /// Units that were left out because what they refer to could not be decoded.
     damaged: u64,
     reported: Instant,
@@ -54,6 +56,7 @@ impl Source {
             preset_steps_max: 0,
             made: Vec::new(),
             plea: Plea::default(),
+            missed: 0,
             damaged: 0,
             reported: now,
             reported_cpu_us: 0,
@@ -90,6 +93,7 @@ impl Source {
             let next = self.backlog.next(begun);
             let losses = self.backlog.take_losses();
             self.damaged += u64::from(losses.damaged);
+            self.missed = self.missed.saturating_add(losses.late);
             if losses.plead {
                 self.plead(begun, out);
             }
@@ -112,11 +116,12 @@ impl Source {
                     (arrived, false)
                 }
             };
-            let done = Instant::now();
+            let missed = std::mem::take(&mut self.missed);
             return Some(Turn {
-                lateness: done.saturating_duration_since(arrived),
-                busy: done.saturating_duration_since(begun),
-                missed: losses.late + u32::from(late),
+                lane: self.lane,
+                waited: Some(begun.saturating_duration_since(arrived)),
+                busy: begun.elapsed(),
+                missed: missed.saturating_add(u32::from(late)),
             });
         }
     }
@@ -357,9 +362,12 @@ fn link_preset(preset: media::Preset) -> Preset {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::{
         lanes::outbox::{Results, outbox},
+        limits::CODEC_DECODE_WAITED_MAX,
         signals::Bell,
     };
 
@@ -406,6 +414,35 @@ mod tests {
         source.decode(0, b"\0\0\0\x01\x65", true, &mut out);
         source.report(Instant::now(), &mut out);
         assert!(results.take().is_none());
+    }
+
+    #[test]
+    fn what_was_lost_before_a_change_counts_in_the_next_turn() {
+        let (mut source, mut out, _results) = source();
+        let now = Instant::now();
+        let Some(late) = now.checked_sub(2 * CODEC_DECODE_WAITED_MAX) else {
+            return;
+        };
+        let unit = |arrived, key| Work::Unit {
+            arrived,
+            key,
+            pts_us: 0,
+            unit: Bytes::from_static(b"\0\0\0\x01\x65"),
+        };
+        let lane = LANE;
+        let change = Work::Control(VideoJob::Renditions {
+            lane,
+            renditions: Vec::new(),
+        });
+        for work in [unit(late, false), change, unit(late, false)] {
+            source.backlog.gauge().enter(&work);
+            source.push(work);
+        }
+        assert_eq!(source.turn(&mut out), None);
+        let key = unit(now, true);
+        source.backlog.gauge().enter(&key);
+        source.push(key);
+        assert_eq!(source.turn(&mut out).map(|turn| turn.missed), Some(2));
     }
 
     #[test]

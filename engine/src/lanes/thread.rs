@@ -272,11 +272,11 @@ impl Worker {
         let Step {
             level,
             direction,
-            lateness,
+            waited,
             missed,
             busy_permille,
         } = *step;
-        let late_ms = lateness.as_millis();
+        let waited_ms = waited.as_millis();
         let (faster, divisor) = (level.preset_steps, level.frame_divisor);
         let now = format!(
             "presets are {faster} steps faster than wanted, and one picture of {divisor} is encoded"
@@ -285,7 +285,7 @@ impl Worker {
             Direction::Down => tracing::warn!(
                 shard,
                 index,
-                late_ms,
+                waited_ms,
                 missed,
                 busy_permille,
                 "codecs cannot keep up: from now on {now}"
@@ -293,7 +293,7 @@ impl Worker {
             Direction::Floor => tracing::warn!(
                 shard,
                 index,
-                late_ms,
+                waited_ms,
                 missed,
                 busy_permille,
                 "codecs cannot keep up although {now}: pictures are left out as they come late; \
@@ -302,7 +302,7 @@ impl Worker {
             Direction::Back => tracing::info!(
                 shard,
                 index,
-                late_ms,
+                waited_ms,
                 busy_permille,
                 "codecs keep up: from now on {now}"
             ),
