@@ -177,8 +177,9 @@ pub(crate) const CODEC_UNITS_WAITING_MAX: usize = 256;
 /// Bytes of these: two units of the largest size that is taken from a publisher.
 pub(crate) const CODEC_BYTES_WAITING_MAX: usize = 8 << 20;
 
-/// Other jobs of one broadcast that wait: another source, other renditions, a slate. Each comes
-/// from something that a person or a publisher does.
+/// Other jobs of one broadcast that wait: another source, other renditions, a slate. A publisher may
+/// change its parameter sets with each keyframe, so more are possible; then the last of each kind
+/// waits outside.
 pub(crate) const CODEC_CONTROLS_WAITING_MAX: usize = 16;
 
 /// Places in the queue before a codec thread: everything that its broadcasts may have waiting, and
@@ -189,8 +190,11 @@ pub(crate) const CODEC_INBOX_PLACES: usize =
 /// Results that wait for the shard. It takes all of them each time it runs, so more than some
 /// thirty mean that it hangs; then codec threads wait.
 pub(crate) const CODEC_RESULTS_WAITING_MAX: usize = 256;
-/// The same where the executor encodes itself: two seconds of repetitions at 60 a second, which is
-/// most that is made at once, of the 16 renditions that a broadcast may have, and what waits already.
+
+/// The same where the executor encodes itself, and takes results only after all jobs of a round: two
+/// seconds of repetitions at 120 a second of the 16 renditions that a broadcast may have, or twenty
+/// pictures of each of 16 broadcasts with as many. More are lost; this is there to be measured
+/// against only.
 pub(crate) const CODEC_RESULTS_INLINE_MAX: usize = 4_096;
 
 /// A picture whose unit has waited longer is decoded, since others refer to it, but not encoded: a

@@ -116,22 +116,55 @@ impl Plea {
 #[derive(Debug)]
 pub(super) enum Verdict {
     Pass(Work),
+    /// There is no room for it now, and it is [owed](Intake::take_owed).
+    Owe,
     /// There is no room for it.
     LeaveOut {
         /// A keyframe is to be asked of the publisher.
         plead: bool,
     },
-    /// So many changes wait that the thread cannot be at work any more.
+    /// The thread is gone.
     Hopeless,
 }
 
+/// Changes that found no room, the last of each kind: it says all that those before it said.
+#[derive(Debug, Default)]
+struct Owed {
+    source: Option<VideoJob>,
+    renditions: Option<VideoJob>,
+    slate: Option<VideoJob>,
+}
+
+impl Owed {
+    fn keep(&mut self, job: VideoJob) {
+        let place = match &job {
+            VideoJob::Source { .. } => &mut self.source,
+            VideoJob::Renditions { .. } => &mut self.renditions,
+            _ => &mut self.slate,
+        };
+        *place = Some(job);
+    }
+
+    fn take(&mut self) -> Option<VideoJob> {
+        let source = self.source.take();
+        source
+            .or_else(|| self.renditions.take())
+            .or_else(|| self.slate.take())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.source.is_none() && self.renditions.is_none() && self.slate.is_none()
+    }
+}
+
 /// The door of one broadcast. When too much waits it closes until a keyframe comes, since what is
-/// between could not be decoded.
+/// between could not be decoded. Changes are not lost: the shard says them once.
 #[derive(Debug)]
 pub(super) struct Intake {
     gauge: Arc<Gauge>,
     codec: VideoCodec,
     awaits_key: bool,
+    owed: Owed,
     plea: Plea,
 }
 
@@ -141,8 +174,23 @@ impl Intake {
             gauge,
             codec: VideoCodec::H264,
             awaits_key: false,
+            owed: Owed::default(),
             plea: Plea::default(),
         }
+    }
+
+    /// A change that found no room before and has it now; to be sent before anything else.
+    pub(super) fn take_owed(&mut self) -> Option<Work> {
+        if !self.has_room_for_a_change() {
+            return None;
+        }
+        let work = Work::Control(self.owed.take()?);
+        self.gauge.enter(&work);
+        Some(work)
+    }
+
+    fn has_room_for_a_change(&self) -> bool {
+        self.gauge.controls.load(Relaxed) < CODEC_CONTROLS_WAITING_MAX
     }
 
     pub(super) fn judge(&mut self, now: Instant, job: VideoJob) -> Verdict {
@@ -161,18 +209,21 @@ impl Intake {
                 if let VideoJob::Source { codec, .. } = &control {
                     self.codec = *codec;
                 }
+                // None overtakes one that is owed.
+                if !self.owed.is_empty() || !self.has_room_for_a_change() {
+                    self.owed.keep(control);
+                    return Verdict::Owe;
+                }
                 Work::Control(control)
             }
         };
         let passes = match &work {
-            Work::Control(_) => {
-                if self.gauge.controls.load(Relaxed) >= CODEC_CONTROLS_WAITING_MAX {
-                    return Verdict::Hopeless;
-                }
-                true
-            }
+            Work::Control(_) => true,
             Work::Unit { key, unit, .. } => {
-                let passes = self.gauge.has_room(unit.len()) && (*key || !self.awaits_key);
+                // What belongs to a source that the thread has not been told is of no use to it.
+                let passes = self.owed.source.is_none()
+                    && self.gauge.has_room(unit.len())
+                    && (*key || !self.awaits_key);
                 self.awaits_key = !passes;
                 passes
             }
@@ -187,14 +238,17 @@ impl Intake {
     }
 
     /// A job that passed had to be left out after all.
-    pub(super) fn bounced(&mut self, now: Instant, work: &Work) -> Verdict {
-        self.gauge.leave(work);
+    pub(super) fn bounced(&mut self, now: Instant, work: Work) -> Verdict {
+        self.gauge.leave(&work);
         match work {
-            Work::Control(_) => return Verdict::Hopeless,
+            Work::Control(job) => {
+                self.owed.keep(job);
+                return Verdict::Owe;
+            }
             Work::Unit { .. } => self.awaits_key = true,
             Work::Fill { .. } => {}
         }
-        self.left_out(now, work)
+        self.left_out(now, &work)
     }
 
     fn left_out(&mut self, now: Instant, work: &Work) -> Verdict {
@@ -211,9 +265,8 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use shardcast_core::io::VideoLaneId;
+    use shardcast_core::io::{RenditionId, VideoLaneId};
+    use shardcast_link::RenditionSpec;
 
     use super::*;
 
@@ -227,6 +280,14 @@ mod tests {
             lane: LANE,
             pts_us: 0,
             unit: unit.into(),
+        }
+    }
+
+    fn renditions(count: u64) -> VideoJob {
+        let spec = RenditionSpec::of_height(360);
+        VideoJob::Renditions {
+            lane: LANE,
+            renditions: (0..count).map(|id| (RenditionId(id), spec)).collect(),
         }
     }
 
@@ -294,16 +355,62 @@ mod tests {
             until_us: 1,
         };
         assert!(!pleads(&intake.judge(now, fill)));
-        let renditions = || VideoJob::Renditions {
-            lane: LANE,
-            renditions: Vec::new(),
-        };
         for _ in 0..CODEC_CONTROLS_WAITING_MAX {
-            passed(intake.judge(now, renditions()));
+            passed(intake.judge(now, renditions(0)));
         }
-        assert!(matches!(
-            intake.judge(now + Duration::from_secs(1), renditions()),
-            Verdict::Hopeless
-        ));
+    }
+
+    #[test]
+    fn a_publisher_that_changes_faster_than_its_thread_works_goes_on_with_its_last_source() {
+        let gauge = Arc::new(Gauge::default());
+        let mut intake = Intake::new(Arc::clone(&gauge));
+        let now = Instant::now();
+        let source = |number: u8| VideoJob::Source {
+            lane: LANE,
+            codec: VideoCodec::H264,
+            record: Some(Bytes::from(vec![number])),
+        };
+        let mut waiting = Vec::new();
+        for number in 0..3 * CODEC_CONTROLS_WAITING_MAX {
+            match intake.judge(now, source(number as u8)) {
+                Verdict::Pass(work) => waiting.push(work),
+                Verdict::Owe => {}
+                other => panic!("{other:?}"),
+            }
+            let verdict = intake.judge(now, unit(true, 64));
+            assert_eq!(
+                matches!(verdict, Verdict::Pass(_)),
+                number < CODEC_CONTROLS_WAITING_MAX,
+                "{verdict:?}"
+            );
+        }
+        assert_eq!(waiting.len(), CODEC_CONTROLS_WAITING_MAX);
+        assert!(intake.take_owed().is_none(), "there is no room");
+        assert!(matches!(intake.judge(now, renditions(1)), Verdict::Owe));
+
+        for work in waiting {
+            gauge.leave(&work);
+        }
+        let later = now + CODEC_PLEA_DISTANCE;
+        assert!(
+            matches!(intake.judge(later, renditions(2)), Verdict::Owe),
+            "it would overtake"
+        );
+        let owed: Vec<_> = std::iter::from_fn(|| intake.take_owed()).collect();
+        let [
+            Work::Control(VideoJob::Source { record, .. }),
+            Work::Control(VideoJob::Renditions { renditions, .. }),
+        ] = &owed[..]
+        else {
+            panic!("{owed:?}");
+        };
+        let last = 3 * CODEC_CONTROLS_WAITING_MAX - 1;
+        assert_eq!(record.as_deref(), Some(&[last as u8][..]));
+        assert_eq!(renditions.len(), 2);
+        assert!(
+            pleads(&intake.judge(later, unit(false, 64))),
+            "its keyframe was left out"
+        );
+        passed(intake.judge(later, unit(true, 64)));
     }
 }

@@ -39,7 +39,7 @@ use shardcast_core::io::{RenditionId, VideoJob, VideoLaneId, VideoResult};
 pub use plan::CodecPlan;
 
 use self::{
-    intake::{Gauge, Intake, Verdict},
+    intake::{Gauge, Intake, Verdict, Work},
     outbox::{Outbox, Results, outbox},
     thread::{CodecThread, Message, ThreadPlan},
 };
@@ -60,6 +60,47 @@ struct Bound {
     thread: usize,
     gauge: Arc<Gauge>,
     intake: Intake,
+}
+
+impl Bound {
+    /// Passes on what is owed to the thread, and then this job; what has become of it when it did not
+    /// pass.
+    fn pass(
+        &mut self,
+        now: Instant,
+        id: VideoLaneId,
+        job: VideoJob,
+        thread: &mut CodecThread,
+    ) -> Option<Verdict> {
+        while let Some(work) = self.intake.take_owed() {
+            match self.send(now, id, work, thread) {
+                None => {}
+                Some(Verdict::Hopeless) => return Some(Verdict::Hopeless),
+                Some(_) => break,
+            }
+        }
+        match self.intake.judge(now, job) {
+            Verdict::Pass(work) => self.send(now, id, work, thread),
+            verdict => Some(verdict),
+        }
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        id: VideoLaneId,
+        work: Work,
+        thread: &mut CodecThread,
+    ) -> Option<Verdict> {
+        match thread.inbox.try_send(Message::Work(id, work)) {
+            Ok(()) => {
+                thread.work_inline();
+                None
+            }
+            Err(TrySendError::Full(Message::Work(_, work))) => Some(self.intake.bounced(now, work)),
+            Err(_) => Some(Verdict::Hopeless),
+        }
+    }
 }
 
 /// What exists once a lane has been opened.
@@ -263,15 +304,12 @@ impl VideoLanes {
             return;
         };
         bound.gauge.closed.store(true, Relaxed);
-        if let Some(inbox) = self.inbox(bound.thread) {
+        let threads = self.started.as_mut().map(|started| &mut started.threads);
+        if let Some(Some(thread)) = threads.and_then(|threads| threads.get_mut(bound.thread)) {
             // A thread whose queue is full does not sleep, and looks by itself.
-            let _ = inbox.try_send(Message::Look);
+            let _ = thread.inbox.try_send(Message::Look);
+            thread.work_inline();
         }
-    }
-
-    fn inbox(&self, thread: usize) -> Option<&SyncSender<Message>> {
-        let threads = &self.started.as_ref()?.threads;
-        threads.get(thread)?.as_ref().map(|thread| &thread.inbox)
     }
 
     fn send(&mut self, now: Instant, id: VideoLaneId, job: VideoJob) {
@@ -288,31 +326,22 @@ impl VideoLanes {
                 return;
             }
         };
-        let mut verdict = bound.intake.judge(now, job);
-        if let Verdict::Pass(work) = verdict {
-            let threads = self.started.as_mut().map(|started| &mut started.threads);
-            let mut thread = threads.and_then(|threads| threads.get_mut(bound.thread)?.as_mut());
-            let sent = thread
-                .as_mut()
-                .map(|thread| thread.inbox.try_send(Message::Work(id, work)));
-            verdict = match sent {
-                Some(Ok(())) => return thread.into_iter().for_each(CodecThread::work_inline),
-                Some(Err(TrySendError::Full(Message::Work(_, work)))) => {
-                    bound.intake.bounced(now, &work)
-                }
-                _ => Verdict::Hopeless,
-            };
-        }
-        match verdict {
-            Verdict::LeaveOut { plead: true } => {
+        let threads = self.started.as_mut().map(|started| &mut started.threads);
+        let thread = threads.and_then(|threads| threads.get_mut(bound.thread)?.as_mut());
+        let refused = match thread {
+            Some(thread) => bound.pass(now, id, job, thread),
+            None => Some(Verdict::Hopeless),
+        };
+        match refused {
+            Some(Verdict::LeaveOut { plead: true }) => {
                 self.answers.push_back((id, VideoResult::KeyframeWanted));
             }
-            Verdict::Hopeless => self.give_up(id),
-            Verdict::LeaveOut { plead: false } | Verdict::Pass(_) => {}
+            Some(Verdict::Hopeless) => self.give_up(id),
+            _ => {}
         }
     }
 
-    /// The thread of this lane hangs or has died, which is a defect of ours.
+    /// The thread of this lane has died, which is a defect of ours.
     fn give_up(&mut self, id: VideoLaneId) {
         let reason = "its codec thread does not take work any more".to_owned();
         tracing::error!(lane = id.0, "no picture is made: {reason}");

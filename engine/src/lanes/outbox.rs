@@ -24,6 +24,8 @@ pub(super) struct Outbox {
     bell: Bell,
     /// Something was pushed since the last ring.
     fresh: bool,
+    /// The executor itself does the work, and takes nothing meanwhile.
+    inline: bool,
     hung_up: bool,
 }
 
@@ -34,7 +36,8 @@ pub(super) struct Results {
     rung: Arc<AtomicBool>,
 }
 
-/// `inline` has room for all that one unit can give, since nobody takes any of it meanwhile.
+/// `inline` has room for all that the executor gives itself to do in one round, since it takes none of
+/// it meanwhile.
 pub(super) fn outbox(bell: Bell, inline: bool) -> (Outbox, Results) {
     let places = if inline {
         CODEC_RESULTS_INLINE_MAX
@@ -48,6 +51,7 @@ pub(super) fn outbox(bell: Bell, inline: bool) -> (Outbox, Results) {
         rung: Arc::clone(&rung),
         bell,
         fresh: false,
+        inline,
         hung_up: false,
     };
     let results = Results {
@@ -60,10 +64,17 @@ pub(super) fn outbox(bell: Bell, inline: bool) -> (Outbox, Results) {
 impl Outbox {
     /// Says something; [`Self::ring`] makes the executor look. Waits while the queue is full, which
     /// is as long as the executor does not run: then pictures get late, and late ones are left out.
+    /// Where the executor itself is at work nobody would ever end that waiting, and the result is lost.
     pub(super) fn push(&mut self, lane: VideoLaneId, result: VideoResult) {
         self.fresh = true;
         match self.results.try_send((lane, result)) {
             Ok(()) => {}
+            Err(TrySendError::Full(_)) if self.inline => {
+                tracing::error!(
+                    lane = lane.0,
+                    "a result of a codec is lost: too many at once"
+                );
+            }
             Err(TrySendError::Full(result)) => {
                 self.ring();
                 self.fresh = true;
@@ -131,6 +142,17 @@ mod tests {
         out.push(VideoLaneId(3), VideoResult::KeyframeWanted);
         out.ring();
         assert!(has_rung(&bell));
+    }
+
+    #[test]
+    fn an_executor_that_works_itself_never_waits_for_itself() {
+        let (mut out, results) = outbox(Bell::new().unwrap(), true);
+        for _ in 0..CODEC_RESULTS_INLINE_MAX + 10 {
+            out.push(VideoLaneId(1), VideoResult::KeyframeWanted);
+        }
+        let taken = std::iter::from_fn(|| results.take()).count();
+        assert_eq!(taken, CODEC_RESULTS_INLINE_MAX);
+        assert!(!out.has_hung_up());
     }
 
     #[test]
