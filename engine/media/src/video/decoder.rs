@@ -13,7 +13,11 @@ use crate::limits::{
 };
 use crate::{MediaError, extradata};
 
-/// Decodes access units of one stream, in order. Each gives its picture at once.
+/// NAL unit type of a slice of an IDR picture (ITU-T H.264 table 7-1).
+const IDR_SLICE: u8 = 5;
+
+/// Decodes access units of one stream, in order. Each gives its picture at once, unless the stream has
+/// pictures in another order than they are shown in.
 pub struct VideoDecoder {
     codec: VideoCodec,
     decoder: ffmpeg::decoder::Video,
@@ -106,6 +110,31 @@ impl VideoDecoder {
         self.decoder
             .send_eof()
             .map_err(|error| self.refused(error.to_string()))
+    }
+
+    /// Forgets pictures that are held back for their order. Go on with a keyframe.
+    pub(crate) fn flush(&mut self) {
+        self.decoder.flush();
+    }
+
+    /// Whether a picture may come later than its access unit: libavcodec does that for H.264 only.
+    pub(crate) fn delays(&self) -> bool {
+        self.codec == VideoCodec::H264
+    }
+
+    /// Whether an access unit of H.264 is an IDR picture.
+    pub(crate) fn is_keyframe(&self, mut unit: &[u8]) -> bool {
+        while let Some((length, rest)) = unit.split_first_chunk::<4>() {
+            if rest
+                .first()
+                .is_some_and(|header| header & 0x1F == IDR_SLICE)
+            {
+                return true;
+            }
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            unit = rest.get(length..).unwrap_or_default();
+        }
+        false
     }
 
     /// What it decodes.

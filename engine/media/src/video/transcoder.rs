@@ -98,6 +98,9 @@ pub struct Transcoder {
     decoder: Option<VideoDecoder>,
     /// Pictures that come before the next keyframe are not to be seen.
     holds: bool,
+    /// While it holds: how many more units may give no picture, because a keyframe among those before
+    /// has been decoded, and its picture is held back for its order.
+    patience: usize,
     canvases: Canvases,
     /// For the next picture; its memory goes round.
     spare: Picture,
@@ -117,6 +120,7 @@ impl Transcoder {
             cpu_time,
             decoder: None,
             holds: true,
+            patience: 0,
             canvases: Canvases::new(),
             spare: Picture::empty(),
             origin_us: None,
@@ -141,7 +145,7 @@ impl Transcoder {
         codec: VideoCodec,
         record: Option<&[u8]>,
     ) -> Result<(), MediaError> {
-        self.holds = true;
+        self.hold();
         // The old one first: two at a time would be memory for nothing.
         self.decoder = None;
         self.decoder = Some(VideoDecoder::new(codec, record)?);
@@ -191,8 +195,9 @@ impl Transcoder {
     ///
     /// # Errors
     /// [`MediaError::Video`] when there is nothing to be seen of it, nor of those after it until the
-    /// next keyframe. [`MediaError::NoSource`] before the first source. [`MediaError::Scale`] when it
-    /// cannot be fitted into a rendition. The transcoder may be used on after all of them.
+    /// next keyframe. [`MediaError::NoSource`] before the first source. The transcoder may be used on
+    /// after both. What cannot be fitted into a rendition is a
+    /// [failure](Self::take_failure) of that one alone.
     pub fn decode(
         &mut self,
         pts_us: i64,
@@ -203,7 +208,7 @@ impl Transcoder {
         let result = self.decode_unit(pts_us, unit, encode, out);
         if result.is_err() {
             self.report.errors += 1;
-            self.holds = true;
+            self.hold();
         }
         result
     }
@@ -211,8 +216,7 @@ impl Transcoder {
     /// No picture came up to this time: the last one stands for the slots up to then that are still
     /// empty. When more than two seconds are empty, only for the last of them.
     pub fn fill(&mut self, until_us: i64, out: &mut Vec<Transcoded>) {
-        // What cannot be drawn was told when it was the picture.
-        let _ = self.for_each_rendition(until_us, out, |rendition, on| {
+        self.for_each_rendition(until_us, out, |rendition, on| {
             rendition.fill_until(until_us, on)
         });
     }
@@ -262,6 +266,13 @@ impl Transcoder {
     ) -> Result<(), MediaError> {
         let begin = (self.cpu_time)();
         let decoder = self.decoder.as_mut().ok_or(MediaError::NoSource)?;
+        if self.holds && decoder.delays() && decoder.is_keyframe(unit) {
+            if self.patience == 0 {
+                // What is still held back is from before the damage.
+                decoder.flush();
+            }
+            self.patience = PICTURES_PER_UNIT_MAX;
+        }
         let mut result = decoder.send(unit, pts_us);
         self.count_decoding(begin);
         // One unit is one picture, or a few when their order was held back. Each call that fails has
@@ -279,11 +290,20 @@ impl Transcoder {
                 Err(error) => result = result.and(Err(error)),
             }
         }
-        // Some decoders only wait, and do not say what for.
         if result.is_ok() && self.holds {
-            result = Err(self.refused("no picture before the next keyframe"));
+            self.patience = self.patience.saturating_sub(1);
+            // Some decoders only wait, and do not say what for.
+            if self.patience == 0 {
+                result = Err(self.refused("no picture before the next keyframe"));
+            }
         }
         result
+    }
+
+    /// Nothing is seen until the next keyframe.
+    fn hold(&mut self) {
+        self.holds = true;
+        self.patience = 0;
     }
 
     /// What the decoder gave becomes the last picture, unless a keyframe is waited for.
@@ -305,41 +325,34 @@ impl Transcoder {
             }));
         }
         let pts_us = self.spare.pts_us().unwrap_or(pts_us);
-        let before = if encode {
+        if encode {
             self.for_each_rendition(pts_us, out, |rendition, on| {
                 rendition.fill_before(pts_us, on)
-            })
-        } else {
-            Ok(())
-        };
+            });
+        }
         let picture = std::mem::replace(&mut self.spare, Picture::empty());
         self.spare = self.canvases.replace(picture);
         if encode {
-            before.and(
-                self.for_each_rendition(pts_us, out, |rendition, on| {
-                    rendition.encode_at(pts_us, on)
-                }),
-            )
+            self.for_each_rendition(pts_us, out, |rendition, on| rendition.encode_at(pts_us, on));
         } else {
             self.report.late += 1;
             let origin_us = self.origin_us.unwrap_or(pts_us);
             for rendition in &mut self.renditions {
                 rendition.leave_out(pts_us, origin_us);
             }
-            Ok(())
         }
+        Ok(())
     }
 
-    /// Lets all renditions work. Returns the error of the picture, if there is one; errors of encoders
-    /// end their rendition.
+    /// Lets all renditions work. One that cannot go on ends, and only that one.
     fn for_each_rendition(
         &mut self,
         pts_us: i64,
         out: &mut Vec<Transcoded>,
         work: impl Fn(&mut Rendition, &mut Bench<'_>) -> Result<(), MediaError>,
-    ) -> Result<(), MediaError> {
+    ) {
         if self.canvases.last().is_none() || self.renditions.is_empty() {
-            return Ok(());
+            return;
         }
         let mut bench = Bench {
             canvases: &mut self.canvases,
@@ -348,21 +361,16 @@ impl Transcoder {
             cpu_time: self.cpu_time,
             out,
         };
-        let (mut result, mut failed) = (Ok(()), Vec::new());
+        let mut failed = Vec::new();
         for rendition in &mut self.renditions {
-            match work(rendition, &mut bench) {
-                Ok(()) => {}
-                Err(error @ (MediaError::Encoder(_) | MediaError::NoEncoder)) => {
-                    rendition.fail();
-                    failed.push((rendition.key(), error.to_string()));
-                }
-                Err(error) => result = Err(error),
+            if let Err(error) = work(rendition, &mut bench) {
+                rendition.fail();
+                failed.push((rendition.key(), error.to_string()));
             }
         }
         for (key, words) in failed {
             self.fail(key, words);
         }
-        result
     }
 
     fn fail(&mut self, key: u64, words: String) {

@@ -18,6 +18,7 @@ mod frame_rate;
 mod gaps;
 mod ladder;
 mod receiver;
+mod reordered;
 mod throttle;
 
 #[test]
