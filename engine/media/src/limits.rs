@@ -75,9 +75,12 @@ pub const VIDEO_BPS_MAX: u32 = 100_000_000;
 pub const GOP_MS_MIN: u32 = 250;
 pub const GOP_MS_MAX: u32 = 20_000;
 
-/// Longest time without pictures that is filled with the last one in one call, in milliseconds. Each
-/// repetition costs an encoding, so after a longer one time jumps.
+/// Longest time without pictures that is filled with the last one, in milliseconds. Each repetition costs an encoding, so after a longer one time jumps.
 pub const REPEAT_MS_MAX: i64 = 2_000;
+
+/// Repetitions of each rendition in one call: a quarter of a second at 30 a second. A call holds its
+/// thread for as many encodings, while other broadcasts wait.
+pub const REPETITIONS_PER_CALL_MAX: usize = 8;
 
 /// Most that a governor leaves out of the frame rate: two of three pictures, 10 of 30 a second. Below
 /// that it is no moving picture, and the rendition should not be made.

@@ -157,7 +157,8 @@ fn damaged_streams_do_not_panic_nor_take_memory_and_good_ones_are_seen_again() {
             watch.see(&out);
             if random.random_bool(0.1) {
                 let mut out = Vec::new();
-                transcoder.fill(now + random.random_range(0..SECOND_US), &mut out);
+                let until_us = now + random.random_range(0..SECOND_US);
+                while !transcoder.fill(until_us, &mut out) {}
                 watch.see(&out);
                 transcoder.throttle(random.random_range(0..5), random.random_range(0..5));
             }

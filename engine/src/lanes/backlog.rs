@@ -11,7 +11,7 @@ use bytes::Bytes;
 use shardcast_core::io::VideoJob;
 
 use super::intake::{Gauge, Work};
-use crate::limits::{CODEC_DECODE_WAITED_MAX, CODEC_ENCODE_WAITED_MAX};
+use crate::limits::CODEC_DECODE_WAITED_MAX;
 
 /// What is to be done next.
 #[derive(Debug)]
@@ -21,8 +21,6 @@ pub(super) enum Next {
         arrived: Instant,
         pts_us: i64,
         unit: Bytes,
-        /// It is not too late to encode the picture.
-        encode: bool,
     },
     Fill {
         arrived: Instant,
@@ -49,6 +47,8 @@ pub(super) struct Losses {
     pub(super) damaged: u32,
     /// A keyframe is to be asked for.
     pub(super) plead: bool,
+    /// The time of the last unit that came too late, here or before it got here.
+    pub(super) until_us: Option<i64>,
 }
 
 /// The jobs of one broadcast, in order. It bounds itself by the gauge that it shares with the
@@ -110,7 +110,9 @@ impl Backlog {
                     key,
                     pts_us,
                     unit,
+                    left_out_until_us,
                 } => {
+                    self.losses.until_us = self.losses.until_us.max(left_out_until_us);
                     let waited = now.saturating_duration_since(arrived);
                     if key {
                         self.gap = None;
@@ -121,14 +123,13 @@ impl Backlog {
                         self.gap.get_or_insert(Gap::Late);
                     }
                     if let Some(gap) = self.gap {
-                        self.leave_out(gap);
+                        self.leave_out(gap, pts_us);
                         continue;
                     }
                     return Some(Next::Decode {
                         arrived,
                         pts_us,
                         unit,
-                        encode: waited <= CODEC_ENCODE_WAITED_MAX,
                     });
                 }
             }
@@ -141,10 +142,11 @@ impl Backlog {
         self.gap = Some(Gap::Damage);
     }
 
-    fn leave_out(&mut self, gap: Gap) {
+    fn leave_out(&mut self, gap: Gap, pts_us: i64) {
         match gap {
             Gap::Late => {
                 self.losses.late += 1;
+                self.losses.until_us = self.losses.until_us.max(Some(pts_us));
                 self.gauge.left_out.fetch_add(1, Relaxed);
             }
             Gap::Damage => self.losses.damaged += 1,
@@ -174,6 +176,7 @@ mod tests {
             key,
             pts_us,
             unit: Bytes::new(),
+            left_out_until_us: None,
         }
     }
 
@@ -187,11 +190,11 @@ mod tests {
         backlog
     }
 
-    /// Time stamps of what is decoded, and whether it is encoded.
-    fn decoded(backlog: &mut Backlog, now: Instant) -> Vec<(i64, bool)> {
+    /// Time stamps of what is decoded.
+    fn decoded(backlog: &mut Backlog, now: Instant) -> Vec<i64> {
         std::iter::from_fn(|| backlog.next(now))
             .filter_map(|next| match next {
-                Next::Decode { pts_us, encode, .. } => Some((pts_us, encode)),
+                Next::Decode { pts_us, .. } => Some(pts_us),
                 _ => None,
             })
             .collect()
@@ -201,20 +204,6 @@ mod tests {
     fn losses(backlog: &mut Backlog) -> (u32, u32, bool) {
         let losses = backlog.take_losses();
         (losses.late, losses.damaged, losses.plead)
-    }
-
-    #[test]
-    fn what_has_waited_more_than_a_tenth_of_a_second_is_decoded_only() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut backlog = backlog([
-            unit(at(0), 0, true),
-            unit(at(33), 1, false),
-            unit(at(67), 2, false),
-        ]);
-        let expected = [(0, false), (1, false), (2, true)];
-        assert_eq!(decoded(&mut backlog, at(150)), expected);
-        assert_eq!(backlog.take_losses(), Losses::default());
     }
 
     #[test]
@@ -228,8 +217,34 @@ mod tests {
             unit(late, 3, true),
             unit(late, 4, false),
         ]);
-        assert_eq!(decoded(&mut backlog, late), [(3, true), (4, true)]);
+        assert_eq!(decoded(&mut backlog, late), [3, 4]);
         assert_eq!(losses(&mut backlog), (3, 0, false));
+    }
+
+    #[test]
+    fn the_time_of_what_came_too_late_is_known_wherever_it_was_left_out() {
+        let start = Instant::now();
+        let late = start + CODEC_DECODE_WAITED_MAX + Duration::from_millis(1);
+        let after_others = Work::Unit {
+            arrived: late,
+            key: true,
+            pts_us: 9,
+            unit: Bytes::new(),
+            left_out_until_us: Some(8),
+        };
+        let mut backlog = backlog([
+            unit(start, 1, false),
+            unit(start, 2, false),
+            unit(late, 3, true),
+            after_others,
+        ]);
+        let times = std::iter::from_fn(|| {
+            let Some(Next::Decode { pts_us, .. }) = backlog.next(late) else {
+                return None;
+            };
+            Some((pts_us, backlog.take_losses().until_us))
+        });
+        assert_eq!(times.collect::<Vec<_>>(), [(3, Some(2)), (9, Some(8))]);
     }
 
     #[test]
@@ -237,11 +252,11 @@ mod tests {
         let start = Instant::now();
         let late = start + CODEC_DECODE_WAITED_MAX + Duration::from_millis(1);
         let mut backlog = backlog([unit(start, 0, false), unit(late, 1, false)]);
-        assert_eq!(decoded(&mut backlog, late), []);
+        assert!(decoded(&mut backlog, late).is_empty());
         assert_eq!(losses(&mut backlog), (2, 0, true));
         backlog.gauge.enter(&unit(late, 2, true));
         backlog.push(unit(late, 2, true));
-        assert_eq!(decoded(&mut backlog, late), [(2, true)]);
+        assert_eq!(decoded(&mut backlog, late), [2]);
         assert_eq!(backlog.take_losses(), Losses::default());
     }
 
@@ -250,7 +265,7 @@ mod tests {
         let start = Instant::now();
         let late = start + 10 * CODEC_DECODE_WAITED_MAX;
         let mut backlog = backlog([unit(start, 0, true), unit(late, 1, false)]);
-        assert_eq!(decoded(&mut backlog, late), [(0, false), (1, true)]);
+        assert_eq!(decoded(&mut backlog, late), [0, 1]);
     }
 
     #[test]
@@ -263,7 +278,7 @@ mod tests {
         });
         let mut backlog = backlog([unit(now, 0, false), source, unit(now, 1, false)]);
         backlog.damaged();
-        assert_eq!(decoded(&mut backlog, now), [(1, true)]);
+        assert_eq!(decoded(&mut backlog, now), [1]);
         assert_eq!(losses(&mut backlog), (0, 1, true));
     }
 
@@ -278,7 +293,7 @@ mod tests {
         let Some(Next::Fill { until_us: 2, .. }) = backlog.next(now) else {
             panic!("not the later one");
         };
-        assert_eq!(decoded(&mut backlog, now), [(5, true)]);
+        assert_eq!(decoded(&mut backlog, now), [5]);
         assert!(backlog.is_empty());
         assert!(format!("{:?}", backlog.gauge).contains("units: 0, bytes: 0"));
     }

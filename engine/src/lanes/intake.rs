@@ -86,6 +86,8 @@ pub(super) enum Work {
         key: bool,
         pts_us: i64,
         unit: Bytes,
+        /// The time of the last one before it that found no room.
+        left_out_until_us: Option<i64>,
     },
     Fill {
         arrived: Instant,
@@ -164,6 +166,8 @@ pub(super) struct Intake {
     gauge: Arc<Gauge>,
     codec: VideoCodec,
     awaits_key: bool,
+    /// The time of the last unit that found no room, if none has passed since.
+    left_out_until_us: Option<i64>,
     owed: Owed,
     plea: Plea,
 }
@@ -174,6 +178,7 @@ impl Intake {
             gauge,
             codec: VideoCodec::H264,
             awaits_key: false,
+            left_out_until_us: None,
             owed: Owed::default(),
             plea: Plea::default(),
         }
@@ -200,6 +205,7 @@ impl Intake {
                 key: is_keyframe(self.codec, &unit),
                 pts_us,
                 unit,
+                left_out_until_us: self.left_out_until_us,
             },
             VideoJob::Fill { until_us, .. } => Work::Fill {
                 arrived: now,
@@ -230,6 +236,9 @@ impl Intake {
             Work::Fill { .. } => self.gauge.has_room(0),
         };
         if passes {
+            if matches!(work, Work::Unit { .. }) {
+                self.left_out_until_us = None;
+            }
             self.gauge.enter(&work);
             Verdict::Pass(work)
         } else {
@@ -253,12 +262,13 @@ impl Intake {
 
     fn left_out(&mut self, now: Instant, work: &Work) -> Verdict {
         // The time of a fill is covered by the next one.
-        let is_unit = matches!(work, Work::Unit { .. });
-        if is_unit {
-            self.gauge.left_out.fetch_add(1, Relaxed);
-        }
+        let Work::Unit { pts_us, .. } = work else {
+            return Verdict::LeaveOut { plead: false };
+        };
+        self.gauge.left_out.fetch_add(1, Relaxed);
+        self.left_out_until_us = Some(*pts_us);
         Verdict::LeaveOut {
-            plead: is_unit && self.plea.is_due(now),
+            plead: self.plea.is_due(now),
         }
     }
 }

@@ -13,17 +13,32 @@ use shardcast_core::io::{
 use shardcast_link::{Preset, Profile, RenditionSpec, VideoCodec};
 use shardcast_media::{self as media, MediaError, Transcoded, Transcoder, TranscoderReport};
 
+use bytes::Bytes;
+
 use super::{
     backlog::{Backlog, Next},
     governor::{Level, Turn},
     intake::{Gauge, Plea, Work},
     outbox::Outbox,
 };
-use crate::{clock::thread_cpu_time, log::panic_words};
+use crate::{clock::thread_cpu_time, limits::CODEC_ENCODE_WAITED_MAX, log::panic_words};
 
 const DEFECT: &str = "a defect of this server; its log has the details";
 
 const _: () = assert!(media::HEADROOM_BYTES == ENCODED_HEADROOM_BYTES);
+
+/// What a turn is spent on.
+#[derive(Debug)]
+struct Task {
+    arrived: Instant,
+    kind: TaskKind,
+}
+
+#[derive(Debug)]
+enum TaskKind {
+    Decode { pts_us: i64, unit: Bytes },
+    Fill { until_us: i64 },
+}
 
 /// What a broadcast has of its thread.
 pub(super) struct Source {
@@ -31,6 +46,8 @@ pub(super) struct Source {
     backlog: Backlog,
     /// `None` once it has panicked.
     transcoder: Option<Transcoder>,
+    /// Begun in an earlier turn.
+    unfinished: Option<Task>,
     /// Why nothing can be made of the source that was named last.
     obstacle: Option<String>,
     renditions: Vec<RenditionId>,
@@ -51,6 +68,7 @@ impl Source {
             lane,
             backlog: Backlog::new(gauge),
             transcoder: Some(Transcoder::new(thread_cpu_time)),
+            unfinished: None,
             obstacle: None,
             renditions: Vec::new(),
             preset_steps_max: 0,
@@ -68,7 +86,7 @@ impl Source {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.backlog.is_empty()
+        self.unfinished.is_none() && self.backlog.is_empty()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -86,18 +104,43 @@ impl Source {
         });
     }
 
-    /// Does what waits, up to one access unit. `None` when there was none.
+    /// Does what waits, up to one access unit, or a part of that when many pictures are to be repeated.
+    /// `None` when there was none.
     pub(super) fn turn(&mut self, out: &mut Outbox) -> Option<Turn> {
+        let resumed = self.unfinished.take();
+        let is_new = resumed.is_none();
+        let task = match resumed {
+            Some(task) => task,
+            None => self.next_task(out)?,
+        };
+        let begun = Instant::now();
+        let waited = begun.saturating_duration_since(task.arrived);
+        let late = waited > CODEC_ENCODE_WAITED_MAX;
+        self.work(task, late, out);
+        let late = u32::from(late && self.unfinished.is_none());
+        Some(Turn {
+            lane: self.lane,
+            waited: is_new.then_some(waited),
+            busy: begun.elapsed(),
+            missed: std::mem::take(&mut self.missed).saturating_add(late),
+        })
+    }
+
+    /// Makes the changes that wait before the next unit.
+    fn next_task(&mut self, out: &mut Outbox) -> Option<Task> {
         loop {
-            let begun = Instant::now();
-            let next = self.backlog.next(begun);
+            let now = Instant::now();
+            let next = self.backlog.next(now);
             let losses = self.backlog.take_losses();
             self.damaged += u64::from(losses.damaged);
             self.missed = self.missed.saturating_add(losses.late);
-            if losses.plead {
-                self.plead(begun, out);
+            if let Some(until_us) = losses.until_us {
+                self.run(out, |transcoder, _| transcoder.leave_out(until_us));
             }
-            let (arrived, late) = match next? {
+            if losses.plead && self.obstacle.is_none() {
+                self.plead(now, out);
+            }
+            let (arrived, kind) = match next? {
                 Next::Control(job) => {
                     self.change(job, out);
                     continue;
@@ -106,23 +149,33 @@ impl Source {
                     arrived,
                     pts_us,
                     unit,
-                    encode,
-                } => {
-                    self.decode(pts_us, &unit, encode, out);
-                    (arrived, !encode)
-                }
-                Next::Fill { arrived, until_us } => {
-                    self.run(out, |transcoder, made| transcoder.fill(until_us, made));
-                    (arrived, false)
-                }
+                } => (arrived, TaskKind::Decode { pts_us, unit }),
+                Next::Fill { arrived, until_us } => (arrived, TaskKind::Fill { until_us }),
             };
-            let missed = std::mem::take(&mut self.missed);
-            return Some(Turn {
-                lane: self.lane,
-                waited: Some(begun.saturating_duration_since(arrived)),
-                busy: begun.elapsed(),
-                missed: missed.saturating_add(u32::from(late)),
-            });
+            return Some(Task { arrived, kind });
+        }
+    }
+
+    /// What is late is not encoded, and its time is left out.
+    fn work(&mut self, task: Task, late: bool, out: &mut Outbox) {
+        let filled = match task.kind {
+            TaskKind::Decode { .. } if late => Some(true),
+            TaskKind::Decode { pts_us, .. } => {
+                self.run(out, |transcoder, made| transcoder.catch_up(pts_us, made))
+            }
+            TaskKind::Fill { until_us } if late => self.run(out, |transcoder, _| {
+                transcoder.leave_out(until_us);
+                true
+            }),
+            TaskKind::Fill { until_us } => {
+                self.run(out, |transcoder, made| transcoder.fill(until_us, made))
+            }
+        };
+        match task.kind {
+            // Others have their turns between.
+            _ if filled == Some(false) => self.unfinished = Some(task),
+            TaskKind::Decode { pts_us, unit } => self.decode(pts_us, &unit, !late, out),
+            TaskKind::Fill { .. } => {}
         }
     }
 
@@ -134,7 +187,9 @@ impl Source {
             Some(Err(error @ (MediaError::Video { .. } | MediaError::NoSource))) => {
                 tracing::debug!(lane = self.lane.0, "{error}");
                 self.backlog.damaged();
-                self.plead(Instant::now(), out);
+                if self.obstacle.is_none() {
+                    self.plead(Instant::now(), out);
+                }
             }
             Some(Err(error)) => tracing::debug!(lane = self.lane.0, "{error}"),
             Some(Ok(())) | None => {}
@@ -168,14 +223,11 @@ impl Source {
     fn opened(&mut self, opened: Option<Result<(), MediaError>>, out: &mut Outbox) {
         match opened {
             Some(Ok(())) => self.obstacle = None,
-            // No keyframe changes that.
-            Some(Err(error @ MediaError::CodecMissing { .. })) => {
-                self.obstacle = Some(error.to_string());
-                self.fail_all(&error.to_string(), out);
-            }
+            // No keyframe changes that, but another source may.
             Some(Err(error)) => {
                 tracing::warn!(lane = self.lane.0, "the source cannot be decoded: {error}");
-                self.plead(Instant::now(), out);
+                self.obstacle = Some(error.to_string());
+                self.fail_all(&error.to_string(), out);
             }
             None => {}
         }
@@ -362,7 +414,7 @@ fn link_preset(preset: media::Preset) -> Preset {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use std::time::Duration;
 
     use super::*;
     use crate::{
@@ -416,6 +468,40 @@ mod tests {
         assert!(results.take().is_none());
     }
 
+    fn push(source: &mut Source, work: Work) {
+        // As the intake counts it.
+        source.backlog.gauge().enter(&work);
+        source.push(work);
+    }
+
+    #[test]
+    fn what_has_waited_more_than_a_tenth_of_a_second_is_missed() {
+        let (mut source, mut out, _results) = source();
+        let now = Instant::now();
+        let Some(late) = now.checked_sub(2 * CODEC_ENCODE_WAITED_MAX) else {
+            return;
+        };
+        // However busy the machine is, the second one has not waited.
+        let punctual = now + Duration::from_secs(3_600);
+        for (arrived, missed) in [(late, 1), (punctual, 0)] {
+            let unit = Work::Unit {
+                arrived,
+                key: true,
+                pts_us: 0,
+                unit: Bytes::from_static(b"\0\0\0\x01\x65"),
+                left_out_until_us: None,
+            };
+            let until_us = 1;
+            for work in [unit, Work::Fill { arrived, until_us }] {
+                push(&mut source, work);
+                let turn = source.turn(&mut out).unwrap();
+                assert_eq!((turn.lane, turn.missed), (LANE, missed), "{turn:?}");
+                assert!(turn.waited.is_some());
+                assert!(source.is_idle());
+            }
+        }
+    }
+
     #[test]
     fn what_was_lost_before_a_change_counts_in_the_next_turn() {
         let (mut source, mut out, _results) = source();
@@ -428,6 +514,7 @@ mod tests {
             key,
             pts_us: 0,
             unit: Bytes::from_static(b"\0\0\0\x01\x65"),
+            left_out_until_us: None,
         };
         let lane = LANE;
         let change = Work::Control(VideoJob::Renditions {
@@ -435,13 +522,10 @@ mod tests {
             renditions: Vec::new(),
         });
         for work in [unit(late, false), change, unit(late, false)] {
-            source.backlog.gauge().enter(&work);
-            source.push(work);
+            push(&mut source, work);
         }
         assert_eq!(source.turn(&mut out), None);
-        let key = unit(now, true);
-        source.backlog.gauge().enter(&key);
-        source.push(key);
+        push(&mut source, unit(now, true));
         assert_eq!(source.turn(&mut out).map(|turn| turn.missed), Some(2));
     }
 

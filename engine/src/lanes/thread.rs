@@ -58,7 +58,8 @@ enum Runs {
 impl CodecThread {
     pub(super) fn start(plan: ThreadPlan, out: Outbox) -> io::Result<Self> {
         // Bounded, and without a lock unless the thread sleeps: then the executor takes the one of
-        // the list of sleepers to wake it, which a thread holds for some instructions only.
+        // the list of sleepers to wake it. A thread holds that for some instructions only; if the
+        // kernel takes it off its core just there, the executor waits as for a slot (see `Outbox`).
         let (inbox, messages) = sync_channel(CODEC_INBOX_PLACES);
         let handle = thread::Builder::new()
             .name(format!("codec-{}-{}", plan.shard, plan.index))
@@ -336,6 +337,7 @@ mod tests {
                 key: true,
                 pts_us: 0,
                 unit: Bytes::new(),
+                left_out_until_us: None,
             };
             gauge.enter(&work);
             inbox.send(Message::Work(lane, work)).unwrap();

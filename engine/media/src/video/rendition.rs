@@ -8,6 +8,7 @@ use super::grid::Grid;
 use super::settings::RenditionSettings;
 use super::transcoder::{RenditionReport, Transcoded};
 use crate::MediaError;
+use crate::limits::REPETITIONS_PER_CALL_MAX;
 
 /// What the governor has in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,51 +100,88 @@ impl Rendition {
         self.report
     }
 
+    /// The last picture also stands for the empty slots before this time, but for the last few of them,
+    /// which may be those of pictures that come later. False when there is more to do.
+    pub(crate) fn catch_up(&mut self, pts_us: i64, on: &mut Bench<'_>) -> Result<bool, MediaError> {
+        let slot = self.grid.nearest(on.origin_us, pts_us);
+        let gap = self.grid.gap_before(slot);
+        let empty = gap.filter(|slot| self.grid.uses(*slot)).count();
+        let over = empty.saturating_sub(REPETITIONS_PER_CALL_MAX);
+        self.fill_gap(slot, over.min(REPETITIONS_PER_CALL_MAX), on)?;
+        Ok(over <= REPETITIONS_PER_CALL_MAX || self.has_failed())
+    }
+
     /// The last picture also stands for the empty slots before this time.
     pub(crate) fn fill_before(
         &mut self,
         pts_us: i64,
         on: &mut Bench<'_>,
-    ) -> Result<(), MediaError> {
+    ) -> Result<bool, MediaError> {
         let slot = self.grid.nearest(on.origin_us, pts_us);
-        self.fill_gap(slot, on)
+        self.fill_gap(slot, usize::MAX, on)
     }
 
-    /// The last picture also stands for the empty slots up to this time.
+    /// The last picture also stands for the empty slots up to this time. False when there is more to
+    /// do.
     pub(crate) fn fill_until(
         &mut self,
         until_us: i64,
         on: &mut Bench<'_>,
-    ) -> Result<(), MediaError> {
+    ) -> Result<bool, MediaError> {
         let slot = self.grid.last_until(on.origin_us, until_us);
-        self.fill_gap(slot, on)?;
-        self.encode(slot, on)
+        let filled = self.fill_gap(slot, REPETITIONS_PER_CALL_MAX, on)?;
+        if filled {
+            self.encode(slot, on)?;
+        }
+        Ok(filled)
     }
 
     /// The last picture is of this time.
-    pub(crate) fn encode_at(&mut self, pts_us: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
+    pub(crate) fn encode_at(
+        &mut self,
+        pts_us: i64,
+        on: &mut Bench<'_>,
+    ) -> Result<bool, MediaError> {
         let slot = self.grid.nearest(on.origin_us, pts_us);
-        self.encode(slot, on)
+        self.encode(slot, on)?;
+        Ok(true)
     }
 
-    /// There is no time to encode what came up to this time.
+    /// There is no time to encode the picture of this time, nor what came before.
     pub(crate) fn leave_out(&mut self, pts_us: i64, origin_us: i64) {
         let slot = self.grid.nearest(origin_us, pts_us);
         self.report.dropped += self.grid.leave_out(slot);
     }
 
-    fn fill_gap(&mut self, slot: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
+    /// There is no time to encode what came up to this time.
+    pub(crate) fn leave_out_until(&mut self, until_us: i64, origin_us: i64) {
+        let slot = self.grid.last_until(origin_us, until_us);
+        self.report.dropped += self.grid.leave_out(slot);
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.encoder, Encoder::Failed)
+    }
+
+    /// Repeats the last picture, at most so many times; whether no slot before this one is empty.
+    fn fill_gap(&mut self, slot: i64, most: usize, on: &mut Bench<'_>) -> Result<bool, MediaError> {
+        let mut left = most;
         for slot in self.grid.gap_before(slot) {
-            if self.grid.uses(slot) {
-                self.encode(slot, on)?;
+            if self.has_failed() || !self.grid.uses(slot) {
+                continue;
             }
+            if left == 0 {
+                return Ok(false);
+            }
+            left -= 1;
+            self.encode(slot, on)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Encodes the last picture into a slot, if that is still empty.
     fn encode(&mut self, slot: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
-        if matches!(self.encoder, Encoder::Failed) || !self.grid.is_empty_at(slot) {
+        if self.has_failed() || !self.grid.is_empty_at(slot) {
             return Ok(());
         }
         self.open(on)?;

@@ -214,11 +214,28 @@ impl Transcoder {
     }
 
     /// No picture came up to this time: the last one stands for the slots up to then that are still
-    /// empty. When more than two seconds are empty, only for the last of them.
-    pub fn fill(&mut self, until_us: i64, out: &mut Vec<Transcoded>) {
+    /// empty. When more than two seconds are empty, only for the last of them. False when that takes
+    /// more than a few encodings, and the call is to be made again.
+    pub fn fill(&mut self, until_us: i64, out: &mut Vec<Transcoded>) -> bool {
         self.for_each_rendition(until_us, out, |rendition, on| {
             rendition.fill_until(until_us, on)
-        });
+        })
+    }
+
+    /// Before a unit of this time is decoded: as [`fill`](Self::fill), but the last few slots before it
+    /// stay empty, for [`decode`](Self::decode) or pictures in another order. False when the call is to
+    /// be made again. Without it `decode` fills all of them at once.
+    pub fn catch_up(&mut self, pts_us: i64, out: &mut Vec<Transcoded>) -> bool {
+        self.for_each_rendition(pts_us, out, |rendition, on| rendition.catch_up(pts_us, on))
+    }
+
+    /// There is no time for what was to be seen up to this time: slots up to then stay empty, and are
+    /// counted as dropped.
+    pub fn leave_out(&mut self, until_us: i64) {
+        let origin_us = self.origin_us.unwrap_or(until_us);
+        for rendition in &mut self.renditions {
+            rendition.leave_out_until(until_us, origin_us);
+        }
     }
 
     /// This PNG or JPEG file is the last picture from now on, until the next decoded one.
@@ -344,15 +361,16 @@ impl Transcoder {
         Ok(())
     }
 
-    /// Lets all renditions work. One that cannot go on ends, and only that one.
+    /// Lets all renditions work; whether all have done it all. One that cannot go on ends, and only
+    /// that one.
     fn for_each_rendition(
         &mut self,
         pts_us: i64,
         out: &mut Vec<Transcoded>,
-        work: impl Fn(&mut Rendition, &mut Bench<'_>) -> Result<(), MediaError>,
-    ) {
+        work: impl Fn(&mut Rendition, &mut Bench<'_>) -> Result<bool, MediaError>,
+    ) -> bool {
         if self.canvases.last().is_none() || self.renditions.is_empty() {
-            return;
+            return true;
         }
         let mut bench = Bench {
             canvases: &mut self.canvases,
@@ -361,16 +379,20 @@ impl Transcoder {
             cpu_time: self.cpu_time,
             out,
         };
-        let mut failed = Vec::new();
+        let (mut done, mut failed) = (true, Vec::new());
         for rendition in &mut self.renditions {
-            if let Err(error) = work(rendition, &mut bench) {
-                rendition.fail();
-                failed.push((rendition.key(), error.to_string()));
+            match work(rendition, &mut bench) {
+                Ok(all) => done &= all,
+                Err(error) => {
+                    rendition.fail();
+                    failed.push((rendition.key(), error.to_string()));
+                }
             }
         }
         for (key, words) in failed {
             self.fail(key, words);
         }
+        done
     }
 
     fn fail(&mut self, key: u64, words: String) {

@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use shardcast_media::Transcoder;
+use shardcast_media::{Transcoded, Transcoder};
 
 use crate::film::{H264, SECOND_US, SMALL, Studio, no_time};
 use crate::receiver::Receiver;
@@ -16,14 +16,26 @@ fn white(width: u32, height: u32) -> Vec<u8> {
     file.into_inner()
 }
 
+/// Fills as a codec thread does: a few pictures at a time.
+fn fill(transcoder: &mut Transcoder, until_us: i64, out: &mut Vec<Transcoded>) {
+    loop {
+        let before = out.len();
+        let done = transcoder.fill(until_us, out);
+        assert!(out.len() - before <= 9, "{}", out.len() - before);
+        if done {
+            return;
+        }
+    }
+}
+
 #[test]
 fn the_last_picture_stands_for_those_that_do_not_come() {
     let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
     studio.publish(0);
-    studio.transcoder.fill(SECOND_US, &mut studio.out);
+    fill(&mut studio.transcoder, SECOND_US, &mut studio.out);
     assert_eq!(studio.out.len(), 31);
     // Filled once; and a picture that comes for a slot that is filled is left out.
-    studio.transcoder.fill(SECOND_US, &mut studio.out);
+    fill(&mut studio.transcoder, SECOND_US, &mut studio.out);
     studio.publish(SECOND_US - 10_000);
     assert_eq!(studio.out.len(), 31);
     studio.publish(SECOND_US + 33_333);
@@ -41,7 +53,7 @@ fn a_long_time_without_pictures_is_jumped() {
     let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
     studio.publish(0);
     studio.publish(3_600 * SECOND_US);
-    studio.transcoder.fill(7_200 * SECOND_US, &mut studio.out);
+    fill(&mut studio.transcoder, 7_200 * SECOND_US, &mut studio.out);
     let mut receiver = Receiver::new();
     receiver.see(1, &studio.out);
     let hours = [0, 3_600 * SECOND_US, 7_200 * SECOND_US];
@@ -63,7 +75,7 @@ fn time_that_runs_backwards_gives_no_picture() {
         66_667,
     ] {
         studio.publish(time);
-        studio.transcoder.fill(time, &mut studio.out);
+        fill(&mut studio.transcoder, time, &mut studio.out);
     }
     let times: Vec<i64> = studio.out.iter().map(|picture| picture.pts_us).collect();
     assert_eq!(times[..2], [0, 33_333]);
@@ -76,7 +88,7 @@ fn a_slate_is_seen_until_the_next_picture() {
     studio.publish(0);
     let mut receiver = Receiver::new();
     studio.transcoder.show(&white(90, 90)).unwrap();
-    studio.transcoder.fill(200_000, &mut studio.out);
+    fill(&mut studio.transcoder, 200_000, &mut studio.out);
     receiver.see(1, &studio.out);
     let seen = receiver.last();
     let luma = |x: usize| seen.samples()[90 * 320 + x];
@@ -102,8 +114,8 @@ fn a_slate_can_come_before_the_publisher_and_be_larger_than_pictures_are() {
     transcoder.fill(0, &mut out);
     assert!(out.is_empty());
     transcoder.show(&white(4_096, 4_095)).unwrap();
-    transcoder.fill(5 * SECOND_US, &mut out);
-    transcoder.fill(6 * SECOND_US, &mut out);
+    fill(&mut transcoder, 5 * SECOND_US, &mut out);
+    fill(&mut transcoder, 6 * SECOND_US, &mut out);
     let mut receiver = Receiver::new();
     receiver.see(1, &out);
     assert_eq!(receiver.pictures.len(), 31);
@@ -133,4 +145,39 @@ fn what_is_late_is_decoded_and_counted_and_its_slots_stay_empty() {
     let mut receiver = Receiver::new();
     receiver.see(1, &studio.out);
     assert_eq!(receiver.times()[9..11], [300_000, 666_667]);
+}
+
+#[test]
+fn a_gap_before_a_picture_is_filled_a_few_at_a_time() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    studio.publish(0);
+    let mut calls = 0;
+    loop {
+        let before = studio.out.len();
+        calls += 1;
+        let done = studio.transcoder.catch_up(SECOND_US, &mut studio.out);
+        assert!(studio.out.len() - before <= 8);
+        if done {
+            break;
+        }
+    }
+    assert_eq!(calls, 3);
+    studio.publish(SECOND_US);
+    let mut receiver = Receiver::new();
+    receiver.see(1, &studio.out);
+    let times: Vec<i64> = (0..31).map(|n| (n * SECOND_US + 15) / 30).collect();
+    assert_eq!(receiver.times(), times);
+}
+
+#[test]
+fn time_that_is_left_out_is_not_filled_later() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    studio.publish(0);
+    studio.transcoder.leave_out(SECOND_US);
+    studio.publish(SECOND_US + 33_333);
+    let mut receiver = Receiver::new();
+    receiver.see(1, &studio.out);
+    assert_eq!(receiver.times(), [0, SECOND_US + 33_333]);
+    let made = studio.transcoder.report().renditions[0];
+    assert_eq!((made.repeated, made.dropped), (0, 30));
 }
