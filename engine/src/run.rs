@@ -206,7 +206,8 @@ fn codecs(settings: &Settings, cores: &[usize], shard: u16, shards: u16) -> Code
         return CodecPlan::off("switched off on this server");
     }
     if !settings.codec_cores.is_empty() {
-        return CodecPlan::apart(&settings.codec_cores, shard, shards);
+        let of_shards = cores.get(..usize::from(shards)).unwrap_or(cores);
+        return CodecPlan::on(&settings.codec_cores, of_shards, shard, shards);
     }
     let count = cores.len().max(1);
     let place = usize::from(shard) % count;
@@ -228,6 +229,7 @@ fn cores(settings: &Settings) -> Result<Vec<usize>, EngineError> {
     })?;
     check_cores("--cores", &settings.cores, &allowed)?;
     check_cores("--codec-cores", &settings.codec_cores, &allowed)?;
+    check_named_once("--codec-cores", &settings.codec_cores)?;
     if !settings.cores.is_empty() {
         return Ok(settings.cores.clone());
     }
@@ -244,5 +246,30 @@ fn check_cores(flag: &str, named: &[usize], allowed: &[usize]) -> Result<(), Eng
             "{flag} names core {core}, and this process may use {allowed:?} only"
         ))),
         None => Ok(()),
+    }
+}
+
+/// Two codec threads on one core would be promised twice what it has.
+fn check_named_once(flag: &str, named: &[usize]) -> Result<(), EngineError> {
+    let mut seen = named.iter().enumerate();
+    let twice = seen.find(|(index, core)| named.iter().take(*index).any(|other| other == *core));
+    match twice {
+        Some((_, core)) => Err(EngineError::Settings(format!(
+            "{flag} names core {core} twice; name each core once"
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_is_named_once() {
+        assert!(check_named_once("--codec-cores", &[]).is_ok());
+        assert!(check_named_once("--codec-cores", &[3, 1, 2]).is_ok());
+        let refused = check_named_once("--codec-cores", &[3, 1, 3]).unwrap_err();
+        assert!(refused.to_string().contains("core 3 twice"), "{refused}");
     }
 }

@@ -4,7 +4,8 @@
 //! rounds of packets. So each shard has codec threads beside it, on its own core behind the shard's
 //! thread, or on cores that the operator sets apart ([`CodecPlan`]). A broadcast is bound to one
 //! thread for as long as its lane lives, and there the broadcasts take turns. Jobs and results go
-//! through bounded queues; no side ever waits for a lock while the other one works.
+//! through bounded queues, and neither side works under a lock that the other one takes. How long the
+//! executor can wait all the same is said at [`Outbox`].
 //!
 //! What is too late is left out, in the order in which it is missed least: a picture is decoded but
 //! not encoded, then units are skipped up to a keyframe, and last the queue closes. The

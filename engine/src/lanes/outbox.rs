@@ -16,6 +16,13 @@ use crate::{
 /// The end that codec threads have. The standard library's bounded channel is one array of slots
 /// that both sides claim by compare-and-swap; a lock is taken only to wake a side that sleeps, and
 /// the executor never sleeps on it: it is woken by the bell, which io_uring reads.
+///
+/// It is not free of waiting. Who comes to a slot that the other side has claimed and not yet filled
+/// spins until it is. When the kernel takes a codec thread off its core between these few
+/// instructions, the executor of the same core spins until its own turn is over and the thread has
+/// one: at nice 10 that is some slices of the scheduler, under `SCHED_IDLE` it can be hundreds of
+/// milliseconds. It is rare, since a slot is claimed some hundred times a second and for nanoseconds,
+/// and nothing is lost by it but time.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox {
     results: SyncSender<(VideoLaneId, VideoResult)>,

@@ -7,7 +7,7 @@ use crate::limits::{CODEC_SHARE_APART_PERMILLE, CODEC_SHARE_BESIDE_PERMILLE};
 pub struct CodecPlan {
     /// One thread each; `None` is not pinned.
     cores: Vec<Option<usize>>,
-    /// On the shard's own core.
+    /// On a core that a shard runs on too.
     beside: bool,
     /// On the shard's own thread.
     inline: bool,
@@ -39,22 +39,27 @@ impl CodecPlan {
         }
     }
 
-    /// Threads on cores set apart, which are dealt out among the shards: one thread on each core
-    /// that falls to `shard`. Where there are fewer cores than shards, some share one.
-    pub fn apart(cores: &[usize], shard: u16, shards: u16) -> Self {
+    /// Threads on these cores, which are dealt out among the shards: one thread on each core that falls
+    /// to `shard`. Where there are fewer cores than shards, some share one. A core that is one of
+    /// `of_shards` too is not set apart: a thread there gives way as one beside its own shard does, and
+    /// all of this shard's threads do.
+    pub fn on(cores: &[usize], of_shards: &[usize], shard: u16, shards: u16) -> Self {
         let (shard, shards) = (usize::from(shard), usize::from(shards).max(1));
         let count = cores.len().max(1);
         let dealt = cores.iter().enumerate();
-        let own: Vec<Option<usize>> = dealt
+        let own: Vec<usize> = dealt
             .filter(|(index, _)| index % shards == shard % count.min(shards))
-            .map(|(_, core)| Some(*core))
+            .map(|(_, core)| *core)
             .collect();
         let sharers = (0..shards).filter(|other| other % count == shard % count);
         let sharers = if count < shards { sharers.count() } else { 1 };
-        let capacity_permille = share(CODEC_SHARE_APART_PERMILLE, own.len(), sharers);
+        let (besides, aparts): (Vec<usize>, Vec<usize>) =
+            own.iter().partition(|core| of_shards.contains(core));
+        let capacity_permille = share(CODEC_SHARE_BESIDE_PERMILLE, besides.len(), sharers)
+            + share(CODEC_SHARE_APART_PERMILLE, aparts.len(), sharers);
         Self {
-            cores: own,
-            beside: false,
+            cores: own.into_iter().map(Some).collect(),
+            beside: !besides.is_empty(),
             inline: false,
             capacity_permille,
             refusal: None,
@@ -89,7 +94,7 @@ impl CodecPlan {
         self.inline
     }
 
-    /// Whether they run on the shard's own core.
+    /// Whether they run on a core that a shard runs on too.
     pub(crate) fn is_beside(&self) -> bool {
         self.beside
     }
@@ -107,7 +112,7 @@ mod tests {
 
     fn apart(cores: &[usize], shards: u16) -> Vec<(Vec<usize>, u32)> {
         (0..shards)
-            .map(|shard| CodecPlan::apart(cores, shard, shards))
+            .map(|shard| CodecPlan::on(cores, &[0, 1], shard, shards))
             .map(|plan| {
                 let cores = plan.cores().iter().flatten().copied().collect();
                 (cores, plan.capacity_permille())
@@ -121,6 +126,18 @@ mod tests {
         assert_eq!(apart(&[4, 5, 6], 2), [(vec![4, 6], 1_700), (vec![5], 850)]);
         let shared = [(vec![7], 425), (vec![8], 850), (vec![7], 425)];
         assert_eq!(apart(&[7, 8], 3), shared);
+    }
+
+    #[test]
+    fn a_core_that_shards_run_on_too_is_none_that_is_set_apart() {
+        let on = |cores, shard| {
+            let plan = CodecPlan::on(cores, &[0, 1], shard, 2);
+            (plan.capacity_permille(), plan.is_beside())
+        };
+        assert_eq!(on(&[0, 1], 0), (800, true));
+        assert_eq!(on(&[1, 4], 1), (850, false));
+        assert_eq!(on(&[4, 5, 0], 0), (1_650, true));
+        assert_eq!(on(&[1], 0), (400, true));
     }
 
     #[test]
