@@ -12,12 +12,10 @@
 
 use std::time::{Duration, Instant};
 
-use shardcast_core::io::VideoLaneId;
-
+use super::window::{Conduct, Turn, Window, permille};
 use crate::limits::{
-    GOVERNOR_BUSY_PERMILLE_MAX, GOVERNOR_CALM_MAX, GOVERNOR_CALM_MIN, GOVERNOR_LAST_SAMPLES,
-    GOVERNOR_LATE, GOVERNOR_MISSED_MAX, GOVERNOR_PUNCTUAL, GOVERNOR_SAMPLES_MAX,
-    GOVERNOR_SAMPLES_MIN, GOVERNOR_UNDONE_WITHIN, GOVERNOR_WINDOW,
+    GOVERNOR_BUSY_PERMILLE_MAX, GOVERNOR_CALM_MAX, GOVERNOR_CALM_MIN, GOVERNOR_UNDONE_WITHIN,
+    GOVERNOR_WINDOW,
 };
 
 /// Work of one rendition under each preset but the first, in thousandths of that under the preset
@@ -84,18 +82,6 @@ impl Level {
     }
 }
 
-/// What the thread is done with: an access unit, or a part of what stands in for some.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
-    pub(super) lane: VideoLaneId,
-    /// From its arrival until it was begun; `None` for what goes on from an earlier turn.
-    pub(super) waited: Option<Duration>,
-    /// What it was worked on; the time in which others had the core is in it.
-    pub(super) busy: Duration,
-    /// Pictures of the broadcast that came too late to be encoded, this one included.
-    pub(super) missed: u32,
-}
-
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -119,88 +105,6 @@ pub(super) struct Step {
     pub(super) missed: u32,
     /// Of the time over which it was judged, in thousandths.
     pub(super) busy_permille: u64,
-}
-
-#[derive(Debug)]
-struct Window {
-    since: Instant,
-    turns: Vec<Turn>,
-    busy: Duration,
-}
-
-/// What a window tells of one broadcast.
-#[derive(Clone, Copy, Debug)]
-struct Conduct {
-    /// Ninth decile; zero when there are too few pictures to tell.
-    waited: Duration,
-    missed: u32,
-    /// The last pictures were late too. When they were not, the thread has already caught up with
-    /// what it was late for.
-    ends_late: bool,
-}
-
-impl Conduct {
-    fn of<'a>(turns: impl Iterator<Item = &'a Turn>) -> Self {
-        let (mut waited, mut missed) = (Vec::new(), 0_u32);
-        for turn in turns {
-            waited.extend(turn.waited);
-            missed = missed.saturating_add(turn.missed);
-        }
-        let last = waited.iter().rev().take(GOVERNOR_LAST_SAMPLES);
-        let ends_late = last.min().is_some_and(|least| *least > GOVERNOR_LATE);
-        let index = waited.len().saturating_sub(1) * 9 / 10;
-        let waited = if waited.len() >= GOVERNOR_SAMPLES_MIN {
-            *waited.select_nth_unstable(index).1
-        } else {
-            Duration::ZERO
-        };
-        Self {
-            waited,
-            missed,
-            ends_late,
-        }
-    }
-
-    fn misses_many(&self) -> bool {
-        self.missed >= GOVERNOR_MISSED_MAX
-    }
-
-    fn is_late(&self) -> bool {
-        self.misses_many() || self.waited > GOVERNOR_LATE
-    }
-
-    fn is_punctual(&self) -> bool {
-        self.missed == 0 && self.waited <= GOVERNOR_PUNCTUAL
-    }
-}
-
-impl Window {
-    fn new(since: Instant) -> Self {
-        Self {
-            since,
-            turns: Vec::new(),
-            busy: Duration::ZERO,
-        }
-    }
-
-    fn add(&mut self, turn: Turn) {
-        if self.turns.len() < GOVERNOR_SAMPLES_MAX {
-            self.turns.push(turn);
-        }
-        self.busy += turn.busy;
-    }
-
-    /// Of each broadcast that had a turn.
-    fn conduct(&self) -> Vec<Conduct> {
-        let mut lanes: Vec<VideoLaneId> = self.turns.iter().map(|turn| turn.lane).collect();
-        lanes.sort_unstable();
-        lanes.dedup();
-        let turns_of = |lane| self.turns.iter().filter(move |turn| turn.lane == lane);
-        lanes
-            .into_iter()
-            .map(|lane| Conduct::of(turns_of(lane)))
-            .collect()
-    }
 }
 
 /// A time in which all was well.
@@ -251,7 +155,7 @@ impl Governor {
     /// The thread is done with a unit at `now`; the level from now on, if it is another one.
     pub(super) fn observe(&mut self, now: Instant, turn: Turn) -> Option<Step> {
         self.window.add(turn);
-        if now.saturating_duration_since(self.window.since) < GOVERNOR_WINDOW {
+        if now.saturating_duration_since(self.window.since()) < GOVERNOR_WINDOW {
             return None;
         }
         let window = std::mem::replace(&mut self.window, Window::new(now));
@@ -274,7 +178,7 @@ impl Governor {
             let worst = late
                 .filter(|lane| lane.ends_late && (lasting || lane.misses_many()))
                 .max_by_key(|lane| (lane.waited, lane.missed))?;
-            let busy_permille = permille(window.busy, now - window.since);
+            let busy_permille = permille(window.busy(), now - window.since());
             return self.step_down(&worst, busy_permille);
         }
         self.late_windows = 0;
@@ -284,10 +188,10 @@ impl Governor {
         }
         let waited = conduct.iter().map(|lane| lane.waited).max();
         let calm = self.calm.get_or_insert(Calm {
-            since: window.since,
+            since: window.since(),
             busy: Duration::ZERO,
         });
-        calm.busy += window.busy;
+        calm.busy += window.busy();
         let calm = *calm;
         let span = now.saturating_duration_since(calm.since);
         if span < self.patience {
@@ -340,13 +244,10 @@ impl Governor {
     }
 }
 
-fn permille(part: Duration, whole: Duration) -> u64 {
-    let permille = part.as_micros() * 1_000 / whole.as_micros().max(1);
-    u64::try_from(permille).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use shardcast_core::io::VideoLaneId;
+
     use super::{
         Direction::{Back, Down, Floor},
         *,

@@ -21,6 +21,8 @@ mod outbox;
 mod plan;
 mod source;
 mod thread;
+mod translate;
+mod window;
 
 use std::{
     collections::{HashMap, VecDeque},
