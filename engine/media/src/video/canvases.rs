@@ -1,5 +1,6 @@
 //! The last picture, in every size that it is wanted in: drawn at most once for each.
 
+use super::colours::Matrix;
 use super::letterbox::Window;
 use super::picture::Picture;
 use super::scaler::Scaler;
@@ -53,17 +54,24 @@ impl Canvases {
     }
 
     /// Forgets all sizes but these.
-    pub(crate) fn retain(&mut self, wanted: impl Fn(u32, u32) -> bool) {
-        self.canvases
-            .retain(|canvas| wanted(canvas.picture.width(), canvas.picture.height()));
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&Picture) -> bool) {
+        self.canvases.retain(|canvas| wanted(&canvas.picture));
     }
 
-    /// The last picture in this size: as it came when it has it, otherwise drawn with black around it.
+    /// The last picture in this size and with this matrix: as it came when it has both, otherwise drawn
+    /// with black around it.
     ///
     /// # Errors
     /// [`MediaError::Scale`] or [`MediaError::Size`] when it cannot be drawn.
-    pub(crate) fn in_size(&mut self, width: u32, height: u32) -> Result<&Picture, MediaError> {
-        let is_it = |picture: &Picture| (picture.width(), picture.height()) == (width, height);
+    pub(crate) fn in_size(
+        &mut self,
+        width: u32,
+        height: u32,
+        matrix: Matrix,
+    ) -> Result<&Picture, MediaError> {
+        let is_it = |picture: &Picture| {
+            (picture.width(), picture.height(), picture.matrix()) == (width, height, matrix)
+        };
         if is_it(&self.last) && self.last.is_encodable() {
             return Ok(&self.last);
         }
@@ -73,7 +81,7 @@ impl Canvases {
             .position(|canvas| is_it(&canvas.picture));
         let mut canvas = match found {
             Some(index) => self.canvases.swap_remove(index),
-            None => Canvas::new(width, height)?,
+            None => Canvas::new(width, height, matrix)?,
         };
         let drawn = if canvas.generation == self.generation {
             Ok(())
@@ -102,6 +110,7 @@ impl Canvases {
             .iter()
             .filter(|other| other.generation == self.generation && other.window.covers(&window))
             .filter(|other| other.window.pixels() < source.pixels())
+            .filter(|other| other.picture.matrix() == canvas.picture.matrix())
             .min_by_key(|other| other.window.pixels());
         let to = &mut canvas.picture;
         match larger {
@@ -124,9 +133,11 @@ impl Canvases {
 }
 
 impl Canvas {
-    fn new(width: u32, height: u32) -> Result<Self, MediaError> {
+    fn new(width: u32, height: u32, matrix: Matrix) -> Result<Self, MediaError> {
+        let mut picture = Picture::black(width, height)?;
+        picture.set_matrix(matrix);
         Ok(Self {
-            picture: Picture::black(width, height)?,
+            picture,
             window: Window::whole(width, height),
             generation: 0,
             from_last: Scaler::default(),
@@ -173,7 +184,7 @@ mod tests {
             let source = (width, 120);
             canvases.replace(grey(source.0, source.1));
             for size in [(320, 180), (160, 90), (854, 480)] {
-                let picture = canvases.in_size(size.0, size.1).unwrap();
+                let picture = canvases.in_size(size.0, size.1, Matrix::Bt709).unwrap();
                 assert_only_the_window_is_grey(picture, source);
             }
         }
@@ -183,13 +194,21 @@ mod tests {
     fn a_size_is_drawn_once_and_forgotten_when_nobody_wants_it() {
         let mut canvases = Canvases::new();
         canvases.replace(grey(320, 180));
-        let first = canvases.in_size(160, 90).unwrap().planes().data;
-        let again = canvases.in_size(160, 90).unwrap().planes().data;
+        let first = canvases
+            .in_size(160, 90, Matrix::Bt709)
+            .unwrap()
+            .planes()
+            .data;
+        let again = canvases
+            .in_size(160, 90, Matrix::Bt709)
+            .unwrap()
+            .planes()
+            .data;
         assert_eq!(first, again);
         // As it came.
-        canvases.in_size(320, 180).unwrap();
+        canvases.in_size(320, 180, Matrix::Bt709).unwrap();
         assert_eq!(canvases.canvases.len(), 1);
-        canvases.retain(|_, _| false);
+        canvases.retain(|_| false);
         assert!(canvases.canvases.is_empty());
     }
 }

@@ -5,14 +5,12 @@ use std::fmt;
 use bytes::Bytes;
 use x264_sys::x264 as sys;
 
-use super::picture::{Matrix, Picture};
+use super::colours::Matrix;
+use super::picture::Picture;
 use super::settings::{Preset, Profile, RenditionSettings};
 use super::{Coded, HEADROOM_BYTES};
 use crate::MediaError;
 use crate::x264_handle::{DELIMITER, Handle, IDR, Input, NAL_LENGTH_BYTES, PPS, SEI, SPS, preset};
-
-/// From so many lines on a picture of unknown colours is taken for BT.709, as players do.
-const BT709_HEIGHT_MIN: u32 = 720;
 
 /// Part of the buffer that x264 takes for full before the first picture: half a second for an IDR is
 /// plenty, and over ten seconds it is 5 % of the bit rate.
@@ -44,6 +42,16 @@ impl VideoEncoder {
         settings: &RenditionSettings,
         first: &Picture,
     ) -> Result<Self, MediaError> {
+        Self::open(width, height, settings, first.matrix())
+    }
+
+    /// The same for pictures of this matrix.
+    pub(crate) fn open(
+        width: u32,
+        height: u32,
+        settings: &RenditionSettings,
+        matrix: Matrix,
+    ) -> Result<Self, MediaError> {
         let fixed = RenditionSettings {
             width: Some(width),
             height,
@@ -54,7 +62,10 @@ impl VideoEncoder {
         // Sides are at most 8192.
         param.i_width = width as i32;
         param.i_height = height as i32;
-        describe_colours(&mut param, first.matrix(), height);
+        let code = matrix.code();
+        param.vui.i_colorprim = code;
+        param.vui.i_transfer = code;
+        param.vui.i_colmatrix = code;
         let handle = Handle::open(&mut param).ok_or_else(|| {
             MediaError::Encoder(format!("x264 does not open for {width}x{height} pixels"))
         })?;
@@ -219,19 +230,6 @@ fn ease(param: &mut sys::x264_param_t, to: Preset) -> Result<(), String> {
     now.i_trellis = fast_analyse.i_trellis.min(now.i_trellis);
     param.b_deblocking_filter &= fast.b_deblocking_filter;
     Ok(())
-}
-
-/// ITU-T H.264 tables E-3 to E-5.
-fn describe_colours(param: &mut sys::x264_param_t, matrix: Option<Matrix>, height: u32) {
-    let assumed = (height >= BT709_HEIGHT_MIN).then_some(Matrix::Bt709);
-    let code = match matrix.or(assumed) {
-        Some(Matrix::Bt709) => 1,
-        Some(Matrix::Bt601) => 6,
-        None => return,
-    };
-    param.vui.i_colorprim = code;
-    param.vui.i_transfer = code;
-    param.vui.i_colmatrix = code;
 }
 
 impl fmt::Debug for VideoEncoder {

@@ -7,6 +7,7 @@
 //! ```
 
 mod canvases;
+mod colours;
 mod decoder;
 #[cfg(feature = "x264")]
 mod encoder;

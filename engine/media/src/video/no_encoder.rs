@@ -1,6 +1,7 @@
 //! In place of x264, in a build without it.
 
 use super::Coded;
+use super::colours::Matrix;
 use super::picture::Picture;
 use super::settings::{Preset, RenditionSettings};
 use crate::MediaError;
@@ -13,6 +14,17 @@ impl VideoEncoder {
     /// # Errors
     /// Always [`MediaError::NoEncoder`].
     pub fn new(_: u32, _: u32, _: &RenditionSettings, _: &Picture) -> Result<Self, MediaError> {
+        Err(MediaError::NoEncoder)
+    }
+
+    /// # Errors
+    /// Always [`MediaError::NoEncoder`].
+    pub(crate) fn open(
+        _: u32,
+        _: u32,
+        _: &RenditionSettings,
+        _: Matrix,
+    ) -> Result<Self, MediaError> {
         Err(MediaError::NoEncoder)
     }
 

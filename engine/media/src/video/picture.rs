@@ -6,6 +6,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi::{AVColorRange, AVColorSpace, AVPixelFormat};
 use ffmpeg_next::format::Pixel;
 
+use super::colours::Matrix;
 use super::letterbox::Window;
 use crate::limits::{PICTURE_PIXELS_MAX, PICTURE_SIDE_PIXELS_MAX};
 use crate::{I420, MediaError};
@@ -18,14 +19,6 @@ const BLACK: [u8; 3] = [16, 128, 128];
 /// One picture: what a decoder gave, or one to draw on.
 pub struct Picture {
     frame: ffmpeg::frame::Video,
-}
-
-/// The matrix that colours were made with, as far as H.264 is told of it (ITU-T H.264 table E-5).
-#[cfg(feature = "x264")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Matrix {
-    Bt709,
-    Bt601,
 }
 
 /// Where planes begin and how far apart their rows are, for a library in C.
@@ -86,11 +79,11 @@ impl Picture {
         // SAFETY: plain fields of a frame that is ours.
         unsafe {
             let raw = picture.frame.as_mut_ptr();
-            (*raw).colorspace = AVColorSpace::AVCOL_SPC_BT709;
             if samples.full_range() {
                 (*raw).color_range = AVColorRange::AVCOL_RANGE_JPEG;
             }
         }
+        picture.set_matrix(Matrix::Bt709);
         let planes = samples.planes().into_iter().zip(samples.row_lengths());
         for (plane, (from, length)) in planes.enumerate() {
             picture.for_each_row(plane, |row, to| {
@@ -197,9 +190,26 @@ impl Picture {
         unsafe { (*self.frame.as_ptr()).format }
     }
 
+    /// What it is drawn with: as it was told, or else as is usual for its height.
+    pub(crate) fn matrix(&self) -> Matrix {
+        let told = self.told_matrix();
+        told.unwrap_or_else(|| Matrix::of_height(self.height()))
+    }
+
+    /// From now on its colours are taken to be of this matrix.
+    pub(crate) fn set_matrix(&mut self, matrix: Matrix) {
+        let space = match matrix {
+            Matrix::Bt709 => AVColorSpace::AVCOL_SPC_BT709,
+            Matrix::Bt601 => AVColorSpace::AVCOL_SPC_SMPTE170M,
+        };
+        // SAFETY: a plain field of a frame that is ours.
+        unsafe {
+            (*self.frame.as_mut_ptr()).colorspace = space;
+        }
+    }
+
     /// What the stream says of its colours, if that can be said in H.264 too.
-    #[cfg(feature = "x264")]
-    pub(crate) fn matrix(&self) -> Option<Matrix> {
+    pub(crate) fn told_matrix(&self) -> Option<Matrix> {
         match self.frame.color_space() {
             ffmpeg::color::Space::BT709 => Some(Matrix::Bt709),
             ffmpeg::color::Space::BT470BG | ffmpeg::color::Space::SMPTE170M => Some(Matrix::Bt601),
@@ -239,7 +249,12 @@ impl Picture {
 
     /// Makes all of it black; one that [`black`](Self::black) made.
     pub(crate) fn blacken(&mut self) {
-        for (plane, sample) in BLACK.into_iter().enumerate() {
+        self.paint(BLACK);
+    }
+
+    /// Makes all of it this luma, Cb and Cr; one that [`black`](Self::black) made.
+    pub(crate) fn paint(&mut self, samples: [u8; 3]) {
+        for (plane, sample) in samples.into_iter().enumerate() {
             self.for_each_row(plane, |_, row| row.fill(sample));
         }
     }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::canvases::Canvases;
+use super::colours::Matrix;
 use super::encoder::VideoEncoder;
 use super::grid::Grid;
+use super::picture::Picture;
 use super::settings::RenditionSettings;
 use super::transcoder::{RenditionReport, Transcoded};
 use crate::MediaError;
@@ -21,10 +23,37 @@ pub(crate) struct Throttle {
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) canvases: &'a mut Canvases,
+    /// Of renditions that begin now.
+    pub(crate) shape: Shape,
     pub(crate) origin_us: i64,
     pub(crate) throttle: Throttle,
     pub(crate) cpu_time: fn() -> Duration,
     pub(crate) out: &'a mut Vec<Transcoded>,
+}
+
+/// What a rendition takes over from the publisher when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) matrix: Matrix,
+}
+
+impl Shape {
+    pub(crate) fn of(picture: &Picture) -> Self {
+        Self {
+            width: picture.width(),
+            height: picture.height(),
+            matrix: picture.matrix(),
+        }
+    }
+
+    /// What most publishers have, while there is a slate and none has been seen.
+    pub(crate) const USUAL: Self = Self {
+        width: 16,
+        height: 9,
+        matrix: Matrix::Bt709,
+    };
 }
 
 #[derive(Debug)]
@@ -33,6 +62,8 @@ pub(crate) struct Rendition {
     settings: RenditionSettings,
     encoder: Encoder,
     grid: Grid,
+    /// As its parameter sets say, from the first picture on.
+    matrix: Matrix,
     /// Of the last picture encoded.
     generation: u64,
     report: RenditionReport,
@@ -54,6 +85,7 @@ impl Rendition {
             settings,
             encoder: Encoder::Closed,
             grid: Grid::new(&settings),
+            matrix: Shape::USUAL.matrix,
             generation: 0,
             report: RenditionReport::new(key, &settings),
         }
@@ -72,9 +104,10 @@ impl Rendition {
         std::cmp::Reverse((self.settings.height, self.settings.width))
     }
 
-    /// Whether this is the size of its pictures.
-    pub(crate) fn has_size(&self, width: u32, height: u32) -> bool {
-        (self.report.width, self.report.height) == (width, height)
+    /// Whether its pictures are like this one.
+    pub(crate) fn is_drawn_on(&self, canvas: &Picture) -> bool {
+        let size = (self.report.width, self.report.height);
+        size == (canvas.width(), canvas.height()) && self.matrix == canvas.matrix()
     }
 
     pub(crate) fn fail(&mut self) {
@@ -189,7 +222,8 @@ impl Rendition {
             return Ok(());
         };
         let begin = (on.cpu_time)();
-        let picture = on.canvases.in_size(self.report.width, self.report.height)?;
+        let (width, height) = (self.report.width, self.report.height);
+        let picture = on.canvases.in_size(width, height, self.matrix)?;
         let drawn = (on.cpu_time)();
         let mut unit = Vec::new();
         let coded = encoder.encode(picture, self.grid.is_idr(slot), &mut unit)?;
@@ -213,12 +247,13 @@ impl Rendition {
     }
 
     fn open(&mut self, on: &Bench<'_>) -> Result<(), MediaError> {
-        let (Encoder::Closed, Some(first)) = (&self.encoder, on.canvases.last()) else {
+        if !matches!(self.encoder, Encoder::Closed) {
             return Ok(());
-        };
+        }
         let height = self.settings.height;
-        let width = self.settings.width_for(first.width(), first.height());
-        let encoder = VideoEncoder::new(width, height, &self.settings, first)?;
+        let width = self.settings.width_for(on.shape.width, on.shape.height);
+        let encoder = VideoEncoder::open(width, height, &self.settings, on.shape.matrix)?;
+        self.matrix = on.shape.matrix;
         self.encoder = Encoder::Open(Box::new(encoder));
         (self.report.width, self.report.height) = (width, height);
         self.throttle(on.throttle);

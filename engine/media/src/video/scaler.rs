@@ -5,6 +5,7 @@ use std::ptr::{self, NonNull};
 
 use ffmpeg_next::ffi;
 
+use super::colours::Matrix;
 use super::letterbox::Window;
 use super::picture::Picture;
 use crate::MediaError;
@@ -16,6 +17,8 @@ struct Shape {
     full_range: bool,
     from: (u32, u32),
     to: (u32, u32),
+    /// Where these differ libswscale goes by way of RGB, which costs about twice as much.
+    matrices: (Matrix, Matrix),
 }
 
 /// Draws pictures into windows of others: 4:2:0, 8 bits, limited range. It keeps what it prepared for
@@ -26,17 +29,20 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// Draws all of `from`, in whatever format, over all of `to`, which [`Picture::black`] made.
+    /// Draws all of `from`, in whatever format, over all of `to`, which [`Picture::black`] made. The
+    /// matrix of the colours stays.
     ///
     /// # Errors
     /// [`MediaError::Scale`] when libswscale does not do this, or `to` is not one to be drawn on.
     pub fn draw(&mut self, from: &Picture, to: &mut Picture) -> Result<(), MediaError> {
         let source = Window::whole(from.width(), from.height());
         let target = Window::whole(to.width(), to.height());
+        to.set_matrix(from.matrix());
         self.draw_window(from, &source, to, &target)
     }
 
-    /// Draws a part of `from` into a part of `to`, which [`Picture::black`] made. A part that is not
+    /// Draws a part of `from` into a part of `to`, which [`Picture::black`] made, with the matrix that
+    /// `to` has. A part that is not
     /// all of `from` needs that to be encodable.
     pub(crate) fn draw_window(
         &mut self,
@@ -50,6 +56,7 @@ impl Scaler {
             full_range: from.full_range(),
             from: (source.width, source.height),
             to: (target.width, target.height),
+            matrices: (from.matrix(), to.matrix()),
         };
         let failed =
             || MediaError::Scale(format!("{from:?} to {}x{}", target.width, target.height));
@@ -130,11 +137,24 @@ impl Context {
                 && set(c"dst_format", ffi::AVPixelFormat::AV_PIX_FMT_YUV420P as i64)
                 && set(c"dst_range", 0)
                 && set(c"sws_flags", flags(shape).into())
-                && ffi::sws_init_context(context.0.as_ptr(), ptr::null_mut(), ptr::null_mut()) >= 0;
+                && ffi::sws_init_context(context.0.as_ptr(), ptr::null_mut(), ptr::null_mut()) >= 0
+                && ffi::sws_setColorspaceDetails(
+                    context.0.as_ptr(),
+                    ffi::sws_getCoefficients(shape.matrices.0.swscale()),
+                    shape.full_range.into(),
+                    ffi::sws_getCoefficients(shape.matrices.1.swscale()),
+                    0,
+                    0,
+                    SWS_ONE,
+                    SWS_ONE,
+                ) >= 0;
             ready.then_some(context)
         }
     }
 }
+
+/// Contrast and saturation as they are, in libswscale's fixed point of 16 bits.
+const SWS_ONE: i32 = 1 << 16;
 
 /// The mean of an area where a picture becomes much smaller, for it is as good there and costs less.
 fn flags(shape: &Shape) -> i32 {

@@ -69,7 +69,8 @@ pub enum Profile {
 /// stay what they are whatever the publisher does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RenditionSettings {
-    /// Pixels, even. `None` keeps the shape of the first picture.
+    /// Pixels, even. `None` keeps the shape of the publisher's last picture when it begins, or is 16:9
+    /// when there was none.
     pub width: Option<u32>,
     /// Pixels, even.
     pub height: u32,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::canvases::Canvases;
+use super::colours::Assumption;
 use super::decoder::VideoDecoder;
 use super::picture::Picture;
-use super::rendition::{Bench, Rendition, Throttle, micros};
+use super::rendition::{Bench, Rendition, Shape, Throttle, micros};
 use super::settings::{Preset, RenditionSettings, VideoCodec};
 use crate::limits::{FAILURES_MAX, FRAME_DIVISOR_MAX, PICTURES_PER_UNIT_MAX, RENDITIONS_MAX};
 use crate::{MediaError, StillError, slate};
@@ -102,6 +103,9 @@ pub struct Transcoder {
     /// has been decoded, and its picture is held back for its order.
     patience: usize,
     canvases: Canvases,
+    /// Of the publisher's last picture, for a slate may be the last one.
+    shape: Option<Shape>,
+    assumption: Assumption,
     /// For the next picture; its memory goes round.
     spare: Picture,
     /// Time of slot 0.
@@ -122,6 +126,8 @@ impl Transcoder {
             holds: true,
             patience: 0,
             canvases: Canvases::new(),
+            shape: None,
+            assumption: Assumption::default(),
             spare: Picture::empty(),
             origin_us: None,
             renditions: Vec::new(),
@@ -174,7 +180,7 @@ impl Transcoder {
         self.renditions.sort_by_key(Rendition::order);
         let renditions = &self.renditions;
         self.canvases
-            .retain(|width, height| renditions.iter().any(|r| r.has_size(width, height)));
+            .retain(|canvas| renditions.iter().any(|r| r.is_drawn_on(canvas)));
     }
 
     fn add(&mut self, key: u64, settings: &RenditionSettings) {
@@ -342,11 +348,15 @@ impl Transcoder {
             }));
         }
         let pts_us = self.spare.pts_us().unwrap_or(pts_us);
+        if let Some(decoder) = &self.decoder {
+            self.assumption.tell(decoder.codec(), &mut self.spare);
+        }
         if encode {
             self.for_each_rendition(pts_us, out, |rendition, on| {
                 rendition.fill_before(pts_us, on)
             });
         }
+        self.shape = Some(Shape::of(&self.spare));
         let picture = std::mem::replace(&mut self.spare, Picture::empty());
         self.spare = self.canvases.replace(picture);
         if encode {
@@ -374,6 +384,7 @@ impl Transcoder {
         }
         let mut bench = Bench {
             canvases: &mut self.canvases,
+            shape: self.shape.unwrap_or(Shape::USUAL),
             origin_us: *self.origin_us.get_or_insert(pts_us),
             throttle: self.throttle,
             cpu_time: self.cpu_time,
