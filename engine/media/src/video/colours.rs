@@ -71,6 +71,7 @@ mod tests {
     use std::io::Cursor;
     use std::time::Duration;
 
+    use bytes::Bytes;
     use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -127,11 +128,11 @@ mod tests {
         record
     }
 
-    fn slate() -> Vec<u8> {
-        let image = DynamicImage::from(RgbImage::from_pixel(64, 36, Rgb(RED)));
+    fn slate(width: u32, height: u32) -> Bytes {
+        let image = DynamicImage::from(RgbImage::from_pixel(width, height, Rgb(RED)));
         let mut file = Cursor::new(Vec::new());
         image.write_to(&mut file, ImageFormat::Png).unwrap();
-        file.into_inner()
+        file.into_inner().into()
     }
 
     /// The middle of each picture of a rendition, and what the rendition says its matrix is.
@@ -196,7 +197,7 @@ mod tests {
                 let pts_us = n * 33_333;
                 transcoder.decode(pts_us, &unit, true, &mut out).unwrap();
             }
-            transcoder.show(&slate()).unwrap();
+            transcoder.show(&slate(64, 36)).unwrap();
             assert!(transcoder.fill(100_000, &mut out));
             for key in 1..=3 {
                 assert_red(&out, key, first, 4);
@@ -212,17 +213,14 @@ mod tests {
         };
         let mut transcoder = Transcoder::new(|| Duration::ZERO);
         let mut out = Vec::new();
-        let square = DynamicImage::from(RgbImage::from_pixel(90, 90, Rgb(RED)));
-        let mut file = Cursor::new(Vec::new());
-        square.write_to(&mut file, ImageFormat::Png).unwrap();
-        transcoder.show(&file.into_inner()).unwrap();
+        transcoder.show(&slate(90, 90)).unwrap();
         transcoder.set_renditions(&[(1, free(180))]);
         assert!(transcoder.fill(0, &mut out));
         let (record, unit) = stream(240, 180, Matrix::Bt601);
         let codec = VideoCodec::H264;
         transcoder.set_source(codec, Some(&record)).unwrap();
         transcoder.decode(33_333, &unit, true, &mut out).unwrap();
-        transcoder.show(&slate()).unwrap();
+        transcoder.show(&slate(64, 36)).unwrap();
         transcoder.set_renditions(&[(1, free(180)), (2, free(90))]);
         assert!(transcoder.fill(100_000, &mut out));
         let made = transcoder.report().renditions;

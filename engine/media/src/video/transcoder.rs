@@ -13,7 +13,7 @@ use super::picture::Picture;
 use super::rendition::{Bench, Rendition, Shape, Throttle, micros};
 use super::settings::{Preset, RenditionSettings, VideoCodec};
 use crate::limits::{FAILURES_MAX, FRAME_DIVISOR_MAX, PICTURES_PER_UNIT_MAX, RENDITIONS_MAX};
-use crate::{MediaError, StillError, slate};
+use crate::{I420, MediaError, StillError, slate};
 
 /// One encoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,9 @@ pub struct Transcoder {
     /// Of the publisher's last picture, for a slate may be the last one.
     shape: Option<Shape>,
     assumption: Assumption,
+    /// The image that was shown last, and as it was drawn: a publisher that comes and goes has the same
+    /// one each time.
+    slate: Option<(Bytes, I420)>,
     /// For the next picture; its memory goes round.
     spare: Picture,
     /// Time of slot 0.
@@ -128,6 +131,7 @@ impl Transcoder {
             canvases: Canvases::new(),
             shape: None,
             assumption: Assumption::default(),
+            slate: None,
             spare: Picture::empty(),
             origin_us: None,
             renditions: Vec::new(),
@@ -244,13 +248,19 @@ impl Transcoder {
         }
     }
 
-    /// This PNG or JPEG file is the last picture from now on, until the next decoded one.
+    /// This PNG or JPEG file is the last picture from now on, until the next decoded one. The same file
+    /// again is not drawn anew, which takes up to half a second for the largest.
     ///
     /// # Errors
     /// [`StillError`] when it is no such file; then the last picture stays.
-    pub fn show(&mut self, image: &[u8]) -> Result<(), StillError> {
-        let picture = Picture::from_i420(&slate::draw_whole(image)?)?;
-        self.canvases.replace(picture);
+    pub fn show(&mut self, image: &Bytes) -> Result<(), StillError> {
+        let drawn = match self.slate.take() {
+            Some((file, drawn)) if file == *image => drawn,
+            _ => slate::draw_whole(image)?,
+        };
+        let picture = Picture::from_i420(&drawn);
+        self.slate = Some((image.clone(), drawn));
+        self.canvases.replace(picture?);
         Ok(())
     }
 

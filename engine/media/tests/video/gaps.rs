@@ -2,18 +2,20 @@
 //! not filled; what comes too late leaves its slots empty and is counted.
 
 use std::io::Cursor;
+use std::time::Instant;
 
+use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use shardcast_media::{Transcoded, Transcoder};
 
 use crate::film::{H264, SECOND_US, SMALL, Studio, no_time};
 use crate::receiver::Receiver;
 
-fn white(width: u32, height: u32) -> Vec<u8> {
+fn white(width: u32, height: u32) -> Bytes {
     let image = DynamicImage::from(RgbImage::from_pixel(width, height, Rgb([255; 3])));
     let mut file = Cursor::new(Vec::new());
     image.write_to(&mut file, ImageFormat::Png).unwrap();
-    file.into_inner()
+    file.into_inner().into()
 }
 
 /// Fills as a codec thread does: a few pictures at a time.
@@ -103,7 +105,12 @@ fn a_slate_is_seen_until_the_next_picture() {
     receiver.see(1, &studio.out[before..]);
     assert!(receiver.last().samples()[90 * 320 + 40] > 24);
     assert_eq!((receiver.sets.len(), receiver.pictures.len()), (1, 8));
-    assert!(studio.transcoder.show(b"no image").is_err());
+    assert!(
+        studio
+            .transcoder
+            .show(&Bytes::from_static(b"no image"))
+            .is_err()
+    );
 }
 
 #[test]
@@ -180,4 +187,24 @@ fn time_that_is_left_out_is_not_filled_later() {
     assert_eq!(receiver.times(), [0, SECOND_US + 33_333]);
     let made = studio.transcoder.report().renditions[0];
     assert_eq!((made.repeated, made.dropped), (0, 30));
+}
+
+#[test]
+fn a_slate_that_is_shown_again_is_not_drawn_again() {
+    let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, SMALL)]);
+    let slate = white(2_000, 1_000);
+    let mut receiver = Receiver::new();
+    let mut took = Vec::new();
+    for n in 0..6 {
+        studio.publish(n * 66_667);
+        let begin = Instant::now();
+        studio.transcoder.show(&slate).unwrap();
+        took.push(begin.elapsed());
+        fill(&mut studio.transcoder, n * 66_667 + 33_334, &mut studio.out);
+    }
+    receiver.see(1, &studio.out);
+    assert_eq!(receiver.pictures.len(), 12);
+    assert!(receiver.last().samples()[90 * 320 + 160] > 225);
+    let again = took[1..].iter().min().unwrap();
+    assert!(*again < took[0] / 2, "{took:?}");
 }
