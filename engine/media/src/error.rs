@@ -34,8 +34,8 @@ pub enum MediaError {
     /// The publisher's: not 4:2:0 with even sides and samples of eight bits, where that is needed.
     #[error("pictures in {0} are not taken")]
     Format(String),
-    /// The publisher's: libswscale cannot bring this picture into that size.
-    #[error("a picture cannot be scaled: {0}; leave it out")]
+    /// The publisher's: libswscale cannot bring this picture into that size. A rendition of it ends.
+    #[error("a picture cannot be scaled: {0}; try another size")]
     Scale(String),
     /// The operator's: this program was built without x264.
     #[error("this build has no H.264 encoder; build it with the cargo feature `x264`")]

@@ -384,6 +384,31 @@ mod tests {
         source.push(work);
     }
 
+    #[cfg(feature = "x264")]
+    #[test]
+    fn a_long_fill_takes_several_turns_so_that_neighbours_have_theirs_between() {
+        // One grey pixel.
+        const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\
+            \0\0\0\nIDATx\x9cch\0\0\0\x82\0\x81w\xcdr\xb6\0\0\0\0IEND\xaeB`\x82";
+        let (mut source, mut out, results) = source();
+        renditions(&mut source, &[1, 2], &mut out);
+        let image = Bytes::from_static(PNG);
+        source.change(VideoJob::Slate { lane: LANE, image }, &mut out);
+        // However busy the machine is, it has not waited.
+        let arrived = Instant::now() + Duration::from_secs(3_600);
+        let mut turns = Vec::new();
+        for until_us in [0, 1_000_000] {
+            push(&mut source, Work::Fill { arrived, until_us });
+            while !source.is_idle() {
+                let turn = source.turn(&mut out).unwrap();
+                let made = std::iter::from_fn(|| results.take()).count();
+                turns.push((turn.waited.is_some(), made));
+            }
+        }
+        let expected = [(true, 2), (true, 16), (false, 16), (false, 16), (false, 12)];
+        assert_eq!(turns, expected);
+    }
+
     #[test]
     fn what_has_waited_more_than_a_tenth_of_a_second_is_missed() {
         let (mut source, mut out, _results) = source();

@@ -17,7 +17,7 @@ struct Shape {
     full_range: bool,
     from: (u32, u32),
     to: (u32, u32),
-    /// Where these differ libswscale goes by way of RGB, which costs about twice as much.
+    /// Where these differ libswscale goes by way of RGB, which costs more.
     matrices: (Matrix, Matrix),
 }
 
