@@ -73,8 +73,11 @@ pub(crate) const CONTRACT_GRACE_MS: u64 = 5_000;
 /// It has to be kept for so long before the publisher's picture is passed on again: each change
 /// costs viewers a short disturbance at platforms that look at the stream anew.
 pub(crate) const CONTRACT_KEPT_MS: u64 = 30_000;
-/// A rendition for which there was no room is tried again this often.
-pub(crate) const RENDITION_REFUSED_MS: u64 = 10_000;
+/// A rendition for which there was no room is tried again this often: looking costs nothing, and room
+/// may have been short for a second only, as while many publishers connect.
+pub(crate) const RENDITION_REFUSED_MS: u64 = 2_000;
+/// One that could not be made is tried again this often: each time opens codecs.
+pub(crate) const RENDITION_FAILED_MS: u64 = 10_000;
 /// Different renditions of one broadcast: more would be a ladder that no platform asks for, and each
 /// keeps a ring.
 pub(crate) const RENDITIONS_MAX: usize = 16;

@@ -16,7 +16,7 @@ use shardcast_link::{Reencode, RenditionSpec, WantedPicture, video_bps_for};
 
 use super::contract::{Breach, Contract, SourceFacts};
 use crate::{
-    limits::{CONTRACT_GRACE_MS, CONTRACT_KEPT_MS, RENDITION_REFUSED_MS, SIZE_SETTLES_MS},
+    limits::{CONTRACT_GRACE_MS, CONTRACT_KEPT_MS, SIZE_SETTLES_MS},
     rtmp::Platform,
 };
 
@@ -115,10 +115,17 @@ impl Picture {
         self.choice
     }
 
-    /// The rendition that was chosen cannot be made: there is no room, or it failed. True when these
+    /// The rendition that was chosen cannot be made: there is no room, or it failed. It is tried again
+    /// after `again_ms`. True when these
     /// are other words than before.
-    pub(crate) fn refuse(&mut self, now: Instant, words: &str, facts: &SourceFacts) -> bool {
-        let again_at = now + Duration::from_millis(RENDITION_REFUSED_MS);
+    pub(crate) fn refuse(
+        &mut self,
+        now: Instant,
+        again_ms: u64,
+        words: &str,
+        facts: &SourceFacts,
+    ) -> bool {
+        let again_at = now + Duration::from_millis(again_ms);
         let choice = self.choice;
         let words = words.to_owned();
         let news = self.refused_last.as_ref() != Some(&words);
@@ -303,6 +310,7 @@ mod tests {
     use shardcast_link::{ContractOverrides, VideoCodec};
 
     use super::*;
+    use crate::limits::RENDITION_REFUSED_MS;
 
     const HD: SourceFacts = SourceFacts {
         offers_video: true,
@@ -422,7 +430,7 @@ mod tests {
         let mut always = picture(Reencode::Always);
         let wanted = always.plan(now, &HD, &usual());
         assert!(matches!(wanted, Choice::Rendition(_)));
-        always.refuse(now, "no room", &HD);
+        always.refuse(now, RENDITION_REFUSED_MS, "no room", &HD);
         assert_eq!(always.plan(at(now, 1), &HD, &usual()), Choice::Nothing);
         assert_eq!(always.plan(later, &HD, &usual()), wanted);
 
@@ -433,7 +441,7 @@ mod tests {
             auto.plan(slip, &SMALL, &usual()),
             Choice::Rendition(_)
         ));
-        auto.refuse(slip, "no room", &SMALL);
+        auto.refuse(slip, RENDITION_REFUSED_MS, "no room", &SMALL);
         assert_eq!(auto.plan(at(slip, 1), &SMALL, &usual()), Choice::Source);
         assert_eq!(auto.reason(), "no room");
         assert_eq!(auto.plan(at(slip, 2), &VP8, &usual()), Choice::Nothing);

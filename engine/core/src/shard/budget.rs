@@ -29,8 +29,9 @@ pub(super) struct SourceShape {
 #[derive(Debug)]
 pub(super) struct Budget {
     capacity_permille: u32,
-    /// What the shard's own thread leaves of the core, where it has to be shared with it.
-    left_permille: Option<u32>,
+    /// What the shard's own thread takes of the core that it shares with codecs, over some seconds: a
+    /// second in which many connect says little.
+    executor_permille: Option<u32>,
     beside: bool,
     decode_720p_us: u32,
     scale_720p_us: u32,
@@ -42,7 +43,7 @@ impl Budget {
     pub(super) fn new(capacity_permille: u32, beside: bool) -> Self {
         Self {
             capacity_permille,
-            left_permille: None,
+            executor_permille: None,
             beside,
             decode_720p_us: DECODE_720P_US,
             scale_720p_us: SCALE_720P_US,
@@ -54,14 +55,21 @@ impl Budget {
     /// The shard's own thread takes so much of its core.
     pub(super) fn set_executor(&mut self, cpu_permille: u32) {
         if self.beside {
-            self.left_permille = Some(CORE_PERMILLE_MAX.saturating_sub(cpu_permille));
+            let mean = self.executor_permille.unwrap_or(cpu_permille);
+            self.executor_permille =
+                Some((mean.saturating_mul(3).saturating_add(cpu_permille)) / 4);
         }
     }
 
     /// What may be spent now.
     fn capacity_permille(&self) -> u32 {
-        let left_permille = self.left_permille.unwrap_or(u32::MAX);
-        self.capacity_permille.min(left_permille)
+        let executor_permille = self.executor_permille.unwrap_or_default();
+        let left_permille = CORE_PERMILLE_MAX.saturating_sub(executor_permille);
+        if self.beside {
+            self.capacity_permille.min(left_permille)
+        } else {
+            self.capacity_permille
+        }
     }
 
     /// Whether a rendition may begin that needs so much beside what is in use.
@@ -242,18 +250,24 @@ mod tests {
     fn what_packets_take_of_a_shared_core_is_not_given_to_codecs() {
         let (mut shared, mut apart) = (Budget::new(800, true), Budget::new(850, false));
         for budget in [&mut shared, &mut apart] {
-            budget.set_executor(100);
+            (0..20).for_each(|_| budget.set_executor(100));
         }
         assert_eq!(shared.status(0).capacity_permille, 800);
         for budget in [&mut shared, &mut apart] {
             budget.set_executor(600);
         }
-        assert_eq!(shared.status(0).capacity_permille, 350);
+        // One busy second is not believed at once.
+        assert_eq!(shared.status(0).capacity_permille, 725);
+        for budget in [&mut shared, &mut apart] {
+            (0..40).for_each(|_| budget.set_executor(600));
+        }
+        let left_permille = shared.status(0).capacity_permille;
+        assert!((350..=355).contains(&left_permille), "{left_permille}");
         assert_eq!(apart.status(0).capacity_permille, 850);
-        shared.set_executor(1_000);
+        (0..40).for_each(|_| shared.set_executor(1_000));
         assert_eq!(shared.status(0).capacity_permille, 1);
         assert_eq!(Budget::new(0, true).status(0).capacity_permille, 0);
-        shared.set_executor(600);
+        (0..40).for_each(|_| shared.set_executor(600));
         assert!(shared.admit(&HD, 150, 243).is_err());
         assert_eq!(apart.admit(&HD, 150, 243), Ok(()));
     }

@@ -12,7 +12,7 @@ use crate::{
     broadcast::{AUDIO_BPS_DEFAULT, Broadcast, LaneFeed},
     destination::{Choice, SourceFacts},
     io::{AudioJob, LaneId, Output, RenditionId, VideoLaneId, VideoResult},
-    limits::{RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
+    limits::{RENDITION_FAILED_MS, RENDITION_REFUSED_MS, RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
     rendition::Rendition,
 };
 
@@ -94,7 +94,7 @@ impl Shard {
                 Err(words) => words,
             },
         };
-        refuse(now, broadcast, spec, &words, facts);
+        refuse(now, RENDITION_REFUSED_MS, broadcast, spec, &words, facts);
         refusals.push((spec, words));
     }
 
@@ -172,7 +172,8 @@ impl Shard {
             if let Some(failed) = renditions.find(|it| it.id == failed)
                 && let Some(words) = failed.problem.clone()
             {
-                refuse(now, broadcast, failed.spec, &words, &facts);
+                let spec = failed.spec;
+                refuse(now, RENDITION_FAILED_MS, broadcast, spec, &words, &facts);
             }
             broadcast.plan_due = true;
         }
@@ -265,6 +266,7 @@ impl Shard {
 /// Whoever was to be sent this rendition is told why it cannot be.
 fn refuse(
     now: Instant,
+    again_ms: u64,
     broadcast: &mut Broadcast,
     spec: RenditionSpec,
     words: &str,
@@ -273,7 +275,7 @@ fn refuse(
     for slot in &mut broadcast.slots {
         let destination = &mut slot.destination;
         if destination.picture.choice() == Choice::Rendition(spec)
-            && destination.picture.refuse(now, words, facts)
+            && destination.picture.refuse(now, again_ms, words, facts)
         {
             tracing::warn!(
                 broadcast = %broadcast.wanted.id,
