@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { AntMediaBackend } from "../clients/backend.mjs";
 import { openStudio } from "../clients/studio.mjs";
 import { sizes } from "../media/ffprobe.mjs";
-import { groupsOfPictures, readFlv } from "../media/flv.mjs";
-import { assertDecodes, assertOrderly, assertTogether } from "../media/recording.mjs";
+import { groupsOfPictures, median, readFlv } from "../media/flv.mjs";
+import { assertDecodes, assertOrderly } from "../media/recording.mjs";
 import { soundOffsets } from "../media/sync.mjs";
 import { scenario } from "../scenario.mjs";
 import { ffmpegListen } from "../servers/ffmpeg_listen.mjs";
@@ -27,6 +27,7 @@ const LIVE_MS = 10_000;
 const AWAY_MS = 2_000;
 /** A frame at 30 a second, and the rounding of timestamps to milliseconds. */
 const FRAME_MS = 35;
+const SOUND_MS_MAX = 40;
 
 scenario("three destinations get one constant picture out of four codecs", { timeout_ms: 300_000 }, async (it) => {
   const nginx = await nginxRtmp(it, ["one", "two"]);
@@ -39,6 +40,7 @@ scenario("three destinations get one constant picture out of four codecs", { tim
     assert.equal(data.success, true, data.message);
   }
 
+  const rates = [];
   for (const { codec, ...card } of TURNS) {
     const studio = await openStudio(it, card);
     await studio.prefer(codec);
@@ -46,8 +48,10 @@ scenario("three destinations get one constant picture out of four codecs", { tim
     await studio.publish(ID);
     await studio.published(ID);
     await until(`${codec} to arrive`, async () => (await server.broadcast(ID)).decoder?.codec === codec.toLowerCase());
+    const before = (await server.broadcast(ID)).decoder;
     await sleep(LIVE_MS);
     const { renditions, decoder } = await server.broadcast(ID);
+    rates.push(((decoder.frames - before.frames) * 1000) / LIVE_MS);
     assert.equal(renditions.length, 1, "equal renditions are made once");
     assert.equal(renditions[0].destinations, 3);
     const { data } = await backend.getBroadcast(ID);
@@ -71,7 +75,14 @@ scenario("three destinations get one constant picture out of four codecs", { tim
     const odd_ms = lengths_ms.filter((ms) => Math.abs(ms - 2_000) > FRAME_MS);
     assert.deepEqual(odd_ms, [], `${file}: groups of pictures`);
     await assertDecodes(file);
-    const late_ms = assertTogether(file, await soundOffsets(file), 20);
-    console.log(`${lengths_ms.length} groups of ${Math.min(...lengths_ms)} to ${Math.max(...lengths_ms)} ms, sound late by ${late_ms.toFixed(0)} ms`);
+    const { pairs } = await soundOffsets(file);
+    assert.ok(pairs.length >= 20, `${file}: ${pairs.length} flashes with a beep`);
+    const late_ms = median(pairs.map(({ offset_ms }) => offset_ms));
+    // A flash is seen in the first picture behind it: half the distance of pictures later, and a
+    // browser without processor time makes few of them.
+    const unseen_ms = 500 / median(rates);
+    assert.ok(late_ms <= SOUND_MS_MAX && late_ms >= -SOUND_MS_MAX - unseen_ms, `${file}: sound is ${late_ms} ms late`);
+    const rate = median(rates).toFixed(0);
+    console.log(`${lengths_ms.length} groups of ${Math.min(...lengths_ms)} to ${Math.max(...lengths_ms)} ms, sound late by ${late_ms.toFixed(0)} ms at ${rate} pictures a second`);
   }
 });
