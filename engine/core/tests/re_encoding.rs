@@ -17,7 +17,7 @@ use shardcast_link::{
     WantedBroadcast, WantedDestination,
 };
 use sim::{
-    Site, broadcast,
+    Site, World, broadcast,
     client::{Client, Sends},
     session,
     wishes::{
@@ -25,6 +25,26 @@ use sim::{
     },
 };
 use str0m::format::Codec;
+
+/// One destination that is sent a rendition always, and a slate for the broadcast.
+fn want_slate(world: &mut World, name: &str) {
+    world.stand(&[(name, Site::Well)]);
+    let mut wanted = WantedBroadcast::new(broadcast());
+    wanted.destinations.push(WantedDestination {
+        picture: always(HD),
+        ..WantedDestination::new(
+            DestinationId(name.to_owned()),
+            format!("rtmp://{name}/app/key-of-{name}"),
+        )
+    });
+    wanted.slate = Some("soon".to_owned());
+    world.command(Command::Want { broadcast: wanted });
+    world.command(Command::Slate {
+        broadcast: broadcast(),
+        name: "soon".to_owned(),
+        image_base64: "aW1hZ2U=".to_owned(),
+    });
+}
 
 #[test]
 fn equal_renditions_are_made_once_and_keep_their_size_and_keyframe_distance() {
@@ -186,21 +206,7 @@ fn another_wish_is_followed_on_the_same_connection() {
 #[test]
 fn a_slate_is_shown_in_a_rendition_while_its_publisher_is_away() {
     let mut world = on_air(&[("one", always(HD))], Codec::Vp8);
-    let mut wanted = WantedBroadcast::new(broadcast());
-    wanted.destinations.push(WantedDestination {
-        picture: always(HD),
-        ..WantedDestination::new(
-            DestinationId("one".to_owned()),
-            "rtmp://one/app/key-of-one".to_owned(),
-        )
-    });
-    wanted.slate = Some("soon".to_owned());
-    world.command(Command::Want { broadcast: wanted });
-    world.command(Command::Slate {
-        broadcast: broadcast(),
-        name: "soon".to_owned(),
-        image_base64: "aW1hZ2U=".to_owned(),
-    });
+    want_slate(&mut world, "one");
     run_s(&mut world, 3);
     assert!(world.video[0].slates.is_empty());
     world.clients[0].dead = true;
@@ -237,22 +243,7 @@ fn a_destination_that_begins_while_the_publisher_is_away_is_shown_the_slate() {
     world.command(Command::Unpublish {
         session: session("first"),
     });
-    let mut wanted = WantedBroadcast::new(broadcast());
-    world.stand(&[("two", Site::Well)]);
-    wanted.destinations.push(WantedDestination {
-        picture: always(HD),
-        ..WantedDestination::new(
-            DestinationId("two".to_owned()),
-            "rtmp://two/app/key-of-two".to_owned(),
-        )
-    });
-    wanted.slate = Some("soon".to_owned());
-    world.command(Command::Want { broadcast: wanted });
-    world.command(Command::Slate {
-        broadcast: broadcast(),
-        name: "soon".to_owned(),
-        image_base64: "aW1hZ2U=".to_owned(),
-    });
+    want_slate(&mut world, "two");
     run_s(&mut world, 3);
     assert_eq!(world.video[0].slates, [Bytes::from_static(b"image")]);
     assert!(world.video[0].fills > 10);
