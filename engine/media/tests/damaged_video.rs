@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardcast_media::limits::REPEAT_MS_MAX;
 use shardcast_media::{MediaError, RenditionSettings, Transcoded, Transcoder, VideoCodec};
 
-use film::{H264, SECOND_US, SMALL, Studio, foreign, frames, no_time};
+use film::{H264, LIBAOM_LIVE, LIBVPX_LIVE, SECOND_US, SMALL, Studio, foreign, frames, no_time};
 
 const SEED: u64 = 20_261_125;
 const ROUNDS: u32 = 60;
@@ -35,16 +35,6 @@ struct Stream {
 
 fn streams() -> Vec<Stream> {
     let pictures = frames(Pixel::YUV420P, false, 160, 96, PICTURES);
-    let live = [
-        ("deadline", "realtime"),
-        ("cpu-used", "8"),
-        ("lag-in-frames", "0"),
-    ];
-    let aom = [
-        ("usage", "realtime"),
-        ("cpu-used", "8"),
-        ("lag-in-frames", "0"),
-    ];
     let mut h264 = H264::new(160, 96, 500_000);
     let units = (0..PICTURES).map(|n| h264.next_as(n % 8 == 0)).collect();
     let stream = |codec, units| Stream {
@@ -58,9 +48,15 @@ fn streams() -> Vec<Stream> {
             record: Some(h264.record),
             units,
         },
-        stream(VideoCodec::Vp8, foreign("libvpx", &live, &pictures)),
-        stream(VideoCodec::Vp9, foreign("libvpx-vp9", &live, &pictures)),
-        stream(VideoCodec::Av1, foreign("libaom-av1", &aom, &pictures)),
+        stream(VideoCodec::Vp8, foreign("libvpx", &LIBVPX_LIVE, &pictures)),
+        stream(
+            VideoCodec::Vp9,
+            foreign("libvpx-vp9", &LIBVPX_LIVE, &pictures),
+        ),
+        stream(
+            VideoCodec::Av1,
+            foreign("libaom-av1", &LIBAOM_LIVE, &pictures),
+        ),
     ]
 }
 

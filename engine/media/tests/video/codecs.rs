@@ -5,7 +5,9 @@ use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
 use shardcast_media::{MediaError, RenditionSettings, Transcoder, VideoCodec};
 
-use crate::film::{H264, SECOND_US, SMALL, foreign, frames, no_time, samples};
+use crate::film::{
+    H264, LIBAOM_LIVE, LIBVPX_LIVE, SECOND_US, SMALL, foreign, frames, no_time, samples,
+};
 use crate::receiver::{Receiver, psnr};
 
 const PICTURES: u32 = 15;
@@ -13,30 +15,24 @@ const PICTURES: u32 = 15;
 /// A publisher's pictures in each codec, and the record of H.264.
 fn streams() -> Vec<(VideoCodec, Option<Vec<u8>>, Vec<Bytes>)> {
     let pictures = frames(Pixel::YUV420P, false, 320, 180, PICTURES);
-    let live = [
-        ("deadline", "realtime"),
-        ("cpu-used", "8"),
-        ("lag-in-frames", "0"),
-    ];
-    let aom = [
-        ("usage", "realtime"),
-        ("cpu-used", "8"),
-        ("lag-in-frames", "0"),
-    ];
     let mut h264 = H264::new(320, 180, 1_000_000);
     let units = (0..PICTURES).map(|_| h264.next()).collect();
     vec![
-        (VideoCodec::Vp8, None, foreign("libvpx", &live, &pictures)),
+        (
+            VideoCodec::Vp8,
+            None,
+            foreign("libvpx", &LIBVPX_LIVE, &pictures),
+        ),
         (VideoCodec::H264, Some(h264.record), units),
         (
             VideoCodec::Vp9,
             None,
-            foreign("libvpx-vp9", &live, &pictures),
+            foreign("libvpx-vp9", &LIBVPX_LIVE, &pictures),
         ),
         (
             VideoCodec::Av1,
             None,
-            foreign("libaom-av1", &aom, &pictures),
+            foreign("libaom-av1", &LIBAOM_LIVE, &pictures),
         ),
     ]
 }

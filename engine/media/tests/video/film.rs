@@ -126,6 +126,18 @@ pub(crate) fn record(sps: &[u8], pps: &[u8]) -> Vec<u8> {
     record
 }
 
+/// How browsers run libvpx and libaom: as the pictures come, none held back.
+pub(crate) const LIBVPX_LIVE: [(&str, &str); 3] = [
+    ("deadline", "realtime"),
+    ("cpu-used", "8"),
+    ("lag-in-frames", "0"),
+];
+pub(crate) const LIBAOM_LIVE: [(&str, &str); 3] = [
+    ("usage", "realtime"),
+    ("cpu-used", "8"),
+    ("lag-in-frames", "0"),
+];
+
 /// Access units in another codec, from libavcodec's encoder of this name, one keyframe first.
 pub(crate) fn foreign(
     encoder: &str,
