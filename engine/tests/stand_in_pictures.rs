@@ -11,7 +11,7 @@
     reason = "test"
 )]
 
-#[path = "../core/tests/pictures/mod.rs"]
+#[path = "../core/tests/it/pictures/mod.rs"]
 mod pictures;
 
 use bytes::Bytes;

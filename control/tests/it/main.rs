@@ -1,0 +1,34 @@
+//! Control from outside: its real router over real sockets, with a shard that the test plays. One
+//! binary for all, because each binary links everything; each behaviour has its own file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+mod bad_input;
+mod codec_room;
+mod destination_detail;
+mod destination_picture;
+mod drain;
+mod engine_flags;
+mod guide_rows;
+mod hold;
+mod https;
+mod link;
+mod offered_codecs;
+mod rendition_status;
+mod resolution_height;
+mod rest_broadcasts;
+mod rest_endpoints;
+mod retry_policy;
+mod server;
+mod signalling_order;
+mod slate;
+mod survival;
+mod tokens;
+mod web_pages;
+mod webhook_delivery;
+mod webhooks;

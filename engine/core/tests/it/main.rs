@@ -1,0 +1,31 @@
+//! The shard from outside, on simulated time. One binary for all, because each binary links
+//! everything; each behaviour has its own file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test"
+)]
+
+mod destinations_in_trouble;
+mod going_live;
+mod h264_adopt;
+mod h264_parameter_sets;
+mod h264_repeater;
+mod h264_unit;
+mod pictures;
+mod publishers_come_and_go;
+mod re_encoding;
+mod re_encoding_in_trouble;
+mod rtmp_amf;
+mod rtmp_body;
+mod rtmp_chunk_reader;
+mod rtmp_flv;
+mod rtmp_publish;
+mod rtmp_publish_refused;
+mod rtmp_real_peers;
+mod rtmp_server;
+mod rtmp_url;
+mod sim;
+mod standing_in;
