@@ -128,9 +128,12 @@ mod tests {
             ("rtmp://h//key", None),
             ("rtmp://h/app?token=a/key", None),
             ("rtmp://h", Some("stream key")),
-            ("rtmp://h/secret", Some("stream key")),
-            ("rtmp://h/secret/", Some("stream key")),
-            ("rtmp://h/secret?b=1", Some("stream key")),
+            ("rtmp://h/", Some("stream key")),
+            ("rtmp://u:secret@h/", Some("stream key")),
+            ("rtmp://h/key", None),
+            ("rtmp://h/key/", None),
+            ("rtmp://h/stream?user=u&pass=p", None),
+            ("rtmp://h/live-bvc/?streamname=s&key=k", None),
         ];
         for (url, wanted) in cases {
             let problem = check_url(url).err();

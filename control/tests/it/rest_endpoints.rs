@@ -104,7 +104,7 @@ async fn what_cannot_be_a_destination_is_refused_in_words_and_not_stored() {
         (json!({"rtmpUrl": "key"}), "must begin with rtmp"),
         (json!({"rtmpUrl": "ftp://h/a/k"}), "must begin with rtmp"),
         (json!({"rtmpUrl": "srt://h:4200"}), "not supported"),
-        (json!({"rtmpUrl": "rtmp://h/keyonly"}), "no stream key"),
+        (json!({"rtmpUrl": "rtmp://h/"}), "stream key"),
         (
             json!({"rtmpUrl": format!("rtmp://h/a/{}", "x".repeat(3000))}),
             "bytes",

@@ -107,7 +107,11 @@ impl Sink {
     }
 
     fn publish(&mut self, stream_key: String) {
-        if self.application == APPLICATION {
+        if self.application == APPLICATION && stream_key.is_empty() {
+            let words = "the stream key is empty";
+            self.session
+                .reject_publish("NetStream.Publish.BadName", words);
+        } else if self.application == APPLICATION {
             self.status.key = stream_key;
             self.session.accept_publish();
         } else {

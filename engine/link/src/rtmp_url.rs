@@ -1,23 +1,26 @@
-//! The address of a destination: `rtmp://host[:port]/application/key`.
+//! The address of a destination: `rtmp://[user:password@]host[:port][/application][/key]`.
 //!
-//! RTMP wants the address in three parts (where to connect, the application, the stream key) but
+//! RTMP wants the address in three parts (where to connect, the application, the stream name) but
 //! people paste one line. Where it is cut follows FFmpeg, because that is what Ant Media Server
 //! hands its endpoints to, and addresses that work there have to work here:
 //!
-//! | segments before `?` | application | key |
+//! | behind the host | application | stream name |
 //! |---|---|---|
-//! | `/live2/KEY` | `live2` | `KEY` |
+//! | `/live2/KEY?a=1` | `live2` | `KEY?a=1` |
 //! | `/app/_definst_/KEY` (Wowza, Azure) | `app/_definst_` | `KEY` |
 //! | `/app/inst/a/b` | `app/inst` | `a/b` |
 //! | `/app/mp4:a/b` (a colon: no instance) | `app` | `mp4:a/b` |
+//! | `/live-bvc/?streamname=…` (Bilibili) | `live-bvc` | `?streamname=…` |
+//! | `/KEY`, `/stream?user=…&pass=…` (MediaMTX) | all of it | (empty) |
 //! | `//KEY` | (empty) | `KEY` |
 //!
-//! Slashes in a query never cut, save where the query stands in the application
-//! (`/app?token=a/KEY`). The key holds its query.
+//! A slash in a query cuts like any other; write `%2F` for one that is meant.
 //!
 //! Control refuses by it what the engine could not use.
 
-use std::fmt;
+mod cut;
+
+use std::{borrow::Cow, fmt};
 
 /// Longest address, in bytes: what browsers and proxies take as the longest sane one.
 pub const URL_BYTES_MAX: usize = 2_048;
@@ -37,6 +40,7 @@ pub struct RtmpUrl {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Credentials {
     user: String,
+    password: String,
 }
 
 /// The address cannot be used; whoever added the destination is at fault. Messages never repeat
@@ -52,8 +56,10 @@ pub enum UrlError {
     BadHost,
     #[error("the port of the address is not a number from 1 to 65535")]
     BadPort,
-    #[error("the address has no stream key: write rtmp://host/application/key")]
-    NoKey,
+    #[error(
+        "the address has neither application nor stream key: write rtmp://host/application/key"
+    )]
+    NoPath,
     #[error("the address holds a space or a control character: copy it again")]
     BadCharacter,
     #[error("the address is longer than {URL_BYTES_MAX} bytes")]
@@ -86,17 +92,17 @@ impl RtmpUrl {
             None => (None, authority),
         };
         let (host, port) = split_port(host_and_port)?;
-        let (application, stream_key) =
-            split_path(path.strip_prefix('/').ok_or(UrlError::NoKey)?).ok_or(UrlError::NoKey)?;
+        let (application, stream_key) = cut::cut(path);
+        if application.is_empty() && stream_key.is_empty() {
+            return Err(UrlError::NoPath);
+        }
         Ok(Self {
             tls,
             host,
             port: port.unwrap_or(default_port(tls)),
-            credentials: user_info.map(|info| Credentials {
-                user: info.split(':').next().unwrap_or_default().to_owned(),
-            }),
+            credentials: user_info.map(Credentials::new),
             application: application.to_owned(),
-            stream_key: stream_key.to_owned(),
+            stream_key,
         })
     }
 
@@ -120,21 +126,57 @@ impl RtmpUrl {
         &self.application
     }
 
-    /// What is published: the stream key with its query. Secret.
+    /// What is published: the stream key with its query. Secret. Empty where all of the path is
+    /// the application.
     pub fn stream_key(&self) -> &str {
         &self.stream_key
     }
 
-    /// Whether the address names a user. Adobe's RTMP authentication is not spoken: user and
-    /// password are not sent, and a server that insists on them refuses in its own words.
-    pub fn has_credentials(&self) -> bool {
-        self.credentials.is_some()
+    /// The part of the application that is no secret: its first segment, where something follows
+    /// it. What stands alone (`/KEY`) or has a query (`/stream?user=…`) may be the key.
+    pub fn public_application(&self) -> Option<&str> {
+        let end = self.application.find(['/', '?']);
+        let first = self
+            .application
+            .get(..end.unwrap_or(self.application.len()))?;
+        let followed = match end {
+            Some(end) => self.application.get(end..)?.starts_with('/'),
+            None => !self.stream_key.is_empty(),
+        };
+        followed.then_some(first)
     }
 
-    /// `tcUrl` of the connect command: the address without key and credentials, and with the port
-    /// only where it is not the scheme's own.
+    /// User and password, where the address has both. As they are written there: neither FFmpeg
+    /// nor librtmp decodes `%40`.
+    pub fn credentials(&self) -> Option<(&str, &str)> {
+        let Credentials { user, password } = self.credentials.as_ref()?;
+        (!user.is_empty() && !password.is_empty()).then_some((user, password))
+    }
+
+    /// The same destination written the one way: two addresses lead to the same place under the
+    /// same name exactly when these are equal. Hosts know no capitals, paths and queries do.
+    #[must_use]
+    pub fn normalized(&self) -> Self {
+        let host = match self.host.parse::<std::net::Ipv6Addr>() {
+            Ok(ip) => ip.to_string(),
+            Err(_) => self.host.trim_end_matches('.').to_lowercase(),
+        };
+        Self {
+            host,
+            ..self.clone()
+        }
+    }
+
+    /// `tcUrl` of the connect command: the address without stream name and credentials, with the
+    /// port, as FFmpeg writes it.
     pub fn tc_url(&self) -> String {
-        format!("{}/{}", self.origin(), self.application)
+        let scheme = scheme(self.tls);
+        format!(
+            "{scheme}://{}:{}/{}",
+            self.bracketed_host(),
+            self.port,
+            self.application
+        )
     }
 
     /// The address for people and logs, without anything secret.
@@ -142,19 +184,34 @@ impl RtmpUrl {
         Redacted(self)
     }
 
-    fn origin(&self) -> String {
-        let scheme = if self.tls { "rtmps" } else { "rtmp" };
-        let (open, close) = if self.host.contains(':') {
-            ("[", "]")
+    fn bracketed_host(&self) -> Cow<'_, str> {
+        if self.host.contains(':') {
+            Cow::Owned(format!("[{}]", self.host))
         } else {
-            ("", "")
-        };
-        let host = &self.host;
-        if self.port == default_port(self.tls) {
-            format!("{scheme}://{open}{host}{close}")
-        } else {
-            format!("{scheme}://{open}{host}{close}:{}", self.port)
+            Cow::Borrowed(&self.host)
         }
+    }
+}
+
+impl Credentials {
+    fn new(user_info: &str) -> Self {
+        let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+}
+
+/// Whether two addresses as people wrote them are one destination. What is no address is compared
+/// as text.
+pub fn is_same_destination(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    match (RtmpUrl::parse(one), RtmpUrl::parse(other)) {
+        (Ok(one), Ok(other)) => one.normalized() == other.normalized(),
+        _ => false,
     }
 }
 
@@ -164,21 +221,22 @@ pub struct Redacted<'a>(&'a RtmpUrl);
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = self.0.origin();
-        match (&self.0.credentials, origin.split_once("://")) {
-            (Some(credentials), Some((scheme, host))) => {
-                write!(f, "{scheme}://{}:***@{host}", credentials.user)?;
-            }
-            _ => f.write_str(&origin)?,
+        let url = self.0;
+        write!(f, "{}://", scheme(url.tls))?;
+        match &url.credentials {
+            None => {}
+            // Alone it may be a token.
+            Some(credentials) if credentials.password.is_empty() => f.write_str("***@")?,
+            Some(credentials) => write!(f, "{}:***@", credentials.user)?,
         }
-        // Only the first segment: who pastes a key with slashes has part of it taken for an instance.
-        let shown = self
-            .0
-            .application
-            .split(['/', '?'])
-            .next()
-            .unwrap_or_default();
-        write!(f, "/{shown}/***")
+        f.write_str(&url.bracketed_host())?;
+        if url.port != default_port(url.tls) {
+            write!(f, ":{}", url.port)?;
+        }
+        match url.public_application() {
+            Some(application) => write!(f, "/{application}/***"),
+            None => f.write_str("/***"),
+        }
     }
 }
 
@@ -192,6 +250,10 @@ impl fmt::Debug for RtmpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RtmpUrl({})", self.redacted())
     }
+}
+
+fn scheme(tls: bool) -> &'static str {
+    if tls { "rtmps" } else { "rtmp" }
 }
 
 fn default_port(tls: bool) -> u16 {
@@ -240,30 +302,4 @@ fn split_port(text: &str) -> Result<(String, Option<u16>), UrlError> {
 fn is_host(host: &str) -> bool {
     host.chars()
         .all(|c| c.is_alphanumeric() || matches!(c, '-' | '.' | '_'))
-}
-
-/// Cuts the path behind the first slash into application and key; see the table above.
-fn split_path(path: &str) -> Option<(&str, &str)> {
-    let before_query = path.find('?').unwrap_or(path.len());
-    let first = match path.find('/') {
-        Some(slash) if slash < before_query => slash,
-        // No slash before the query: the query belongs to the application, if a key follows.
-        Some(slash) => return cut(path, slash),
-        None => return None,
-    };
-    let second = path
-        .get(first + 1..before_query)
-        .and_then(|rest| rest.find('/').map(|slash| (rest, slash)))
-        .filter(|(rest, slash)| first > 0 && !rest.get(..*slash).is_none_or(|s| s.contains(':')))
-        .map(|(_, slash)| first + 1 + slash);
-    // "/app/key/" is an application and a key that ends in a slash, not an empty key.
-    match second.and_then(|slash| cut(path, slash)) {
-        Some(parts) => Some(parts),
-        None => cut(path, first),
-    }
-}
-
-fn cut(path: &str, slash: usize) -> Option<(&str, &str)> {
-    let key = path.get(slash + 1..)?;
-    (!key.is_empty() && !key.starts_with('?')).then_some((path.get(..slash)?, key))
 }

@@ -103,10 +103,17 @@ export function duration(seconds) {
   return hours > 0 ? `${hours}:${rest}` : rest;
 }
 
-/** Shows where a URL leads without its key: `rtmp://host/app/••••xy`. */
+/**
+ * Shows where a URL leads without its key: `rtmp://host/app/••••xy`. The application is the first
+ * part of the path where another follows it; a part that stands alone may be the key.
+ */
 export function withoutKey(url) {
-  const cut = url.lastIndexOf("/");
-  const key = url.slice(cut + 1).split("?")[0];
-  if (cut < "rtmp://h".length || key === "" || key.includes("•") || key.includes("*")) return url;
-  return `${url.slice(0, cut + 1)}••••${key.length > 8 ? key.slice(-2) : ""}`;
+  const parts = /^([a-z]+:\/\/)(?:[^/?#]*@)?([^/?#]+)([^?#]*)(.*)$/i.exec(url);
+  if (!parts) return url;
+  const [, scheme, host, path, query] = parts;
+  const [application, ...rest] = path.split("/").filter((part) => part !== "");
+  const known = rest.length > 0 || (application !== undefined && path.endsWith("/") && query !== "");
+  const key = (known ? rest : [application ?? ""]).join("/");
+  const tail = key.length > 8 ? key.slice(-2) : "";
+  return `${scheme}${host}/${known ? `${application}/` : ""}••••${tail}`;
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Destination, DestinationOutput, Phase, failure::problem, feed::Feed};
+use super::{Destination, DestinationOutput, Phase, feed::Feed};
 use crate::{
     io::Close,
     limits::{
@@ -131,8 +131,7 @@ impl Destination {
         if let Err(error) = result
             && is_open
         {
-            let heals = error.heals();
-            self.fail_with(now, problem(error.to_string()), heals);
+            self.refused(now, &error);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use shardcast_link::{Fault, Problem};
 
 use super::{Destination, DestinationOutput, Phase, backoff::Failure};
-use crate::{io::Close, limits::BACKOFF_RESET_MS};
+use crate::{io::Close, limits::BACKOFF_RESET_MS, rtmp::PublishError};
 
 impl Destination {
     pub(super) fn closed(&mut self, now: Instant, reason: &str, heals: bool) {
@@ -17,13 +17,33 @@ impl Destination {
             Phase::Opening { address, .. } => {
                 let words = format!(
                     "{address} ended the connection before it accepted the stream ({reason}): \
-                     check the stream key"
+                     {}",
+                    self.key_advice().unwrap_or("check the stream key")
                 );
                 self.gone(now, words);
             }
             Phase::Open { .. } => self.gone(now, format!("the connection was lost: {reason}")),
             _ => {}
         }
+    }
+
+    /// The server, or the session with it, says that it cannot go on.
+    pub(super) fn refused(&mut self, now: Instant, error: &PublishError) {
+        let advice = self.key_advice().filter(|_| !error.heals());
+        let words = match advice {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
+        self.fail_with(now, problem(words), error.heals());
+    }
+
+    /// What to look at first when the address ends before a stream key: platforms show server and
+    /// key apart, and people copy the server alone.
+    fn key_advice(&self) -> Option<&'static str> {
+        let url = self.url.as_ref()?;
+        url.stream_key()
+            .is_empty()
+            .then_some("the address has no stream key behind the application: is it complete?")
     }
 
     /// Fails for a connection that no longer exists.

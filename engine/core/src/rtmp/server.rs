@@ -59,7 +59,8 @@ pub enum ServerOutput {
     /// The client connected to an application; it has been accepted, or waits for an answer
     /// ([`ServerConfig::asks_on_connect`]).
     Connect { application: String, tc_url: String },
-    /// The client wants to publish under this key, which is secret. It waits for an answer.
+    /// The client wants to publish under this key, which is secret, and empty where the
+    /// application names the stream. It waits for an answer.
     Publish { stream_key: String },
     /// What `onMetaData` says.
     Metadata(Vec<(String, Value)>),
@@ -295,18 +296,18 @@ impl ServerSession {
     }
 
     fn on_publish(&mut self, stream_id: u32, command: &Command) {
-        let stream_key = command.first_text().unwrap_or_default().to_owned();
-        let refusal = if !matches!(self.stage, Stage::Idle | Stage::Unpublished) {
-            Some("this connection already publishes")
-        } else if stream_key.is_empty() {
-            Some("the stream key is empty")
-        } else {
-            None
+        let is_free = matches!(self.stage, Stage::Idle | Stage::Unpublished);
+        let stream_key = match command.first_text() {
+            Some(stream_key) if is_free => stream_key.to_owned(),
+            other => {
+                let description = match other {
+                    Some(_) => "this connection already publishes",
+                    None => "publish names no stream",
+                };
+                self.send_status(stream_id, "error", "NetStream.Publish.BadName", description);
+                return;
+            }
         };
-        if let Some(description) = refusal {
-            self.send_status(stream_id, "error", "NetStream.Publish.BadName", description);
-            return;
-        }
         self.stage = Stage::Asked {
             stream_id,
             stream_key: stream_key.clone(),

@@ -29,6 +29,19 @@ fn ffmpeg_cuts_addresses_as_we_do() {
         "app/inst/a/b",
         "app/mp4:a/b",
         "app?token=a/KEY",
+        "app?t=a/b/KEY",
+        "app/KEY?sig=a/b",
+        "app/inst?t=1:2/KEY",
+        "live-bvc/?streamname=live_1&key=abc&schedule=rtmp&pflag=1",
+        "mystream?user=alice&pass=secret",
+        "FB-1-0-AbCdEf",
+        "/KEY",
+        "/a/b",
+        "app/KEY/",
+        "app/KEY.flv",
+        "app/KEY.mp4",
+        "ondemand/a/b",
+        "app/x?slist=a/b&c=d",
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let text = format!("rtmp://{}/{path}", listener.local_addr().unwrap());

@@ -2,7 +2,7 @@
 //! them, wrong ones are refused in words, and nothing shown holds a secret.
 
 use proptest::prelude::*;
-use shardcast_core::rtmp::{RtmpUrl, UrlError};
+use shardcast_core::rtmp::{RtmpUrl, UrlError, url::is_same_destination};
 
 /// Address, host, port, application, key, tcUrl, redacted.
 type Row = (
@@ -23,17 +23,17 @@ const TABLE: &[Row] = &[
         1935,
         "live2",
         "abcd-efgh",
-        "rtmp://a.rtmp.youtube.com/live2",
+        "rtmp://a.rtmp.youtube.com:1935/live2",
         "rtmp://a.rtmp.youtube.com/live2/***",
     ),
     // Facebook: the key is mostly query, with the port written out
     (
-        "rtmps://live-api-s.facebook.com:443/rtmp/FB-1-0-Ab?s_bl=1&s_ps=1&a=Abx/y",
+        "rtmps://live-api-s.facebook.com:443/rtmp/FB-1-0-Ab?s_bl=1&s_ps=1&a=Abx_y",
         "live-api-s.facebook.com",
         443,
         "rtmp",
-        "FB-1-0-Ab?s_bl=1&s_ps=1&a=Abx/y",
-        "rtmps://live-api-s.facebook.com/rtmp",
+        "FB-1-0-Ab?s_bl=1&s_ps=1&a=Abx_y",
+        "rtmps://live-api-s.facebook.com:443/rtmp",
         "rtmps://live-api-s.facebook.com/rtmp/***",
     ),
     // Twitch
@@ -43,7 +43,7 @@ const TABLE: &[Row] = &[
         1935,
         "app",
         "live_12_xyz?bandwidthtest=true",
-        "rtmp://live.twitch.tv/app",
+        "rtmp://live.twitch.tv:1935/app",
         "rtmp://live.twitch.tv/app/***",
     ),
     // Kick
@@ -53,7 +53,7 @@ const TABLE: &[Row] = &[
         443,
         "app",
         "sk_us-west-2_x",
-        "rtmps://fa7.global-contribute.live-video.net/app",
+        "rtmps://fa7.global-contribute.live-video.net:443/app",
         "rtmps://fa7.global-contribute.live-video.net/app/***",
     ),
     // nginx-rtmp, with a port and with white space from pasting
@@ -63,7 +63,7 @@ const TABLE: &[Row] = &[
         1935,
         "app",
         "key",
-        "rtmp://h/app",
+        "rtmp://h:1935/app",
         "rtmp://h/app/***",
     ),
     (
@@ -82,7 +82,7 @@ const TABLE: &[Row] = &[
         1935,
         "app/_definst_",
         "key?u=1",
-        "rtmp://h/app/_definst_",
+        "rtmp://h:1935/app/_definst_",
         "rtmp://h/app/***",
     ),
     (
@@ -100,7 +100,7 @@ const TABLE: &[Row] = &[
         1935,
         "app/inst",
         "a/b",
-        "rtmp://h/app/inst",
+        "rtmp://h:1935/app/inst",
         "rtmp://h/app/***",
     ),
     (
@@ -109,7 +109,7 @@ const TABLE: &[Row] = &[
         1935,
         "app",
         "mp4:a/b",
-        "rtmp://h/app",
+        "rtmp://h:1935/app",
         "rtmp://h/app/***",
     ),
     // A query in the application
@@ -119,8 +119,8 @@ const TABLE: &[Row] = &[
         1935,
         "app?token=a",
         "key",
-        "rtmp://h/app?token=a",
-        "rtmp://h/app/***",
+        "rtmp://h:1935/app?token=a",
+        "rtmp://h/***",
     ),
     // No application
     (
@@ -129,17 +129,149 @@ const TABLE: &[Row] = &[
         1935,
         "",
         "key",
-        "rtmp://h/",
+        "rtmp://h:1935/",
         "rtmp://h//***",
     ),
-    // A key that ends in a slash
+    // Bilibili: the stream name is a query alone
+    (
+        "rtmp://live-push.bilivideo.com/live-bvc/?streamname=live_1&key=abc&pflag=1",
+        "live-push.bilivideo.com",
+        1935,
+        "live-bvc",
+        "?streamname=live_1&key=abc&pflag=1",
+        "rtmp://live-push.bilivideo.com:1935/live-bvc",
+        "rtmp://live-push.bilivideo.com/live-bvc/***",
+    ),
+    // MediaMTX: the path is the application, and there is no key
+    (
+        "rtmp://h/mystream?user=alice&pass=secret",
+        "h",
+        1935,
+        "mystream?user=alice&pass=secret",
+        "",
+        "rtmp://h:1935/mystream?user=alice&pass=secret",
+        "rtmp://h/***",
+    ),
+    // Ant Media Server's own restream test, and a key alone
+    (
+        "rtmp://example.com/abcdef",
+        "example.com",
+        1935,
+        "abcdef",
+        "",
+        "rtmp://example.com:1935/abcdef",
+        "rtmp://example.com/***",
+    ),
+    (
+        "rtmps://h/KEY/",
+        "h",
+        443,
+        "KEY",
+        "",
+        "rtmps://h:443/KEY",
+        "rtmps://h/***",
+    ),
+    (
+        "rtmp://h/?KEY",
+        "h",
+        1935,
+        "?KEY",
+        "",
+        "rtmp://h:1935/?KEY",
+        "rtmp://h/***",
+    ),
+    (
+        "rtmp://h?KEY",
+        "h",
+        1935,
+        "KEY",
+        "",
+        "rtmp://h:1935/KEY",
+        "rtmp://h/***",
+    ),
+    // A key that ends in a slash is cut into an instance
     (
         "rtmp://h/app/key/",
         "h",
         1935,
+        "app/key",
+        "",
+        "rtmp://h:1935/app/key",
+        "rtmp://h/app/***",
+    ),
+    (
+        "rtmp://h/app//key",
+        "h",
+        1935,
+        "app/",
+        "key",
+        "rtmp://h:1935/app/",
+        "rtmp://h/app/***",
+    ),
+    (
+        "rtmp://h//a/b",
+        "h",
+        1935,
+        "/a",
+        "b",
+        "rtmp://h:1935//a",
+        "rtmp://h//***",
+    ),
+    // Slashes and colons in a query count as in a path
+    (
+        "rtmp://h/app/key?sig=a/b",
+        "h",
+        1935,
+        "app/key?sig=a",
+        "b",
+        "rtmp://h:1935/app/key?sig=a",
+        "rtmp://h/app/***",
+    ),
+    (
+        "rtmp://h/app/inst?t=1:2/key",
+        "h",
+        1935,
         "app",
-        "key/",
-        "rtmp://h/app",
+        "inst?t=1:2/key",
+        "rtmp://h:1935/app",
+        "rtmp://h/app/***",
+    ),
+    // What Flash Media Server wants of files
+    (
+        "rtmp://h/app/key.flv",
+        "h",
+        1935,
+        "app",
+        "key",
+        "rtmp://h:1935/app",
+        "rtmp://h/app/***",
+    ),
+    (
+        "rtmp://h/app/key.mp4",
+        "h",
+        1935,
+        "app",
+        "mp4:key.mp4",
+        "rtmp://h:1935/app",
+        "rtmp://h/app/***",
+    ),
+    // Akamai
+    (
+        "rtmp://h/ondemand/a/b",
+        "h",
+        1935,
+        "ondemand",
+        "a/b",
+        "rtmp://h:1935/ondemand",
+        "rtmp://h/ondemand/***",
+    ),
+    (
+        "rtmp://h/app/x?slist=a/b&c=d",
+        "h",
+        1935,
+        "app/x?slist=a/b&c=d",
+        "a/b",
+        "rtmp://h:1935/app/x?slist=a/b&c=d",
         "rtmp://h/app/***",
     ),
     // IPv6
@@ -149,7 +281,7 @@ const TABLE: &[Row] = &[
         1935,
         "app",
         "key",
-        "rtmp://[2001:db8::1]/app",
+        "rtmp://[2001:db8::1]:1935/app",
         "rtmp://[2001:db8::1]/app/***",
     ),
     (
@@ -203,13 +335,9 @@ fn wrong_addresses_are_refused_in_words() {
         ("rtmp:///app/key", UrlError::NoHost),
         ("rtmp://:1935/app/key", UrlError::NoHost),
         ("rtmp://user@/app/key", UrlError::NoHost),
-        ("rtmp://h", UrlError::NoKey),
-        ("rtmp://h/", UrlError::NoKey),
-        ("rtmp://h/app", UrlError::NoKey),
-        ("rtmp://h/app/", UrlError::NoKey),
-        ("rtmp://h/app/?x=1", UrlError::NoKey),
-        ("rtmp://h/app?x=1", UrlError::NoKey),
-        ("rtmp://h?/app/key", UrlError::NoKey),
+        ("rtmp://h", UrlError::NoPath),
+        ("rtmp://h/", UrlError::NoPath),
+        ("rtmp://user:pass@h:1936/", UrlError::NoPath),
         ("rtmp://h:0/app/key", UrlError::BadPort),
         ("rtmp://h:65536/app/key", UrlError::BadPort),
         ("rtmp://h:/app/key", UrlError::BadPort),
@@ -230,11 +358,38 @@ fn wrong_addresses_are_refused_in_words() {
         assert_eq!(RtmpUrl::parse(text), Err(error.clone()), "{text}");
         assert!(!error.to_string().is_empty());
     }
-    let words = RtmpUrl::parse("rtmp://h/app").unwrap_err().to_string();
+    let words = RtmpUrl::parse("rtmp://h/").unwrap_err().to_string();
     assert_eq!(
         words,
-        "the address has no stream key: write rtmp://host/application/key"
+        "the address has neither application nor stream key: write rtmp://host/application/key"
     );
+}
+
+#[test]
+fn one_destination_written_in_two_ways_is_one() {
+    for (one, other, same) in [
+        ("rtmp://h/app/key", " RTMP://H:1935/app/key ", true),
+        ("rtmps://h/app/key", "rtmps://h.:443/app/key", true),
+        ("rtmp://[::1]/KEY", "rtmp://[0:0:0::1]:1935/KEY", true),
+        (
+            "rtmp://ÉCLAIR.example/app/k",
+            "rtmp://éclair.example/app/k",
+            true,
+        ),
+        ("rtmp://u:p@h/app/key", "rtmp://u:p@H/app/key", true),
+        ("rtmp://h/app/key", "rtmp://h/app/KEY", false),
+        ("rtmp://h/app/key", "rtmp://h/App/key", false),
+        ("rtmp://h/app/key?a=b", "rtmp://h/app/key?a=B", false),
+        ("rtmp://h/app/key", "rtmps://h/app/key", false),
+        ("rtmp://h:443/app/key", "rtmps://h:443/app/key", false),
+        ("rtmps://h/app/key", "rtmps://h:1935/app/key", false),
+        ("rtmp://u:p@h/app/key", "rtmp://u:P@h/app/key", false),
+        ("rtmp://h/app/inst/key", "rtmp://h/app/instkey", false),
+        ("nonsense", "nonsense", true),
+        ("nonsense", "Nonsense", false),
+    ] {
+        assert_eq!(is_same_destination(one, other), same, "{one} {other}");
+    }
 }
 
 proptest! {
@@ -244,13 +399,36 @@ proptest! {
     }
 
     #[test]
-    fn no_secret_is_ever_shown(key in "[A-Z]{8}", password in "[G-Z]{8}", value in "[A-Z]{8}") {
-        let text = format!("rtmp://me:{password}@host/app?t={value}/{key}?a={value}");
+    fn no_secret_is_ever_shown(
+        key in "[A-Z]{8}",
+        password in "[G-Z]{8}",
+        value in "[A-Z]{8}",
+        shape in prop::sample::select(SHAPES),
+    ) {
+        let path = shape.replace("KEY", &key).replace("VALUE", &value);
+        let text = format!("rtmp://me:{password}@host{path}");
         let url = RtmpUrl::parse(&text).unwrap();
-        prop_assert_eq!(url.stream_key(), format!("{key}?a={value}"));
         let shown = format!("{url:?} {}", url.redacted());
         for secret in [&key, &password, &value] {
             prop_assert!(!shown.contains(secret.as_str()), "{shown}");
         }
     }
 }
+
+/// Where keys and values of queries stand in addresses.
+const SHAPES: &[&str] = &[
+    "/app?t=VALUE/KEY?a=VALUE",
+    "/app/KEY?a=VALUE",
+    "/app/?a=VALUE&key=KEY",
+    "/app/inst-VALUE/KEY",
+    "/KEY",
+    "/KEY/",
+    "/KEY?a=VALUE",
+    "/KEY?a=VALUE/VALUE",
+    "/?KEY",
+    "?a=KEY",
+    "//KEY",
+    "//VALUE/KEY",
+    "/x?slist=KEY&a=VALUE",
+    "/ondemand/KEY",
+];

@@ -4,6 +4,7 @@ use std::{cmp::Reverse, fmt};
 
 use crate::rtmp::connection::ConnectionError;
 use crate::rtmp::limits::{SERVER_TEXT_CHARS_MAX, SERVER_TEXT_CHARS_SEARCHED};
+use crate::rtmp::url::RtmpUrl;
 
 /// Shortest part of an address that is blotted out, in bytes.
 const SECRET_BYTES_MIN: usize = 4;
@@ -85,7 +86,7 @@ impl PublishError {
     /// Sorts what a server said. Codes are few and used loosely: nginx-rtmp says
     /// `NetStream.Publish.BadName` for a key in use, others for an unknown one, and permission is
     /// only ever told in the description.
-    pub(super) fn from_server(step: Step, code: &str, text: &str, secrets: &Secrets<'_>) -> Self {
+    pub(super) fn from_server(step: Step, code: &str, text: &str, secrets: &Secrets) -> Self {
         let description = words(code, text, secrets);
         let said = format!("{code} {text}").to_ascii_lowercase();
         let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
@@ -115,34 +116,37 @@ impl PublishError {
     }
 }
 
-/// What of an address opens the door: the stream key, whatever of the application follows its first
-/// segment (some platforms put a key or token there), and the values of the queries of both.
-pub(super) struct Secrets<'a>(Vec<&'a str>);
+/// What of an address opens the door: the password, the stream key, whatever of the application may
+/// be one (some platforms put a key or token there), and the values of the queries of both.
+pub(super) struct Secrets(Vec<String>);
 
-impl<'a> Secrets<'a> {
-    pub(super) fn of(application: &'a str, stream_key: &'a str) -> Self {
-        let segment = application.find(['/', '?']).unwrap_or(application.len());
-        let behind = application.get(segment..).unwrap_or_default();
-        let mut secrets = Vec::new();
-        for part in [behind.strip_prefix('/').unwrap_or_default(), stream_key] {
-            secrets.extend([part, part.split('?').next().unwrap_or_default()]);
-        }
-        for part in [behind, stream_key] {
-            let query = part.split_once('?').map_or("", |(_, query)| query);
+impl Secrets {
+    pub(super) fn of(url: &RtmpUrl) -> Self {
+        let (application, stream_key) = (url.application(), url.stream_key());
+        let public = url.public_application().map_or(0, str::len);
+        let behind = application.get(public..).unwrap_or_default();
+        let behind = behind.strip_prefix('/').unwrap_or(behind);
+        // A value may hold the slash at which the address is cut.
+        let whole = format!("{behind}/{stream_key}");
+        let mut secrets: Vec<&str> = Vec::new();
+        secrets.extend(url.credentials().map(|(_, password)| password));
+        for part in [behind, stream_key, &whole] {
+            let (path, query) = part.split_once('?').unwrap_or((part, ""));
+            secrets.extend([part, path]);
             // A word without a name is a value too.
-            let value = |pair: &'a str| pair.split_once('=').map_or(pair, |(_, value)| value);
+            let value = |pair| str::split_once(pair, '=').map_or(pair, |(_, value)| value);
             secrets.extend(query.split('&').map(value));
         }
         // Blotting out a word of a letter or two would only spoil the text.
         secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
         // One may be a part of another.
         secrets.sort_by_key(|secret| Reverse(secret.len()));
-        Self(secrets)
+        Self(secrets.into_iter().map(str::to_owned).collect())
     }
 }
 
 /// `code: text` in one line of bounded length without secrets.
-fn words(code: &str, text: &str, secrets: &Secrets<'_>) -> String {
+fn words(code: &str, text: &str, secrets: &Secrets) -> String {
     let joined = match (code.is_empty(), text.is_empty()) {
         (true, true) => "nothing".to_owned(),
         (false, true) => code.to_owned(),
@@ -150,10 +154,9 @@ fn words(code: &str, text: &str, secrets: &Secrets<'_>) -> String {
         (false, false) => format!("{code}: {text}"),
     };
     let searched = joined.chars().take(SERVER_TEXT_CHARS_SEARCHED).collect();
-    let blotted = secrets
-        .0
-        .iter()
-        .fold(searched, |text: String, secret| text.replace(secret, "***"));
+    let blotted = secrets.0.iter().fold(searched, |text: String, secret| {
+        text.replace(secret.as_str(), "***")
+    });
     blotted
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

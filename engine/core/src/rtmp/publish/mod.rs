@@ -109,9 +109,7 @@ enum Stage {
 pub struct PublishClient {
     connection: Connection,
     config: PublishConfig,
-    application: String,
-    tc_url: String,
-    stream_key: String,
+    url: RtmpUrl,
     stage: Stage,
     stream_id: u32,
     reached: VecDeque<PublishOutput>,
@@ -122,9 +120,7 @@ impl PublishClient {
         Self {
             connection: Connection::new(PeerType::Client),
             config,
-            application: url.application().to_owned(),
-            tc_url: url.tc_url(),
-            stream_key: url.stream_key().to_owned(),
+            url: url.clone(),
             stage: Stage::Handshake,
             stream_id: 0,
             reached: VecDeque::new(),
@@ -179,7 +175,7 @@ impl PublishClient {
         if !matches!(stage, Stage::StartingPublish | Stage::Publishing) {
             return Bytes::new();
         }
-        let key = Value::from(self.stream_key.as_str());
+        let key = Value::from(self.url.stream_key());
         let unpublish = Command::new(
             "FCUnpublish",
             transaction::FC_UNPUBLISH,
@@ -234,13 +230,13 @@ impl PublishClient {
             .send_chunk_size(self.config.chunk_bytes.clamp(1, 0xFF_FFFF));
         self.connection.send_window(self.config.window_ack_bytes);
         let mut object = vec![
-            ("app".to_owned(), Value::from(self.application.as_str())),
+            ("app".to_owned(), Value::from(self.url.application())),
             ("type".to_owned(), "nonprivate".into()),
             (
                 "flashVer".to_owned(),
                 self.config.flash_version.as_str().into(),
             ),
-            ("tcUrl".to_owned(), self.tc_url.as_str().into()),
+            ("tcUrl".to_owned(), self.url.tc_url().as_str().into()),
         ];
         if !self.config.four_cc_list.is_empty() {
             let codecs = self
@@ -281,7 +277,7 @@ impl PublishClient {
         {
             self.stream_id = stream_id(command).ok_or(PublishError::BadStreamId)?;
             self.stage = Stage::StartingPublish;
-            let key = Value::from(self.stream_key.as_str());
+            let key = Value::from(self.url.stream_key());
             let arguments = vec![Value::Null, key, "live".into()];
             let publish = Command::new("publish", transaction::PUBLISH, arguments);
             self.connection.send_command(self.stream_id, &publish);
@@ -296,7 +292,7 @@ impl PublishClient {
             ("releaseStream", transaction::RELEASE_STREAM),
             ("FCPublish", transaction::FC_PUBLISH),
         ] {
-            let arguments = vec![Value::Null, self.stream_key.as_str().into()];
+            let arguments = vec![Value::Null, self.url.stream_key().into()];
             self.connection
                 .send_command(0, &Command::new(name, transaction, arguments));
         }
@@ -352,7 +348,7 @@ impl PublishClient {
             self.step(),
             command.text("code").unwrap_or_default(),
             command.text("description").unwrap_or_default(),
-            &Secrets::of(&self.application, &self.stream_key),
+            &Secrets::of(&self.url),
         )
     }
 }
