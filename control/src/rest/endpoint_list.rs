@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
-use shardcast_link::DestinationId;
+use shardcast_link::{DestinationId, RtmpUrl};
 
 use super::{
     body::BodyError,
@@ -57,7 +57,7 @@ pub(super) fn list_of(
         let checked = wish.picture.check();
         checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
         let id = wish.service_id.map(DestinationId);
-        if !urls.insert(url.clone()) || id.clone().is_some_and(|id| !ids.insert(id)) {
+        if !urls.insert(one_way(&url)) || id.clone().is_some_and(|id| !ids.insert(id)) {
             let problem = "endPointList has an endpoint twice".to_owned();
             return Err(BodyError::Value(problem));
         }
@@ -71,17 +71,17 @@ pub(super) fn list_of(
     Ok(Some(endpoints))
 }
 
-/// The rows of `listed`. A URL that `known` has keeps its id, its retry policy, its picture and its
+/// The rows of `listed`. A URL that `known` has, however it is written, keeps its id, its retry policy, its picture and its
 /// last words unless the client gave another id: its destination goes on as it is.
 pub(super) fn rows(
     listed: Vec<Listed>,
     known: &[EndpointRecord],
 ) -> Result<Vec<EndpointRecord>, BodyError> {
-    let known: HashMap<&str, &EndpointRecord> =
-        known.iter().map(|row| (row.url.as_str(), row)).collect();
+    let known: HashMap<Destination, &EndpointRecord> =
+        known.iter().map(|row| (one_way(&row.url), row)).collect();
     let taken: HashSet<DestinationId> = listed.iter().filter_map(|one| one.id.clone()).collect();
     let row = |one: Listed| {
-        let old = known.get(one.url.as_str()).copied();
+        let old = known.get(&one_way(&one.url)).copied();
         let kept = old
             .map(|old| old.id.clone())
             .filter(|id| !taken.contains(id));
@@ -101,6 +101,16 @@ pub(super) fn rows(
         })
     };
     listed.into_iter().map(row).collect()
+}
+
+/// An address as it is compared: as text where it is none.
+type Destination = Result<RtmpUrl, String>;
+
+fn one_way(url: &str) -> Destination {
+    match RtmpUrl::parse(url) {
+        Ok(url) => Ok(url.normalized()),
+        Err(_) => Err(url.to_owned()),
+    }
 }
 
 #[cfg(test)]

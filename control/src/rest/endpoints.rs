@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rand::{Rng, distr::Alphanumeric};
-use shardcast_link::{BroadcastId, DestinationId};
+use shardcast_link::{BroadcastId, DestinationId, rtmp_url::is_same_destination};
 
 use super::{
     Application,
@@ -124,7 +124,10 @@ fn insert(
     most: usize,
 ) -> Result<(), Outcome> {
     let endpoints = record.endpoints.get_or_insert_default();
-    if endpoints.iter().any(|known| known.url == endpoint.url) {
+    if endpoints
+        .iter()
+        .any(|known| is_same_destination(&known.url, &endpoint.url))
+    {
         return Err(Outcome::failed(
             "this URL is a destination of the broadcast already",
         ));
@@ -173,7 +176,8 @@ fn replace(record: &mut BroadcastRecord, service_id: &str, wish: &Wish) -> Resul
     let Some(endpoint) = endpoints.find(|endpoint| endpoint.id.0 == service_id) else {
         return Err(Outcome::failed("the broadcast has no such destination"));
     };
-    if wish.url.as_ref().is_some_and(|url| *url != endpoint.url) {
+    let other = |url: &String| !is_same_destination(url, &endpoint.url);
+    if wish.url.as_ref().is_some_and(other) {
         return Err(Outcome::failed(
             "the URL of a destination stays: remove it and add another",
         ));
@@ -213,7 +217,10 @@ pub(super) async fn remove(
     }
     let is_meant = |endpoint: &EndpointRecord| match &wish.service_id {
         Some(service_id) => endpoint.id.0 == *service_id,
-        None => wish.url.as_deref() == Some(endpoint.url.as_str()),
+        None => wish
+            .url
+            .as_ref()
+            .is_some_and(|url| is_same_destination(url, &endpoint.url)),
     };
     let take_out = |record: &mut BroadcastRecord| {
         let before = record.endpoints().len();

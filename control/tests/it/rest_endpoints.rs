@@ -95,6 +95,88 @@ async fn the_same_url_is_refused_the_second_time() {
 }
 
 #[tokio::test]
+async fn an_address_in_other_capitals_or_with_its_own_port_is_the_same_destination() {
+    let server = Server::start().await;
+    server.create("s1").await;
+    let path = broadcasts("s1/endpoint");
+    for (first, same, other) in [
+        (
+            "rtmp://Live.Example/app/Key",
+            "RTMP://live.example:1935/app/Key",
+            "rtmp://live.example/app/key",
+        ),
+        (
+            "rtmps://live.example:443/app/k",
+            "rtmps://LIVE.example./app/k",
+            "rtmps://live.example:1935/app/k",
+        ),
+        (
+            "rtmp://[::1]/KEY?a=B",
+            "rtmp://[0:0::1]:1935/KEY?a=B",
+            "rtmp://[::1]/KEY?a=b",
+        ),
+    ] {
+        let of = |url: &str| json!({"rtmpUrl": url});
+        let added = server.post(&path, of(first)).await.json();
+        assert_eq!(added["success"], true, "{first}: {added}");
+        let refused = server.post(&path, of(same)).await;
+        assert!(
+            refused.text().contains("already"),
+            "{same}: {}",
+            refused.text()
+        );
+        assert!(server.post(&path, of(other)).await.success(), "{other}");
+
+        let id = added["dataId"].as_str().unwrap();
+        let put = format!("{path}/{id}");
+        assert!(server.send_json("PUT", &put, &of(same)).await.success());
+        assert!(!server.send_json("PUT", &put, &of(other)).await.success());
+
+        let list = |urls: &[&str]| json!({"endPointList": urls.iter().map(|url| of(url)).collect::<Vec<_>>()});
+        let s1 = broadcasts("s1");
+        let twice = server.send_json("PUT", &s1, &list(&[first, same])).await;
+        assert_eq!(twice.status, 400, "{}", twice.text());
+        let kept = server.send_json("PUT", &s1, &list(&[other, same])).await;
+        assert!(kept.success(), "{}", kept.text());
+        assert_eq!(endpoints(&server).await[1]["endpointServiceId"], id);
+
+        assert!(
+            server
+                .send_json("DELETE", &path, &of(first))
+                .await
+                .success()
+        );
+        assert!(
+            server
+                .send_json("DELETE", &path, &of(other))
+                .await
+                .success()
+        );
+        assert_eq!(endpoints(&server).await.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_address_without_a_key_of_its_own_is_taken_and_shown_without_its_secret() {
+    let server = Server::start().await;
+    server.create("s1").await;
+    for url in [
+        "rtmp://h/live-bvc/?streamname=SECRET-1&key=SECRET-2",
+        "rtmp://h/SECRET-3-stream?user=SECRET-4&pass=SECRET-5",
+        "rtmp://h/SECRET-6?sig=ab/SECRET-7",
+        "rtmps://h/SECRET-8",
+        "rtmp://user:SECRET-9@h/app/SECRET-0",
+    ] {
+        let added = server
+            .post(&broadcasts("s1/endpoint"), json!({"rtmpUrl": url}))
+            .await;
+        assert!(added.success(), "{url}: {}", added.text());
+        let status = server.get("/api/v1/status").await.text();
+        assert!(!status.contains("SECRET"), "{url}: {status}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_destination_is_refused_in_words_and_not_stored() {
     let server = Server::start().await;
     server.create("s1").await;

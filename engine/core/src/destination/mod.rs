@@ -30,6 +30,7 @@ use std::{collections::VecDeque, net::SocketAddr, rc::Rc, time::Instant};
 use bytes::Bytes;
 use shardcast_link::{
     DestinationId, DestinationState, Problem, RetryPolicy, WantedDestination, WantedPicture,
+    rtmp_url::is_same_destination,
 };
 
 pub use self::rules::AddressRules;
@@ -163,9 +164,9 @@ impl Destination {
         destination
     }
 
-    /// Whether this is the destination for `url`.
+    /// Whether this is the destination for `url`, however that is written.
     pub(crate) fn is_for(&self, url: &str) -> bool {
-        self.url_text == url
+        is_same_destination(&self.url_text, url)
     }
 
     /// The broadcast has gone on or off air. Off air, the stream is ended properly.
