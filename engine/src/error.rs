@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use crate::tcp::tls::RootsError;
+use crate::tcp::trust::RootsError;
 
 /// The process stopped as it was asked to.
 pub const EXIT_STOPPED: u8 = 0;

@@ -34,7 +34,7 @@ use crate::{
     sched::{self, Yielding},
     shell::ShellHandle,
     signals::Bell,
-    tcp::tls::TrustedRoots,
+    tcp::trust::TrustedRoots,
     udp::{self, send::SendQueue, socket::BoundUdp},
 };
 

@@ -31,5 +31,5 @@ pub use lanes::CodecPlan;
 pub use machine::Machine;
 pub use rtmp_port::RtmpPort;
 pub use run::run;
-pub use tcp::tls::{RootsError, TrustedRoots};
+pub use tcp::trust::{RootsError, TrustedRoots};
 pub use udp::socket::{BoundUdp, UdpOptions};

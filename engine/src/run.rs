@@ -20,7 +20,7 @@ use crate::{
     rtmp_port::RtmpPort,
     sched,
     signals::{StopSignals, wait},
-    tcp::tls::TrustedRoots,
+    tcp::trust::TrustedRoots,
     udp::socket::{BoundUdp, UdpOptions},
 };
 

@@ -14,7 +14,8 @@
 mod info;
 mod queue;
 mod task;
-pub(crate) mod tls;
+mod tls;
+pub(crate) mod trust;
 mod words;
 
 use std::{

@@ -8,85 +8,15 @@
 //! and is counted as the shard counts it.
 
 use std::{
-    fs,
     io::{self, Read, Write},
-    path::Path,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use rustls::{
-    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, pki_types::ServerName};
 
 use super::{Ended, queue::WriteQueue, words};
 use crate::limits::{TLS_SEALED_BYTES_MAX, TLS12_RECORDS_MAX};
-
-/// Certificates that are believed; read once and shared by the shards.
-#[derive(Clone, Debug)]
-pub struct TrustedRoots(Arc<RootCertStore>);
-
-/// The operator's file of certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RootsError {
-    #[error("cannot read {path}: {source}")]
-    Unreadable { path: String, source: io::Error },
-    #[error("{path} holds no certificate that can be used: it has to be PEM")]
-    NoCertificate { path: String },
-}
-
-impl TrustedRoots {
-    /// The system's certificates, and those of `ca_file`.
-    ///
-    /// # Errors
-    /// When the file holds none. A system without certificates is only logged: plain RTMP needs
-    /// none.
-    pub fn load(ca_file: Option<&Path>) -> Result<Self, RootsError> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            tracing::debug!("some certificates of the system were not read: {error}");
-        }
-        roots.add_parsable_certificates(system.certs);
-        if roots.is_empty() && ca_file.is_none() {
-            tracing::warn!(
-                "this system has no CA certificates, so no rtmps:// destination can be believed: \
-                 install ca-certificates, or give a file of your own"
-            );
-        }
-        if let Some(path) = ca_file {
-            add(&mut roots, path)?;
-        }
-        Ok(Self(Arc::new(roots)))
-    }
-
-    /// A configuration for one shard: sessions to be resumed are kept in it, and shards share
-    /// nothing that is written.
-    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(&self.0))
-            .with_no_client_auth();
-        Ok(Arc::new(config))
-    }
-}
-
-fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
-    let shown = path.display().to_string();
-    let pem = fs::read(path).map_err(|source| RootsError::Unreadable {
-        path: shown.clone(),
-        source,
-    })?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
-        return Err(RootsError::NoCertificate { path: shown });
-    }
-    Ok(())
-}
 
 /// How many TLS records these are (RFC 8446, 5.1).
 fn count(mut records: &[u8]) -> u64 {

@@ -10,10 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use shardcast_core::io::{Close, ConnId, Output};
 use shardcast_engine::{RootsError, TrustedRoots};
@@ -57,26 +57,58 @@ impl Authority {
             params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let session = ServerConnection::new(Arc::new(config)).unwrap();
-            work(StreamOwned::new(session, stream))
-        });
-        (address, server)
+        serve(certificate.der().clone(), &key, work)
     }
+}
+
+/// A self-signed certificate that calls itself an authority or says nothing of it, its key, and a
+/// file that lists it.
+fn self_signed(name: &str, is_ca: bool, expired: bool) -> (Certificate, KeyPair, TrustedRoots) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    if is_ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    if expired {
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    }
+    let certificate = params.self_signed(&key).unwrap();
+    let roots = listing(&certificate);
+    (certificate, key, roots)
+}
+
+fn listing(certificate: &Certificate) -> TrustedRoots {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(certificate.pem().as_bytes()).unwrap();
+    TrustedRoots::load(Some(file.path())).unwrap()
+}
+
+/// A server with this certificate.
+fn serve<T: Send + 'static>(
+    certificate: CertificateDer<'static>,
+    key: &KeyPair,
+    work: impl FnOnce(StreamOwned<ServerConnection, TcpStream>) -> T + Send + 'static,
+) -> (SocketAddr, JoinHandle<T>) {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let session = ServerConnection::new(Arc::new(config)).unwrap();
+        work(StreamOwned::new(session, stream))
+    });
+    (address, server)
 }
 
 fn connect(rig: &Rig, addr: SocketAddr, server: &str) {
@@ -198,6 +230,51 @@ fn a_certificate_that_is_not_believed_is_told_in_words_and_does_not_heal() {
         connect(&rig, address, "live.example");
         let (reason, heals) = closed(&rig);
         assert!(!heals && reason.contains(word), "{reason}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_certificate_that_the_operators_file_lists_is_trusted_itself() {
+    let hear = |mut stream: StreamOwned<ServerConnection, TcpStream>| {
+        let _ = stream.read(&mut [0; 100]);
+    };
+    let (own, own_key, own_listed) = self_signed("live.example", true, false);
+    let (plain, plain_key, plain_listed) = self_signed("live.example", false, false);
+    let (_, _, another_listed) = self_signed("live.example", true, false);
+    let (other, other_key, other_listed) = self_signed("other.example", true, false);
+    let (old, old_key, old_listed) = self_signed("live.example", true, true);
+    let stranger = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["live.example".to_owned()]).unwrap();
+    let signed = params.signed_by(&key, &stranger.issuer).unwrap();
+    let signed_listed = listing(&signed);
+    for (certificate, key, roots, refused) in [
+        (&own, &own_key, &own_listed, None),
+        (&plain, &plain_key, &plain_listed, None),
+        (&signed, &key, &signed_listed, None),
+        (&own, &own_key, &another_listed, Some("rtmps_ca_file")),
+        (&own, &own_key, &system_roots(), Some("rtmps_ca_file")),
+        (&other, &other_key, &other_listed, Some("another name")),
+        (&old, &old_key, &old_listed, Some("expired")),
+    ] {
+        let (address, server) = serve(certificate.der().clone(), key, hear);
+        let rig = Rig::believing(roots.clone());
+        connect(&rig, address, "live.example");
+        match refused {
+            None => {
+                assert_eq!(rig.next(), Seen::Connected(CONN));
+                rig.ask([Output::Close {
+                    conn: CONN,
+                    how: Close::Abort,
+                }]);
+            }
+            Some(words) => {
+                let (reason, heals) = closed(&rig);
+                assert!(!heals && reason.contains(words), "{reason}");
+            }
+        }
+        drop(rig);
         server.join().unwrap();
     }
 }

@@ -66,7 +66,8 @@ impl Destination {
     /// What is said when nothing has come of a connection in time.
     pub(super) fn no_answer(&self) -> &'static str {
         if self.url.as_ref().is_some_and(super::RtmpUrl::is_tls) {
-            "no answer to the connection attempt, or none to the TLS handshake"
+            "no answer to the connection attempt, or none to the TLS handshake: check host and \
+             port, and write rtmp:// if that port speaks plain RTMP"
         } else {
             "no answer to the connection attempt"
         }

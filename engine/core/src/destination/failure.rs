@@ -14,12 +14,23 @@ impl Destination {
     pub(super) fn closed(&mut self, now: Instant, reason: &str, heals: bool) {
         match &self.phase {
             Phase::Connecting { .. } => self.next_address(now, reason, heals),
-            Phase::Opening { address, .. } => {
-                let words = format!(
-                    "{address} ended the connection before it accepted the stream ({reason}): \
-                     {}",
-                    self.key_advice().unwrap_or("check the stream key")
-                );
+            Phase::Opening {
+                address, client, ..
+            } => {
+                // A server that takes C0 and C1 for broken TLS hangs up without a word of RTMP.
+                let is_plain = self.url.as_ref().is_some_and(|url| !url.is_tls());
+                let words = if is_plain && !client.has_heard() {
+                    format!(
+                        "{address} ended the connection at the first bytes of RTMP ({reason}): if \
+                         this port speaks TLS write rtmps://, else check host and port"
+                    )
+                } else {
+                    format!(
+                        "{address} ended the connection before it accepted the stream ({reason}): \
+                         {}",
+                        self.key_advice().unwrap_or("check the stream key")
+                    )
+                };
                 self.gone(now, words);
             }
             Phase::Open { .. } => self.gone(now, format!("the connection was lost: {reason}")),

@@ -20,10 +20,17 @@ use super::message::{Message, csid, type_id};
 const PING_REQUEST: u16 = 6;
 const PING_RESPONSE: u16 = 7;
 
+/// First byte of the TLS records with which a peer may answer C0 and C1, which it takes for a broken
+/// ClientHello (RFC 8446, 5.1). S0 is never one of them.
+const TLS_ALERT: u8 = 21;
+const TLS_HANDSHAKE: u8 = 22;
+
 /// The peer does not speak RTMP as it should; the connection cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
+    #[error("this port speaks TLS: write rtmps:// in place of rtmp://")]
+    SpeaksTls,
     #[error("what answers there does not speak RTMP ({0})")]
     Handshake(String),
     #[error(transparent)]
@@ -34,6 +41,8 @@ pub enum ConnectionError {
 pub(crate) struct Connection {
     /// `None` once it is complete.
     handshake: Option<Handshake>,
+    /// The peer has sent something.
+    heard: bool,
     reader: ChunkReader,
     /// Payload bytes in a chunk that we send.
     chunk_bytes: usize,
@@ -53,6 +62,7 @@ impl Connection {
     pub(crate) fn new(side: PeerType) -> Self {
         Self {
             handshake: Some(Handshake::new(side)),
+            heard: false,
             reader: ChunkReader::default(),
             chunk_bytes: CHUNK_BYTES_DEFAULT,
             received_bytes: 0,
@@ -76,6 +86,11 @@ impl Connection {
             .unwrap_or_default()
     }
 
+    /// Whether the peer has sent anything.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.handshake.is_none()
     }
@@ -86,6 +101,13 @@ impl Connection {
             self.receive(input);
             return Ok(());
         };
+        if input.is_empty() {
+            return Ok(());
+        }
+        let is_first = !std::mem::replace(&mut self.heard, true);
+        if is_first && matches!(input, [TLS_ALERT | TLS_HANDSHAKE, ..]) {
+            return Err(ConnectionError::SpeaksTls);
+        }
         let result = handshake
             .process_bytes(input)
             .map_err(|error| ConnectionError::Handshake(error.to_string()))?;

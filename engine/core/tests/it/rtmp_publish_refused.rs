@@ -229,6 +229,31 @@ fn a_server_of_another_protocol_is_told_apart() {
 }
 
 #[test]
+fn a_port_that_speaks_tls_is_told_by_its_first_byte() {
+    // The alerts of OpenSSL and rustls, a ServerHello, and an alert of which one byte has come.
+    for answer in [
+        &[21, 3, 1, 0, 2, 2, 70][..],
+        &[21, 3, 3, 0, 2, 2, 50],
+        &[22, 3, 3, 0, 90, 2],
+        &[21],
+    ] {
+        let mut client = new_client();
+        let _ = client.start();
+        client.handle(&[]).unwrap();
+        let error = client.handle(answer).unwrap_err();
+        assert!(
+            error.to_string().contains("rtmps://") && !error.heals(),
+            "{error}"
+        );
+    }
+    // The same byte later in the handshake is nobody's alert.
+    let mut client = new_client();
+    let _ = client.start();
+    client.handle(&[3]).unwrap();
+    client.handle(&[21, 3, 3, 0, 2]).unwrap();
+}
+
+#[test]
 fn a_huge_announced_message_ends_the_attempt() {
     for until in [
         Until::Connect,

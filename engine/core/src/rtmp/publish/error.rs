@@ -73,7 +73,7 @@ impl PublishError {
             Self::BadName { .. }
             | Self::Unauthorised { .. }
             | Self::NoApplication { .. }
-            | Self::Connection(ConnectionError::Handshake(_)) => false,
+            | Self::Connection(ConnectionError::Handshake(_) | ConnectionError::SpeaksTls) => false,
             Self::InUse { .. }
             | Self::Refused { .. }
             | Self::Ended { .. }

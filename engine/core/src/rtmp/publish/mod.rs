@@ -196,6 +196,11 @@ impl PublishClient {
         self.stage == Stage::Publishing
     }
 
+    /// Whether the server has said anything at all.
+    pub fn has_heard(&self) -> bool {
+        self.connection.has_heard()
+    }
+
     /// How many bytes the server says it has received. Servers count from different points and
     /// some never say: compare growth, not the value.
     pub fn acknowledged_bytes(&self) -> u64 {
