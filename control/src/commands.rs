@@ -14,49 +14,29 @@ use crate::{
     lifecycle, rest,
     signalling::{
         PublishRequest, SocketId, admission,
-        message::{ClientMessage, ServerMessage},
+        message::{ClientMessage, Publish, ServerMessage},
     },
 };
 
-/// Carries out one message of `socket`.
-pub(crate) fn carry_out(
-    control: &Arc<Control>,
-    socket: SocketId,
-    application: &str,
-    message: ClientMessage,
-) {
+/// Who has sent a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender<'a> {
+    pub(crate) socket: SocketId,
+    pub(crate) application: &'a str,
+    /// Whether its address is one that the application takes publishers from.
+    pub(crate) from_allowed_address: bool,
+}
+
+/// Carries out one message of `sender`. Whether the application's backend has to be asked about a
+/// `publish` is for the caller to see to.
+pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: ClientMessage) {
     let now = Instant::now();
+    let (socket, application) = (sender.socket, sender.application);
     let send = |message| control.sockets.send(socket, &message);
     match message {
         ClientMessage::Ping => send(ServerMessage::Pong),
         ClientMessage::GetIceServerConfig => send(ice_servers(control, application)),
-        ClientMessage::Publish {
-            broadcast,
-            token,
-            name,
-            meta_data,
-        } => {
-            let request = PublishRequest {
-                admission: admission::check(control, &broadcast, &token),
-                media_age_ms: control.media_age_ms(&broadcast),
-                start_timeout_ms: control
-                    .application(application)
-                    .map_or(0, |a| a.start_timeout_ms),
-                broadcast,
-                name,
-                meta_data,
-            };
-            if let Err(refusal) = request.admission {
-                let draining = control.drain.is_on();
-                tracing::info!(
-                    broadcast = %request.broadcast,
-                    refusal,
-                    draining,
-                    "publish refused"
-                );
-            }
-            control.with_hub(|hub, out| hub.publish(now, socket, request, out));
-        }
+        ClientMessage::Publish(attempt) => publish(control, sender, now, attempt),
         ClientMessage::TakeConfiguration {
             broadcast,
             is_offer,
@@ -93,6 +73,44 @@ pub(crate) fn carry_out(
             tracing::debug!(command, "a command without effect");
         }
     }
+}
+
+fn publish(control: &Control, sender: Sender<'_>, now: Instant, attempt: Publish) {
+    let application = control.application(sender.application);
+    let request = PublishRequest {
+        admission: admission(control, sender, &attempt),
+        media_age_ms: control.media_age_ms(&attempt.broadcast),
+        start_timeout_ms: application.map_or(0, |application| application.start_timeout_ms),
+        broadcast: attempt.broadcast,
+        name: attempt.name,
+        meta_data: attempt.meta_data,
+    };
+    if let Err(refusal) = request.admission {
+        let draining = control.drain.is_on();
+        tracing::info!(
+            broadcast = %request.broadcast,
+            refusal,
+            draining,
+            from_allowed_address = sender.from_allowed_address,
+            "publish refused"
+        );
+    }
+    control.with_hub(|hub, out| hub.publish(now, sender.socket, request, out));
+}
+
+/// Whether `attempt` may be, as far as this process knows itself.
+pub(crate) fn admission(
+    control: &Control,
+    sender: Sender<'_>,
+    attempt: &Publish,
+) -> Result<(), &'static str> {
+    let from_allowed_address = sender.from_allowed_address;
+    admission::check(
+        control,
+        &attempt.broadcast,
+        &attempt.token,
+        from_allowed_address,
+    )
 }
 
 fn ice_servers(control: &Control, application: &str) -> ServerMessage {

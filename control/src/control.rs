@@ -32,7 +32,7 @@ use crate::{
     signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
     slates,
     store::{BroadcastRecord, Catalog},
-    webhooks,
+    webhooks::{self, authenticate::Authenticator},
 };
 
 /// One control process.
@@ -56,6 +56,8 @@ pub(crate) struct Control {
     pub(crate) webhook_owed: Notify,
     /// Held by who decodes a slate: it may take half a gigabyte.
     pub(crate) slate_decoding: Arc<Semaphore>,
+    /// Asks backends before anybody publishes.
+    pub(crate) authenticator: Authenticator,
     hub: Mutex<Hub>,
     wants: Mutex<()>,
 }
@@ -78,6 +80,7 @@ impl Control {
             drain: Drain::default(),
             webhook_owed: Notify::new(),
             slate_decoding: Arc::new(Semaphore::new(1)),
+            authenticator: Authenticator::new(&settings),
             settings,
         }
     }

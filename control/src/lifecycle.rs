@@ -331,9 +331,9 @@ mod tests {
         let (_folder, mut control, id) = restarted();
         let _commands = report_idle(&control, &id);
         crate::drain::start(&control);
-        assert_eq!(admission::check(&control, &id, ""), Ok(()));
+        assert_eq!(admission::check(&control, &id, "", true), Ok(()));
         control.started_unix_ms = 0;
-        let refused = admission::check(&control, &id, "");
+        let refused = admission::check(&control, &id, "", true);
         assert_eq!(refused, Err("highResourceUsage"));
     }
 }

@@ -136,6 +136,9 @@ pub(crate) const HOOKS_PER_STREAM_MAX: usize = 64;
 pub(crate) const HOOKS_IN_FLIGHT_MAX: usize = 64;
 /// Of them, those to one receiver, so that one which hangs leaves room for the others.
 pub(crate) const HOOKS_PER_RECEIVER_MAX: usize = 16;
+/// Attempts to publish of one application that are asked of its backend at a time. Others wait for
+/// [`HOOK_CALL`] and are refused then.
+pub(crate) const PUBLISH_CHECKS_MAX: usize = 32;
 /// How long a webhook's TCP connect may take, as in Ant Media Server.
 pub(crate) const HOOK_CONNECT: Duration = Duration::from_secs(2);
 /// And the whole call, with TLS and the answer.

@@ -64,6 +64,19 @@ async fn filter(control: &Control, allowed: &CidrList, request: Request, next: N
     }
 }
 
+/// Whether an application that lets `allowed` publish takes a publisher from `address`, the other end
+/// of the connection. As with REST, whomever a proxy names in `headers` must be allowed too.
+pub(crate) fn may_publish(
+    allowed: Option<&CidrList>,
+    address: IpAddr,
+    headers: &HeaderMap,
+) -> bool {
+    let is_allowed = |allowed: &CidrList| {
+        allowed.contains(address) && web_origin::check_forwarded(headers, allowed).is_ok()
+    };
+    allowed.is_none_or(is_allowed)
+}
+
 fn check_headers(
     settings: &Settings,
     allowed: &CidrList,

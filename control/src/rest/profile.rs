@@ -64,30 +64,31 @@ fn ladder(list: &Value) -> Result<Value, BodyError> {
 /// Why it is refused: as Ant Media Server does, for what is only here, or because one of its
 /// webhooks could never be delivered. That is asked only of an address that the body `object` has:
 /// one that an older version stored does not stand in the way of other changes.
-pub(super) fn problem(profile: &Profile, object: &Map<String, Value>) -> Option<&'static str> {
+pub(super) fn problem(profile: &Profile, object: &Map<String, Value>) -> Option<String> {
     if profile
         .sub_folder
         .as_deref()
         .is_some_and(|folder| folder.contains(".."))
     {
-        return Some("subFolder must not contain '..'");
+        return Some("subFolder must not contain '..'".to_owned());
     }
     let url = profile.stream_url.as_deref().unwrap_or_default();
     let hook = profile.listener_hook_url.as_deref().unwrap_or_default();
     if object.contains_key("listenerHookURL")
         && let Some(problem) = settings::url_problem(hook)
     {
-        return Some(problem);
+        return Some(format!("listenerHookURL {problem}"));
     }
     let pulls = matches!(profile.kind.as_str(), "ipCamera" | "streamSource");
     if pulls && url::Url::parse(url).is_err() {
-        return Some("streamUrl is not a URL");
+        return Some("streamUrl is not a URL".to_owned());
     }
     if profile
         .hold_ms
         .is_some_and(|hold_ms| hold_ms > limits::HOLD_MS_MAX)
     {
-        return Some("holdMs must be from 0 to 86400000, a day; -1 is the application's hold_ms");
+        let problem = "holdMs must be from 0 to 86400000, a day; -1 is the application's hold_ms";
+        return Some(problem.to_owned());
     }
     None
 }

@@ -17,6 +17,12 @@ pub struct ApplicationSettings {
     pub publish_token_control_enabled: bool,
     /// Publishing needs a broadcast that was created before.
     pub accept_only_streams_in_data_store: bool,
+    /// Who may publish; `None` is everybody.
+    #[serde(
+        rename = "allowedPublisherCIDR",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allowed_publisher_cidr: Option<CidrList>,
     /// Without media for so long after the offer, a publish attempt ends. Milliseconds.
     #[serde(rename = "webRTCClientStartTimeoutMs")]
     pub start_timeout_ms: u64,
@@ -89,6 +95,7 @@ impl Default for ApplicationSettings {
         Self {
             publish_token_control_enabled: false,
             accept_only_streams_in_data_store: false,
+            allowed_publisher_cidr: None,
             start_timeout_ms: 10_000,
             keyframe_interval_ms: 2_000,
             hold_ms: 60_000,
@@ -119,6 +126,10 @@ pub struct ApplicationOverrides {
     pub publish_token_control_enabled: Option<bool>,
     #[serde(alias = "acceptOnlyStreamsInDataStore")]
     pub accept_only_streams_in_data_store: Option<bool>,
+    #[serde(alias = "allowedPublisherCIDR")]
+    pub allowed_publisher_cidr: Option<CidrList>,
+    #[serde(alias = "webhookAuthenticateURL")]
+    pub webhook_authenticate_url: Option<String>,
     #[serde(alias = "webRTCClientStartTimeoutMs")]
     pub webrtc_client_start_timeout_ms: Option<u64>,
     #[serde(alias = "webRTCKeyframeTime")]
@@ -185,6 +196,9 @@ impl ApplicationOverrides {
             &mut settings.accept_only_streams_in_data_store,
             &self.accept_only_streams_in_data_store,
         );
+        if let Some(ranges) = &self.allowed_publisher_cidr {
+            settings.allowed_publisher_cidr = Some(ranges.clone());
+        }
         set(
             &mut settings.start_timeout_ms,
             &self.webrtc_client_start_timeout_ms,
@@ -229,6 +243,10 @@ impl ApplicationOverrides {
 impl ApplicationOverrides {
     fn apply_webhooks(&self, webhooks: &mut WebhookSettings) {
         set(&mut webhooks.url, &self.listener_hook_url);
+        set(
+            &mut webhooks.authenticate_url,
+            &self.webhook_authenticate_url,
+        );
         set(&mut webhooks.retry_count, &self.webhook_retry_count);
         set(&mut webhooks.retry_delay_ms, &self.webhook_retry_delay);
         set(&mut webhooks.content_type, &self.webhook_content_type);

@@ -1,5 +1,7 @@
 //! What an application's settings may be, after all layers.
 
+use shardcast_link::CidrList;
+
 use super::{ApplicationSettings, SettingsError, WebhookSettings, layers::value, url_problem};
 use crate::{limits, retry};
 
@@ -19,6 +21,11 @@ pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(
         return Err(value("webRTCKeyframeTime", "must be from 500 to 60000"));
     }
     check_webhooks(&settings.webhooks)?;
+    let publishers = settings.allowed_publisher_cidr.as_ref();
+    if publishers.is_some_and(CidrList::is_empty) {
+        let problem = "names no range: leave it out to let everybody publish";
+        return Err(value("allowedPublisherCIDR", problem));
+    }
     let contradiction = || settings.encoding.contradiction(reencodes);
     if let Some((key, problem)) = settings.encoding.problem().or_else(contradiction) {
         return Err(value(key, problem));
@@ -38,6 +45,9 @@ pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(
 fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {
     if let Some(problem) = url_problem(&webhooks.url) {
         return Err(value("listenerHookURL", problem));
+    }
+    if let Some(problem) = url_problem(&webhooks.authenticate_url) {
+        return Err(value("webhookAuthenticateURL", problem));
     }
     if webhooks.retry_count > limits::HOOK_RETRIES_MAX {
         let problem = format!("must be at most {}", limits::HOOK_RETRIES_MAX);

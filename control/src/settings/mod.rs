@@ -149,7 +149,10 @@ impl Settings {
             if !application.webhooks.secret.is_empty() {
                 application.webhooks.secret = "***".to_owned();
             }
-            application.webhooks.url = webhooks::masked(&application.webhooks.url);
+            let hooks = &mut application.webhooks;
+            for url in [&mut hooks.url, &mut hooks.authenticate_url] {
+                *url = webhooks::masked(url);
+            }
         }
         let names: Vec<&String> = self.application.keys().collect();
         let text = toml::Table::try_from(&shown).and_then(|mut table| {

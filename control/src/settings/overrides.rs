@@ -158,6 +158,21 @@ pub struct Overrides {
     #[serde(alias = "acceptOnlyStreamsInDataStore")]
     pub accept_only_streams_in_data_store: Option<bool>,
 
+    /// Who may publish: ranges, comma-separated [default: everybody]
+    #[arg(long, env = "SHARDCAST_ALLOWED_PUBLISHER_CIDR", value_name = "RANGES")]
+    #[serde(alias = "allowedPublisherCIDR")]
+    pub allowed_publisher_cidr: Option<CidrList>,
+
+    /// Who is asked by HTTP before anybody publishes [default: nobody]
+    #[arg(
+        long,
+        env = "SHARDCAST_WEBHOOK_AUTHENTICATE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    #[serde(alias = "webhookAuthenticateURL")]
+    pub webhook_authenticate_url: Option<String>,
+
     /// Time for the first media after an offer, in ms [default: 10000]
     #[arg(
         long,
@@ -369,6 +384,8 @@ impl Overrides {
         ApplicationOverrides {
             publish_token_control_enabled: self.publish_token_control_enabled,
             accept_only_streams_in_data_store: self.accept_only_streams_in_data_store,
+            allowed_publisher_cidr: self.allowed_publisher_cidr.clone(),
+            webhook_authenticate_url: self.webhook_authenticate_url.clone(),
             webrtc_client_start_timeout_ms: self.webrtc_client_start_timeout_ms,
             webrtc_keyframe_time: self.webrtc_keyframe_time,
             hold_ms: self.hold_ms,

@@ -15,6 +15,9 @@ pub struct WebhookSettings {
     /// broadcasts take it over.
     #[serde(rename = "listenerHookURL")]
     pub url: String,
+    /// Who is asked before anybody publishes; empty is nobody.
+    #[serde(rename = "webhookAuthenticateURL")]
+    pub authenticate_url: String,
     /// Attempts after the first. Ant Media Server has 0: what happens while a backend restarts is
     /// lost there. Ten of them, with pauses that double, outlast five minutes.
     #[serde(rename = "webhookRetryCount")]
@@ -40,6 +43,7 @@ impl Default for WebhookSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
+            authenticate_url: String::new(),
             retry_count: 10,
             retry_delay_ms: 1_000,
             content_type: WebhookContentType::Json,
@@ -54,6 +58,7 @@ impl fmt::Debug for WebhookSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookSettings")
             .field("has_url", &!self.url.is_empty())
+            .field("asks_before", &!self.authenticate_url.is_empty())
             .field("retry_count", &self.retry_count)
             .field("retry_delay_ms", &self.retry_delay_ms)
             .field("content_type", &self.content_type)
@@ -95,20 +100,21 @@ impl FromStr for WebhookContentType {
     }
 }
 
-/// What is wrong with `text` as the address of a webhook. Empty is no webhook.
+/// What is wrong with `text` as the address of a webhook, to be read behind the name of its setting.
+/// Empty is no webhook.
 pub(crate) fn url_problem(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return None;
     }
     if text.len() > limits::HOOK_URL_BYTES_MAX {
-        return Some("listenerHookURL is too long");
+        return Some("is too long");
     }
     match Url::parse(text) {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Some("listenerHookURL holds a name or password; calls are signed with webhook_secret")
+            Some("holds a name or password; calls are signed with webhook_secret")
         }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => None,
-        _ => Some("listenerHookURL must be an http:// or https:// URL"),
+        _ => Some("must be an http:// or https:// URL"),
     }
 }
 
@@ -152,6 +158,7 @@ mod tests {
     fn neither_the_secret_nor_the_address_is_in_a_debug_text() {
         let settings = WebhookSettings {
             url: "https://h/?token=hush".into(),
+            authenticate_url: "https://h/hush".into(),
             secret: "hush".into(),
             ..WebhookSettings::default()
         };

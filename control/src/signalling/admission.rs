@@ -4,11 +4,21 @@ use shardcast_link::BroadcastId;
 
 use crate::{clock, control::Control, lifecycle, limits, store::TokenRecord};
 
-/// Checks name, token and settings; the error is the word for the client.
-pub(crate) fn check(control: &Control, id: &BroadcastId, token: &str) -> Result<(), &'static str> {
+/// Checks name, address, token and settings; the error is the word for the client. Whether it
+/// publishes from an address that the application takes was seen at its handshake
+/// (`from_allowed_address`).
+pub(crate) fn check(
+    control: &Control,
+    id: &BroadcastId,
+    token: &str,
+    from_allowed_address: bool,
+) -> Result<(), &'static str> {
     let Some(application) = control.application(id.application()) else {
         return Err("invalidStreamName");
     };
+    if !from_allowed_address {
+        return Err("unauthorized_access");
+    }
     let record = control.catalog.broadcast(id);
     if application.publish_token_control_enabled && !is_valid(control, id, token) {
         return Err("unauthorized_access");

@@ -10,12 +10,7 @@ use crate::limits;
 pub(crate) enum ClientMessage {
     Ping,
     GetIceServerConfig,
-    Publish {
-        broadcast: BroadcastId,
-        token: String,
-        name: String,
-        meta_data: String,
-    },
+    Publish(Publish),
     /// An SDP; only offers are taken so far.
     TakeConfiguration {
         broadcast: BroadcastId,
@@ -47,6 +42,18 @@ pub(crate) enum ClientMessage {
     Unsupported {
         command: String,
     },
+}
+
+/// An attempt to publish. What the client leaves out is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Publish {
+    pub(crate) broadcast: BroadcastId,
+    pub(crate) token: String,
+    pub(crate) subscriber_id: String,
+    pub(crate) subscriber_code: String,
+    /// What the broadcast is called from now on.
+    pub(crate) name: String,
+    pub(crate) meta_data: String,
 }
 
 /// A text that is no message. The client's fault; it is told and may go on.
@@ -146,12 +153,14 @@ fn of_stream(
     object: &Map<String, Value>,
 ) -> Result<ClientMessage, Malformed> {
     Ok(match command {
-        "publish" => ClientMessage::Publish {
+        "publish" => ClientMessage::Publish(Publish {
             broadcast,
             token: short(object, "token")?,
+            subscriber_id: short(object, "subscriberId")?,
+            subscriber_code: short(object, "subscriberCode")?,
             name: short(object, "streamName")?,
             meta_data: text(object, "metaData")?,
-        },
+        }),
         "takeConfiguration" => ClientMessage::TakeConfiguration {
             broadcast,
             is_offer: string(object, "type") == "offer",
@@ -396,18 +405,15 @@ mod tests {
         let text = r#"{"command":"publish","streamId":"s1","subscriberId":"","subscriberCode":"",
             "streamName":"Mine","mainTrack":"","video":true,"audio":true,"metaData":{"a":1},
             "role":"","new":[1]}"#;
-        let ClientMessage::Publish {
-            broadcast,
-            token,
-            name,
-            meta_data,
-        } = parse("app", text).unwrap()
-        else {
+        let ClientMessage::Publish(publish) = parse("app", text).unwrap() else {
             panic!("not a publish");
         };
-        assert_eq!(broadcast.as_str(), "app/s1");
-        assert_eq!((token.as_str(), name.as_str()), ("", "Mine"));
-        assert_eq!(meta_data, r#"{"a":1}"#);
+        assert_eq!(publish.broadcast.as_str(), "app/s1");
+        assert_eq!(
+            (publish.token.as_str(), publish.name.as_str()),
+            ("", "Mine")
+        );
+        assert_eq!(publish.meta_data, r#"{"a":1}"#);
     }
 
     #[test]

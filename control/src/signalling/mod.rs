@@ -8,6 +8,7 @@ mod deadlines;
 mod eviction;
 mod hub;
 pub(crate) mod message;
+mod pending;
 mod reports;
 mod session;
 pub(crate) mod socket;
@@ -17,4 +18,5 @@ mod hub_tests;
 
 pub(crate) use eviction::Eviction;
 pub(crate) use hub::{Effect, Hub, PublishRequest, SocketId};
+pub(crate) use pending::Verdict;
 pub(crate) use reports::NO_MEDIA_OFFERED;

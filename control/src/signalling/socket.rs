@@ -23,6 +23,7 @@ use axum::{
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use shardcast_link::BroadcastId;
 use tokio::{
     io::AsyncReadExt,
     sync::mpsc,
@@ -40,9 +41,16 @@ use tokio_tungstenite::{
 
 use super::{
     SocketId,
-    message::{self, ServerMessage},
+    message::{self, ClientMessage, Publish, ServerMessage},
+    pending::{Pending, Verdict},
 };
-use crate::{commands, control::Control, limits, rest::ip_filter::Peer};
+use crate::{
+    commands::{self, Sender},
+    control::Control,
+    limits,
+    rest::ip_filter::{self, Peer},
+    webhooks::authenticate,
+};
 
 /// What is on its way to a client.
 #[derive(Debug)]
@@ -146,6 +154,10 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
     let address = address.map_or(IpAddr::from([0, 0, 0, 0]), |peer| {
         peer.0.ip().to_canonical()
     });
+    let allowed = control
+        .application(&application)
+        .and_then(|application| application.allowed_publisher_cidr.as_ref());
+    let from_allowed_address = ip_filter::may_publish(allowed, address, request.headers());
     let trusted = control.settings.remote_allowed_cidr.contains(address);
     let Some((socket, queue)) = control.sockets.open(address, trusted) else {
         return (
@@ -158,7 +170,15 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
     tokio::spawn(async move {
         control.socket_opened(socket);
         match hyper::upgrade::on(request).await {
-            Ok(upgraded) => serve(&control, &application, socket, upgraded, queue).await,
+            Ok(upgraded) => {
+                let client = Client {
+                    application,
+                    socket,
+                    from_allowed_address,
+                    pending: Pending::default(),
+                };
+                serve(&control, client, upgraded, queue).await;
+            }
             Err(error) => tracing::debug!(%error, "a socket was not upgraded"),
         }
         control.sockets.forget(socket);
@@ -189,12 +209,75 @@ fn accept_key(headers: &HeaderMap) -> Option<String> {
     asked.then(|| derive_accept_key(key.as_bytes()))
 }
 
+/// The other end of a socket.
+#[derive(Debug)]
+struct Client {
+    application: String,
+    socket: SocketId,
+    from_allowed_address: bool,
+    pending: Pending,
+}
+
+impl Client {
+    fn sender(&self) -> Sender<'_> {
+        Sender {
+            socket: self.socket,
+            application: &self.application,
+            from_allowed_address: self.from_allowed_address,
+        }
+    }
+
+    fn carry_out(&mut self, control: &Arc<Control>, message: ClientMessage) {
+        match message {
+            ClientMessage::Publish(attempt) if self.must_ask(control, &attempt) => {
+                self.ask(control, attempt);
+            }
+            ClientMessage::Stop { broadcast } if self.pending.withdraw(&broadcast) => {
+                let stream = broadcast.stream().to_owned();
+                let definition = "publish_finished";
+                let message = ServerMessage::Notification { stream, definition };
+                control.sockets.send(self.socket, &message);
+            }
+            message => commands::carry_out(control, self.sender(), message),
+        }
+    }
+
+    /// Whether the backend has the last word. What is refused anyhow is not asked.
+    fn must_ask(&self, control: &Control, attempt: &Publish) -> bool {
+        authenticate::url(control, attempt).is_some()
+            && commands::admission(control, self.sender(), attempt).is_ok()
+    }
+
+    fn ask(&mut self, control: &Arc<Control>, attempt: Publish) {
+        let broadcast = attempt.broadcast.clone();
+        let (asking, question) = (Arc::clone(control), attempt.clone());
+        let call = async move { authenticate::allows(&asking, &question).await };
+        if let Err(definition) = self.pending.ask(attempt, call) {
+            self.refuse(control, &broadcast, definition);
+        }
+    }
+
+    /// Goes on with an attempt about which the backend was asked.
+    fn answered(&mut self, control: &Arc<Control>, attempt: Publish, verdict: Verdict) {
+        match verdict {
+            Ok(()) => {
+                commands::carry_out(control, self.sender(), ClientMessage::Publish(attempt));
+            }
+            Err(definition) => self.refuse(control, &attempt.broadcast, definition),
+        }
+    }
+
+    fn refuse(&self, control: &Control, broadcast: &BroadcastId, definition: &'static str) {
+        let message = ServerMessage::error(broadcast.stream(), definition);
+        control.sockets.send(self.socket, &message);
+    }
+}
+
 type Stream = WebSocketStream<TokioIo<Upgraded>>;
 
 async fn serve(
     control: &Arc<Control>,
-    application: &str,
-    socket: SocketId,
+    mut client: Client,
     upgraded: Upgraded,
     mut queue: mpsc::Receiver<Outgoing>,
 ) {
@@ -211,8 +294,8 @@ async fn serve(
         tokio::select! {
             frame = stream.next() => {
                 heard = Instant::now();
-                control.with_hub(|hub, _| hub.socket_heard(heard, socket));
-                match take(control, application, socket, frame, &mut budget) {
+                control.with_hub(|hub, _| hub.socket_heard(heard, client.socket));
+                match take(control, &mut client, frame, &mut budget) {
                     Next::Go => {}
                     Next::Close(code) => break Some(code),
                     Next::Gone => break None,
@@ -227,6 +310,9 @@ async fn serve(
                 if !sent {
                     break None;
                 }
+            }
+            (attempt, verdict) = client.pending.next() => {
+                client.answered(control, attempt, verdict);
             }
             _ = pings.tick() => {
                 if heard.elapsed() > limits::SOCKET_IDLE {
@@ -260,8 +346,7 @@ enum Next {
 
 fn take(
     control: &Arc<Control>,
-    application: &str,
-    socket: SocketId,
+    client: &mut Client,
     frame: Option<Result<Message, WsError>>,
     budget: &mut Budget,
 ) -> Next {
@@ -270,9 +355,9 @@ fn take(
     }
     match frame {
         Some(Ok(Message::Text(text))) => {
-            match message::parse(application, &text) {
-                Ok(message) => commands::carry_out(control, socket, application, message),
-                Err(malformed) => control.sockets.send(socket, &malformed.answer()),
+            match message::parse(&client.application, &text) {
+                Ok(message) => client.carry_out(control, message),
+                Err(malformed) => control.sockets.send(client.socket, &malformed.answer()),
             }
             Next::Go
         }

@@ -15,9 +15,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use crate::{clock, limits, settings::WebhookSettings, store::HookRecord};
+use crate::{
+    clock, limits,
+    settings::{WebhookContentType, WebhookSettings},
+    store::HookRecord,
+};
 
 /// A call was not taken. The receiver's fault, or the operator's who named it; it is repeated.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +37,7 @@ pub(crate) enum CallError {
     #[error("the receiver has not answered within {} s", limits::HOOK_CALL.as_secs())]
     TimedOut,
     /// Checked when it was set; an older version may have stored it.
-    #[error("its address cannot be used; set listenerHookURL anew")]
+    #[error("its address cannot be used; set it anew")]
     Address,
 }
 
@@ -72,24 +77,42 @@ impl HookClient {
         hook: &HookRecord,
         settings: &WebhookSettings,
     ) -> Result<(), CallError> {
-        let request = request(hook, settings).ok_or(CallError::Address)?;
-        timeout(limits::HOOK_CALL, self.exchange(request))
+        let body = super::payload::encode(&hook.fields, settings.content_type);
+        let kind = settings.content_type;
+        let request = request(&hook.url, kind, body, &hook.delivery, settings);
+        let answer = self.exchange(request.ok_or(CallError::Address)?);
+        let status = timeout(limits::HOOK_CALL, answer)
             .await
-            .unwrap_or(Err(CallError::TimedOut))
+            .unwrap_or(Err(CallError::TimedOut))?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(CallError::Status(status))
+        }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(), CallError> {
+    /// Puts the question `fields`, which is always JSON, to the application's `webhookAuthenticateURL`.
+    /// The caller limits the time.
+    pub(crate) async fn ask(
+        &self,
+        fields: &Map<String, Value>,
+        settings: &WebhookSettings,
+    ) -> Result<StatusCode, CallError> {
+        let kind = WebhookContentType::Json;
+        let body = super::payload::encode(fields, kind);
+        let delivery = super::delivery_id();
+        let request = request(&settings.authenticate_url, kind, body, &delivery, settings);
+        self.exchange(request.ok_or(CallError::Address)?).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<StatusCode, CallError> {
         let response = self.client.request(request).await;
         let response = response.map_err(|error| CallError::Unreachable(sources(&error)))?;
         let status = response.status();
         // Read to its end, the connection is good for the next call. What it says does not matter.
         let body = Limited::new(response.into_body(), limits::HOOK_ANSWER_BYTES_MAX);
         let _ = body.collect().await;
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(CallError::Status(status))
-        }
+        Ok(status)
     }
 }
 
@@ -120,15 +143,20 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
     })
 }
 
-fn request(hook: &HookRecord, settings: &WebhookSettings) -> Option<Request<Full<Bytes>>> {
-    let url = url::Url::parse(&hook.url).ok()?;
+fn request(
+    url: &str,
+    kind: WebhookContentType,
+    body: Bytes,
+    delivery: &str,
+    settings: &WebhookSettings,
+) -> Option<Request<Full<Bytes>>> {
+    let url = url::Url::parse(url).ok()?;
     let uri: Uri = url.as_str().parse().ok()?;
-    let body = super::payload::encode(&hook.fields, settings.content_type);
     let timestamp = clock::unix_s().to_string();
     let mut request = Request::post(uri)
-        .header(CONTENT_TYPE, settings.content_type.as_str())
+        .header(CONTENT_TYPE, kind.as_str())
         .header(USER_AGENT, concat!("shardcast/", env!("CARGO_PKG_VERSION")))
-        .header("X-Shardcast-Delivery", &hook.delivery)
+        .header("X-Shardcast-Delivery", delivery)
         .header("X-Shardcast-Timestamp", &timestamp);
     if !settings.secret.is_empty() {
         let signature = signature(&settings.secret, &timestamp, &body);
@@ -182,7 +210,7 @@ mod tests {
             broadcast: shardcast_link::BroadcastId::new("app", "s1").unwrap(),
             action: crate::store::Action::LiveStreamStarted,
             url: format!("http://{address}/"),
-            fields: serde_json::Map::new(),
+            fields: Map::new(),
         };
         let client = HookClient::new().unwrap();
         let called = client.call(&hook, &WebhookSettings::default()).await;

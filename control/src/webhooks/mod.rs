@@ -10,6 +10,7 @@
 //! tells the destination's URL whole, stream key and all, as Ant Media Server does: the backend
 //! has given it to us and knows the destination by it. No log line has it.
 
+pub(crate) mod authenticate;
 pub(crate) mod client;
 pub(crate) mod delivery;
 mod failures;
@@ -41,7 +42,7 @@ pub(crate) fn owe(
     };
     let dropped = t.put_hook(HookRecord {
         sequence: 0,
-        delivery: format!("{:032x}", rand::random::<u128>()),
+        delivery: delivery_id(),
         broadcast: record.id.clone(),
         action: happening.action(),
         url,
@@ -69,6 +70,11 @@ pub(crate) fn timed_out(control: &Control, id: &BroadcastId) {
         );
         owe(control, t, &record, &Happening::TimedOut);
     });
+}
+
+/// What tells repetitions of one call from other calls, and our calls from those of others.
+fn delivery_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 fn listener(control: &Control, record: &BroadcastRecord) -> Option<String> {

@@ -19,6 +19,7 @@ mod hold;
 mod https;
 mod link;
 mod offered_codecs;
+mod publish_admission;
 mod rendition_status;
 mod resolution_height;
 mod rest_broadcasts;

@@ -104,6 +104,11 @@ impl CidrList {
         Self(vec![v4, v6])
     }
 
+    /// Whether it names no range, so that it holds nobody.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether one of the ranges holds `address`.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|range| range.contains(address))
