@@ -1,7 +1,8 @@
 //! Names of Ant Media Server's settings, so that its files can be carried over.
 //!
-//! What has a counterpart here is mapped, the rest is accepted with a warning that says whether it
-//! is unknown, or known and without effect. The prefix `settings.` of 2.x files may stay.
+//! What has a counterpart here is mapped. A setting that would close a door and has none ends the
+//! start ([`restrictions`]); the rest is accepted with a warning that says whether it is unknown, or
+//! known and without effect. The prefix `settings.` of 2.x files may stay.
 
 use std::net::IpAddr;
 
@@ -9,8 +10,13 @@ use serde::Deserialize;
 use shardcast_link::CidrList;
 use toml::{Table, Value};
 
-use super::{ApplicationOverrides, ApplicationSettings};
+use super::{ApplicationOverrides, ApplicationSettings, SettingsError};
 use crate::{ladder::Ladder, limits};
+
+mod restrictions;
+mod without_effect;
+
+use without_effect::{NOT_A_SETTING, WITHOUT_EFFECT};
 
 /// What an `[ant_media]` table means here.
 #[derive(Clone, Debug, Default)]
@@ -31,101 +37,66 @@ pub struct ServerPart {
     pub advertise: Option<Vec<IpAddr>>,
 }
 
-/// Settings that exist there and have no effect here.
-const WITHOUT_EFFECT: &[&str] = &[
-    "webRTCEnabled",
-    "webRTCPortRangeMax",
-    "webrtc.portRangeMax",
-    "webRTCTcpCandidatesEnabled",
-    "webrtc.tcpCandidateEnabled",
-    "replaceCandidateAddrWithServerAddr",
-    "disableIPv6Candidates",
-    "iceGatheringTimeoutMs",
-    "dropWebRTCIngestIfNoPacketReceived",
-    "encoderName",
-    "encoderParameters",
-    "encoderThreadCount",
-    "encoderSelectionPreference",
-    "h265Enabled",
-    "aacEncodingEnabled",
-    "audioBitrateSFU",
-    "heightRtmpForwarding",
-    "useOriginalWebRTCEnabled",
-    "addOriginalMuxerIntoHLSPlaylist",
-    "forceDecoding",
-    "encodingQueueSize",
-    "mp4MuxingEnabled",
-    "webMMuxingEnabled",
-    "addDateTimeToMp4FileName",
-    "fileNameFormat",
-    "hlsMuxingEnabled",
-    "hlsTime",
-    "hlsListSize",
-    "hlsPlayListSize",
-    "hlsPlayListType",
-    "hlsSegmentType",
-    "hlsflags",
-    "deleteHLSFilesOnEnded",
-    "dashMuxingEnabled",
-    "dashSegDuration",
-    "dashFragmentDuration",
-    "dashTargetLatency",
-    "generatePreview",
-    "createPreviewPeriod",
-    "previewHeight",
-    "previewFormat",
-    "previewOverwrite",
-    "rtmpIngestBufferTimeMs",
-    "maxAnalyzeDurationMS",
-    "dataChannelEnabled",
-    "dataChannelPlayerDistribution",
-    "dataChannelWebHookURL",
-    "webRTCViewerLimit",
-    "maxResolutionAccept",
-    "allowedPublisherCIDR",
-    "writeStatsToDatastore",
-    "muxerFinishScript",
-    "streamStartedScript",
-    "streamEndedScript",
-    "streamIdleTimeoutScript",
-    "vodUploadFinishScript",
-    "s3RecordingEnabled",
-    "playTokenControlEnabled",
-    "rtmps.enabled",
-    "rtmps.port",
-    "useGlobalIp",
-];
-
-/// Settings that exist nowhere but are found in guides.
-const NOT_A_SETTING: &[&str] = &["webRTCKeyFrameInterval", "hlsSegmentTime", "dtlsTimeoutMs"];
-
 /// Translates `table`; what has no effect is said in `warnings`, with `place` in front.
-pub fn translate(table: &Table, place: &str, warnings: &mut Vec<String>) -> Translated {
+///
+/// # Errors
+/// When a setting would close a door and is not built here, or has a value that cannot be used.
+pub fn translate(
+    table: &Table,
+    place: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Translated, SettingsError> {
     let mut translated = Translated::default();
+    let mut refused = Vec::new();
     let mut flat = Vec::new();
     flatten(table, "", &mut flat);
     for (key, value) in flat {
         let name = key.strip_prefix("settings.").unwrap_or(&key);
-        if assign(&mut translated, name, value) {
+        let closes = restrictions::is_built(name);
+        if closes && restrictions::is_unset(name, value) || assign(&mut translated, name, value) {
             continue;
         }
-        let why = if MAPPED.contains(&name) {
-            match reason(name, value) {
-                Some(reason) => {
-                    format!("the value {value} cannot be used: {reason}; it is ignored")
-                }
-                None => format!("the value {value} cannot be used; it is ignored"),
-            }
-        } else if WITHOUT_EFFECT.contains(&name) {
-            "has no counterpart in Shardcast; it is ignored".to_owned()
-        } else if NOT_A_SETTING.contains(&name) {
-            "is not a setting of Ant Media Server either; it is ignored".to_owned()
-        } else {
-            "is not known; it is ignored".to_owned()
-        };
-        warnings.push(format!("{place} {key}: {why}"));
+        match problem(name, value) {
+            Problem::Ignored(why) => warnings.push(format!("{place} {key}: {why}")),
+            Problem::Refused(why) => refused.push(format!("{place} {key}: {why}")),
+        }
     }
-    translated
+    if refused.is_empty() {
+        Ok(translated)
+    } else {
+        Err(SettingsError::Restrictions(refused))
+    }
+}
+
+/// What is said of a setting that [`assign`] has not taken.
+enum Problem {
+    Ignored(String),
+    Refused(String),
+}
+
+fn problem(name: &str, value: &Value) -> Problem {
+    // The value of what closes a door may be a secret.
+    if restrictions::is_built(name) {
+        let unusable = "its value cannot be used, and without it a door would be open";
+        return Problem::Refused(unusable.to_owned());
+    }
+    if MAPPED.contains(&name) {
+        return Problem::Ignored(match reason(name, value) {
+            Some(reason) => format!("the value {value} cannot be used: {reason}; it is ignored"),
+            None => format!("the value {value} cannot be used; it is ignored"),
+        });
+    }
+    if WITHOUT_EFFECT.contains(&name) {
+        return Problem::Ignored("has no counterpart in Shardcast; it is ignored".to_owned());
+    }
+    if NOT_A_SETTING.contains(&name) {
+        let why = "is not a setting of Ant Media Server either; it is ignored";
+        return Problem::Ignored(why.to_owned());
+    }
+    match restrictions::refusal(name, value) {
+        Some(why) => Problem::Refused(why),
+        None => Problem::Ignored("is not known, or off; it is ignored".to_owned()),
+    }
 }
 
 /// Dotted keys without quotes become tables in TOML; join them again.
@@ -143,20 +114,15 @@ fn flatten<'a>(table: &'a Table, prefix: &str, out: &mut Vec<(String, &'a Value)
     }
 }
 
-/// Names that [`assign`] knows.
+/// Names that [`assign`] knows, beside those that close a door.
 const MAPPED: &[&str] = &[
-    "publishTokenControlEnabled",
-    "acceptOnlyStreamsInDataStore",
     "webRTCClientStartTimeoutMs",
     "webrtc.client.start.timeoutMs",
     "webRTCKeyframeTime",
-    "ingestingStreamLimit",
     "endpointRepublishLimit",
     "endpoint.republishLimit",
     "endpointHealthCheckPeriodMs",
     "endpoint.healthCheckPeriodMs",
-    "remoteAllowedCIDR",
-    "ipFilterEnabled",
     "stunServerURI",
     "webrtc.stunServerURI",
     "webrtc.stunServerUri",
@@ -191,9 +157,19 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
     let (app, server) = (&mut to.application, &mut to.server);
     match name {
         "publishTokenControlEnabled" => put(&mut app.publish_token_control_enabled, boolean(value)),
+        // Its name before there was one for each direction; the newer name wins over it.
+        "tokenControlEnabled" => match boolean(value) {
+            Some(enabled) => {
+                app.publish_token_control_enabled.get_or_insert(enabled);
+                true
+            }
+            None => false,
+        },
         "acceptOnlyStreamsInDataStore" => {
             put(&mut app.accept_only_streams_in_data_store, boolean(value))
         }
+        "allowedPublisherCIDR" => put(&mut app.allowed_publisher_cidr, parse(value)),
+        "webhookAuthenticateURL" => put(&mut app.webhook_authenticate_url, parse(value)),
         "webRTCClientStartTimeoutMs" | "webrtc.client.start.timeoutMs" => {
             put(&mut app.webrtc_client_start_timeout_ms, parse(value))
         }
@@ -317,8 +293,14 @@ fn parse<T: std::str::FromStr>(value: &Value) -> Option<T> {
     }
 }
 
+/// The words that Spring, which reads those files, takes for a truth value.
 fn boolean(value: &Value) -> Option<bool> {
-    parse(value)
+    let word: String = parse(value)?;
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Some(true),
+        "false" | "off" | "no" | "0" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -331,7 +313,8 @@ mod tests {
     fn from(text: &str) -> (Translated, Vec<String>) {
         let mut warnings = Vec::new();
         let table = toml::from_str(text).unwrap();
-        (translate(&table, "[ant_media]", &mut warnings), warnings)
+        let translated = translate(&table, "[ant_media]", &mut warnings);
+        (translated.unwrap(), warnings)
     }
 
     #[test]

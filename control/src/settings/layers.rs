@@ -27,6 +27,12 @@ pub enum SettingsError {
         path: PathBuf,
         source: toml::de::Error,
     },
+    /// Settings of Ant Media Server that close a door there and would not here, with what to do.
+    #[error(
+        "these settings close a door in Ant Media Server, and it would be open here:\n  {}",
+        .0.join("\n  ")
+    )]
+    Restrictions(Vec<String>),
     /// Settings that contradict each other, or a value out of range.
     #[error("setting {key}: {problem}")]
     Value { key: &'static str, problem: String },
@@ -56,7 +62,7 @@ pub(super) fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
 
 pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, SettingsError> {
     let mut warnings = Vec::new();
-    let shared = translate(file.ant_media.as_ref(), "[ant_media]", &mut warnings);
+    let shared = translate(file.ant_media.as_ref(), "[ant_media]", &mut warnings)?;
     let ant = &shared.server;
     let data_dir = flags
         .data_dir
@@ -113,10 +119,14 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
     })
 }
 
-fn translate(table: Option<&toml::Table>, place: &str, warnings: &mut Vec<String>) -> Translated {
+fn translate(
+    table: Option<&toml::Table>,
+    place: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Translated, SettingsError> {
     match table {
         Some(table) => ant_media::translate(table, place, warnings),
-        None => Translated::default(),
+        None => Ok(Translated::default()),
     }
 }
 
@@ -241,7 +251,7 @@ fn applications(
         let own = file.application.get(&name);
         let place = format!("[application.{name}.ant_media]");
         let table = own.and_then(|own| own.ant_media.as_ref());
-        let own_ant = translate(table, &place, warnings).application;
+        let own_ant = translate(table, &place, warnings)?.application;
         let (file, flags) = (file.application_defaults(), flags.application_defaults());
         let mut layers = vec![
             (Some("[ant_media]"), &shared.application),
