@@ -36,6 +36,9 @@ pub enum Command {
         /// What its video may be coded with, the best first. H.264 alone when empty.
         #[serde(default)]
         codecs: Vec<VideoCodec>,
+        /// Sound in stereo is asked for; browsers send mono otherwise.
+        #[serde(default)]
+        stereo: bool,
     },
     /// A trickled ICE candidate of the client, as `candidate:…`.
     Candidate {

@@ -16,7 +16,10 @@ use crate::{
     broadcast::{Broadcast, DestinationKey, PeerId, Slate, Slot},
     destination::Destination,
     limits::{BROADCASTS_MAX, DESTINATIONS_MAX, PEERS_MAX, SLATE_BYTES_MAX},
-    webrtc::publisher::{Offer, Publisher},
+    webrtc::{
+        offer::Terms,
+        publisher::{Offer, Publisher},
+    },
 };
 
 impl Shard {
@@ -36,10 +39,12 @@ impl Shard {
                 sdp,
                 start_timeout_ms,
                 codecs,
+                stereo,
             } => {
                 let start_timeout = Duration::from_millis(start_timeout_ms);
                 let codecs = self.usable(codecs);
-                self.publish(now, session, &broadcast, &sdp, start_timeout, &codecs);
+                let terms = Terms { codecs, stereo };
+                self.publish(now, session, &broadcast, &sdp, start_timeout, &terms);
             }
             Command::Candidate { session, candidate } => {
                 if let Some(peer) = self.sessions.get(&session).copied() {
@@ -142,7 +147,7 @@ impl Shard {
         id: &BroadcastId,
         sdp: &str,
         start_timeout: Duration,
-        codecs: &[VideoCodec],
+        terms: &Terms,
     ) {
         if self.sessions.contains_key(&session) {
             return; // A command may be repeated.
@@ -174,7 +179,7 @@ impl Shard {
                 ufrag: ufrag.clone(),
                 sdp,
                 start_timeout,
-                codecs,
+                terms,
             },
         );
         match accepted {

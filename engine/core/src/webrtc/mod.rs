@@ -1,6 +1,6 @@
 //! WebRTC peers, each a str0m session with what Shardcast adds to it.
 
-mod offer;
+pub(crate) mod offer;
 pub(crate) mod publisher;
 
 use std::{net::SocketAddr, sync::Arc};

@@ -21,12 +21,18 @@ use str0m::{
 
 use super::{
     Identity,
-    offer::{Offers, configuration, offered, video_codec},
+    offer::{Offers, Terms, configuration, offered, sending_only, video_codec},
 };
 use crate::{
     limits::{ICE_LOST_MS, KEYFRAME_REQUEST_MS_MIN, MEDIA_LOST_MS, SDP_BYTES_MAX},
     timeline::{Stream, Timeline},
 };
+
+/// What a client is told whose offer is no SDP, or asks for what is not possible.
+const UNREADABLE: &str =
+    "the SDP offer cannot be read: send what RTCPeerConnection.createOffer gives, unchanged";
+const UNANSWERABLE: &str =
+    "the SDP offer cannot be answered: send what RTCPeerConnection.createOffer gives, unchanged";
 
 /// Something a publisher wants done or known.
 #[derive(Debug)]
@@ -63,8 +69,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) sdp: &'a str,
     /// Without media for so long, the session ends.
     pub(crate) start_timeout: Duration,
-    /// What its video may be coded with, the best first; H.264 alone when empty.
-    pub(crate) codecs: &'a [VideoCodec],
+    pub(crate) terms: &'a Terms,
 }
 
 /// The answer to an offer.
@@ -126,16 +131,17 @@ impl Publisher {
             ufrag,
             sdp,
             start_timeout,
-            codecs,
+            terms,
         } = offer;
         if sdp.len() > SDP_BYTES_MAX {
             return Err(refused(
                 "the SDP offer is larger than any browser makes one",
             ));
         }
-        let offer = SdpOffer::from_sdp_string(sdp)
-            .map_err(|error| refused(&format!("the SDP offer cannot be read: {error}")))?;
-        let mut rtc = configuration(identity, ufrag, codecs).build(now);
+        let sdp = sending_only(sdp);
+        let offer = SdpOffer::from_sdp_string(&sdp)
+            .map_err(|error| refused_for(&session, &error, UNREADABLE))?;
+        let mut rtc = configuration(identity, ufrag, terms).build(now);
         let mut candidates = Vec::with_capacity(identity.candidates.len());
         for address in &identity.candidates {
             if let Ok(candidate) = Candidate::host(*address, "udp") {
@@ -146,7 +152,7 @@ impl Publisher {
         let answer = rtc
             .sdp_api()
             .accept_offer(offer)
-            .map_err(|error| refused(&format!("the SDP offer cannot be answered: {error}")))?;
+            .map_err(|error| refused_for(&session, &error, UNANSWERABLE))?;
         let mut publisher = Self {
             session,
             rtc,
@@ -155,7 +161,7 @@ impl Publisher {
             video: None,
             audio: None,
             rid: None,
-            offers: offered(sdp),
+            offers: offered(&sdp),
             outputs: VecDeque::new(),
             rtc_timeout: now,
             start_deadline: now + start_timeout,
@@ -436,6 +442,13 @@ impl Publisher {
     fn note(&self, error: &RtcError) {
         tracing::debug!(session = %self.session, %error, "the peer sent what WebRTC does not allow");
     }
+}
+
+/// The client is told `message` alone. Errors of str0m quote what they were made of, up to addresses
+/// of objects in memory, so they are for the log.
+fn refused_for(session: &SessionId, error: &dyn std::fmt::Display, message: &str) -> Problem {
+    tracing::debug!(%session, %error, message, "an offer was refused");
+    refused(message)
 }
 
 fn refused(message: &str) -> Problem {

@@ -8,6 +8,7 @@
     reason = "test"
 )]
 
+mod answers;
 mod destinations_in_trouble;
 mod going_live;
 mod h264_adopt;

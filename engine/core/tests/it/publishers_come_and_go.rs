@@ -160,6 +160,7 @@ fn an_offer_of_garbage_is_refused_in_words() {
             sdp: sdp.to_owned(),
             start_timeout_ms: 1_000,
             codecs: Vec::new(),
+            stereo: false,
         });
         let refused = world.events.iter().rev().find_map(|event| match event {
             Event::Refused {
@@ -302,6 +303,7 @@ fn commands_may_be_repeated() {
             sdp: "not looked at again".into(),
             start_timeout_ms: 1_000,
             codecs: Vec::new(),
+            stereo: false,
         });
         world.run_ms(500);
     }

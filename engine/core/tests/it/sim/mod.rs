@@ -82,6 +82,8 @@ pub(crate) struct World {
     /// Where the large slices written to each connection lie in memory.
     pub(crate) written_at: HashMap<ConnId, Vec<usize>>,
     pub(crate) events: Vec<Event>,
+    /// Publishers are asked for stereo.
+    pub(crate) stereo: bool,
     /// Codec lanes in the order in which they were opened.
     pub(crate) video: Vec<Lane>,
     /// Bit rates of the audio lanes that were opened.
@@ -141,6 +143,7 @@ impl World {
             lanes: HashMap::new(),
             written_at: HashMap::new(),
             events: Vec::new(),
+            stereo: false,
             video: Vec::new(),
             audio_bps: Vec::new(),
             stills: Vec::new(),
@@ -182,6 +185,7 @@ impl World {
             sdp,
             start_timeout_ms: 10_000,
             codecs: VideoCodec::ALL.to_vec(),
+            stereo: self.stereo,
         });
         let answer = self.events.iter().rev().find_map(|event| match event {
             Event::Answer {
