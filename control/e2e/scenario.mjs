@@ -15,6 +15,7 @@ export class Scenario {
     this.folder = folder;
     this.endings = [];
     this.logs = [];
+    this.checks = [];
   }
 
   /** Registers how to end something that was started. */
@@ -25,6 +26,15 @@ export class Scenario {
   /** Registers lines to be shown if the test fails; `read` gives them as one string. */
   showOnFailure(name, read) {
     this.logs.push([name, read]);
+  }
+
+  /** Registers what must hold when the body of the test is through; `check` throws if it does not. */
+  atSuccess(check) {
+    this.checks.push(check);
+  }
+
+  runChecks() {
+    for (const check of this.checks) check();
   }
 
   async close() {
@@ -50,6 +60,7 @@ export function scenario(name, { timeout_ms = 180_000 } = {}, body) {
     const it = new Scenario(folder);
     try {
       await body(it);
+      it.runChecks();
     } catch (failure) {
       it.showLogs();
       throw failure;

@@ -1,5 +1,6 @@
 // Debian's Chromium, driven by playwright-core, with everything off that a test does not need.
 
+import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 const FLAGS = [
@@ -18,15 +19,25 @@ const FLAGS = [
   "--allow-loopback-in-peer-connection",
 ];
 
-/** A page of a new browser; what it writes to the console is shown when the test fails. */
+/**
+ * A page of a new browser. What the browser's pages write to their consoles is shown when the test
+ * fails. An error that a page does not catch fails the test: every studio would have it.
+ */
 export async function openPage(it, url, context = {}) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: FLAGS });
   it.atEnd(() => browser.close());
-  const page = await (await browser.newContext(context)).newPage();
+  const pages = await browser.newContext(context);
   let said = "";
-  page.on("console", (message) => (said += `${message.type()}: ${message.text()}\n`));
-  page.on("pageerror", (failure) => (said += `error: ${failure.message}\n`));
+  const uncaught = [];
+  pages.on("console", (message) => (said += `${message.type()}: ${message.text()}\n`));
+  pages.on("weberror", (report) => {
+    const failure = report.error();
+    said += `error: ${failure.message}\n`;
+    uncaught.push(failure.stack ?? failure.message);
+  });
+  it.atSuccess(() => assert.deepEqual(uncaught, [], `uncaught errors in pages of the browser at ${url}`));
   it.showOnFailure("browser console", () => said);
+  const page = await pages.newPage();
   await page.goto(url);
   return page;
 }

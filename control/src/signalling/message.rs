@@ -250,6 +250,8 @@ pub(crate) enum ServerMessage {
     Start {
         stream: String,
     },
+    /// `idMapping` would name the tracks that the server sends, by their `mid`: it sends none, and
+    /// the SDK reads the field of each remote track without asking whether it is there.
     Answer {
         stream: String,
         sdp: String,
@@ -315,7 +317,7 @@ impl ServerMessage {
             }
             Self::Answer { stream, sdp } => json!({
                 "command": "takeConfiguration", "streamId": stream, "type": "answer", "sdp": sdp,
-                "linkSession": null, "subscriberId": ""}),
+                "idMapping": {}, "linkSession": null, "subscriberId": ""}),
             Self::Candidate {
                 stream,
                 mid,
