@@ -27,7 +27,7 @@ use crate::{
     lifecycle,
     metrics::Metrics,
     picture, redact,
-    settings::{ApplicationSettings, Settings},
+    settings::{ApplicationSettings, OpusChannels, Settings},
     shards::{Commands, Shards},
     signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
     slates,
@@ -169,10 +169,11 @@ impl Control {
         let codecs = self.codecs(&broadcast);
         let publish = Command::Publish {
             session: session.clone(),
-            broadcast,
             sdp,
             start_timeout_ms,
             codecs,
+            stereo: self.asks_for_stereo(&broadcast),
+            broadcast,
         };
         if wanted && self.shards.send(shard, publish) {
             let mut effects = Vec::new();
@@ -190,6 +191,13 @@ impl Control {
         application.map_or_else(Vec::new, |application| {
             application.encoding.offered.in_order()
         })
+    }
+
+    /// Whether publishers of `id` are asked for sound in stereo.
+    fn asks_for_stereo(&self, id: &BroadcastId) -> bool {
+        let application = self.application(id.application());
+        application
+            .is_some_and(|application| application.encoding.opus_channels == OpusChannels::Stereo)
     }
 
     /// The state that the shard of `id` shall bring about.

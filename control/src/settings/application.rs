@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use shardcast_link::{CidrList, Preset, Profile, Reencode, RetryPolicy};
 
 use super::{
-    encoding::EncodingSettings,
+    encoding::{EncodingSettings, OpusChannels},
     webhooks::{WebhookContentType, WebhookSettings},
 };
 use crate::ladder::Ladder;
@@ -178,6 +178,7 @@ pub struct ApplicationOverrides {
     pub vp9_enabled: Option<bool>,
     #[serde(alias = "av1Enabled")]
     pub av1_enabled: Option<bool>,
+    pub opus_channels: Option<OpusChannels>,
     pub reencode: Option<Reencode>,
     pub encoder_preset: Option<Preset>,
     pub encoder_profile: Option<Profile>,
@@ -265,6 +266,7 @@ impl ApplicationOverrides {
         set(&mut offered.vp8_enabled, &self.vp8_enabled);
         set(&mut offered.vp9_enabled, &self.vp9_enabled);
         set(&mut offered.av1_enabled, &self.av1_enabled);
+        set(&mut encoding.opus_channels, &self.opus_channels);
         set(&mut encoding.reencode, &self.reencode);
         set(&mut encoding.preset, &self.encoder_preset);
         set(&mut encoding.profile, &self.encoder_profile);

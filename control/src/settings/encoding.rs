@@ -1,6 +1,7 @@
 //! What publishers may send, and what is made of it where a destination wants another picture.
 
-use serde::Serialize;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use shardcast_link::{Preset, Profile, Reencode, VideoCodec};
 
 use crate::{ladder::Ladder, limits};
@@ -20,6 +21,9 @@ pub struct EncodingSettings {
     pub gop_frames: u32,
     #[serde(flatten)]
     pub offered: OfferedCodecs,
+    /// What is asked of publishers' sound.
+    #[serde(rename = "opus_channels")]
+    pub opus_channels: OpusChannels,
     /// When destinations that say nothing of it are sent a rendition.
     #[serde(rename = "reencode")]
     pub reencode: Reencode,
@@ -37,6 +41,18 @@ pub struct OfferedCodecs {
     pub vp8_enabled: bool,
     pub vp9_enabled: bool,
     pub av1_enabled: bool,
+}
+
+/// How many channels of Opus the answer to a publisher asks for (RFC 7587, 6.1: `stereo`). Browsers
+/// send mono unless they are asked for stereo, whatever the microphone has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpusChannels {
+    /// Voice: the browser mixes down and encodes one channel.
+    #[default]
+    Mono,
+    /// Music: both channels, at about twice the bit rate.
+    Stereo,
 }
 
 impl OfferedCodecs {
@@ -65,6 +81,7 @@ impl Default for EncodingSettings {
                 vp9_enabled: true,
                 av1_enabled: true,
             },
+            opus_channels: OpusChannels::default(),
             reencode: Reencode::default(),
             preset: Preset::default(),
             profile: Profile::default(),

@@ -305,6 +305,7 @@ pub(super) fn value(key: &'static str, problem: impl Into<String>) -> SettingsEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::OpusChannels;
 
     fn file(text: &str) -> Overrides {
         toml::from_str(text).unwrap()
@@ -428,7 +429,7 @@ mod tests {
             rtmps_ca_file = \"ca.pem\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
             endpoint_retry_delay_ms_min = 100\nendpoint_retry_delay_ms_max = 200\n\
             tls_key = \"k\"\nadvertise = [\"192.0.2.1\"]\nrtmp_enabled = false\n\
-            encoder_preset = \"faster\"\nencoder_profile = \"main\"\nreencode = \"always\"\n\
+            encoder_preset = \"faster\"\nencoder_profile = \"main\"\nopus_channels = \"stereo\"\nreencode = \"always\"\n\
             av1Enabled = false\nwebRTCFrameRate = 25\ngopSize = 50\n\
             encoderSettings = \"720,2000000,96000,360,500000,64000\"\n\
             [application.One]\nhold_ms = 5\ningestingStreamLimit = 3\n";
@@ -445,6 +446,7 @@ mod tests {
             (2, 2_000)
         );
         assert_eq!(encoding.offered.in_order().len(), 3);
+        assert_eq!(encoding.opus_channels, OpusChannels::Stereo);
         let deny = again.engine.destination_deny.map(|list| list.to_string());
         assert_eq!(deny.as_deref(), Some("10.0.0.0/8,::1/128"));
         assert_eq!(again.application.len(), 1);

@@ -22,7 +22,7 @@ use shardcast_link::CidrList;
 
 pub use crate::ladder::{Ladder, LadderError, Rung};
 pub use application::{ApplicationOverrides, ApplicationSettings, IceServer};
-pub use encoding::{EncodingSettings, OfferedCodecs};
+pub use encoding::{EncodingSettings, OfferedCodecs, OpusChannels};
 pub use layers::SettingsError;
 pub use overrides::{LogFormat, Overrides};
 pub(crate) use webhooks::url_problem;

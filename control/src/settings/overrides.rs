@@ -9,7 +9,9 @@ use serde::{
 };
 use shardcast_link::{CidrList, Preset, Profile, Reencode};
 
-use super::{application::ApplicationOverrides, webhooks::WebhookContentType};
+use super::{
+    application::ApplicationOverrides, encoding::OpusChannels, webhooks::WebhookContentType,
+};
 use crate::ladder::Ladder;
 
 /// Every setting, each of them optional. The names of fields are the TOML keys; flags replace `_`
@@ -330,6 +332,10 @@ pub struct Overrides {
     #[serde(alias = "av1Enabled")]
     pub av1_enabled: Option<bool>,
 
+    /// Channels of sound that publishers are asked for: mono or stereo [default: mono]
+    #[arg(long, env = "SHARDCAST_OPUS_CHANNELS", value_name = "CHANNELS")]
+    pub opus_channels: Option<OpusChannels>,
+
     /// When destinations are sent a rendition: off, auto (while the publisher's picture does not
     /// suit them) or always [default: auto]
     #[arg(long, env = "SHARDCAST_REENCODE", value_name = "WHEN", value_parser = word::<Reencode>)]
@@ -412,6 +418,7 @@ impl Overrides {
             vp8_enabled: self.vp8_enabled,
             vp9_enabled: self.vp9_enabled,
             av1_enabled: self.av1_enabled,
+            opus_channels: self.opus_channels,
             reencode: self.reencode,
             encoder_preset: self.encoder_preset,
             encoder_profile: self.encoder_profile,
