@@ -61,26 +61,31 @@ fn vp9(frame: &[u8]) -> bool {
     marker == VP9_FRAME_MARKER && !show_existing_frame && frame_type == 0
 }
 
-fn av1(mut unit: &[u8]) -> bool {
+fn av1(unit: &[u8]) -> bool {
+    sequence_header(unit).is_some()
+}
+
+/// What stands in the sequence header OBU of a temporal unit of AV1, if it has one and is not cut
+/// off in front of it.
+pub(crate) fn sequence_header(mut unit: &[u8]) -> Option<&[u8]> {
     for _ in 0..OBUS_MAX {
-        let Some((&header, rest)) = unit.split_first() else {
-            return false;
-        };
-        if header >> 3 & 0xF == OBU_SEQUENCE_HEADER {
-            return true;
-        }
+        let (&header, rest) = unit.split_first()?;
         let rest = if header & 0b100 == 0 {
             rest
         } else {
             rest.get(1..).unwrap_or_default()
         };
         // Without a size it is the last one.
-        let Some((size, rest)) = leb128(rest).filter(|_| header & 0b10 != 0) else {
-            return false;
+        let (size, rest) = match header & 0b10 {
+            0 => (rest.len(), rest),
+            _ => leb128(rest).unwrap_or_default(),
         };
+        if header >> 3 & 0xF == OBU_SEQUENCE_HEADER {
+            return Some(rest.get(..size).unwrap_or(rest));
+        }
         unit = rest.get(size..).unwrap_or_default();
     }
-    false
+    None
 }
 
 /// A number in groups of seven bits (AV1 specification, 4.10.5), and what comes behind it.

@@ -14,6 +14,7 @@
 
 mod broadcast;
 mod destination;
+mod frame_size;
 pub mod h264;
 pub mod io;
 mod keyframe;

@@ -59,6 +59,18 @@ pub(crate) const PEER_ADDRESSES_MAX: usize = 16;
 pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
 /// Keyframe requests to a publisher are at least this far apart.
 pub(crate) const KEYFRAME_REQUEST_MS_MIN: u64 = 300;
+/// RTP streams of one kind that a publisher may have: three layers of simulcast, and tracks that
+/// follow one another. What is beyond is left out.
+pub(crate) const RTP_SOURCES_MAX: usize = 16;
+/// A layer of simulcast that sends nothing for so long, while each other layer sends so many
+/// pictures, has been stopped by its sender. The filler begins after 1.5 s without a picture.
+pub(crate) const LAYER_GONE_MS: u64 = 800;
+pub(crate) const LAYER_GONE_PICTURES: u32 = 3;
+/// A layer that came back is used once it has stayed for so long: near its limit an uplink lets the
+/// largest layer come and go, and each change is one of size to every destination.
+pub(crate) const LAYER_STEADY_MS: u64 = 3_000;
+/// Keyframe requests to a layer that is not used yet are so far apart.
+pub(crate) const LAYER_KEYFRAME_MS: u64 = 1_000;
 /// A publisher without media for so long is gone, even if its ICE is still well.
 pub(crate) const MEDIA_LOST_MS: u64 = 15_000;
 /// A publisher whose ICE is disconnected for so long is gone. The SDK starts a new session after

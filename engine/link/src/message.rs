@@ -40,6 +40,13 @@ pub enum Command {
         #[serde(default)]
         stereo: bool,
     },
+    /// A further offer of a session that was answered: tracks are added or removed, or ICE is
+    /// restarted. Answered by [`Event::Answer`] or [`Event::NotRenegotiated`].
+    Renegotiate {
+        session: SessionId,
+        /// The SDP offer as the client sent it.
+        sdp: String,
+    },
     /// A trickled ICE candidate of the client, as `candidate:…`.
     Candidate {
         session: SessionId,
@@ -70,6 +77,11 @@ pub enum Event {
     },
     /// The session was not accepted; it does not exist.
     Refused {
+        session: SessionId,
+        problem: Problem,
+    },
+    /// The further offer of a session was not accepted; the session goes on as it was.
+    NotRenegotiated {
         session: SessionId,
         problem: Problem,
     },

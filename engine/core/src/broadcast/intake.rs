@@ -145,6 +145,12 @@ impl Intake {
         self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
     }
 
+    /// The publisher has added its first video track, or removed its last: keyframes are due, or not.
+    pub(crate) fn offers(&mut self, now: Instant, video: bool) {
+        self.awaits_keyframe = true;
+        self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
+    }
+
     /// No publisher: no keyframes are due, and pictures of ours take the place of its.
     pub(crate) fn stop(&mut self, now: Instant) {
         self.keyframe_due = None;

@@ -113,6 +113,17 @@ impl Broadcast {
         self.air(now);
     }
 
+    /// The publisher offers other tracks than before, in the same session.
+    pub(crate) fn offers(&mut self, now: Instant, video: bool) {
+        if let Source::Publishing { video: before, .. } = &mut self.source
+            && *before != video
+        {
+            *before = video;
+            self.intake.offers(now, video);
+            self.plan_due = true;
+        }
+    }
+
     /// The publisher is gone; destinations stay open for `hold_ms`.
     pub(crate) fn hold(&mut self, now: Instant) {
         if let Source::Publishing { video, .. } = self.source {

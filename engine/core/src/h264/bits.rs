@@ -6,26 +6,26 @@ use memchr::memmem;
 
 /// Reads bits from the most significant on. Everything is `None` past the end.
 #[derive(Debug)]
-pub(super) struct BitReader<'a> {
+pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bits have been read.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    pub(super) fn skip(&mut self, bits: usize) {
+    pub(crate) fn skip(&mut self, bits: usize) {
         self.at = self.at.saturating_add(bits);
     }
 
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;
         self.at += 1;
@@ -33,7 +33,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// `u(count)`, at most 32 bits.
-    pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn bits(&mut self, count: u32) -> Option<u32> {
         let mut value = 0;
         for _ in 0..count {
             value = value << 1 | u32::from(self.flag()?);
@@ -42,7 +42,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// `ue(v)`.
-    pub(super) fn ue(&mut self) -> Option<u32> {
+    pub(crate) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
@@ -55,7 +55,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// `se(v)`.
-    pub(super) fn se(&mut self) -> Option<i32> {
+    pub(crate) fn se(&mut self) -> Option<i32> {
         let code = self.ue()?;
         // 2^31 - 1 is the largest magnitude that a code of 32 bits can have.
         let magnitude = i32::try_from(code.div_ceil(2)).ok()?;

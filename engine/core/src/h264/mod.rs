@@ -7,7 +7,7 @@
 //! Clause numbers are those of ITU-T H.264 (08/2021).
 
 mod adopt;
-mod bits;
+pub(crate) mod bits;
 mod cabac_skip;
 mod limits;
 mod nal;

@@ -1,6 +1,7 @@
 //! What control asks for.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,8 +18,9 @@ use crate::{
     destination::Destination,
     limits::{BROADCASTS_MAX, DESTINATIONS_MAX, PEERS_MAX, SLATE_BYTES_MAX},
     webrtc::{
-        offer::Terms,
-        publisher::{Offer, Publisher},
+        negotiation::{Answer, Offer},
+        offer::{Offers, Terms},
+        publisher::Publisher,
     },
 };
 
@@ -46,6 +48,7 @@ impl Shard {
                 let terms = Terms { codecs, stereo };
                 self.publish(now, session, &broadcast, &sdp, start_timeout, &terms);
             }
+            Command::Renegotiate { session, sdp } => self.renegotiate(now, session, &sdp),
             Command::Candidate { session, candidate } => {
                 if let Some(peer) = self.sessions.get(&session).copied() {
                     self.with_peer(now, peer, |publisher| publisher.candidate(now, &candidate));
@@ -197,16 +200,53 @@ impl Shard {
                 );
                 self.sessions.insert(session.clone(), peer);
                 self.demux.add(peer, ufrag);
-                self.event(Event::Answer {
-                    session,
-                    sdp: answer.sdp,
-                    candidates: answer.candidates,
-                    offers_video: offers.video,
-                    offers_audio: offers.audio,
-                });
+                self.answered(session, answer, offers);
                 self.settle_peer(now, peer);
             }
             Err(problem) => self.event(Event::Refused { session, problem }),
+        }
+    }
+
+    fn answered(&mut self, session: SessionId, answer: Answer, offers: Offers) {
+        self.event(Event::Answer {
+            session,
+            sdp: answer.sdp,
+            candidates: answer.candidates,
+            offers_video: offers.video,
+            offers_audio: offers.audio,
+        });
+    }
+
+    /// Changes what a running session sends. Its broadcast goes on with the tracks that are left.
+    fn renegotiate(&mut self, now: Instant, session: SessionId, sdp: &str) {
+        let Some(id) = self.sessions.get(&session).copied() else {
+            let problem = Problem {
+                fault: Fault::Publisher,
+                message: "the session is over: publish again".into(),
+            };
+            return self.event(Event::NotRenegotiated { session, problem });
+        };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let publisher = &mut peer.publisher;
+        let change = || publisher.renegotiate(now, &self.identity, sdp);
+        match catch_unwind(AssertUnwindSafe(change)) {
+            Ok(Ok(answer)) => {
+                let (offers, key) = (publisher.offers(), peer.broadcast);
+                self.demux.rename(id, &answer.ufrag);
+                self.answered(session, answer, offers);
+                if let Some(broadcast) = self.using(key, id) {
+                    broadcast.offers(now, offers.video);
+                }
+                self.settle_peer(now, id);
+                self.settle_broadcast(now, key);
+            }
+            Ok(Err(problem)) => self.event(Event::NotRenegotiated { session, problem }),
+            Err(_) => {
+                tracing::error!(%session, "a publisher's session failed and is ended");
+                self.drop_peer(now, id, EndReason::Internal);
+            }
         }
     }
 

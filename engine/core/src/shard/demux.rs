@@ -31,6 +31,20 @@ impl Demux {
         self.of_peer.insert(peer, (ufrag, Vec::new()));
     }
 
+    /// `peer` has restarted ICE: this is its name in STUN from now on.
+    pub(super) fn rename(&mut self, peer: PeerId, ufrag: &str) {
+        let Some((known, _)) = self
+            .of_peer
+            .get_mut(&peer)
+            .filter(|(known, _)| known != ufrag)
+        else {
+            return;
+        };
+        self.by_ufrag.remove(known);
+        ufrag.clone_into(known);
+        self.by_ufrag.insert(ufrag.to_owned(), peer);
+    }
+
     pub(super) fn remove(&mut self, peer: PeerId) {
         let Some((ufrag, addresses)) = self.of_peer.remove(&peer) else {
             return;

@@ -138,7 +138,7 @@ impl Shard {
     }
 
     /// The broadcast, if `id` is the one whose media it uses.
-    fn using(&mut self, key: BroadcastKey, id: PeerId) -> Option<&mut Broadcast> {
+    pub(super) fn using(&mut self, key: BroadcastKey, id: PeerId) -> Option<&mut Broadcast> {
         self.broadcasts
             .get_mut(&key)
             .filter(|broadcast| broadcast.peer() == Some(id))

@@ -1,7 +1,10 @@
 //! WebRTC peers, each a str0m session with what Shardcast adds to it.
 
+mod layers;
+pub(crate) mod negotiation;
 pub(crate) mod offer;
 pub(crate) mod publisher;
+mod source;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -11,28 +11,24 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use shardcast_link::{EndReason, Fault, Problem, SessionId, VideoCodec};
+use shardcast_link::{EndReason, SessionId, VideoCodec};
 use str0m::{
     Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError,
-    change::SdpOffer,
-    media::{KeyframeRequestKind, MediaData, MediaKind, Mid, Rid},
+    media::{KeyframeRequestKind, MediaData, MediaKind, Mid},
     net::{Protocol, Receive},
 };
 
 use super::{
-    Identity,
-    offer::{Offers, Terms, configuration, offered, sending_only, video_codec},
+    layers::Layers,
+    negotiation::Agreement,
+    offer::{Offers, video_codec},
+    source::{SourceId, Splice},
 };
 use crate::{
-    limits::{ICE_LOST_MS, KEYFRAME_REQUEST_MS_MIN, MEDIA_LOST_MS, SDP_BYTES_MAX},
+    frame_size::keyframe_pixels,
+    limits::{ICE_LOST_MS, KEYFRAME_REQUEST_MS_MIN, MEDIA_LOST_MS},
     timeline::{Stream, Timeline},
 };
-
-/// What a client is told whose offer is no SDP, or asks for what is not possible.
-const UNREADABLE: &str =
-    "the SDP offer cannot be read: send what RTCPeerConnection.createOffer gives, unchanged";
-const UNANSWERABLE: &str =
-    "the SDP offer cannot be answered: send what RTCPeerConnection.createOffer gives, unchanged";
 
 /// Something a publisher wants done or known.
 #[derive(Debug)]
@@ -60,25 +56,6 @@ pub(crate) enum PublisherOutput {
     Ended(EndReason),
 }
 
-/// What a client offers, and on which terms.
-#[derive(Debug)]
-pub(crate) struct Offer<'a> {
-    pub(crate) session: SessionId,
-    /// How the client is to name the session in STUN.
-    pub(crate) ufrag: String,
-    pub(crate) sdp: &'a str,
-    /// Without media for so long, the session ends.
-    pub(crate) start_timeout: Duration,
-    pub(crate) terms: &'a Terms,
-}
-
-/// The answer to an offer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) sdp: String,
-    pub(crate) candidates: Vec<String>,
-}
-
 /// What the last second looked like.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reception {
@@ -91,99 +68,35 @@ pub(crate) struct Reception {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) session: SessionId,
-    rtc: Rtc,
+    pub(super) rtc: Rtc,
     /// Start of the shard's clock.
-    epoch: Instant,
-    timeline: Timeline,
-    /// The first track of each kind; further ones (a second camera) are not used.
-    video: Option<Mid>,
-    audio: Option<Mid>,
-    /// The layer that is used, should the client send several (simulcast).
-    rid: Option<Option<Rid>>,
-    offers: Offers,
-    outputs: VecDeque<PublisherOutput>,
-    rtc_timeout: Instant,
+    pub(super) epoch: Instant,
+    pub(super) timeline: Timeline,
+    /// All tracks that were ever offered, in the order of their media sections.
+    pub(super) tracks: Vec<(Mid, MediaKind)>,
+    /// The first track of each kind that sends; further ones (a second camera) are not used.
+    pub(super) video: Option<Mid>,
+    pub(super) audio: Option<Mid>,
+    pub(super) layers: Layers,
+    /// Of video and of audio.
+    pub(super) splices: [Splice; 2],
+    pub(super) offers: Offers,
+    pub(super) agreement: Agreement,
+    pub(super) outputs: VecDeque<PublisherOutput>,
+    pub(super) rtc_timeout: Instant,
     /// Without media until then, the session ends.
-    start_deadline: Instant,
-    first_media: Option<Instant>,
-    last_media: Instant,
-    disconnected_since: Option<Instant>,
-    keyframe_requested: Option<Instant>,
-    reception: Reception,
-    stream_bytes: [(u64, u64); 2],
-    remote: Option<SocketAddr>,
-    ended: bool,
+    pub(super) start_deadline: Instant,
+    pub(super) first_media: Option<Instant>,
+    pub(super) last_media: Instant,
+    pub(super) disconnected_since: Option<Instant>,
+    pub(super) keyframe_requested: Option<Instant>,
+    pub(super) reception: Reception,
+    pub(super) stream_bytes: [(u64, u64); 2],
+    pub(super) remote: Option<SocketAddr>,
+    pub(super) ended: bool,
 }
 
 impl Publisher {
-    /// Takes an SDP offer.
-    ///
-    /// # Errors
-    /// When the offer is not SDP or asks for what no browser asks; the publisher's fault.
-    pub(crate) fn accept(
-        now: Instant,
-        epoch: Instant,
-        identity: &Identity,
-        offer: Offer<'_>,
-    ) -> Result<(Self, Answer), Problem> {
-        let Offer {
-            session,
-            ufrag,
-            sdp,
-            start_timeout,
-            terms,
-        } = offer;
-        if sdp.len() > SDP_BYTES_MAX {
-            return Err(refused(
-                "the SDP offer is larger than any browser makes one",
-            ));
-        }
-        let sdp = sending_only(sdp);
-        let offer = SdpOffer::from_sdp_string(&sdp)
-            .map_err(|error| refused_for(&session, &error, UNREADABLE))?;
-        let mut rtc = configuration(identity, ufrag, terms).build(now);
-        let mut candidates = Vec::with_capacity(identity.candidates.len());
-        for address in &identity.candidates {
-            if let Ok(candidate) = Candidate::host(*address, "udp") {
-                candidates.push(candidate.to_sdp_string());
-                rtc.add_local_candidate(candidate);
-            }
-        }
-        let answer = rtc
-            .sdp_api()
-            .accept_offer(offer)
-            .map_err(|error| refused_for(&session, &error, UNANSWERABLE))?;
-        let mut publisher = Self {
-            session,
-            rtc,
-            epoch,
-            timeline: Timeline::new(),
-            video: None,
-            audio: None,
-            rid: None,
-            offers: offered(&sdp),
-            outputs: VecDeque::new(),
-            rtc_timeout: now,
-            start_deadline: now + start_timeout,
-            first_media: None,
-            last_media: now,
-            disconnected_since: None,
-            keyframe_requested: None,
-            reception: Reception::default(),
-            stream_bytes: [(0, 0); 2],
-            remote: None,
-            ended: false,
-        };
-        publisher.drain(now);
-        Ok((
-            publisher,
-            Answer {
-                sdp: answer.to_sdp_string(),
-                candidates,
-            },
-        ))
-    }
-
     pub(crate) fn offers(&self) -> Offers {
         self.offers
     }
@@ -269,18 +182,22 @@ impl Publisher {
         let recently = self.keyframe_requested.is_some_and(|at| {
             now.saturating_duration_since(at) < Duration::from_millis(KEYFRAME_REQUEST_MS_MIN)
         });
-        let Some(mid) = self.video.filter(|_| !recently) else {
+        // Before its first picture a track is asked as one without layers.
+        let first = || self.video.map(|mid| SourceId { mid, rid: None });
+        let Some(source) = self.layers.current().or_else(first).filter(|_| !recently) else {
             return;
         };
-        let asked = self.rtc.writer(mid).is_some_and(|mut writer| {
-            writer
-                .request_keyframe(None, KeyframeRequestKind::Pli)
-                .is_ok()
-        });
-        if asked {
+        if self.request_of(source) {
             self.keyframe_requested = Some(now);
             self.drain(now);
         }
+    }
+
+    fn request_of(&mut self, source: SourceId) -> bool {
+        self.rtc.writer(source.mid).is_some_and(|mut writer| {
+            let kind = KeyframeRequestKind::Pli;
+            writer.request_keyframe(source.rid, kind).is_ok()
+        })
     }
 
     /// Says goodbye to the client; what that takes comes out of [`Self::poll`].
@@ -320,7 +237,7 @@ impl Publisher {
         }
     }
 
-    fn drain(&mut self, now: Instant) {
+    pub(super) fn drain(&mut self, now: Instant) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
@@ -354,12 +271,11 @@ impl Publisher {
 
     fn event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::MediaAdded(media) if media.kind == MediaKind::Video => {
-                self.video.get_or_insert(media.mid);
-            }
             Event::MediaAdded(media) => {
-                self.audio.get_or_insert(media.mid);
+                self.tracks.push((media.mid, media.kind));
+                self.choose_tracks();
             }
+            Event::MediaChanged(_) => self.choose_tracks(),
             Event::MediaData(data) => self.media(now, data),
             Event::SenderFeedback(feedback) => {
                 let Some(stream) = self.stream(feedback.mid) else {
@@ -367,8 +283,12 @@ impl Publisher {
                 };
                 let info = feedback.sender_info;
                 let ntp_us = unix_us(info.ntp_time);
-                self.timeline
-                    .report(stream, info.rtp_time.numer(), ntp_us, self.us(now));
+                let (mid, rid) = (feedback.mid, feedback.rid);
+                let rtp = info.rtp_time.numer();
+                let splice = self.splice(stream);
+                if let Some(rtp) = splice.report(SourceId { mid, rid }, rtp, ntp_us) {
+                    self.timeline.report(stream, rtp, ntp_us, self.us(now));
+                }
             }
             Event::IceConnectionStateChange(state) => {
                 let down = state == IceConnectionState::Disconnected;
@@ -403,14 +323,19 @@ impl Publisher {
         let Some(stream) = self.stream(data.mid) else {
             return;
         };
-        if stream == Stream::Video && *self.rid.get_or_insert(data.rid) != data.rid {
-            return;
-        }
+        let codec = video_codec(data.params.spec().codec);
         self.first_media.get_or_insert(now);
         self.last_media = now;
+        let (mid, rid) = (data.mid, data.rid);
+        let source = SourceId { mid, rid };
+        if stream == Stream::Video && !self.is_used(now, source, codec, &data.data) {
+            return;
+        }
         let arrived_us = self.us(data.network_time);
-        let pts_us = self.timeline.place(stream, data.time.numer(), arrived_us);
-        let output = match (stream, video_codec(data.params.spec().codec)) {
+        let rtp = data.time.numer();
+        let rtp = self.splice(stream).place(source, rtp, arrived_us);
+        let pts_us = self.timeline.place(stream, rtp, arrived_us);
+        let output = match (stream, codec) {
             (Stream::Video, Some(codec)) => PublisherOutput::Video {
                 pts_us,
                 codec,
@@ -424,6 +349,58 @@ impl Publisher {
             },
         };
         self.outputs.push_back(output);
+    }
+
+    /// Uses the first track of each kind that sends, and one that is used for as long as it sends.
+    pub(super) fn choose_tracks(&mut self) {
+        let rtc = &self.rtc;
+        // A section that was removed may have been given to another track (RFC 8829, 5.2.2).
+        self.tracks.retain(|(mid, _)| rtc.media(*mid).is_some());
+        let sends = |mid: Mid| {
+            rtc.media(mid)
+                .is_some_and(|media| media.direction().is_receiving() && !media.disabled())
+        };
+        let choose = |used: Option<Mid>, wanted: MediaKind| {
+            let mut tracks = self.tracks.iter();
+            let mut first = || tracks.find(|(mid, kind)| *kind == wanted && sends(*mid));
+            used.filter(|mid| sends(*mid))
+                .or_else(|| first().map(|(mid, _)| *mid))
+        };
+        let (video, audio) = (
+            choose(self.video, MediaKind::Video),
+            choose(self.audio, MediaKind::Audio),
+        );
+        if video != self.video {
+            self.layers.retain(|source| Some(source.mid) == video);
+        }
+        (self.video, self.audio) = (video, audio);
+    }
+
+    /// Whether this picture is of the stream that the broadcast is sent, as it should be now.
+    fn is_used(
+        &mut self,
+        now: Instant,
+        source: SourceId,
+        codec: Option<VideoCodec>,
+        frame: &[u8],
+    ) -> bool {
+        if self.layers.is_settled(source) {
+            return true;
+        }
+        let pixels = codec.and_then(|codec| keyframe_pixels(codec, frame));
+        let is_used = self.layers.picture(now, source, pixels);
+        if let Some(other) = self.layers.take_keyframe_wanted(now) {
+            self.request_of(other);
+        }
+        is_used
+    }
+
+    fn splice(&mut self, stream: Stream) -> &mut Splice {
+        let [video, audio] = &mut self.splices;
+        match stream {
+            Stream::Video => video,
+            Stream::Audio => audio,
+        }
     }
 
     fn stream(&self, mid: Mid) -> Option<Stream> {
@@ -441,20 +418,6 @@ impl Publisher {
 
     fn note(&self, error: &RtcError) {
         tracing::debug!(session = %self.session, %error, "the peer sent what WebRTC does not allow");
-    }
-}
-
-/// The client is told `message` alone. Errors of str0m quote what they were made of, up to addresses
-/// of objects in memory, so they are for the log.
-fn refused_for(session: &SessionId, error: &dyn std::fmt::Display, message: &str) -> Problem {
-    tracing::debug!(%session, %error, message, "an offer was refused");
-    refused(message)
-}
-
-fn refused(message: &str) -> Problem {
-    Problem {
-        fault: Fault::Publisher,
-        message: message.to_owned(),
     }
 }
 

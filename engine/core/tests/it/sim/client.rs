@@ -7,9 +7,9 @@ use std::{
 
 use str0m::{
     Candidate, Event, Input, Output, Rtc, RtcConfig,
-    change::{SdpAnswer, SdpPendingOffer},
+    change::{SdpAnswer, SdpApi, SdpPendingOffer},
     format::Codec,
-    media::{Direction, Frequency, MediaKind, MediaTime, Mid},
+    media::{Direction, Frequency, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer},
     net::{Protocol, Receive},
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Sends {
     /// Distance of two pictures; 0 is 30 a second.
     pub(crate) frame_ms: u64,
     pub(crate) codec: Codec,
+    /// Sends a small and a large layer (simulcast) and no other picture.
+    pub(crate) layers: bool,
 }
 
 impl Default for Sends {
@@ -45,20 +47,58 @@ impl Default for Sends {
             frame_bytes: 5_000,
             frame_ms: 0,
             codec: Codec::H264,
+            layers: false,
         }
     }
 }
 
+/// A layer of simulcast.
+pub(crate) struct Layer {
+    rid: Rid,
+    small: bool,
+    pub(crate) alive: bool,
+    rtp_start: u64,
+    frame_num: u8,
+    wants_keyframe: bool,
+    pub(crate) keyframes_sent: u64,
+}
+
+/// The small one first, as most pages have it.
+fn layers() -> Vec<Layer> {
+    let layer = |(rid, small, rtp_start)| Layer {
+        rid: Rid::from(rid),
+        small,
+        alive: true,
+        rtp_start,
+        frame_num: 0,
+        wants_keyframe: true,
+        keyframes_sent: 0,
+    };
+    [("q", true, 0), ("f", false, 3_000_000_000)]
+        .map(layer)
+        .into()
+}
+
+fn simulcast(layers: &[Layer]) -> Simulcast {
+    let mut simulcast = Simulcast::new();
+    for layer in layers {
+        simulcast.add_send_layer(SimulcastLayer::new(&layer.rid.to_string()));
+    }
+    simulcast
+}
+
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
+    /// The last one.
     pub(crate) offer: String,
     /// How the shard names this session in STUN.
     pub(crate) remote_ufrag: String,
     pending: Option<SdpPendingOffer>,
     rtc: Rtc,
     sends: Sends,
-    video: Option<Mid>,
-    audio: Option<Mid>,
+    pub(crate) video: Option<Mid>,
+    pub(crate) audio: Option<Mid>,
+    pub(crate) layers: Vec<Layer>,
     connected: Option<Instant>,
     next_video: Instant,
     next_audio: Instant,
@@ -94,9 +134,12 @@ impl Client {
             .build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let mut change = rtc.sdp_api();
-        let mut media = |kind| change.add_media(kind, Direction::SendOnly, None, None, None);
-        let audio = sends.audio.then(|| media(MediaKind::Audio));
-        let video = sends.video.then(|| media(MediaKind::Video));
+        let layers = if sends.layers { layers() } else { Vec::new() };
+        let simulcast = sends.layers.then(|| simulcast(&layers));
+        let mut media =
+            |kind, simulcast| change.add_media(kind, Direction::SendOnly, None, None, simulcast);
+        let audio = sends.audio.then(|| media(MediaKind::Audio, None));
+        let video = sends.video.then(|| media(MediaKind::Video, simulcast));
         change.add_channel("show".into());
         let (offer, pending) = change.apply().unwrap();
         Self {
@@ -108,6 +151,7 @@ impl Client {
             sends,
             video,
             audio,
+            layers,
             connected: None,
             next_video: now,
             next_audio: now,
@@ -139,6 +183,27 @@ impl Client {
             .unwrap();
         self.rtc.handle_input(Input::Timeout(now)).unwrap();
         self.drain(now);
+    }
+
+    /// Makes a further offer; media goes on once it is answered.
+    pub(crate) fn offer_again(&mut self, change: impl FnOnce(&mut SdpApi<'_>)) {
+        let mut api = self.rtc.sdp_api();
+        change(&mut api);
+        let (offer, pending) = api.apply().expect("something to negotiate");
+        self.offer = offer.to_sdp_string();
+        self.pending = Some(pending);
+    }
+
+    /// The offer was refused: everything is as before.
+    pub(crate) fn roll_back(&mut self) {
+        self.pending = None;
+    }
+
+    /// Sends from another address from now on, after an ICE restart without its candidates.
+    pub(crate) fn move_to(&mut self, port: u16) {
+        self.address.set_port(port);
+        let candidate = Candidate::host(self.address, "udp").unwrap();
+        self.rtc.add_local_candidate(candidate);
     }
 
     pub(crate) fn receive(&mut self, now: Instant, datagram: &[u8]) {
@@ -191,6 +256,10 @@ impl Client {
             };
             let key = std::mem::take(&mut self.wants_keyframe);
             let ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
+            if self.sends.layers {
+                self.send_layers(now, mid, ticks);
+                return;
+            }
             let codec = self.sends.codec;
             let unit = match codec {
                 Codec::Vp8 => self.vp8(key),
@@ -200,6 +269,26 @@ impl Client {
             self.keyframes_sent += u64::from(key);
             self.write(now, mid, codec, MediaTime::from_90khz(ticks), unit);
         }
+    }
+
+    /// One picture in each layer that is alive; RTP times begin elsewhere in each.
+    fn send_layers(&mut self, now: Instant, mid: Mid, ticks: u64) {
+        self.frames_sent += 1;
+        let mut layers = std::mem::take(&mut self.layers);
+        for layer in layers.iter_mut().filter(|layer| layer.alive) {
+            let key = std::mem::take(&mut layer.wants_keyframe);
+            self.sends.small = layer.small;
+            self.frame_num = layer.frame_num;
+            let unit = self.access_unit(key);
+            layer.frame_num = self.frame_num;
+            layer.keyframes_sent += u64::from(key);
+            let time = MediaTime::from_90khz(ticks + layer.rtp_start);
+            let writer = self.rtc.writer(mid).unwrap();
+            let pt = writer.payload_params().next().unwrap().pt();
+            writer.rid(layer.rid).write(pt, now, time, unit).unwrap();
+        }
+        self.layers = layers;
+        self.drain(now);
     }
 
     /// Another size from the next keyframe on.
@@ -277,8 +366,12 @@ impl Client {
                     self.next_video = now;
                     self.next_audio = now;
                 }
-                Output::Event(Event::KeyframeRequest(_)) => {
+                Output::Event(Event::KeyframeRequest(request)) => {
                     self.keyframe_requests += 1;
+                    let mut layers = self.layers.iter_mut();
+                    if let Some(layer) = layers.find(|layer| Some(layer.rid) == request.rid) {
+                        layer.wants_keyframe = true;
+                    }
                     self.wants_keyframe = true;
                 }
                 Output::Event(_) => {}
