@@ -43,7 +43,7 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
             sdp,
         } => {
             let sdp = sdp.filter(|_| is_offer);
-            control.with_hub(|hub, out| hub.offer(socket, &broadcast, sdp, out));
+            control.with_hub(|hub, out| hub.offer(now, socket, &broadcast, sdp, out));
         }
         ClientMessage::TakeCandidate {
             broadcast,

@@ -13,8 +13,8 @@ use std::{
 };
 
 use shardcast_link::{
-    BroadcastId, Command, EndReason, Event, SessionId, ShardHello, ShardStatus, VideoCodec,
-    WantedBroadcast, WantedDestination,
+    BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, ShardHello, ShardStatus,
+    VideoCodec, WantedBroadcast, WantedDestination,
 };
 use tokio::{
     sync::{Notify, Semaphore},
@@ -135,6 +135,11 @@ impl Control {
                     self.shards
                         .send(shard, Command::Candidate { session, candidate });
                 }
+                Effect::Renegotiate {
+                    session,
+                    shard,
+                    sdp,
+                } => self.renegotiate(hub, &session, shard, sdp),
                 Effect::Unpublish { session, shard } => {
                     self.shards.send(shard, Command::Unpublish { session });
                 }
@@ -178,6 +183,23 @@ impl Control {
         if wanted && self.shards.send(shard, publish) {
             let mut effects = Vec::new();
             hub.offer_handed_over(session, shard, &mut effects);
+            self.carry_out(hub, effects);
+        }
+    }
+
+    /// Gives a further offer of a session to the shard that has it.
+    fn renegotiate(&self, hub: &mut Hub, session: &SessionId, shard: u16, sdp: String) {
+        let command = Command::Renegotiate {
+            session: session.clone(),
+            sdp,
+        };
+        if !self.shards.send(shard, command) {
+            let problem = Problem {
+                fault: Fault::Internal,
+                message: "the media server is away for a moment: offer again".to_owned(),
+            };
+            let mut effects = Vec::new();
+            hub.not_renegotiated(session, problem, &mut effects);
             self.carry_out(hub, effects);
         }
     }
@@ -347,6 +369,10 @@ impl Control {
             Event::Refused { session, problem } => {
                 tracing::warn!(%session, problem = problem.message, "an offer was refused");
                 self.with_hub(|hub, out| hub.refused(&session, problem, out));
+            }
+            Event::NotRenegotiated { session, problem } => {
+                tracing::info!(%session, problem = problem.message, "a further offer was refused");
+                self.with_hub(|hub, out| hub.not_renegotiated(&session, problem, out));
             }
             Event::Publishing { session, broadcast } => {
                 tracing::info!(%broadcast, %session, shard, "publishing");

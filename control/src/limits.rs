@@ -38,6 +38,10 @@ pub(crate) const STREAMS_PER_SOCKET_MAX: usize = 32;
 pub(crate) const CANDIDATES_PER_SESSION_MAX: usize = 200;
 /// Length of one candidate line.
 pub(crate) const CANDIDATE_BYTES_MAX: usize = 1024;
+/// Further offers of one session within [`RENEGOTIATION_WINDOW`]: a page that adds its microphone, camera
+/// and screen one by one. Each costs the shard some milliseconds.
+pub(crate) const RENEGOTIATIONS_MAX: usize = 5;
+pub(crate) const RENEGOTIATION_WINDOW: Duration = Duration::from_secs(10);
 /// The server pings each socket so often, so that a dead one is known by silence.
 pub(crate) const SOCKET_PING: Duration = Duration::from_secs(4);
 /// Without any frame for so long a socket is closed.

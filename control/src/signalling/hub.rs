@@ -6,7 +6,7 @@
 //! session is ended behind it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use shardcast_link::{BroadcastId, SessionId};
 
 use super::{
     message::ServerMessage,
+    renegotiation::Renegotiation,
     session::{Phase, Session, Socket},
 };
 use crate::limits;
@@ -40,6 +41,12 @@ pub(crate) enum Effect {
         broadcast: BroadcastId,
         sdp: String,
         start_timeout_ms: u64,
+    },
+    /// Hand a further offer to the shard that has the session.
+    Renegotiate {
+        session: SessionId,
+        shard: u16,
+        sdp: String,
     },
     Candidate {
         session: SessionId,
@@ -196,6 +203,7 @@ impl Hub {
             name: request.name,
             meta_data: request.meta_data,
             shard: None,
+            renegotiation: Renegotiation::default(),
             candidates_waiting: Vec::new(),
             candidate_count: 0,
             gone: None,
@@ -263,6 +271,7 @@ impl Hub {
 
     pub(crate) fn offer(
         &mut self,
+        now: Instant,
         socket: SocketId,
         broadcast: &BroadcastId,
         sdp: Option<String>,
@@ -276,7 +285,7 @@ impl Hub {
             return out.push(refuse("not_initialized_yet"));
         };
         if session.phase != Phase::AwaitingOffer {
-            return out.push(refuse("already_publishing"));
+            return self.offer_again(now, &id, sdp, out);
         }
         let Some(sdp) = sdp.filter(|sdp| !sdp.is_empty()) else {
             return out.push(refuse("notSetRemoteDescription"));
@@ -309,53 +318,6 @@ impl Hub {
                 shard,
                 candidate,
             });
-        }
-    }
-
-    /// A shard has become reachable: offers that wait are tried again.
-    pub(crate) fn shard_reachable(&self, out: &mut Vec<Effect>) {
-        for (id, session) in &self.sessions {
-            if let Phase::AwaitingShard { sdp } = &session.phase {
-                out.push(Effect::Offer {
-                    session: id.clone(),
-                    broadcast: session.broadcast.clone(),
-                    sdp: sdp.clone(),
-                    start_timeout_ms: session.start_timeout_ms,
-                });
-            }
-        }
-    }
-
-    /// The engine behind `shard` is another one than before: its sessions are lost. The SDK comes
-    /// back at once when it is told so, instead of after its own timeouts.
-    pub(crate) fn engine_replaced(&mut self, shard: u16, out: &mut Vec<Effect>) {
-        let on_shard = |(_, session): &(&SessionId, &Session)| session.shard == Some(shard);
-        let lost: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(on_shard)
-            .map(|(id, _)| id.clone())
-            .collect();
-        let mut sockets = HashSet::new();
-        for id in lost {
-            let Some(session) = self.drop_session(&id) else {
-                continue;
-            };
-            if !matches!(
-                session.phase,
-                Phase::Stopping { .. } | Phase::Superseded { .. }
-            ) {
-                sockets.insert(session.socket);
-            }
-        }
-        for socket in sockets {
-            if self.sockets.contains_key(&socket) {
-                out.push(Effect::Send {
-                    socket,
-                    message: ServerMessage::ServerWillStop,
-                });
-                out.push(Effect::Close { socket, code: 1012 });
-            }
         }
     }
 

@@ -61,7 +61,8 @@ impl Stage {
     /// Sends the offer and lets shard 0 take it.
     fn offer(&mut self, socket: SocketId) -> SessionId {
         let id = self.id();
-        let effects = self.act(|hub, _, out| hub.offer(socket, &id, Some("v=0".into()), out));
+        let effects =
+            self.act(|hub, now, out| hub.offer(now, socket, &id, Some("v=0".into()), out));
         let [Effect::Offer { session, .. }] = effects.as_slice() else {
             panic!("no offer: {effects:?}");
         };
@@ -289,16 +290,16 @@ fn a_closed_socket_ends_its_session_after_a_grace_and_holds_the_broadcast() {
 fn commands_out_of_order_are_answered() {
     let mut stage = Stage::new();
     let id = stage.id();
-    let offer = stage.act(|hub, _, out| hub.offer(A, &id, Some("v=0".into()), out));
+    let offer = stage.act(|hub, now, out| hub.offer(now, A, &id, Some("v=0".into()), out));
     assert_eq!(words(&offer, A), ["error not_initialized_yet"]);
     let candidate = stage.act(|hub, _, out| hub.candidate(A, &id, "candidate:1".into(), out));
     assert_eq!(words(&candidate, A), ["error not_initialized_yet"]);
     assert_eq!(words(&stage.stop(A), A), ["error not_initialized_yet"]);
     stage.publish(A);
-    let empty = stage.act(|hub, _, out| hub.offer(A, &id, None, out));
+    let empty = stage.act(|hub, now, out| hub.offer(now, A, &id, None, out));
     assert_eq!(words(&empty, A), ["error notSetRemoteDescription"]);
     stage.offer(A);
-    let again = stage.act(|hub, _, out| hub.offer(A, &id, Some("v=0".into()), out));
+    let again = stage.act(|hub, now, out| hub.offer(now, A, &id, Some("v=0".into()), out));
     assert_eq!(words(&again, A), ["error already_publishing"]);
 }
 
@@ -334,7 +335,7 @@ fn candidates_before_the_offer_follow_it_and_an_empty_one_says_nothing() {
     for text in ["candidate:1", ""] {
         stage.act(|hub, _, out| hub.candidate(A, &id, text.into(), out));
     }
-    let effects = stage.act(|hub, _, out| hub.offer(A, &id, Some("v=0".into()), out));
+    let effects = stage.act(|hub, now, out| hub.offer(now, A, &id, Some("v=0".into()), out));
     let [Effect::Offer { session, .. }] = effects.as_slice() else {
         panic!("{effects:?}")
     };
@@ -354,7 +355,7 @@ fn an_offer_waits_for_a_shard_and_is_handed_over_when_one_is_there() {
     let mut stage = Stage::new();
     let id = stage.id();
     stage.publish(A);
-    let first = stage.act(|hub, _, out| hub.offer(A, &id, Some("v=0".into()), out));
+    let first = stage.act(|hub, now, out| hub.offer(now, A, &id, Some("v=0".into()), out));
     let again = stage.act(|hub, _, out| hub.shard_reachable(out));
     assert_eq!(first, again);
 }

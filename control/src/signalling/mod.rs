@@ -9,6 +9,7 @@ mod eviction;
 mod hub;
 pub(crate) mod message;
 mod pending;
+mod renegotiation;
 mod reports;
 mod session;
 pub(crate) mod socket;

@@ -1,12 +1,64 @@
-//! What shards report about sessions, and what it means for their sockets.
+//! What shards report about sessions and themselves, and what it means for sockets.
 
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
 use shardcast_link::{BroadcastId, EndReason, Fault, Problem, SessionId};
 
-use super::{Effect, Hub, hub::notify, message::ServerMessage, session::Phase};
+use super::{
+    Effect, Hub,
+    hub::notify,
+    message::ServerMessage,
+    session::{Phase, Session},
+};
 
 impl Hub {
+    /// A shard has become reachable: offers that wait are tried again.
+    pub(crate) fn shard_reachable(&self, out: &mut Vec<Effect>) {
+        for (id, session) in &self.sessions {
+            if let Phase::AwaitingShard { sdp } = &session.phase {
+                out.push(Effect::Offer {
+                    session: id.clone(),
+                    broadcast: session.broadcast.clone(),
+                    sdp: sdp.clone(),
+                    start_timeout_ms: session.start_timeout_ms,
+                });
+            }
+        }
+    }
+
+    /// The engine behind `shard` is another one than before: its sessions are lost. The SDK comes
+    /// back at once when it is told so, instead of after its own timeouts.
+    pub(crate) fn engine_replaced(&mut self, shard: u16, out: &mut Vec<Effect>) {
+        let on_shard = |(_, session): &(&SessionId, &Session)| session.shard == Some(shard);
+        let lost: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(on_shard)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut sockets = HashSet::new();
+        for id in lost {
+            let Some(session) = self.drop_session(&id) else {
+                continue;
+            };
+            if !matches!(
+                session.phase,
+                Phase::Stopping { .. } | Phase::Superseded { .. }
+            ) {
+                sockets.insert(session.socket);
+            }
+        }
+        for socket in sockets {
+            if self.sockets.contains_key(&socket) {
+                out.push(Effect::Send {
+                    socket,
+                    message: ServerMessage::ServerWillStop,
+                });
+                out.push(Effect::Close { socket, code: 1012 });
+            }
+        }
+    }
+
     pub(crate) fn answered(
         &mut self,
         id: &SessionId,
@@ -18,10 +70,12 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        if session.phase != Phase::Offered {
+        let is_first = session.phase == Phase::Offered;
+        if is_first {
+            session.phase = Phase::Answered;
+        } else if !session.renegotiation.end() {
             return;
         }
-        session.phase = Phase::Answered;
         let (socket, stream) = (session.socket, session.broadcast.stream().to_owned());
         if !self.sockets.contains_key(&socket) {
             return;
@@ -39,7 +93,8 @@ impl Hub {
                 candidate,
             });
         }
-        if !offers_media {
+        // Whoever removes the last track wishes it.
+        if is_first && !offers_media {
             send(ServerMessage::Error {
                 stream: Some(stream),
                 definition: "no_media_offered",

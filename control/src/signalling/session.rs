@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Instant};
 
 use shardcast_link::BroadcastId;
 
-use super::SocketId;
+use super::{SocketId, renegotiation::Renegotiation};
 
 /// An open socket of the [`super::Hub`].
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(super) struct Session {
     pub(super) meta_data: String,
     /// The shard that has the offer.
     pub(super) shard: Option<u16>,
+    pub(super) renegotiation: Renegotiation,
     /// Candidates that came before the offer could be handed over.
     pub(super) candidates_waiting: Vec<String>,
     pub(super) candidate_count: usize,

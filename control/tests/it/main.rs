@@ -21,6 +21,7 @@ mod link;
 mod offered_codecs;
 mod publish_admission;
 mod rendition_status;
+mod renegotiation;
 mod resolution_height;
 mod rest_broadcasts;
 mod rest_endpoints;
