@@ -14,6 +14,7 @@ mod commands;
 mod control;
 pub mod descriptors;
 mod drain;
+mod forwarded;
 mod health;
 mod ladder;
 mod lifecycle;
