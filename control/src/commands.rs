@@ -79,7 +79,7 @@ fn publish(control: &Control, sender: Sender<'_>, now: Instant, attempt: Publish
     let application = control.application(sender.application);
     let request = PublishRequest {
         admission: admission(control, sender, &attempt),
-        media_age_ms: control.media_age_ms(&attempt.broadcast),
+        last_media: control.last_media(&attempt.broadcast),
         start_timeout_ms: application.map_or(0, |application| application.start_timeout_ms),
         broadcast: attempt.broadcast,
         name: attempt.name,

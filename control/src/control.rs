@@ -5,6 +5,7 @@
 //! waits.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64},
@@ -29,7 +30,7 @@ use crate::{
     picture, redact,
     settings::{ApplicationSettings, OpusChannels, Settings},
     shards::{Commands, Shards},
-    signalling::{Effect, Eviction, Hub, SocketId, socket::Sockets},
+    signalling::{Effect, Eviction, Hub, LastMedia, SocketId, socket::Sockets},
     slates,
     store::{BroadcastRecord, Catalog},
     webhooks::{self, authenticate::Authenticator},
@@ -98,14 +99,15 @@ impl Control {
         result
     }
 
-    /// Age of the last media of `id` in milliseconds, if any is known.
-    pub(crate) fn media_age_ms(&self, id: &BroadcastId) -> Option<u64> {
-        let reported = self.shards.media_age_ms(id);
+    /// The last media of `id`, if any is known.
+    pub(crate) fn last_media(&self, id: &BroadcastId) -> Option<LastMedia> {
+        let reported = self.shards.last_media(id);
         // Between the first media and the first report.
         let seen = || {
-            self.shards
-                .media_seen(id)
-                .map(|at| clock::unix_ms().saturating_sub(at))
+            self.shards.media_seen(id).map(|at| LastMedia {
+                age_ms: clock::unix_ms().saturating_sub(at),
+                from: None,
+            })
         };
         reported.or_else(seen)
     }
@@ -166,6 +168,11 @@ impl Control {
         sdp: String,
         start_timeout_ms: u64,
     ) {
+        if hub.replaces_foreign_media(session, self.last_media(&broadcast)) {
+            let mut effects = Vec::new();
+            hub.refuse_in_use(session, &mut effects);
+            return self.carry_out(hub, effects);
+        }
         let Some(shard) = self.shards.place(&broadcast) else {
             tracing::warn!(%broadcast, "no shard is reachable; the offer waits for one");
             return;
@@ -299,9 +306,10 @@ impl Control {
                 hub.engine_replaced(shard, out);
             }
             self.reconcile(hub, shard, &status);
+            // Before offers that wait are handed over: whether they may depends on it.
+            self.shards.status(shard, status);
             hub.shard_reachable(out);
         });
-        self.shards.status(shard, status);
         slates::bring(self, shard);
     }
 
@@ -390,6 +398,7 @@ impl Control {
 
     fn ended(&self, session: &SessionId, broadcast: &BroadcastId, reason: EndReason) {
         tracing::info!(%broadcast, %session, ?reason, "session ended");
+        self.shards.media_ended(broadcast, session);
         self.with_hub(|hub, out| hub.ended(Instant::now(), session, reason, out));
     }
 
@@ -412,8 +421,8 @@ impl Control {
     }
 
     /// Takes a socket into the hub.
-    pub(crate) fn socket_opened(&self, socket: SocketId) {
-        self.with_hub(|hub, _| hub.socket_opened(Instant::now(), socket));
+    pub(crate) fn socket_opened(&self, socket: SocketId, address: IpAddr) {
+        self.with_hub(|hub, _| hub.socket_opened(Instant::now(), socket, address));
     }
 
     pub(crate) fn socket_closed(&self, socket: SocketId) {

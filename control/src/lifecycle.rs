@@ -295,11 +295,11 @@ mod tests {
             name: String::new(),
             meta_data: String::new(),
             admission: Ok(()),
-            media_age_ms: None,
+            last_media: None,
             start_timeout_ms: 10_000,
         };
         control.with_hub(|hub, out| {
-            hub.socket_opened(Instant::now(), SocketId(1));
+            hub.socket_opened(Instant::now(), SocketId(1), [127, 0, 0, 1].into());
             hub.publish(Instant::now(), SocketId(1), request, out);
         });
     }

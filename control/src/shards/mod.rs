@@ -6,6 +6,7 @@ mod view;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,14 +14,16 @@ use std::{
 };
 
 use shardcast_link::{
-    BroadcastId, BroadcastStatus, Command, DestinationStatus, ShardHello, ShardStatus,
+    BroadcastId, BroadcastStatus, Command, DestinationStatus, SessionId, ShardHello, ShardStatus,
 };
 
 pub(crate) use view::{Commands, ShardView};
 
 use crate::{
     codec_room::{RoomError, Turnover},
+    limits,
     placement::{self, Member},
+    signalling::LastMedia,
     store::SlateRecord,
 };
 
@@ -256,13 +259,29 @@ impl Shards {
         self.lock().find(id).is_some_and(|status| status.holding)
     }
 
-    /// Age of the last media of `id`, when a shard has a publisher for it.
-    pub(crate) fn media_age_ms(&self, id: &BroadcastId) -> Option<u64> {
+    /// The last media of `id`, when a shard has a publisher for it.
+    pub(crate) fn last_media(&self, id: &BroadcastId) -> Option<LastMedia> {
         let inner = self.lock();
-        let view = inner.shards.get(inner.assignments.get(id)?)?;
-        let publisher = view.broadcasts.get(id)?.publisher.as_ref()?;
-        // The report itself is up to a second old; a flowing stream is younger than that.
-        Some(publisher.media_age_ms)
+        let publisher = inner.find(id)?.publisher.as_ref()?;
+        let from = publisher.remote.parse::<SocketAddr>();
+        Some(LastMedia {
+            // The report itself is up to a second old; a flowing stream is younger than that.
+            age_ms: publisher.media_age_ms,
+            from: from.ok().map(|from| from.ip().to_canonical()),
+        })
+    }
+
+    /// `session` has ended: what the last report shows of its media is stale.
+    pub(crate) fn media_ended(&self, id: &BroadcastId, session: &SessionId) {
+        let mut inner = self.lock();
+        let assigned = inner.assignments.get(id).copied();
+        let publisher = assigned
+            .and_then(|shard| inner.shards.get_mut(&shard))
+            .and_then(|view| view.broadcasts.get_mut(id))
+            .and_then(|broadcast| broadcast.publisher.as_mut());
+        if let Some(publisher) = publisher.filter(|publisher| publisher.session == *session) {
+            publisher.media_age_ms = publisher.media_age_ms.max(limits::MEDIA_STALE_MS + 1);
+        }
     }
 
     /// When media of `id` was last known to flow, in Unix milliseconds.

@@ -17,7 +17,7 @@ impl Hub {
         let due: Vec<BroadcastId> = self
             .returning
             .iter()
-            .filter(|(_, deadline)| now >= **deadline)
+            .filter(|(_, returning)| now >= returning.deadline)
             .map(|(broadcast, _)| broadcast.clone())
             .collect();
         for broadcast in due {
@@ -33,24 +33,12 @@ impl Hub {
         }
     }
 
-    /// `broadcast` ends unless somebody publishes it within `grace`.
-    pub(super) fn end_after(
-        &mut self,
-        now: Instant,
-        broadcast: &BroadcastId,
-        grace: Duration,
-        out: &mut Vec<Effect>,
-    ) {
-        let broadcast = broadcast.clone();
-        if grace.is_zero() {
-            self.returning.remove(&broadcast);
-            out.push(Effect::Finish { broadcast });
-        } else {
-            self.returning.insert(broadcast, now + grace);
-        }
-    }
-
     fn tick_session(&mut self, now: Instant, id: &SessionId, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let holder = self.claim(&session.broadcast);
+        let replaced_by_starting = holder.is_some_and(|(_, holder)| holder.is_starting());
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -60,8 +48,10 @@ impl Hub {
             Phase::Stopping { since, .. } if now >= since + limits::SHARD_CONFIRM => {
                 self.ended(now, id, EndReason::Wished, out);
             }
+            // The shard has not said that it was replaced, though the new one publishes.
             Phase::Superseded { since }
-                if now >= since + Duration::from_millis(session.start_timeout_ms) =>
+                if !replaced_by_starting
+                    && now >= since + Duration::from_millis(session.start_timeout_ms) =>
             {
                 unpublish(id, session, out);
                 self.drop_session(id);

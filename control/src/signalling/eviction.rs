@@ -2,7 +2,7 @@
 
 use shardcast_link::BroadcastId;
 
-use super::{Effect, Hub, hub::notify, message::ServerMessage};
+use super::{Effect, Hub, SocketId, hub::notify, message::ServerMessage};
 
 /// Why a publisher loses its broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,22 @@ impl Hub {
     /// nine seconds. `stop` makes it close its peer connection itself, and then it does not.
     pub(crate) fn evict(&mut self, broadcast: &BroadcastId, why: Eviction, out: &mut Vec<Effect>) {
         self.returning.remove(broadcast);
-        let Some(id) = self.claims.get(broadcast).cloned() else {
-            return;
-        };
-        let Some(session) = self.drop_session(&id) else {
-            return;
-        };
-        let socket = session.socket;
+        // The claim of a session without media goes back to the one that it had superseded.
+        while let Some(id) = self.claims.get(broadcast).cloned() {
+            let Some(session) = self.drop_session(&id) else {
+                return;
+            };
+            self.dismiss(session.socket, broadcast, why, out);
+        }
+    }
+
+    fn dismiss(
+        &self,
+        socket: SocketId,
+        broadcast: &BroadcastId,
+        why: Eviction,
+        out: &mut Vec<Effect>,
+    ) {
         if !self.sockets.contains_key(&socket) {
             return;
         }

@@ -1,14 +1,10 @@
 //! Who publishes what over which socket. Pure: every method takes the time and what is known
 //! elsewhere, and appends what shall happen to a list of [`Effect`]s.
 //!
-//! A stream id is *claimed* by at most one session. A claim ends at once with `stop`, so that the
-//! SDK's retry (`stop`, 500 ms, `publish`) finds the id free; what the shard still has of the old
-//! session is ended behind it.
+//! A stream id is *claimed* by at most one session; who may take a claim, and what its end does, is
+//! decided in [`super::claims`].
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::IpAddr, time::Instant};
 
 use shardcast_link::{BroadcastId, SessionId};
 
@@ -81,9 +77,16 @@ pub(crate) struct PublishRequest {
     pub(crate) meta_data: String,
     /// The word of refusal, when tokens or settings do not allow it.
     pub(crate) admission: Result<(), &'static str>,
-    /// Age of the last media of this broadcast, when a shard has it.
-    pub(crate) media_age_ms: Option<u64>,
+    pub(crate) last_media: Option<LastMedia>,
     pub(crate) start_timeout_ms: u64,
+}
+
+/// Media of a broadcast as its shard last reported it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastMedia {
+    pub(crate) age_ms: u64,
+    /// Where it came from, when the shard has told.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// All sockets and sessions of this process.
@@ -97,7 +100,15 @@ pub(crate) struct Hub {
     pub(super) claims: HashMap<BroadcastId, SessionId>,
     /// Streams that stopped while their media was stale: the SDK is about to publish again. They
     /// end then if it does not.
-    pub(super) returning: HashMap<BroadcastId, Instant>,
+    pub(super) returning: HashMap<BroadcastId, Returning>,
+}
+
+/// A broadcast that ends unless somebody publishes it in time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Returning {
+    pub(super) deadline: Instant,
+    /// Of the client that said `stop`.
+    pub(super) address: IpAddr,
 }
 
 impl Hub {
@@ -139,8 +150,9 @@ impl Hub {
             .is_some_and(|(_, session)| session.socket == socket)
     }
 
-    pub(crate) fn socket_opened(&mut self, now: Instant, socket: SocketId) {
+    pub(crate) fn socket_opened(&mut self, now: Instant, socket: SocketId, address: IpAddr) {
         let entry = Socket {
+            address,
             heard: now,
             used: false,
             closing: HashMap::new(),
@@ -178,25 +190,32 @@ impl Hub {
         out: &mut Vec<Effect>,
     ) {
         let stream = request.broadcast.stream().to_owned();
-        if let Err(definition) = self.may_publish(now, socket, &request) {
+        // A socket that has closed in the meantime publishes nothing.
+        let Some(address) = self.sockets.get(&socket).map(|socket| socket.address) else {
+            return;
+        };
+        if let Err(definition) = self.may_publish(now, socket, address, &request) {
             out.push(Effect::Send {
                 socket,
                 message: ServerMessage::error(&stream, definition),
             });
             return;
         }
-        self.supersede(now, &request.broadcast, out);
+        let replaces = self.supersede(now, &request.broadcast, out);
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.used = true;
             socket.closing.remove(&request.broadcast);
         }
-        self.returning.remove(&request.broadcast);
+        let returning = self.returning.remove(&request.broadcast);
         self.sessions_made += 1;
         let id = SessionId(format!("{}-{}", self.instance, self.sessions_made));
         self.claims.insert(request.broadcast.clone(), id.clone());
         let session = Session {
             broadcast: request.broadcast,
             socket,
+            address,
+            replaces,
+            follows_stop_of: returning.map(|returning| returning.address),
             phase: Phase::AwaitingOffer,
             since: now,
             start_timeout_ms: request.start_timeout_ms,
@@ -213,60 +232,6 @@ impl Hub {
             socket,
             message: ServerMessage::Start { stream },
         });
-    }
-
-    fn may_publish(
-        &self,
-        now: Instant,
-        socket: SocketId,
-        request: &PublishRequest,
-    ) -> Result<(), &'static str> {
-        request.admission?;
-        let of_socket = self
-            .sessions
-            .values()
-            .filter(|session| session.socket == socket);
-        if of_socket.count() >= limits::STREAMS_PER_SOCKET_MAX {
-            return Err("highResourceUsage");
-        }
-        let Some((_, holder)) = self.claim(&request.broadcast) else {
-            return Ok(());
-        };
-        if holder.socket == socket {
-            return Err("already_publishing");
-        }
-        let alive = self.sockets.get(&holder.socket).is_some_and(|holder| {
-            now.saturating_duration_since(holder.heard) <= limits::SOCKET_DEAD
-        });
-        let fresh = if holder.is_starting() {
-            now < holder.since + Duration::from_millis(holder.start_timeout_ms)
-        } else {
-            request
-                .media_age_ms
-                .is_some_and(|age| age <= limits::MEDIA_STALE_MS)
-        };
-        if alive && fresh {
-            Err("streamIdInUse")
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Takes the claim off its holder. Media of a session that publishes goes on until the new
-    /// one's arrives; the shard sees to that.
-    fn supersede(&mut self, now: Instant, broadcast: &BroadcastId, out: &mut Vec<Effect>) {
-        let Some(id) = self.claims.remove(broadcast) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        if session.phase == Phase::Publishing {
-            session.phase = Phase::Superseded { since: now };
-            return;
-        }
-        unpublish(&id, session, out);
-        self.drop_session(&id);
     }
 
     pub(crate) fn offer(
@@ -355,51 +320,6 @@ impl Hub {
         }
     }
 
-    /// `stop`, which means two things that look alike: the user wishes the end, or the SDK clears
-    /// the way for its retry and publishes again after 500 ms. The id is free at once, and the
-    /// broadcast ends only when nobody has come back for it within `grace`.
-    pub(crate) fn stop(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        broadcast: &BroadcastId,
-        grace: Duration,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some((id, session)) = self.claim_of(broadcast, socket) else {
-            return self.stop_unclaimed(now, socket, broadcast, grace, out);
-        };
-        let on_shard = session.is_on_shard();
-        unpublish(&id, session, out);
-        session.phase = Phase::Stopping { since: now };
-        self.claims.remove(broadcast);
-        self.end_after(now, broadcast, grace, out);
-        if !on_shard {
-            self.drop_session(&id);
-            out.push(notify(socket, broadcast, "publish_finished"));
-        }
-    }
-
-    fn stop_unclaimed(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        broadcast: &BroadcastId,
-        grace: Duration,
-        out: &mut Vec<Effect>,
-    ) {
-        let claimed = self.claims.contains_key(broadcast);
-        let Some(entry) = self.sockets.get_mut(&socket) else {
-            return;
-        };
-        if entry.closing.remove(broadcast).is_some() && !claimed {
-            self.end_after(now, broadcast, grace, out);
-        } else if !entry.used {
-            let message = ServerMessage::error(broadcast.stream(), "not_initialized_yet");
-            out.push(Effect::Send { socket, message });
-        }
-    }
-
     pub(super) fn claim(&self, broadcast: &BroadcastId) -> Option<(&SessionId, &Session)> {
         let id = self.claims.get(broadcast)?;
         self.sessions.get(id).map(|session| (id, session))
@@ -423,6 +343,9 @@ impl Hub {
         let session = self.sessions.remove(id)?;
         if self.claims.get(&session.broadcast) == Some(id) {
             self.claims.remove(&session.broadcast);
+            if session.is_starting() {
+                self.give_back(&session.broadcast, session.replaces.as_ref());
+            }
         }
         Some(session)
     }

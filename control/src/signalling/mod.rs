@@ -4,6 +4,7 @@
 //! shards' reports come in as arguments, effects go out), [`socket`] moves the frames.
 
 pub(crate) mod admission;
+mod claims;
 mod deadlines;
 mod eviction;
 mod hub;
@@ -15,9 +16,11 @@ mod session;
 pub(crate) mod socket;
 
 #[cfg(test)]
+mod claims_tests;
+#[cfg(test)]
 mod hub_tests;
 
 pub(crate) use eviction::Eviction;
-pub(crate) use hub::{Effect, Hub, PublishRequest, SocketId};
+pub(crate) use hub::{Effect, Hub, LastMedia, PublishRequest, SocketId};
 pub(crate) use pending::Verdict;
 pub(crate) use reports::NO_MEDIA_OFFERED;

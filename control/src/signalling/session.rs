@@ -1,15 +1,17 @@
 //! One attempt to publish, from `publish` to the shard's word that it is over; and the socket it
 //! came by.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, net::IpAddr, time::Instant};
 
-use shardcast_link::BroadcastId;
+use shardcast_link::{BroadcastId, SessionId};
 
-use super::{SocketId, renegotiation::Renegotiation};
+use super::{SocketId, claims::is_same_client, renegotiation::Renegotiation};
 
 /// An open socket of the [`super::Hub`].
 #[derive(Debug)]
 pub(super) struct Socket {
+    /// Of the client, not of a proxy in front of us.
+    pub(super) address: IpAddr,
     pub(super) heard: Instant,
     /// Whether it has ever published.
     pub(super) used: bool,
@@ -23,6 +25,13 @@ pub(super) struct Socket {
 pub(super) struct Session {
     pub(super) broadcast: BroadcastId,
     pub(super) socket: SocketId,
+    /// Of the client; outlives its socket.
+    pub(super) address: IpAddr,
+    /// The session whose media goes on until media of this one arrives. It gets the claim back if
+    /// that never happens.
+    pub(super) replaces: Option<SessionId>,
+    /// Address of the client whose `stop` was about to end the broadcast when `publish` came.
+    pub(super) follows_stop_of: Option<IpAddr>,
     pub(super) phase: Phase,
     /// When `publish` came.
     pub(super) since: Instant,
@@ -54,7 +63,7 @@ pub(super) enum Phase {
     Publishing,
     /// Told to end.
     Stopping { since: Instant },
-    /// Another session has the id now; this one goes when the shard says so.
+    /// Another session has the claim now; this one ends when the shard reports media of that one.
     Superseded { since: Instant },
 }
 
@@ -65,6 +74,13 @@ impl Session {
             self.phase,
             Phase::AwaitingOffer | Phase::AwaitingShard { .. }
         )
+    }
+
+    /// Whether its client had asked for the end of the broadcast before it published again, as the
+    /// SDK does with each retry. Its `stop` then asks for the end again, with or without media.
+    pub(super) fn resumes_end(&self) -> bool {
+        self.follows_stop_of
+            .is_some_and(|address| is_same_client(address, self.address))
     }
 
     /// Whether it waits for its first media.

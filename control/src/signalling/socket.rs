@@ -47,7 +47,7 @@ use super::{
 use crate::{
     commands::{self, Sender},
     control::Control,
-    limits,
+    forwarded, limits,
     rest::ip_filter::{self, Peer},
     webhooks::authenticate,
 };
@@ -166,9 +166,14 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         )
             .into_response();
     };
+    let client = forwarded::client(
+        address,
+        request.headers(),
+        &control.settings.remote_allowed_cidr,
+    );
     let control = Arc::clone(control);
     tokio::spawn(async move {
-        control.socket_opened(socket);
+        control.socket_opened(socket, client);
         match hyper::upgrade::on(request).await {
             Ok(upgraded) => {
                 let client = Client {

@@ -30,6 +30,7 @@ mod server;
 mod signalling_order;
 mod slate;
 mod survival;
+mod takeover;
 mod tokens;
 mod web_pages;
 mod webhook_delivery;

@@ -17,7 +17,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest, handshake::client::Request},
+};
 
 /// Long enough for a loaded machine; nothing waits for it in vain.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -209,7 +212,12 @@ pub struct Client {
 impl Client {
     pub async fn connect(to: SocketAddr, application: &str) -> Self {
         let url = format!("ws://{to}/{application}/websocket?target=origin");
-        let (stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        Self::connect_with(url.into_client_request().unwrap()).await
+    }
+
+    /// Connects with headers of its own.
+    pub async fn connect_with(request: Request) -> Self {
+        let (stream, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         Self { stream }
     }
 

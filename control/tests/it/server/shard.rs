@@ -40,7 +40,8 @@ impl Shard {
         Self::join_with(server, status).await
     }
 
-    async fn join_with(server: &Server, status: ShardStatus) -> Self {
+    /// Connects to `server` with what `status` says.
+    pub async fn join_with(server: &Server, status: ShardStatus) -> Self {
         let mut shard = Self::listen(server.link_dir());
         shard.accept(status).await;
         until("ready", async || {
