@@ -71,12 +71,12 @@ fn goes_on(stream: &Stream) {
     };
 
     let mut bodies = stream.bodies.clone();
-    let mut repeater = Repeater::after(&stream.sets, &bodies[bodies.len() - 1]).unwrap();
+    let mut repeater = Repeater::after(&stream.sets, &bodies[bodies.len() - 1], 0).unwrap();
     bodies.extend((0..REPEATED).map(|_| repeater.repeat()));
     let mut keyframes = Vec::new();
     for (id, source) in [(1, last), (2, StillSource::Image(&slate)), (3, last)] {
         let body = adopt(&stream.sets, &made(source, &stream.sets), id).unwrap();
-        repeater = Repeater::after(&stream.sets, &body).unwrap();
+        repeater = Repeater::after(&stream.sets, &body, 0).unwrap();
         keyframes.push(bodies.len());
         bodies.push(body);
         bodies.extend((0..REPEATED).map(|_| repeater.repeat()));

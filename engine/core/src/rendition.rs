@@ -143,6 +143,7 @@ impl Rendition {
         self.ring.push(Unit {
             kind: Kind::Video { key, config },
             pts_us,
+            dts_us: pts_us,
             body: unit.into(),
         });
     }

@@ -33,9 +33,13 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(crate) kind: Kind,
-    /// On the broadcast's media clock. There are no B-frames in WebRTC, so this is the DTS too.
+    /// When it is shown or heard, on the broadcast's media clock.
     pub(crate) pts_us: i64,
-    /// The body of the FLV tag: 5 bytes of header and length-prefixed NAL units, or 2 bytes and
+    /// When it is decoded: its time stamp in RTMP, which rises from picture to picture. It is
+    /// before `pts_us` where pictures are shown in another order than they are decoded in, and the
+    /// same for sound and for all other pictures.
+    pub(crate) dts_us: i64,
+    /// The body of the FLV tag: 5 bytes of header, which state the composition time, and length-prefixed NAL units, or 2 bytes and
     /// the AAC frame.
     pub(crate) body: Bytes,
 }
@@ -87,14 +91,14 @@ impl Ring {
             self.newest_keyframe = Some(self.end());
         }
         self.bytes += unit.body.len();
-        let horizon_us = unit.pts_us - RING_US_MAX;
+        let horizon_us = unit.dts_us - RING_US_MAX;
         self.units.push_back(unit);
         while self.units.len() > 1
             && (self.bytes > RING_BYTES_MAX
                 || self
                     .units
                     .front()
-                    .is_some_and(|oldest| oldest.pts_us < horizon_us))
+                    .is_some_and(|oldest| oldest.dts_us < horizon_us))
         {
             self.pop_oldest();
         }
@@ -120,6 +124,7 @@ mod tests {
         Unit {
             kind: Kind::Audio,
             pts_us,
+            dts_us: pts_us,
             body: Bytes::from(vec![0; bytes]),
         }
     }

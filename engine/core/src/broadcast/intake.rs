@@ -13,6 +13,7 @@ use shardcast_link::{AudioStatus, VideoCodec, VideoStatus};
 
 use super::{
     audio_clock::{AudioClock, Feed},
+    decode_clock::{DecodeClock, Order, Picture},
     stand_in::StandIn,
 };
 use crate::{
@@ -23,8 +24,6 @@ use crate::{
     rtmp::flv::AVC_HEADER_BYTES,
 };
 
-/// The least distance of two units of one kind; RTMP counts milliseconds.
-const STEP_US_MIN: i64 = 1_000;
 /// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
 const KEYFRAME_LEAD_MS: u64 = 60;
 /// A publisher starts with a keyframe by itself; it is only asked if none came within this.
@@ -57,8 +56,11 @@ pub(crate) struct SourcePicture {
     pub(crate) codec: VideoCodec,
     /// Of H.264.
     pub(crate) config: Option<Rc<ParameterSets>>,
+    /// When it is shown; pictures are in the order of decoding.
     pub(crate) pts_us: i64,
     pub(crate) key: bool,
+    /// It is the first one that tells that the publisher sends B-frames.
+    pub(crate) begins_b_frames: bool,
     /// H.264: NAL units behind lengths of four bytes.
     pub(crate) unit: Bytes,
 }
@@ -70,10 +72,9 @@ pub(crate) struct Intake {
     config: Option<Rc<ParameterSets>>,
     /// Of the last keyframe.
     codec: Option<VideoCodec>,
-    b_frames: BFrames,
     awaits_keyframe: bool,
     audio: AudioClock,
-    last_video_us: Option<i64>,
+    decode_clock: DecodeClock,
     last_keyframe_us: i64,
     /// When silence is made next.
     silence_at: Option<Instant>,
@@ -97,13 +98,6 @@ struct Rates {
     mean_bps: u64,
 }
 
-/// Whether pictures refer to later ones, by groups of pictures: seen in this one, and in the last.
-#[derive(Clone, Copy, Debug, Default)]
-struct BFrames {
-    now: bool,
-    before: bool,
-}
-
 impl Intake {
     pub(crate) fn new(keyframe_interval: Duration) -> Self {
         Self {
@@ -111,10 +105,9 @@ impl Intake {
             lane_feeds: VecDeque::new(),
             config: None,
             codec: None,
-            b_frames: BFrames::default(),
             awaits_keyframe: true,
             audio: AudioClock::default(),
-            last_video_us: None,
+            decode_clock: DecodeClock::default(),
             last_keyframe_us: 0,
             silence_at: None,
             stand_in: StandIn::default(),
@@ -139,7 +132,7 @@ impl Intake {
         self.keyframe_at = None;
         // What the one before was like says nothing of this one.
         self.codec = None;
-        self.b_frames = BFrames::default();
+        self.decode_clock.start();
         self.video.keyframe_interval_ms = 0;
         self.rates.mean_bps = 0;
         self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
@@ -184,7 +177,7 @@ impl Intake {
         annex_b: &[u8],
         contiguous: bool,
     ) -> Option<SourcePicture> {
-        let unit = match VideoUnit::from_annex_b(annex_b, 0) {
+        let mut unit = match VideoUnit::from_annex_b(annex_b, 0) {
             Ok(unit) => unit,
             Err(error) => {
                 tracing::debug!(%error, "an access unit was left out");
@@ -202,31 +195,54 @@ impl Intake {
         if !self.decodable(now, VideoCodec::H264, key, contiguous) {
             return None;
         }
-        self.b_frames.now |= unit.b_slices;
         let config = self.config.clone()?;
-        // With B-frames pictures come in another order than they are shown in. RTMP is not sent
-        // those, and a decoder is to know when each is shown.
-        let shown_us = pts_us;
-        let pts_us = step(&mut self.last_video_us, pts_us);
-        let reordered = self.b_frames.now || self.b_frames.before;
-        let unit = Unit {
-            kind: Kind::Video {
-                key,
-                config: config.clone(),
-            },
+        let had_b_frames = self.decode_clock.has_b_frames();
+        let picture = Picture {
             pts_us,
-            body: unit.body,
+            key,
+            order: self.order(&config, &unit),
+            b_slices: unit.b_slices,
+            disposable: !unit.reference,
         };
-        self.stand_in.picture(now, &unit, self.ring.end());
-        let nal_units = unit.body.slice(AVC_HEADER_BYTES.min(unit.body.len())..);
-        self.push_video(unit);
+        let reference = unit.reference;
+        let stamp = self.decode_clock.stamp(picture);
+        let begins_b_frames = !had_b_frames && self.decode_clock.has_b_frames();
+        let pts_us = stamp.map_or(pts_us, |stamp| stamp.pts_us);
+        if let Some(stamp) = stamp {
+            unit.set_composition_time(stamp.cts_ms());
+            let unit = Unit {
+                kind: Kind::Video {
+                    key,
+                    config: config.clone(),
+                },
+                pts_us,
+                dts_us: stamp.dts_us,
+                body: unit.body.clone(),
+            };
+            let seq = self.ring.end();
+            self.stand_in.picture(now, &unit, reference, seq);
+            self.push_video(unit);
+        }
         Some(SourcePicture {
             codec: VideoCodec::H264,
             config: Some(config),
-            pts_us: if reordered { shown_us } else { pts_us },
+            pts_us,
             key,
-            unit: nal_units,
+            begins_b_frames,
+            unit: unit.body.slice(AVC_HEADER_BYTES.min(unit.body.len())..),
         })
+    }
+
+    /// Where a picture is shown. Parameter sets that rule B-frames out are believed until some come,
+    /// so that streams without them are not looked into.
+    fn order(&mut self, config: &ParameterSets, unit: &VideoUnit) -> Order {
+        let syntax = &config.sps().order;
+        if syntax.as_decoded && !unit.b_slices && !self.decode_clock.has_b_frames() {
+            return Order::AsDecoded;
+        }
+        let nal_units = unit.body.get(AVC_HEADER_BYTES..).unwrap_or_default();
+        let counted = self.decode_clock.counter().next(syntax, nal_units);
+        counted.map_or(Order::Unknown, Order::Counted)
     }
 
     /// What no destination takes as it is: renditions are made from it.
@@ -249,7 +265,14 @@ impl Intake {
         self.stand_in.forget();
         self.config = None;
         (self.video.width, self.video.height) = (0, 0);
-        let pts_us = step(&mut self.last_video_us, pts_us);
+        let picture = Picture {
+            pts_us,
+            key,
+            order: Order::AsDecoded,
+            b_slices: false,
+            disposable: false,
+        };
+        let pts_us = self.decode_clock.stamp(picture)?.pts_us;
         self.last_keyframe_us = if key { pts_us } else { self.last_keyframe_us };
         if let Some(feed) = self.audio.advance(pts_us) {
             self.feed_lane(feed, &[], 0);
@@ -259,6 +282,7 @@ impl Intake {
             config: None,
             pts_us,
             key,
+            begins_b_frames: false,
             unit: Bytes::from_owner(Arc::clone(frame)),
         })
     }
@@ -276,12 +300,13 @@ impl Intake {
     }
 
     fn push_video(&mut self, unit: Unit) {
-        let pts_us = unit.pts_us;
+        let dts_us = unit.dts_us;
         if unit.is_keyframe() {
-            self.last_keyframe_us = pts_us;
+            self.last_keyframe_us = unit.pts_us;
         }
         self.ring.push(unit);
-        if let Some(feed) = self.audio.advance(pts_us) {
+        // Before what is shown later than it comes, so that sound which comes on time is not late.
+        if let Some(feed) = self.audio.advance(dts_us) {
             self.feed_lane(feed, &[], 0);
         }
     }
@@ -298,12 +323,12 @@ impl Intake {
         }
         let interval_us = i64::try_from(self.keyframe_interval.as_micros()).unwrap_or(i64::MAX);
         let mut filled = false;
-        while let Some(last_us) = self.last_video_us
+        while let Some(last_us) = self.decode_clock.last_pts_us()
             && let Some(unit) =
                 self.stand_in
                     .next_unit(now, now_us, last_us, self.last_keyframe_us, interval_us)
         {
-            self.last_video_us = Some(unit.pts_us);
+            self.decode_clock.filled(unit.pts_us);
             self.push_video(unit);
             filled = true;
         }
@@ -369,7 +394,7 @@ impl Intake {
             height: self.config.as_ref().map_or(0, |config| config.height()),
             keyframe_interval_ms: self.video.keyframe_interval_ms.max(since_ms),
             video_bps: self.rates.mean_bps,
-            b_frames: self.b_frames.now || self.b_frames.before,
+            b_frames: self.decode_clock.has_b_frames(),
         }
     }
 
@@ -448,10 +473,6 @@ impl Intake {
 
     fn keyframe(&mut self, now: Instant) {
         self.awaits_keyframe = false;
-        self.b_frames = BFrames {
-            now: false,
-            before: self.b_frames.now,
-        };
         if let Some(before) = self.keyframe_at {
             let interval = now.saturating_duration_since(before).as_millis();
             self.video.keyframe_interval_ms = u32::try_from(interval).unwrap_or(u32::MAX);
@@ -478,11 +499,4 @@ impl Intake {
             Feed::Silence(samples) => LaneFeed::Silence(samples),
         });
     }
-}
-
-/// The one place where time becomes monotone: each unit of a kind is behind the one before.
-pub(super) fn step(last_us: &mut Option<i64>, pts_us: i64) -> i64 {
-    let pts_us = last_us.map_or(pts_us, |last| pts_us.max(last + STEP_US_MIN));
-    *last_us = Some(pts_us);
-    pts_us
 }

@@ -1,6 +1,9 @@
 //! One broadcast: what its publisher sends, kept for a while, and everyone who takes it.
 
 mod audio_clock;
+mod decode_clock;
+#[cfg(test)]
+mod decode_clock_tests;
 mod intake;
 mod renditions;
 mod sound;
@@ -216,7 +219,7 @@ impl Broadcast {
 
     /// A picture of the publisher has come.
     pub(crate) fn decode(&mut self, now: Instant, picture: SourcePicture) {
-        self.plan_due |= picture.key;
+        self.plan_due |= picture.key || picture.begins_b_frames;
         self.renditions.decode(now, picture);
     }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{audio_clock::SAMPLE_RATE, intake::step};
+use super::{audio_clock::SAMPLE_RATE, decode_clock::STEP_US_MIN};
 use crate::{
     io::LaneId,
     ring::{Kind, Unit},
@@ -92,10 +92,19 @@ impl AudioLane {
         let samples = self.start_samples + self.frames * AAC_FRAME_SAMPLES - CODEC_DELAY_SAMPLES;
         self.frames += 1;
         let pts_us = origin_us + samples * 1_000_000 / SAMPLE_RATE;
+        let pts_us = step(&mut self.last_us, pts_us);
         Unit {
             kind: Kind::Audio,
-            pts_us: step(&mut self.last_us, pts_us),
+            pts_us,
+            dts_us: pts_us,
             body: flv::aac_raw(frame),
         }
     }
+}
+
+/// Each sound is behind the one before.
+fn step(last_us: &mut Option<i64>, pts_us: i64) -> i64 {
+    let pts_us = last_us.map_or(pts_us, |last| pts_us.max(last + STEP_US_MIN));
+    *last_us = Some(pts_us);
+    pts_us
 }

@@ -48,8 +48,10 @@ pub(super) struct Feed {
     switch: Option<Switch>,
     /// It is the ring that was wanted last.
     in_place: bool,
-    /// Times of the last picture and the last sound that were sent.
-    video_us: Option<i64>,
+    /// DTS of the last picture that was sent, and the largest PTS.
+    video_dts_us: Option<i64>,
+    video_pts_us: Option<i64>,
+    /// Time of the last sound that was sent.
     audio_us: Option<i64>,
     /// Since when a unit to start with is waited for.
     waits_since: Option<Instant>,
@@ -76,7 +78,8 @@ impl Feed {
             ring: RingId::Source,
             switch: None,
             in_place: true,
-            video_us: None,
+            video_dts_us: None,
+            video_pts_us: None,
             audio_us: None,
             waits_since: None,
             cursor: None,
@@ -170,7 +173,7 @@ impl Feed {
     fn step(&mut self, now: Instant, rings: Rings<'_>, ring: &Ring) -> Step {
         let next = self.cursor.and_then(|cursor| ring.get(cursor));
         match &mut self.switch {
-            Some(switch) => switch.step(now, rings, self.video_us, next),
+            Some(switch) => switch.step(now, rings, self.video_pts_us, next),
             None => Step::GoOn { until_us: None },
         }
     }
@@ -229,7 +232,7 @@ impl Feed {
     fn skip_ahead(&mut self, ring: &Ring, totals: &mut Totals) {
         let Some(cursor) = self.cursor else { return };
         let behind = match (ring.get(cursor), ring.newest()) {
-            (Some(next), Some(newest)) => newest.pts_us - next.pts_us,
+            (Some(next), Some(newest)) => newest.dts_us - next.dts_us,
             _ => 0,
         };
         self.lag_us = behind;
@@ -267,7 +270,7 @@ impl Feed {
         let since = |at: Instant| now.saturating_duration_since(at);
         let keyframe = ring.newest_keyframe().filter(|seq| {
             ring.get(*seq)
-                .is_some_and(|unit| newest.pts_us - unit.pts_us <= FRESH_KEYFRAME_US)
+                .is_some_and(|unit| newest.dts_us - unit.dts_us <= FRESH_KEYFRAME_US)
         });
         let waits_since = *self.waits_since.get_or_insert(now);
         // Without video, or when none comes, it starts on sound: never inside a GOP.
@@ -291,21 +294,23 @@ impl Feed {
     }
 
     fn send(&mut self, now: Instant, unit: &Unit, facts: MediaFacts, wire: &mut Wire<'_>) {
+        let video = matches!(unit.kind, Kind::Video { .. });
         if self.was_sent(unit) {
+            self.lacks_keyframe |= video;
             return;
         }
-        if matches!(unit.kind, Kind::Video { .. }) && self.video_us.is_none() && !self.in_place {
+        if video && self.video_dts_us.is_none() && !self.in_place {
             // Sound alone was sent so far: the first picture is one of the ring that is wanted.
             self.lacks_keyframe = true;
             return;
         }
         let first = self.base_us.is_none();
-        let base_us = *self.base_us.get_or_insert(unit.pts_us);
-        let since_us = unit.pts_us - base_us;
+        let base_us = *self.base_us.get_or_insert(unit.dts_us);
+        let since_us = unit.dts_us - base_us;
         if since_us < 0 {
             // Sound from before the first picture; or pictures from before the first sound, when
             // the clock of a publisher that follows another is behind.
-            self.lacks_keyframe |= matches!(unit.kind, Kind::Video { .. });
+            self.lacks_keyframe |= video;
             return;
         }
         if let Kind::Video { key, .. } = unit.kind {
@@ -314,7 +319,8 @@ impl Feed {
                 return;
             }
         }
-        // RTMP timestamps are milliseconds modulo 2^32 (RTMP 1.0, 5.3.1.3).
+        // RTMP timestamps are milliseconds modulo 2^32 (RTMP 1.0, 5.3.1.3). A picture's is its DTS;
+        // its body states by how much later it is shown (FLV E.4.3.1).
         let timestamp = (since_us + 500).div_euclid(1000) as u64 as u32;
         let mut slices = Vec::new();
         let mut message =
@@ -337,7 +343,8 @@ impl Feed {
                     self.config = Some(config.clone());
                 }
                 message(MediaKind::Video, &unit.body);
-                self.video_us = Some(unit.pts_us);
+                self.video_dts_us = Some(unit.dts_us);
+                self.video_pts_us = self.video_pts_us.max(Some(unit.pts_us));
                 wire.totals.video_frames += 1;
                 if *key {
                     self.keyframe(unit.pts_us, wire.totals);
@@ -365,10 +372,10 @@ impl Feed {
     /// After a change of rings: it was in the other one too, or is older than what was.
     fn was_sent(&self, unit: &Unit) -> bool {
         let last_us = match unit.kind {
-            Kind::Video { .. } => self.video_us,
+            Kind::Video { .. } => self.video_dts_us,
             Kind::Audio => self.audio_us,
         };
-        last_us.is_some_and(|last_us| unit.pts_us < last_us + switch::STEP_US_MIN)
+        last_us.is_some_and(|last_us| unit.dts_us < last_us + switch::STEP_US_MIN)
     }
 
     /// Counts the distance of keyframes, and says once when a platform will not like it.

@@ -26,6 +26,7 @@ fn unit(kind: Kind, pts_ms: i64) -> Unit {
     Unit {
         kind,
         pts_us: pts_ms * 1_000,
+        dts_us: pts_ms * 1_000,
         body: Bytes::from_static(&[0x27, 1, 0, 0, 0, 1]),
     }
 }

@@ -10,6 +10,10 @@
 //!  publisher   P P P P P P P P P│P P P I          sent up to the cut
 //!  rendition         I P P P P P│I P P P P        the next IDR, one GOP behind the last
 //! ```
+//!
+//! The cut is the DTS of that keyframe, and what is left is sent as long as its PTS is before it.
+//! With B-frames on one side, both times rise over the cut and no picture is shown on its other side.
+//! What is then missing is at most what stands between two pictures that are decoded in order.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +45,7 @@ pub(super) struct Switch {
 /// Where one ring is left and the other begun.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
-    /// Media time, and about when it comes.
+    /// DTS of the first keyframe of the new ring, and about when it comes.
     at_us: i64,
     due: Instant,
     /// The newest keyframe when it was chosen.
@@ -51,7 +55,7 @@ struct Cut {
 /// What a change is at.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Pictures of the old ring go on up to this time; without one, all.
+    /// Pictures of the old ring that are shown before this time go on; without one, all.
     GoOn { until_us: Option<i64> },
     /// The new ring is taken from this keyframe on.
     Take { to: RingId, keyframe: u64 },
@@ -62,7 +66,8 @@ impl Switch {
         Self { to, cut: None }
     }
 
-    /// `sent_us` is the time of the last picture that was sent, `next` comes next in the old ring.
+    /// `sent_us` is the largest PTS of the pictures that were sent, `next` comes next in the old
+    /// ring.
     pub(super) fn step(
         &mut self,
         now: Instant,
@@ -123,7 +128,7 @@ impl Switch {
             newest_us + gops * gop_us
         };
         // A destination may have rested, so what was sent last says nothing of what time it is.
-        let now_us = ring.newest().map_or(sent_us, |it| it.pts_us.max(sent_us));
+        let now_us = ring.newest().map_or(sent_us, |it| it.dts_us.max(sent_us));
         let ahead_us = (at_us - now_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
         Some(Cut {
             at_us,
@@ -133,22 +138,22 @@ impl Switch {
     }
 }
 
-/// The first keyframe from a time on. A destination that is slow gets to the cut late, and several may
-/// be there by then.
+/// The first keyframe that is decoded from a time on. A destination that is slow gets to the cut
+/// late, and several may be there by then.
 fn first_keyframe(ring: &Ring, from_us: i64) -> Option<u64> {
     let newest = ring.newest_keyframe()?;
     let is_from = |seq: &u64| {
         ring.get(*seq)
-            .is_some_and(|unit| unit.is_keyframe() && unit.pts_us >= from_us)
+            .is_some_and(|unit| unit.is_keyframe() && unit.dts_us >= from_us)
     };
     is_from(&newest).then(|| (ring.start()..newest).find(is_from).unwrap_or(newest))
 }
 
 fn newest_keyframe_us(ring: &Ring) -> Option<i64> {
-    Some(ring.get(ring.newest_keyframe()?)?.pts_us)
+    Some(ring.get(ring.newest_keyframe()?)?.dts_us)
 }
 
-/// Whether it is a picture that has to wait for the cut at `until_us`.
+/// Whether it is a picture that is shown from `until_us` on, so it has to wait for the cut.
 pub(super) fn is_behind(unit: &Unit, until_us: Option<i64>) -> bool {
     matches!(unit.kind, Kind::Video { .. })
         && until_us.is_some_and(|until_us| unit.pts_us >= until_us)

@@ -28,7 +28,7 @@ pub enum RepeatError {
     Syntax(#[from] SyntaxError),
     #[error(transparent)]
     Slice(#[from] SliceError),
-    #[error("every picture is coded by itself, and the decoder keeps none to repeat")]
+    #[error("the decoder does not keep the picture that would be repeated")]
     NoReferences,
     #[error("the last picture is kept as a long-term reference")]
     LongTerm,
@@ -45,20 +45,27 @@ pub struct Repeater {
     /// `frame_num` and `pic_order_cnt_lsb` of the next picture.
     frame_num: u32,
     order_lsb: u32,
+    /// References between the picture that is repeated and the next one.
+    references_passed: u32,
     /// Slice data in CABAC, which is the same each time.
     cabac: Option<Bytes>,
 }
 
 impl Repeater {
-    /// Goes on after this picture, the last one that was sent; `body` as in
-    /// [`VideoUnit::body`](super::VideoUnit::body).
+    /// Goes on after this picture, the last one that is shown; `body` as in
+    /// [`VideoUnit::body`](super::VideoUnit::body). `references` pictures were sent behind it that
+    /// are shown before it and are references (B-frames of a pyramid); others do not count.
     ///
     /// # Errors
-    /// When the stream uses interlacing, B pictures, slice groups, data partitions, picture order
-    /// count type 1 or long-term references, or the picture is damaged.
-    pub fn after(config: &ParameterSets, body: &[u8]) -> Result<Self, RepeatError> {
+    /// When the stream uses interlacing, slice groups, data partitions, picture order count type 1
+    /// or long-term references, or the picture has B slices or is damaged.
+    pub fn after(
+        config: &ParameterSets,
+        body: &[u8],
+        references: u32,
+    ) -> Result<Self, RepeatError> {
         let syntax = Syntax::new(config.sps_nal(), config.pps_nals())?;
-        if syntax.references_max == 0 {
+        if syntax.references_max <= references {
             return Err(RepeatError::NoReferences);
         }
         let last = last_picture(&syntax, body)?;
@@ -74,9 +81,12 @@ impl Repeater {
             picture,
             frame_num: 0,
             order_lsb: 0,
+            references_passed: references,
             cabac,
         };
         repeater.follow(&last)?;
+        let frame_num_max = low_bits(repeater.syntax.frame_num_bits);
+        repeater.frame_num = (repeater.frame_num + references) & frame_num_max;
         Ok(repeater)
     }
 
@@ -92,6 +102,7 @@ impl Repeater {
             order_lsb: self.order_lsb,
             order_bottom: 0,
             redundant: 0,
+            references_passed: std::mem::take(&mut self.references_passed),
             marking: Marking::SlidingWindow,
             qp: if self.picture.cabac {
                 cabac_skip::SLICE_QP

@@ -87,6 +87,8 @@ pub(super) struct SliceHeader {
     pub(super) order_lsb: u32,
     pub(super) order_bottom: i32,
     pub(super) redundant: u32,
+    /// How many references are passed over to predict from the one before them. Written, not read.
+    pub(super) references_passed: u32,
     pub(super) marking: Marking,
     /// `SliceQPY`.
     pub(super) qp: i32,
@@ -135,6 +137,7 @@ impl SliceHeader {
                 order_lsb: 0,
                 order_bottom: 0,
                 redundant: 0,
+                references_passed: 0,
                 marking: Marking::None,
                 qp: 0,
                 deblocking: Deblocking::DEFAULT,
@@ -187,7 +190,7 @@ impl SliceHeader {
     }
 
     /// Writes the header up to where the slice data begins, for a slice that predicts, if at all,
-    /// from the first picture of the unchanged list alone, without weights. What the parameter sets
+    /// from one picture alone, without weights. What the parameter sets
     /// have no room for is left out.
     pub(super) fn write(&self, syntax: &Syntax, picture: &PictureSyntax, bits: &mut BitWriter) {
         bits.ue(self.first_macroblock);
@@ -211,7 +214,7 @@ impl SliceHeader {
             bits.ue(self.redundant);
         }
         if self.kind == SliceKind::P {
-            write_prediction(syntax, picture, bits);
+            write_prediction(syntax, picture, self.references_passed, bits);
         }
         match self.marking {
             Marking::None => {}
@@ -285,14 +288,24 @@ fn skip_prediction(
     Some(())
 }
 
-/// One reference, the list as it is, and weights that change nothing.
-fn write_prediction(syntax: &Syntax, picture: &PictureSyntax, bits: &mut BitWriter) {
+/// One reference, the newest in decoding order but so many, and weights that change nothing.
+fn write_prediction(
+    syntax: &Syntax,
+    picture: &PictureSyntax,
+    references_passed: u32,
+    bits: &mut BitWriter,
+) {
     let overridden = picture.references != 1;
     bits.flag(overridden);
     if overridden {
         bits.ue(0);
     }
-    bits.flag(false);
+    bits.flag(references_passed > 0);
+    if references_passed > 0 {
+        bits.ue(0); // modification_of_pic_nums_idc: so much is taken off the picture's own number
+        bits.ue(references_passed); // abs_diff_pic_num_minus1
+        bits.ue(3);
+    }
     if picture.weighted {
         bits.ue(0);
         if syntax.has_chroma {

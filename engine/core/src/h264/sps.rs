@@ -5,6 +5,7 @@ use h264_reader::rbsp::{BitReader, decode_nal};
 
 use super::limits::{PARAMETER_SET_BYTES_MAX, PICTURE_SIDE_PIXELS_MAX};
 use super::nal::{NalType, nal_type};
+use super::picture_order::OrderSyntax;
 
 /// Level 6.2, the last of table A-1: 139 264 macroblocks.
 const LEVEL_HIGHEST: u8 = 62;
@@ -30,6 +31,8 @@ pub struct Sps {
     pub bit_depth_chroma: u8,
     /// Frames a second, when the encoder says so.
     pub frame_rate: Option<f64>,
+    /// Whether pictures may be shown in another order than they are sent in.
+    pub order: OrderSyntax,
 }
 
 /// The publisher sent a sequence parameter set that cannot be used.
@@ -70,6 +73,7 @@ impl Sps {
             bit_depth_luma: sps.chroma_info.bit_depth_luma_minus8.saturating_add(8),
             bit_depth_chroma: sps.chroma_info.bit_depth_chroma_minus8.saturating_add(8),
             frame_rate: sps.fps().filter(|fps| fps.is_finite() && *fps > 0.0),
+            order: OrderSyntax::new(&sps, profile),
         })
     }
 }

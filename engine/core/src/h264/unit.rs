@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes};
 use super::bits::BitReader;
 use super::limits::{PPS_COUNT_MAX, UNIT_BYTES_MAX};
 use super::nal::{NalType, annex_b, nal_type};
-use crate::rtmp::flv::{AVC_HEADER_BYTES, avc_header};
+use crate::rtmp::flv::{AVC_HEADER_BYTES, avc_header, with_composition_time};
 
 /// An access unit as the body of an FLV tag: five bytes of header, then each NAL unit behind its
 /// length of four bytes. Access unit delimiters, fillers and parameter sets are not in it; SEI is.
@@ -21,6 +21,8 @@ pub struct VideoUnit {
     pub pps: Vec<Bytes>,
     /// Whether a slice of it may refer to later pictures.
     pub b_slices: bool,
+    /// Whether other pictures may refer to it (`nal_ref_idc` is not 0, clause 7.4.1).
+    pub reference: bool,
     picture: bool,
 }
 
@@ -65,6 +67,7 @@ impl VideoUnit {
             sps: None,
             pps: Vec::new(),
             b_slices: false,
+            reference: false,
             picture: false,
         };
         for nal in nals {
@@ -74,7 +77,9 @@ impl VideoUnit {
                 Some(NalType::Pps) => unit.add_pps(nal)?,
                 Some(kind) => {
                     unit.key |= kind == NalType::Idr;
-                    unit.picture |= matches!(kind, NalType::Idr | NalType::Slice);
+                    let picture = matches!(kind, NalType::Idr | NalType::Slice);
+                    unit.picture |= picture;
+                    unit.reference |= picture && nal.first().is_some_and(|it| it & 0x60 != 0);
                     unit.b_slices |= kind == NalType::Slice && is_b_slice(nal);
                     append(nal, &mut body)?;
                 }
@@ -92,6 +97,12 @@ impl VideoUnit {
     /// Whether there is a picture in it, and not only parameter sets or SEI.
     pub fn has_picture(&self) -> bool {
         self.picture
+    }
+
+    /// States presentation minus decoding time in the header (FLV E.4.3.1).
+    pub fn set_composition_time(&mut self, cts_ms: i32) {
+        let body = std::mem::take(&mut self.body);
+        self.body = with_composition_time(body, self.key, cts_ms);
     }
 
     fn add_pps(&mut self, nal: &[u8]) -> Result<(), UnitError> {

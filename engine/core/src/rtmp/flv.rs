@@ -2,7 +2,7 @@
 //!
 //! Follows "Adobe Flash Video File Format Specification Version 10.1", annex E.4.
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::amf::{self, Value};
 
@@ -25,6 +25,20 @@ const CTS_MS_MAX: i32 = 0x7F_FFFF;
 pub fn avc_header(key: bool, cts_ms: i32) -> [u8; AVC_HEADER_BYTES] {
     let [_, a, b, c] = cts_ms.clamp(-CTS_MS_MAX - 1, CTS_MS_MAX).to_be_bytes();
     [if key { AVC_KEY } else { AVC_INTER }, 1, a, b, c]
+}
+
+/// The body of a picture with another composition time. It is written in place as long as nobody
+/// shares it, and copied otherwise.
+pub fn with_composition_time(body: Bytes, key: bool, cts_ms: i32) -> Bytes {
+    let header = avc_header(key, cts_ms);
+    if body.starts_with(&header) {
+        return body;
+    }
+    let mut body = BytesMut::from(body);
+    for (byte, header) in body.iter_mut().zip(header) {
+        *byte = header;
+    }
+    body.freeze()
 }
 
 /// The tag that tells the decoder its parameter sets; `record` is an

@@ -39,7 +39,7 @@ fn a_keyframe_of_the_stream_is_sent_again_under_another_number() {
         let idr = &stream.bodies[0];
         let mut bodies = stream.bodies.clone();
         bodies.extend([7, 8, u16::MAX].map(|id| renumber(&stream.sets, idr, id).unwrap()));
-        let mut repeater = Repeater::after(&stream.sets, idr).unwrap();
+        let mut repeater = Repeater::after(&stream.sets, idr, 0).unwrap();
         bodies.push(repeater.repeat());
         let pictures = decode(&stream, &bodies);
         for picture in &pictures[stream.bodies.len()..] {
@@ -194,13 +194,13 @@ fn stands_under(stream: &Stream) {
     let wanted = decode(&coded, &coded.bodies).remove(0);
 
     let mut bodies = stream.bodies.clone();
-    let mut repeater = Repeater::after(&stream.sets, &bodies[bodies.len() - 1]).unwrap();
+    let mut repeater = Repeater::after(&stream.sets, &bodies[bodies.len() - 1], 0).unwrap();
     bodies.extend((0..3).map(|_| repeater.repeat()));
     let adopted = bodies.len();
     for id in [300, 301] {
         let body = adopt(&stream.sets, &still(&coded), id).unwrap();
         assert_eq!(body[..5], [0x17, 1, 0, 0, 0]);
-        repeater = Repeater::after(&stream.sets, &body).unwrap();
+        repeater = Repeater::after(&stream.sets, &body, 0).unwrap();
         bodies.push(body);
         bodies.extend((0..3).map(|_| repeater.repeat()));
     }

@@ -2,10 +2,12 @@
 //! every repeated picture is the last one bit for bit, whatever encoder and tools made it; streams
 //! that cannot be carried on are refused in words, and nothing makes the repeater panic.
 
-use crate::pictures::{Stream, decode};
+use crate::pictures::{Stream, decode, nals};
 use bytes::Bytes;
 use proptest::prelude::*;
-use shardcast_core::h264::{ParameterSets, RepeatError, Repeater, SliceError, SyntaxError};
+use shardcast_core::h264::{
+    ParameterSets, RepeatError, Repeater, SliceError, SyntaxError, VideoUnit,
+};
 
 /// Six pictures by the encoder of Chromium with `scalabilityMode: "L1T2"`: every second one is no
 /// reference.
@@ -22,7 +24,7 @@ fn what_chromium_sends_goes_on() {
 #[test]
 fn after_a_picture_that_is_no_reference_the_one_before_it_is_repeated() {
     let stream = Stream::cut("Chromium in layers", LAYERS);
-    let mut repeater = Repeater::after(&stream.sets, &stream.bodies[5]).unwrap();
+    let mut repeater = Repeater::after(&stream.sets, &stream.bodies[5], 0).unwrap();
     let mut bodies = stream.bodies.clone();
     bodies.extend((0..REPEATED).map(|_| repeater.repeat()));
     let pictures = decode(&stream, &bodies);
@@ -71,6 +73,21 @@ fn what_x264_makes_with_cabac_weights_and_8x8_transforms_goes_on() {
 }
 
 #[test]
+fn behind_b_frames_the_picture_that_is_shown_last_is_repeated() {
+    let live = "-preset medium -g 60";
+    for (b_frames, pyramid) in [(1, "none"), (2, "none"), (3, "normal"), (3, "strict")] {
+        let options = format!(
+            "{live} -bf {b_frames} -x264-params b-adapt=0:scenecut=0:b-pyramid={pyramid}:slices=1"
+        );
+        let stream = Stream::by_x264("320x180", 20, &options);
+        // Each place of the last group of pictures is one at which the publisher may be lost.
+        for sent in 16..=stream.bodies.len() {
+            goes_on_in_order(&stream, sent);
+        }
+    }
+}
+
+#[test]
 fn a_stream_goes_on_after_its_keyframe_too() {
     let mut stream = Stream::by_x264("320x180", 12, "-profile:v high -tune zerolatency");
     stream.bodies.truncate(1);
@@ -80,11 +97,11 @@ fn a_stream_goes_on_after_its_keyframe_too() {
 #[test]
 fn a_keyframe_in_between_is_followed() {
     let stream = Stream::of_chromium();
-    let mut repeater = Repeater::after(&stream.sets, &stream.bodies[7]).unwrap();
+    let mut repeater = Repeater::after(&stream.sets, &stream.bodies[7], 0).unwrap();
     let mut bodies = stream.bodies[..8].to_vec();
     bodies.extend((0..3).map(|_| repeater.repeat()));
     bodies.push(stream.bodies[0].clone());
-    repeater = Repeater::after(&stream.sets, &stream.bodies[0]).unwrap();
+    repeater = Repeater::after(&stream.sets, &stream.bodies[0], 0).unwrap();
     bodies.extend((0..3).map(|_| repeater.repeat()));
     let pictures = decode(&stream, &bodies);
     assert!(
@@ -97,17 +114,22 @@ fn a_keyframe_in_between_is_followed() {
 
 #[test]
 fn streams_that_cannot_be_carried_on_are_refused_in_words() {
-    let last =
-        |stream: &Stream, at: usize| Repeater::after(&stream.sets, &stream.bodies[at]).map(|_| ());
+    let last = |stream: &Stream, at: usize| {
+        Repeater::after(&stream.sets, &stream.bodies[at], 0).map(|_| ())
+    };
     let b_pictures = Stream::by_x264("320x180", 12, "-bf 2 -x264-params b-adapt=0:scenecut=0");
     assert_eq!(last(&b_pictures, 2), Err(SliceError::NotIOrP.into()));
     let interlaced = Stream::by_x264("320x192", 4, "-x264-params interlaced=1:bframes=0");
     assert_eq!(last(&interlaced, 0), Err(SyntaxError::Interlaced.into()));
     let chromium = Stream::of_chromium();
-    let empty = Repeater::after(&chromium.sets, &[]).map(|_| ());
+    let empty = Repeater::after(&chromium.sets, &[], 0).map(|_| ());
     assert_eq!(empty, Err(SliceError::Missing.into()));
-    let cut =
-        Repeater::after(&chromium.sets, &[0x27, 1, 0, 0, 0, 0, 0, 0, 2, 0x41, 0x9A]).map(|_| ());
+    let cut = Repeater::after(
+        &chromium.sets,
+        &[0x27, 1, 0, 0, 0, 0, 0, 0, 2, 0x41, 0x9A],
+        0,
+    )
+    .map(|_| ());
     assert_eq!(cut, Err(RepeatError::Slice(SliceError::Malformed)));
 }
 
@@ -122,7 +144,7 @@ proptest! {
         let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(pps)]).unwrap();
         let mut body = vec![0x27, 1, 0, 0, 0, 0, 0, 0, rest.len() as u8 + 1, kind];
         body.extend(rest);
-        if let Ok(mut repeater) = Repeater::after(&sets, &body) {
+        if let Ok(mut repeater) = Repeater::after(&sets, &body, 0) {
             prop_assert!(repeater.repeat().len() > 14);
         }
     }
@@ -139,7 +161,7 @@ proptest! {
         let pps = [&[0x68], &pps[..]].concat();
         if let Ok(sets) = ParameterSets::new(&Bytes::from(sps), &[Bytes::from(pps)]) {
             let _ = sets.still_target();
-            if let Ok(mut repeater) = Repeater::after(&sets, &[0x27, 1, 0, 0, 0, 0, 0, 0, 4, 0x65, 0xB8, 0x40, 0x0B]) {
+            if let Ok(mut repeater) = Repeater::after(&sets, &[0x27, 1, 0, 0, 0, 0, 0, 0, 4, 0x65, 0xB8, 0x40, 0x0B], 0) {
                 prop_assert!(repeater.repeat().len() > 9);
             }
         }
@@ -152,11 +174,35 @@ const SPS: &[u8] = &[
     0x00, 0x00, 0x03, 0x03, 0xC0, 0xF1, 0x83, 0x24, 0x80,
 ];
 
+/// Cuts a stream with B-frames after so many pictures and goes on after the one that is shown last.
+fn goes_on_in_order(stream: &Stream, sent: usize) {
+    let is_b = |body: &Bytes| {
+        let picture = VideoUnit::from_nals(nals(body), body.len(), 0).unwrap();
+        (picture.b_slices, picture.reference)
+    };
+    let mut bodies = stream.bodies[..sent].to_vec();
+    let last = bodies.iter().rposition(|body| !is_b(body).0).unwrap();
+    let behind = bodies[last + 1..].iter().filter(|body| is_b(body).1);
+    let references = behind.count() as u32;
+    let mut repeater = Repeater::after(&stream.sets, &bodies[last], references).unwrap();
+    bodies.extend((0..REPEATED).map(|_| repeater.repeat()));
+    let pictures = decode(stream, &bodies);
+    let (shown, repeated) = pictures.split_at(sent);
+    assert!(shown[sent - 1] != shown[sent - 2]);
+    for (at, picture) in repeated.iter().enumerate() {
+        assert!(
+            picture == shown.last().unwrap(),
+            "{}: picture {at} behind {sent}, {references} references in between",
+            stream.name
+        );
+    }
+}
+
 /// Cuts a stream after its last picture and goes on.
 fn goes_on(stream: &Stream) {
     let mut bodies = stream.bodies.clone();
     let sent = bodies.len();
-    let mut repeater = Repeater::after(&stream.sets, &bodies[sent - 1]).unwrap();
+    let mut repeater = Repeater::after(&stream.sets, &bodies[sent - 1], 0).unwrap();
     bodies.extend((0..REPEATED).map(|_| repeater.repeat()));
     let largest = bodies[sent..].iter().map(Bytes::len).max();
     assert!(largest < Some(120), "{}: {largest:?} bytes", stream.name);

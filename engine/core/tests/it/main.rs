@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod b_frames;
 mod destinations_in_trouble;
 mod going_live;
 mod h264_adopt;

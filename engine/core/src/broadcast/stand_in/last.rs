@@ -14,8 +14,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Last {
     pub(super) config: Rc<ParameterSets>,
-    /// Of the last picture.
+    /// Of the picture that is shown last, and when that is.
     pub(super) body: Bytes,
+    pub(super) shown_us: i64,
+    /// Pictures behind it that are shown before it, and that others lean on.
+    pub(super) references: u32,
     /// The last keyframe.
     pub(super) keyframe: Bytes,
     /// Numbers in the ring of the last keyframe, and of what came behind the last picture.
@@ -77,9 +80,9 @@ fn nal_units(body: &Bytes) -> Bytes {
     body.slice(AVC_HEADER_BYTES.min(body.len())..)
 }
 
-/// Repeats the picture of this body, if it can be repeated.
-pub(super) fn repeater(config: &ParameterSets, body: &[u8]) -> Option<Repeater> {
-    Repeater::after(config, body)
+/// Repeats the picture of this body, if it can be repeated; see [`Repeater::after`].
+pub(super) fn repeater(config: &ParameterSets, body: &[u8], references: u32) -> Option<Repeater> {
+    Repeater::after(config, body, references)
         .inspect_err(|error| tracing::debug!(%error, "a picture cannot be repeated"))
         .ok()
 }

@@ -28,6 +28,7 @@ use crate::{
     h264::{ParameterSets, Repeater, renumber},
     io::{StillPicture, StillSource, StillTarget},
     ring::{Kind, Ring, Unit},
+    rtmp::flv::with_composition_time,
 };
 
 /// Nothing at all came for so long: what str0m still waits for will hardly come, and a player has
@@ -207,8 +208,9 @@ impl StandIn {
         }
     }
 
-    /// A picture of the publisher has gone into the ring as number `seq`.
-    pub(super) fn picture(&mut self, now: Instant, unit: &Unit, seq: u64) {
+    /// A picture of the publisher has gone into the ring as number `seq`. Others may lean on it if it
+    /// is a `reference`.
+    pub(super) fn picture(&mut self, now: Instant, unit: &Unit, reference: bool, seq: u64) {
         let Kind::Video { key, config } = &unit.kind else {
             return;
         };
@@ -216,13 +218,21 @@ impl StandIn {
         self.active = None;
         match &mut self.last {
             Some(last) if !key => {
-                last.body = unit.body.clone();
+                if unit.pts_us < last.shown_us {
+                    last.references += u32::from(reference);
+                } else {
+                    last.body = unit.body.clone();
+                    last.shown_us = unit.pts_us;
+                    last.references = 0;
+                }
                 last.group.end = seq + 1;
             }
             last => {
                 *last = Some(Last {
                     config: config.clone(),
                     body: unit.body.clone(),
+                    shown_us: unit.pts_us,
+                    references: 0,
                     keyframe: unit.body.clone(),
                     group: seq..seq + 1,
                 });
@@ -238,7 +248,7 @@ impl StandIn {
             since: now,
             next_at: now,
             holding,
-            repeater: repeater(&last.config, &last.body),
+            repeater: repeater(&last.config, &last.body, last.references),
             config: last.config.clone(),
             seen: false,
             keyframe_wanted: false,
@@ -310,7 +320,12 @@ impl StandIn {
         let unit = active
             .keyframe(last, &shown, since_us, interval_us)
             .or_else(|| active.repetition())
-            .map(|(kind, body)| Unit { kind, pts_us, body });
+            .map(|(kind, body)| Unit {
+                kind,
+                pts_us,
+                dts_us: pts_us,
+                body,
+            });
         if unit.is_none() {
             // A stream that cannot be repeated: the next keyframe is waited for.
             active.next_at = now + Duration::from_micros(frame_us.unsigned_abs());
@@ -422,7 +437,7 @@ impl Active {
         let body = self.numbered(&config, body);
         self.keyframe_wanted = false;
         self.seen = true;
-        self.repeater = repeater(&config, &body);
+        self.repeater = repeater(&config, &body, 0);
         self.config = config.clone();
         Some((Kind::Video { key: true, config }, body))
     }
@@ -443,7 +458,8 @@ impl Active {
         let Ok(again) = renumber(config, &body, idr_pic_id)
             .inspect_err(|error| tracing::debug!(%error, "a keyframe keeps its number"))
         else {
-            return body;
+            // It comes out of the publisher's order: it is decoded when it is shown.
+            return with_composition_time(body, true, 0);
         };
         self.numbered = Some(Numbered {
             of: body,

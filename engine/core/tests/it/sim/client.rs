@@ -13,6 +13,8 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
+use super::b_frames::BFrames;
+
 const SPS_720P: &[u8] = &[
     0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
     0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x24, 0x80,
@@ -33,6 +35,8 @@ pub(crate) struct Sends {
     pub(crate) frame_bytes: usize,
     /// Distance of two pictures; 0 is 30 a second.
     pub(crate) frame_ms: u64,
+    /// Two B-frames between P-frames.
+    pub(crate) b_frames: bool,
     pub(crate) codec: Codec,
     /// Sends a small and a large layer (simulcast) and no other picture.
     pub(crate) layers: bool,
@@ -46,6 +50,7 @@ impl Default for Sends {
             small: false,
             frame_bytes: 5_000,
             frame_ms: 0,
+            b_frames: false,
             codec: Codec::H264,
             layers: false,
         }
@@ -119,6 +124,9 @@ pub(crate) struct Client {
     datagrams: u64,
     /// Pictures since the last IDR, modulo 256.
     frame_num: u8,
+    b_frames: BFrames,
+    /// Time of the last keyframe, in ticks of 90 kHz.
+    keyframe_ticks: u64,
     /// Puts the number of the frame behind its slice header, so that servers can tell them apart.
     seed: u8,
 }
@@ -167,6 +175,8 @@ impl Client {
             lose_every: 0,
             datagrams: 0,
             frame_num: 0,
+            b_frames: BFrames::default(),
+            keyframe_ticks: 0,
             seed: u8::try_from(port % 251).unwrap(),
         }
     }
@@ -254,8 +264,8 @@ impl Client {
                 0 => Duration::from_micros(33_333),
                 ms => Duration::from_millis(ms),
             };
-            let key = std::mem::take(&mut self.wants_keyframe);
-            let ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
+            let mut key = std::mem::take(&mut self.wants_keyframe);
+            let mut ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
             if self.sends.layers {
                 self.send_layers(now, mid, ticks);
                 return;
@@ -263,6 +273,15 @@ impl Client {
             let codec = self.sends.codec;
             let unit = match codec {
                 Codec::Vp8 => self.vp8(key),
+                _ if self.sends.b_frames => {
+                    let (is_key, place, unit) = self.b_frames.next(key, self.sends.frame_bytes);
+                    self.wants_keyframe = key && !is_key;
+                    if is_key {
+                        self.keyframe_ticks = ticks;
+                    }
+                    (key, ticks) = (is_key, self.keyframe_ticks + place * 3_000);
+                    unit
+                }
                 _ => self.access_unit(key),
             };
             self.frames_sent += 1;

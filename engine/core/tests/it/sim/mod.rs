@@ -9,6 +9,7 @@
     reason = "a test harness: each test uses a part of it and a failure shall stop the test"
 )]
 
+mod b_frames;
 pub(crate) mod client;
 pub(crate) mod lane;
 pub(crate) mod server;
