@@ -87,6 +87,11 @@ impl Breach {
     pub(crate) fn is_total(self) -> bool {
         matches!(self, Self::Codec(_))
     }
+
+    /// It is no passing state of a browser that finds its bandwidth, so it is not borne for a while.
+    pub(crate) fn is_lasting(self) -> bool {
+        matches!(self, Self::Codec(_) | Self::BFrames)
+    }
 }
 
 impl fmt::Display for Breach {

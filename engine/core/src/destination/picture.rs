@@ -2,7 +2,7 @@
 //! rendition.
 //!
 //! ```text
-//!             a term broken for 5 s, or a codec that RTMP does not carry
+//!             a term broken for 5 s; a codec that RTMP does not carry or B-frames, at once
 //!   Source ─────────────────────────────────────────────────────────────► Rendition
 //!          ◄─────────────────────────────────────────────────────────────
 //!                         all terms kept for 30 s
@@ -193,7 +193,7 @@ impl Picture {
             }
             (Reencode::Off, _) => (Choice::Source, "re-encoding is off".to_owned()),
             (Reencode::Auto, Some((breach, since)))
-                if in_rendition || breach.is_total() || after(since, CONTRACT_GRACE_MS) =>
+                if in_rendition || breach.is_lasting() || after(since, CONTRACT_GRACE_MS) =>
             {
                 (self.rendition(usual), breach.to_string())
             }
@@ -421,6 +421,25 @@ mod tests {
         assert_eq!(off.plan(now, &VP8, &usual()), Choice::Nothing);
         assert!(off.reason().contains("VP8"), "{}", off.reason());
         assert_eq!(off.plan(now, &HD, &usual()), Choice::Source);
+    }
+
+    #[test]
+    fn b_frames_are_not_borne_for_a_while_and_are_passed_on_where_nothing_else_can_be() {
+        let (now, b_frames) = (
+            Instant::now(),
+            SourceFacts {
+                b_frames: true,
+                ..HD
+            },
+        );
+        let mut auto = picture(Reencode::Auto);
+        assert_eq!(auto.plan(now, &HD, &usual()), Choice::Source);
+        let choice = auto.plan(now, &b_frames, &usual());
+        assert!(matches!(choice, Choice::Rendition(_)));
+        auto.refuse(now, RENDITION_REFUSED_MS, "no room", &b_frames);
+        assert_eq!(auto.choice(), Choice::Source);
+        let mut off = picture(Reencode::Off);
+        assert_eq!(off.plan(now, &b_frames, &usual()), Choice::Source);
     }
 
     #[test]
