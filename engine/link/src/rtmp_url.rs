@@ -72,6 +72,41 @@ impl RtmpUrl {
     /// # Errors
     /// Says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let (url, path) = Self::server(text)?;
+        let (application, stream_key) = cut::cut(path);
+        if application.is_empty() && stream_key.is_empty() {
+            return Err(UrlError::NoPath);
+        }
+        Ok(Self {
+            application: application.to_owned(),
+            stream_key,
+            ..url
+        })
+    }
+
+    /// Where a server sends the client on to: `redirect` is the `tcUrl` of another server, so its
+    /// path is the application, and the stream name stays. Some write that behind it.
+    ///
+    /// # Errors
+    /// Says which part of `redirect` is wrong.
+    pub fn redirected(&self, redirect: &str) -> Result<Self, UrlError> {
+        let (url, path) = Self::server(redirect)?;
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let application = path
+            .strip_suffix(self.stream_key.as_str())
+            .filter(|_| !self.stream_key.is_empty())
+            .and_then(|before| before.strip_suffix('/'))
+            .unwrap_or(path);
+        Ok(Self {
+            application: application.trim_end_matches('/').to_owned(),
+            stream_key: self.stream_key.clone(),
+            credentials: url.credentials.or_else(|| self.credentials.clone()),
+            ..url
+        })
+    }
+
+    /// Reads all but the path, which is given back.
+    fn server(text: &str) -> Result<(Self, &str), UrlError> {
         let text = text.trim();
         if text.len() > URL_BYTES_MAX {
             return Err(UrlError::TooLong);
@@ -92,18 +127,15 @@ impl RtmpUrl {
             None => (None, authority),
         };
         let (host, port) = split_port(host_and_port)?;
-        let (application, stream_key) = cut::cut(path);
-        if application.is_empty() && stream_key.is_empty() {
-            return Err(UrlError::NoPath);
-        }
-        Ok(Self {
+        let url = Self {
             tls,
             host,
             port: port.unwrap_or(default_port(tls)),
             credentials: user_info.map(Credentials::new),
-            application: application.to_owned(),
-            stream_key,
-        })
+            application: String::new(),
+            stream_key: String::new(),
+        };
+        Ok((url, path))
     }
 
     /// Whether the scheme is `rtmps`.

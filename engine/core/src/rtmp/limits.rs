@@ -45,5 +45,9 @@ pub const SERVER_TEXT_CHARS_MAX: usize = 200;
 /// values to search it for.
 pub(super) const SERVER_TEXT_CHARS_SEARCHED: usize = 8_192;
 
+/// Longest refusal that is read as a question for user and password, in bytes. Salt, challenge and
+/// opaque are some twenty characters each; FFmpeg reads 300.
+pub(super) const LOGIN_TEXT_BYTES_MAX: usize = 1_024;
+
 /// Message streams one client may create on one connection; publishers need one.
 pub const MESSAGE_STREAMS_MAX: u32 = 8;

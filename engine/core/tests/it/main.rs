@@ -25,6 +25,7 @@ mod rtmp_amf;
 mod rtmp_body;
 mod rtmp_chunk_reader;
 mod rtmp_flv;
+mod rtmp_login;
 mod rtmp_publish;
 mod rtmp_publish_refused;
 mod rtmp_real_peers;

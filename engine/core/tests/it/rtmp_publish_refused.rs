@@ -64,7 +64,7 @@ fn what_the_server_says_decides_whether_it_heals() {
         ),
         (
             "NetConnection.Connect.Rejected",
-            "[ code=403 need auth; authmod=adobe ]",
+            "[ code=403 permission denied ]",
             false,
             "denies",
         ),

@@ -43,6 +43,18 @@ pub enum PublishError {
     /// Whoever added the destination has to correct the key or renew the permission.
     #[error("the server denies permission (it said: {description}): check the key and the account")]
     Unauthorised { description: String },
+    /// Whoever added the destination has to write user and password into the address.
+    #[error(
+        "the server wants a user and a password: write them into the address, before the host, as \
+         in user:password@host"
+    )]
+    LoginWanted,
+    /// Whoever added the destination has to correct the password.
+    #[error("the server does not take the user and the password of the address: check both")]
+    WrongPassword,
+    /// Whoever added the destination has to correct the user.
+    #[error("the server does not know the user of the address: check the name before the colon")]
+    UnknownUser,
     /// Whoever added the destination has to correct the address.
     #[error("the server has no such application (it said: {description}): check the address")]
     NoApplication { description: String },
@@ -72,6 +84,9 @@ impl PublishError {
         match self {
             Self::BadName { .. }
             | Self::Unauthorised { .. }
+            | Self::LoginWanted
+            | Self::WrongPassword
+            | Self::UnknownUser
             | Self::NoApplication { .. }
             | Self::Connection(ConnectionError::Handshake(_) | ConnectionError::SpeaksTls) => false,
             Self::InUse { .. }

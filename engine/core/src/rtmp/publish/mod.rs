@@ -12,6 +12,7 @@
 //! Timeouts belong to the caller: the client says nothing about a server that says nothing.
 
 mod error;
+mod login;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,6 +22,7 @@ use rml_rtmp::handshake::PeerType;
 
 use error::Secrets;
 pub use error::{PublishError, Step};
+pub use login::{Challenge, Login};
 
 use super::amf::Value;
 use super::body::{MessageHeader, gather};
@@ -82,6 +84,12 @@ pub enum PublishOutput {
     Connected,
     /// The server took the stream: media may be sent, metadata and sequence headers first.
     Publishing { stream_id: u32 },
+    /// The server wants user and password, on another connection: close this one, and go on with
+    /// [`PublishClient::logging_in`].
+    LogIn(Challenge),
+    /// The server sends the client on to another, by its `tcUrl`: close this connection. The text is
+    /// the server's own and unread.
+    Redirected { tc_url: String },
 }
 
 impl fmt::Debug for PublishOutput {
@@ -90,6 +98,8 @@ impl fmt::Debug for PublishOutput {
             Self::Send(bytes) => write!(f, "Send({} bytes)", bytes.len()),
             Self::Connected => f.write_str("Connected"),
             Self::Publishing { stream_id } => write!(f, "Publishing {{ stream_id: {stream_id} }}"),
+            Self::LogIn(challenge) => write!(f, "LogIn({challenge:?})"),
+            Self::Redirected { .. } => f.write_str("Redirected"),
         }
     }
 }
@@ -110,6 +120,7 @@ pub struct PublishClient {
     connection: Connection,
     config: PublishConfig,
     url: RtmpUrl,
+    login: Login,
     stage: Stage,
     stream_id: u32,
     reached: VecDeque<PublishOutput>,
@@ -117,10 +128,16 @@ pub struct PublishClient {
 
 impl PublishClient {
     pub fn new(url: &RtmpUrl, config: PublishConfig) -> Self {
+        Self::logging_in(url, config, Login::default())
+    }
+
+    /// A client that says this of user and password.
+    pub fn logging_in(url: &RtmpUrl, config: PublishConfig, login: Login) -> Self {
         Self {
             connection: Connection::new(PeerType::Client),
             config,
             url: url.clone(),
+            login,
             stage: Stage::Handshake,
             stream_id: 0,
             reached: VecDeque::new(),
@@ -234,14 +251,17 @@ impl PublishClient {
         self.connection
             .send_chunk_size(self.config.chunk_bytes.clamp(1, 0xFF_FFFF));
         self.connection.send_window(self.config.window_ack_bytes);
+        let login = self.login.parameters();
+        let application = format!("{}{login}", self.url.application());
+        let tc_url = format!("{}{login}", self.url.tc_url());
         let mut object = vec![
-            ("app".to_owned(), Value::from(self.url.application())),
+            ("app".to_owned(), Value::from(application)),
             ("type".to_owned(), "nonprivate".into()),
             (
                 "flashVer".to_owned(),
                 self.config.flash_version.as_str().into(),
             ),
-            ("tcUrl".to_owned(), self.url.tc_url().as_str().into()),
+            ("tcUrl".to_owned(), tc_url.into()),
         ];
         if !self.config.four_cc_list.is_empty() {
             let codecs = self
@@ -316,11 +336,33 @@ impl PublishClient {
             Stage::StartingPublish => transaction::PUBLISH,
             _ => return Ok(()),
         };
-        if command.transaction == awaited {
-            Err(self.refused(command))
-        } else {
-            Ok(())
+        if command.transaction != awaited {
+            return Ok(());
         }
+        if self.stage == Stage::Connecting {
+            return self.on_connect_refused(command);
+        }
+        Err(self.refused(command))
+    }
+
+    /// A refusal of `connect` may be the question for user and password, or the way to another
+    /// server (`ex` with code 302, as Flash Media Server has it).
+    fn on_connect_refused(&mut self, command: &Command) -> Result<(), PublishError> {
+        let extra = command.arguments.iter().find_map(|info| info.get("ex"));
+        let redirect = extra.and_then(|extra| extra.get("redirect")?.as_str());
+        let description = command.text("description").unwrap_or_default();
+        let next = if let Some(tc_url) = redirect {
+            let tc_url = tc_url.to_owned();
+            PublishOutput::Redirected { tc_url }
+        } else {
+            match self.login.read(&self.url, description) {
+                Some(challenge) => PublishOutput::LogIn(challenge?),
+                None => return Err(self.refused(command)),
+            }
+        };
+        self.stage = Stage::Finished;
+        self.reached.push_back(next);
+        Ok(())
     }
 
     fn on_status(&mut self, command: &Command) -> Result<(), PublishError> {
@@ -335,6 +377,9 @@ impl PublishClient {
                 Ok(())
             }
             (Stage::Finished, _) => Ok(()),
+            (Stage::Connecting, "NetConnection.Connect.Rejected") => {
+                self.on_connect_refused(command)
+            }
             (
                 _,
                 "NetStream.Unpublish.Success"
