@@ -46,11 +46,11 @@ fn application_parts(path: &[&str]) -> usize {
 /// A message in which something may be an RTMP URL with its key.
 pub(crate) fn text(message: &str) -> String {
     let word = |word: &str| {
-        if word.contains("://") {
-            url(word)
-        } else {
-            word.to_owned()
-        }
+        // A scheme alone ("write rtmps://") is no address.
+        let address = word
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.contains(char::is_alphanumeric));
+        if address { url(word) } else { word.to_owned() }
     };
     message.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -94,5 +94,7 @@ mod tests {
     fn a_url_inside_a_message_is_cut_too() {
         let shown = text("cannot publish to rtmp://a.example/live/abcd-efgh-ijkl now");
         assert_eq!(shown, "cannot publish to rtmp://a.example/live/…kl now");
+        let advice = "write rtmps:// in place of rtmp://, or (rtmp://)";
+        assert_eq!(text(advice), advice);
     }
 }
