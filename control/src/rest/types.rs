@@ -93,6 +93,7 @@ fn endpoint_detail(status: &DestinationStatus) -> Value {
         "attempts": status.attempts,
         "next_attempt_unix_ms": status.next_attempt_unix_ms,
         "platform": status.platform,
+        "redirected_to": status.redirected_to,
         "problem": problem.map(|problem| redact::text(&problem.message)),
         "fault": problem.map(|problem| problem.fault),
         "bytes_sent": status.bytes_sent,

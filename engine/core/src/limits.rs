@@ -29,6 +29,14 @@ pub(crate) const TLS_TIMEOUT_MS: u64 = 5_000;
 pub(crate) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Addresses of one name that are tried in one attempt.
 pub(crate) const ADDRESSES_MAX: usize = 8;
+/// The next address is tried when the one before has not answered for so long: the value that
+/// RFC 8305, 8 recommends.
+pub(crate) const CONNECT_STAGGER_MS: u64 = 250;
+/// Connections that one destination makes at once: a dead IPv6, a dead IPv4, and one that is well.
+/// Each is a descriptor of the shard.
+pub(crate) const CONNECTS_AT_ONCE_MAX: usize = 3;
+/// Servers that one attempt is sent on to: a load balancer, a region, a machine. More is a loop.
+pub(crate) const REDIRECTS_MAX: u32 = 3;
 /// A destination that cannot be reached and took media within the last minute is looked for each
 /// second: its server is being restarted, and a connection that is refused costs it nothing.
 pub(crate) const BRISK_MS: u64 = 60_000;

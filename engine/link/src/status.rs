@@ -235,6 +235,9 @@ pub struct DestinationStatus {
     /// The platform that the address belongs to, such as `youtube`; `generic` for all others.
     #[serde(default)]
     pub platform: String,
+    /// Where its server sent the last attempt on to, without the stream key.
+    #[serde(default)]
+    pub redirected_to: Option<String>,
     /// Given to the kernel for this destination, all connections together.
     #[serde(default)]
     pub bytes_sent: u64,
@@ -309,6 +312,7 @@ impl DestinationStatus {
             last_problem: None,
             next_attempt_unix_ms: None,
             platform: String::new(),
+            redirected_to: None,
             bytes_sent: 0,
             bytes_acked: 0,
             acked_unix_ms: None,

@@ -23,7 +23,7 @@ pub(crate) use self::{
     stand_in::{Slate, StillRequest},
 };
 use crate::{
-    destination::{Choice, Destination, SourceFacts},
+    destination::{Choice, Destination, Dial, SourceFacts},
     io::{ConnId, LaneId, LookupId, StillId},
     limits::DESTINATIONS_MAX,
     rendition::{MediaFacts, Rendition, RingId, Rings},
@@ -42,8 +42,23 @@ pub(crate) struct DestinationKey(pub(crate) u64);
 pub(crate) struct Slot {
     pub(crate) key: DestinationKey,
     pub(crate) destination: Destination,
-    pub(crate) conn: Option<ConnId>,
+    /// The one that is open, or those that it is making.
+    pub(crate) conns: Vec<(Dial, ConnId)>,
     pub(crate) lookup: Option<LookupId>,
+}
+
+impl Slot {
+    /// The connection that is open.
+    pub(crate) fn conn(&self) -> Option<ConnId> {
+        self.conns.first().map(|(_, conn)| *conn)
+    }
+
+    /// Forgets this connection, or all; which they were.
+    pub(crate) fn leave(&mut self, dial: Option<Dial>) -> Vec<ConnId> {
+        let is_left = |each: &mut (Dial, ConnId)| dial.is_none_or(|dial| each.0 == dial);
+        let left = self.conns.extract_if(.., is_left);
+        left.map(|(_, conn)| conn).collect()
+    }
 }
 
 /// Who publishes.

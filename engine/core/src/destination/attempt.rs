@@ -1,71 +1,126 @@
-//! One attempt to get on air: name, address, connection, RTMP session.
+//! One attempt to get on air: name, addresses, connection, RTMP session. A server may ask for user and
+//! password, or send the attempt on to another; both go through another connection.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use super::{Destination, DestinationOutput, Phase, feed::Feed};
+use super::{
+    Destination, DestinationOutput, Phase, failure::problem, feed::Feed, race::Dial, race::Race,
+};
 use crate::{
     io::Close,
     limits::{
-        ADDRESSES_MAX, CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, RESOLVE_TIMEOUT_MS, TLS_TIMEOUT_MS,
+        CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, REDIRECTS_MAX, RESOLVE_TIMEOUT_MS, TLS_TIMEOUT_MS,
     },
-    rtmp::{PublishClient, PublishOutput},
+    rtmp::{
+        PublishClient, PublishOutput, RtmpUrl,
+        publish::{Challenge, Login},
+    },
 };
 
+/// Where an attempt leads.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// At first the destination's own address, then where a server sent the attempt on to.
+    pub(super) url: RtmpUrl,
+    pub(super) redirects: u32,
+    login: Login,
+}
+
+impl Route {
+    fn to(url: RtmpUrl, redirects: u32) -> Self {
+        Self {
+            url,
+            redirects,
+            login: Login::default(),
+        }
+    }
+}
+
 impl Destination {
+    /// Begins an attempt.
     pub(super) fn resolve(&mut self, now: Instant) {
-        let Some(url) = &self.url else { return };
+        let Some(url) = self.url.clone() else { return };
         self.attempts = self.attempts.saturating_add(1);
-        let (host, port) = (url.host().to_owned(), url.port());
+        self.look_up(now, Route::to(url, 0));
+    }
+
+    fn look_up(&mut self, now: Instant, route: Route) {
+        let (host, port) = (route.url.host().to_owned(), route.url.port());
+        self.route = Some(route);
         self.outputs
             .push_back(DestinationOutput::Resolve { host, port });
         let until = now + Duration::from_millis(RESOLVE_TIMEOUT_MS);
         self.enter(now, Phase::Resolving { until });
     }
 
-    /// Connects to the first address that the operator's rules permit.
+    /// Connects to the addresses that the operator's rules permit.
     pub(super) fn pick(&mut self, now: Instant, addresses: &[SocketAddr]) {
         let permitted = addresses.iter().copied();
-        let permitted: VecDeque<SocketAddr> = permitted
+        let permitted: Vec<SocketAddr> = permitted
             .filter(|address| self.rules.permit(address.ip()))
-            .take(ADDRESSES_MAX)
             .collect();
         match addresses.first() {
             Some(first) if permitted.is_empty() => self.forbidden(now, first.ip()),
-            _ => self.connect(now, permitted, None),
+            _ => self.race(now, permitted),
         }
     }
 
-    fn connect(
-        &mut self,
-        now: Instant,
-        mut addresses: VecDeque<SocketAddr>,
-        refusal: Option<String>,
-    ) {
-        let (Some(address), Some(url)) = (addresses.pop_front(), &self.url) else {
+    fn race(&mut self, now: Instant, addresses: Vec<SocketAddr>) {
+        let tls_ms = if self.speaks_tls() { TLS_TIMEOUT_MS } else { 0 };
+        let patience = Duration::from_millis(CONNECT_TIMEOUT_MS + tls_ms);
+        let race = Race::new(now, addresses, self.winner, patience);
+        self.enter(now, Phase::Connecting { race });
+        self.dial(now);
+    }
+
+    /// Begins what connections are due; fails when none is left.
+    fn dial(&mut self, now: Instant) {
+        let (Phase::Connecting { race }, Some(route)) = (&mut self.phase, &self.route) else {
             return;
         };
-        let tls = url.is_tls().then(|| url.host().to_owned());
-        let timeout_ms = CONNECT_TIMEOUT_MS + tls.as_ref().map_or(0, |_| TLS_TIMEOUT_MS);
-        self.outputs
-            .push_back(DestinationOutput::Connect { address, tls });
-        self.enter(
-            now,
-            Phase::Connecting {
-                until: now + Duration::from_millis(timeout_ms),
-                address,
-                others: addresses,
-                refusal,
-            },
-        );
+        while let Some(address) = race.begin(now, Dial(self.dials)) {
+            let dial = Dial(self.dials);
+            self.dials += 1;
+            let tls = route.url.is_tls().then(|| route.url.host().to_owned());
+            self.outputs
+                .push_back(DestinationOutput::Connect { dial, address, tls });
+        }
+        if let Some((words, heals)) = race.lost() {
+            self.unreachable(now, words, heals);
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Instant, dial: Dial, reason: &str, heals: bool) {
+        if let Phase::Connecting { race } = &mut self.phase {
+            race.failed(now, dial, reason, heals);
+            self.dial(now);
+        }
+    }
+
+    /// Time is up for a connection, or has come for the next.
+    pub(super) fn dial_timeout(&mut self, now: Instant) {
+        let words = self.no_answer();
+        let Phase::Connecting { race } = &mut self.phase else {
+            return;
+        };
+        while let Some(dial) = race.late(now) {
+            race.failed(now, dial, words, true);
+            self.outputs
+                .push_back(DestinationOutput::Close(Some(dial), Close::Abort));
+        }
+        self.dial(now);
+    }
+
+    fn speaks_tls(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.url.is_tls())
     }
 
     /// What is said when nothing has come of a connection in time.
-    pub(super) fn no_answer(&self) -> &'static str {
-        if self.url.as_ref().is_some_and(super::RtmpUrl::is_tls) {
+    fn no_answer(&self) -> &'static str {
+        if self.speaks_tls() {
             "no answer to the connection attempt, or none to the TLS handshake: check host and \
              port, and write rtmp:// if that port speaks plain RTMP"
         } else {
@@ -73,40 +128,20 @@ impl Destination {
         }
     }
 
-    /// The first address that a person has to look at decides, in whichever order they were tried:
-    /// that another is only away for a moment makes no certificate right.
-    pub(super) fn next_address(&mut self, now: Instant, reason: &str, heals: bool) {
-        let Phase::Connecting {
-            address,
-            others,
-            refusal,
-            ..
-        } = &mut self.phase
-        else {
+    /// The first connection that stands is used, and the others are left.
+    pub(super) fn connected(&mut self, now: Instant, dial: Dial) {
+        let Phase::Connecting { race } = &mut self.phase else {
             return;
         };
-        let words = format!("no connection to {address}: {reason}");
-        let (others, mut refusal) = (std::mem::take(others), refusal.take());
-        if !heals {
-            refusal.get_or_insert_with(|| words.clone());
-        }
-        if others.is_empty() {
-            let heals = refusal.is_none();
-            self.unreachable(now, refusal.unwrap_or(words), heals);
-        } else {
-            self.outputs
-                .push_back(DestinationOutput::Close(Close::Abort));
-            self.connect(now, others, refusal);
-        }
-    }
-
-    pub(super) fn connected(&mut self, now: Instant) {
-        let (Phase::Connecting { address, .. }, Some(url)) = (&self.phase, &self.url) else {
+        let (Some((address, losers)), Some(route)) = (race.won(dial), &self.route) else {
             return;
         };
-        let address = *address;
+        let losers = losers.into_iter();
+        self.outputs
+            .extend(losers.map(|loser| DestinationOutput::Close(Some(loser), Close::Abort)));
         let config = self.platform.publish_config();
-        let mut client = Box::new(PublishClient::new(url, config));
+        let login = route.login.clone();
+        let mut client = Box::new(PublishClient::logging_in(&route.url, config, login));
         self.outputs
             .push_back(DestinationOutput::Write(vec![client.start()]));
         let until = now + Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
@@ -119,6 +154,48 @@ impl Destination {
             },
         );
         self.pump(now);
+    }
+
+    /// The server wants user and password, on another connection.
+    fn log_in(&mut self, now: Instant, challenge: &Challenge) {
+        let (Phase::Opening { address, .. }, Some(route)) = (&self.phase, &mut self.route) else {
+            return;
+        };
+        let address = *address;
+        route.login = Login::answer(&route.url, challenge, self.backoff.nonce());
+        self.outputs
+            .push_back(DestinationOutput::Close(None, Close::Abort));
+        self.race(now, vec![address]);
+    }
+
+    /// The server sends this attempt on to another one.
+    fn follow(&mut self, now: Instant, tc_url: &str) {
+        let Some(route) = &self.route else { return };
+        let next = match route.url.redirected(tc_url) {
+            Ok(_) if route.redirects >= REDIRECTS_MAX => Err((
+                format!("the server sends it on for more than {REDIRECTS_MAX} times"),
+                true,
+            )),
+            Ok(next) if route.url.is_tls() && !next.is_tls() => Err((
+                "the server sends it on from rtmps:// to rtmp://, where anybody on the way could \
+                 read the stream key: refused; ask whoever runs it"
+                    .to_owned(),
+                false,
+            )),
+            Ok(next) => Ok(Route::to(next, route.redirects + 1)),
+            Err(error) => Err((
+                format!("the server sends it on to where nothing can be sent ({error})"),
+                true,
+            )),
+        };
+        match next {
+            Ok(route) => {
+                self.outputs
+                    .push_back(DestinationOutput::Close(None, Close::Abort));
+                self.look_up(now, route);
+            }
+            Err((words, heals)) => self.fail_with(now, problem(words), heals),
+        }
     }
 
     pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) {
@@ -158,6 +235,8 @@ impl Destination {
                         .push_back(DestinationOutput::Write(vec![bytes]));
                 }
                 Some(PublishOutput::Publishing { .. }) => self.open(now),
+                Some(PublishOutput::LogIn(challenge)) => return self.log_in(now, &challenge),
+                Some(PublishOutput::Redirected { tc_url }) => return self.follow(now, &tc_url),
                 Some(_) => {}
                 None => return,
             }
@@ -166,7 +245,10 @@ impl Destination {
 
     fn open(&mut self, now: Instant) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Opening { client, .. } => {
+            Phase::Opening {
+                client, address, ..
+            } => {
+                self.winner = Some(address.ip());
                 let feed = Box::new(Feed::new(self.platform));
                 self.enter(
                     now,
@@ -185,106 +267,5 @@ impl Destination {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::rc::Rc;
-
-    use shardcast_link::{DestinationId, WantedDestination};
-
-    use super::*;
-    use crate::{
-        destination::AddressRules,
-        io::TcpEvent,
-        limits::{DESTINATION_FLOODED_BYTES, REFUSED_DELAY_MS_MIN},
-        rtmp::{ServerConfig, ServerOutput, ServerSession},
-    };
-
-    /// A destination that is on air, with these addresses.
-    fn connecting(now: Instant, addresses: &[&str]) -> Destination {
-        let id = DestinationId("one".to_owned());
-        let wanted = WantedDestination::new(id, "rtmp://host.example/app/key".to_owned());
-        let rules = Rc::new(AddressRules::default());
-        let mut destination = Destination::new(now, &wanted, rules, 7);
-        destination.set_on_air(now, true);
-        let addresses = addresses.iter().map(|address| address.parse().unwrap());
-        destination.resolved(now, Ok(addresses.collect()));
-        destination
-    }
-
-    fn closes(destination: &mut Destination) -> usize {
-        let outputs = std::iter::from_fn(|| destination.poll());
-        outputs
-            .filter(|output| matches!(output, DestinationOutput::Close(_)))
-            .count()
-    }
-
-    fn message(destination: &Destination) -> &str {
-        &destination.last_problem.as_ref().unwrap().message
-    }
-
-    #[test]
-    fn the_address_that_a_person_has_to_look_at_decides_in_either_order() {
-        for heals in [[true, false], [false, true], [false, false]] {
-            let now = Instant::now();
-            let mut destination = connecting(now, &["192.0.2.1:443", "192.0.2.2:443"]);
-            for (heals, reason) in heals.into_iter().zip(["reason one", "reason two"]) {
-                let reason = reason.to_owned();
-                destination.tcp(now, TcpEvent::Closed { reason, heals });
-            }
-            let wanted = if heals[0] {
-                "no connection to 192.0.2.2:443: reason two"
-            } else {
-                "no connection to 192.0.2.1:443: reason one"
-            };
-            assert_eq!(message(&destination), wanted);
-            let seldom = now + Duration::from_millis(REFUSED_DELAY_MS_MIN);
-            assert!(destination.next_timeout() >= Some(seldom), "{heals:?}");
-        }
-    }
-
-    #[test]
-    fn addresses_that_are_only_away_are_tried_again_at_once() {
-        let now = Instant::now();
-        let mut destination = connecting(now, &["192.0.2.1:443", "192.0.2.2:443"]);
-        for _ in 0..2 {
-            let reason = "refused".to_owned();
-            let heals = true;
-            destination.tcp(now, TcpEvent::Closed { reason, heals });
-        }
-        assert_eq!(destination.next_timeout(), Some(now));
-    }
-
-    #[test]
-    fn a_flooded_connection_on_which_the_server_also_errs_fails_once() {
-        let now = Instant::now();
-        let mut destination = connecting(now, &["192.0.2.1:1935"]);
-        destination.tcp(now, TcpEvent::Connected);
-        let mut server = ServerSession::new(ServerConfig::default());
-        while let Some(output) = destination.poll() {
-            let DestinationOutput::Write(slices) = output else {
-                continue;
-            };
-            slices
-                .iter()
-                .for_each(|slice| server.handle(slice).unwrap());
-            while let Some(output) = server.poll() {
-                match output {
-                    ServerOutput::Send(bytes) => {
-                        destination.tcp(now, TcpEvent::Received(&bytes));
-                    }
-                    ServerOutput::Publish { .. } => server.accept_publish(),
-                    _ => {}
-                }
-            }
-        }
-        let Phase::Open { feed, .. } = &mut destination.phase else {
-            panic!("{:?}", destination.phase);
-        };
-        feed.progress.written(now, DESTINATION_FLOODED_BYTES + 1);
-
-        let message_of_16_mb = [9, 0, 0, 0, 0xFF, 0xFF, 0xFF, 9, 0, 0, 0, 0];
-        destination.tcp(now, TcpEvent::Received(&message_of_16_mb));
-        assert_eq!(destination.backoff.failures(), 1);
-        assert_eq!(closes(&mut destination), 1);
-        assert!(message(&destination).contains("does not take them"));
-    }
-}
+#[path = "attempt_tests.rs"]
+mod tests;

@@ -93,6 +93,11 @@ impl Backoff {
         Some(Duration::from_millis(delay_ms.saturating_add(jitter_ms)))
     }
 
+    /// A number that nobody has been told, for what a login wants of the client.
+    pub(super) fn nonce(&mut self) -> u32 {
+        (self.random() >> 32) as u32
+    }
+
     /// SplitMix64: small, seedable, and good enough to spread retries.
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -7,18 +7,19 @@ use std::{
 
 use shardcast_link::{Fault, Problem};
 
-use super::{Destination, DestinationOutput, Phase, backoff::Failure};
+use super::{Destination, DestinationOutput, Phase, backoff::Failure, race::Dial};
 use crate::{io::Close, limits::BACKOFF_RESET_MS, rtmp::PublishError};
 
 impl Destination {
-    pub(super) fn closed(&mut self, now: Instant, reason: &str, heals: bool) {
+    pub(super) fn closed(&mut self, now: Instant, dial: Dial, reason: &str, heals: bool) {
         match &self.phase {
-            Phase::Connecting { .. } => self.next_address(now, reason, heals),
+            Phase::Connecting { .. } => self.dial_failed(now, dial, reason, heals),
             Phase::Opening {
                 address, client, ..
             } => {
                 // A server that takes C0 and C1 for broken TLS hangs up without a word of RTMP.
-                let is_plain = self.url.as_ref().is_some_and(|url| !url.is_tls());
+                let route = self.route.as_ref();
+                let is_plain = route.is_some_and(|route| !route.url.is_tls());
                 let words = if is_plain && !client.has_heard() {
                     format!(
                         "{address} ended the connection at the first bytes of RTMP ({reason}): if \
@@ -63,8 +64,6 @@ impl Destination {
     }
 
     pub(super) fn unreachable(&mut self, now: Instant, words: String, heals: bool) {
-        self.outputs
-            .push_back(DestinationOutput::Close(Close::Abort));
         let failure = if heals {
             Failure::Unreachable
         } else {
@@ -95,7 +94,7 @@ impl Destination {
             Phase::Connecting { .. } | Phase::Opening { .. } | Phase::Open { .. }
         ) {
             self.outputs
-                .push_back(DestinationOutput::Close(Close::Abort));
+                .push_back(DestinationOutput::Close(None, Close::Abort));
         }
         let failure = if heals {
             Failure::Passing
@@ -111,6 +110,13 @@ impl Destination {
             && now.saturating_duration_since(*since) > Duration::from_millis(BACKOFF_RESET_MS)
         {
             self.backoff.reset();
+        }
+        if matches!(self.phase, Phase::Opening { .. }) {
+            // It connects and does not go on from there: the resolver's order holds again.
+            self.winner = None;
+        }
+        if let Some(route) = self.route.as_ref().filter(|route| route.redirects > 0) {
+            problem.message = format!("sent on to {}: {}", route.url.redacted(), problem.message);
         }
         let since_live = self.live_at.map(|at| now.saturating_duration_since(at));
         let delay = self.backoff.next_delay(failure, since_live);

@@ -21,11 +21,17 @@ mod feed;
 mod feed_tests;
 mod picture;
 mod progress;
+mod race;
 mod report;
 mod rules;
 mod switch;
 
-use std::{collections::VecDeque, net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use shardcast_link::{
@@ -35,19 +41,22 @@ use shardcast_link::{
 
 pub use self::rules::AddressRules;
 use self::{
+    attempt::Route,
     backoff::Backoff,
     feed::{Feed, Wire},
     picture::Picture,
+    race::Race,
     report::Totals,
 };
-pub(crate) use self::{contract::SourceFacts, picture::Choice};
+pub(crate) use self::{contract::SourceFacts, picture::Choice, race::Dial};
 use crate::{
     io::{Close, TcpEvent},
     rendition::{RingId, Rings},
     rtmp::{Platform, PublishClient, RtmpUrl},
 };
 
-/// Something a destination wants done. It has at most one connection, which it need not name.
+/// Something a destination wants done. It has one connection that is open, which it need not name,
+/// or several that it is making.
 #[derive(Debug)]
 pub(crate) enum DestinationOutput {
     Resolve {
@@ -55,6 +64,7 @@ pub(crate) enum DestinationOutput {
         port: u16,
     },
     Connect {
+        dial: Dial,
         address: SocketAddr,
         /// Whom the certificate has to name, where TLS is spoken.
         tls: Option<String>,
@@ -62,7 +72,8 @@ pub(crate) enum DestinationOutput {
     /// The kernel shall tell what the peer has acknowledged.
     Inspect,
     Write(Vec<Bytes>),
-    Close(Close),
+    /// This connection, or all that it has.
+    Close(Option<Dial>, Close),
     /// It waits for a keyframe to start with.
     WantsKeyframe,
     /// Its state or verdict has changed.
@@ -76,11 +87,7 @@ enum Phase {
         until: Instant,
     },
     Connecting {
-        until: Instant,
-        address: SocketAddr,
-        others: VecDeque<SocketAddr>,
-        /// The first reason that only a person can mend, of the addresses before this one.
-        refusal: Option<String>,
+        race: Race,
     },
     /// From TCP connected to the answer to `publish`.
     Opening {
@@ -111,6 +118,12 @@ pub(crate) struct Destination {
     platform: &'static Platform,
     pub(crate) picture: Picture,
     rules: Rc<AddressRules>,
+    /// Where the last attempt led.
+    route: Option<Route>,
+    /// The address at which the stream was taken last, which is tried first.
+    winner: Option<IpAddr>,
+    /// Connections made so far.
+    dials: u64,
     phase: Phase,
     on_air: bool,
     /// Nobody publishes, and whoever did is waited for.
@@ -141,6 +154,9 @@ impl Destination {
             platform: Platform::generic(),
             picture: Picture::new(wanted.picture, Platform::generic()),
             rules,
+            route: None,
+            winner: None,
+            dials: 0,
             phase: Phase::Idle,
             on_air: false,
             holding: false,
@@ -250,9 +266,10 @@ impl Destination {
         }
     }
 
-    pub(crate) fn tcp(&mut self, now: Instant, event: TcpEvent<'_>) {
+    /// Something happened on the connection that it made as `dial`.
+    pub(crate) fn tcp(&mut self, now: Instant, dial: Dial, event: TcpEvent<'_>) {
         match event {
-            TcpEvent::Connected => self.connected(now),
+            TcpEvent::Connected => self.connected(now, dial),
             TcpEvent::Received(bytes) => self.received(now, bytes),
             TcpEvent::Accepted { bytes } => {
                 self.totals.bytes_sent += bytes as u64;
@@ -270,7 +287,7 @@ impl Destination {
                     self.changed(now);
                 }
             }
-            TcpEvent::Closed { reason, heals } => self.closed(now, &reason, heals),
+            TcpEvent::Closed { reason, heals } => self.closed(now, dial, &reason, heals),
         }
     }
 
@@ -314,9 +331,7 @@ impl Destination {
                     "its name was not resolved in time: check the host and this machine's DNS",
                 );
             }
-            Phase::Connecting { .. } => {
-                self.next_address(now, self.no_answer(), true);
-            }
+            Phase::Connecting { .. } => self.dial_timeout(now),
             Phase::Opening { .. } => self.fail(
                 now,
                 "it accepted the connection but did not answer as an RTMP server: check the port",
@@ -340,8 +355,8 @@ impl Destination {
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match &self.phase {
+            Phase::Connecting { race } => race.next_timeout(),
             Phase::Resolving { until }
-            | Phase::Connecting { until, .. }
             | Phase::Opening { until, .. }
             | Phase::BackingOff { until } => Some(*until),
             Phase::Open { feed, .. } => {
@@ -368,11 +383,11 @@ impl Destination {
                 self.outputs
                     .push_back(DestinationOutput::Write(vec![client.finish()]));
                 self.outputs
-                    .push_back(DestinationOutput::Close(Close::Flush));
+                    .push_back(DestinationOutput::Close(None, Close::Flush));
             }
             Phase::Connecting { .. } | Phase::Opening { .. } => {
                 self.outputs
-                    .push_back(DestinationOutput::Close(Close::Abort));
+                    .push_back(DestinationOutput::Close(None, Close::Abort));
             }
             _ => {}
         }

@@ -50,6 +50,11 @@ impl Destination {
                 _ => None,
             },
             platform: self.platform.name.to_owned(),
+            redirected_to: self
+                .route
+                .as_ref()
+                .filter(|route| route.redirects > 0)
+                .map(|route| route.url.redacted().to_string()),
             bytes_sent: self.totals.bytes_sent,
             bytes_acked: self.totals.bytes_acked,
             acked_unix_ms: self.totals.acked_at.map(&clock),

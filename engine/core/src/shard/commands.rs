@@ -94,7 +94,7 @@ impl Shard {
             Slot {
                 key: DestinationKey(number),
                 destination: Destination::new(now, wanted, rules, seed),
-                conn: None,
+                conns: Vec::new(),
                 lookup: None,
             }
         });

@@ -9,7 +9,7 @@ use super::{BroadcastKey, Shard, TimerKey};
 use crate::{
     broadcast::{Broadcast, DestinationKey, Intake, PeerId, Slot, StillRequest},
     destination::DestinationOutput,
-    io::{ConnId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent},
+    io::{Close, ConnId, LookupId, Output, StillId, StillJob, StillPicture, TcpEvent},
     webrtc::publisher::PublisherOutput,
 };
 
@@ -29,14 +29,14 @@ impl Shard {
         let Some(broadcast) = self.broadcasts.get_mut(&key) else {
             return;
         };
-        if let Some(slot) = broadcast
-            .slot(destination)
-            .filter(|slot| slot.conn == Some(conn))
+        if let Some(slot) = broadcast.slot(destination)
+            && let Some(index) = slot.conns.iter().position(|(_, known)| *known == conn)
+            && let Some((dial, _)) = slot.conns.get(index).copied()
         {
             if closed {
-                slot.conn = None;
+                slot.conns.swap_remove(index);
             }
-            slot.destination.tcp(now, event);
+            slot.destination.tcp(now, dial, event);
         }
         broadcast.feed_one(now, destination);
         self.settle_destination(now, key, destination);
@@ -271,7 +271,7 @@ impl Shard {
         while let Some(slot) = self.slot(key, destination)
             && let Some(output) = slot.destination.poll()
         {
-            let (conn, lookup) = (slot.conn, slot.lookup);
+            let (conn, lookup) = (slot.conn(), slot.lookup);
             match self.destination_output(key, destination, conn, lookup, output) {
                 Wish::Keyframe => wants_keyframe = true,
                 Wish::Report => changed = true,
@@ -331,11 +331,11 @@ impl Shard {
                     port,
                 });
             }
-            DestinationOutput::Connect { address, tls } => {
+            DestinationOutput::Connect { dial, address, tls } => {
                 let conn = ConnId(self.id());
                 self.conns.insert(conn, (key, destination));
                 if let Some(slot) = self.slot(key, destination) {
-                    slot.conn = Some(conn);
+                    slot.conns.push((dial, conn));
                 }
                 self.outputs.push_back(Output::Connect {
                     conn,
@@ -349,14 +349,9 @@ impl Shard {
                     self.outputs.push_back(Output::Inspect { conn });
                 }
             }
-            DestinationOutput::Close(how) => {
-                if let Some(conn) = conn {
-                    self.conns.remove(&conn);
-                    self.outputs.push_back(Output::Close { conn, how });
-                }
-                if let Some(slot) = self.slot(key, destination) {
-                    slot.conn = None;
-                }
+            DestinationOutput::Close(dial, how) => {
+                let conns = self.slot(key, destination).map(|slot| slot.leave(dial));
+                self.close(conns.unwrap_or_default(), how);
             }
             DestinationOutput::WantsKeyframe => return Wish::Keyframe,
             DestinationOutput::Changed => return Wish::Report,
@@ -370,16 +365,21 @@ impl Shard {
         }
     }
 
+    fn close(&mut self, conns: Vec<ConnId>, how: Close) {
+        for conn in conns {
+            self.conns.remove(&conn);
+            self.outputs.push_back(Output::Close { conn, how });
+        }
+    }
+
     /// A destination that is no longer wanted has said what it still has to say.
     pub(super) fn drop_slot(&mut self, now: Instant, key: BroadcastKey, mut slot: Slot) {
         while let Some(output) = slot.destination.poll() {
             match output {
-                DestinationOutput::Write(slices) => self.write(slot.conn, slices),
-                DestinationOutput::Close(how) => {
-                    if let Some(conn) = slot.conn.take() {
-                        self.conns.remove(&conn);
-                        self.outputs.push_back(Output::Close { conn, how });
-                    }
+                DestinationOutput::Write(slices) => self.write(slot.conn(), slices),
+                DestinationOutput::Close(dial, how) => {
+                    let conns = slot.leave(dial);
+                    self.close(conns, how);
                 }
                 _ => {}
             }

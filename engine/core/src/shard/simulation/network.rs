@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     io::{Close, ConnId, LookupId, TcpEvent},
-    limits::DESTINATION_OUTSTANDING_BYTES_MAX,
+    limits::{CONNECTS_AT_ONCE_MAX, DESTINATION_OUTSTANDING_BYTES_MAX},
     rtmp::UnpublishedBy,
 };
 
@@ -83,12 +83,24 @@ impl World {
         let Some(owner) = key.and_then(|key| self.owner(key)) else {
             return Err("a connection of nobody".to_owned());
         };
-        if self
+        let mut making = 0;
+        for conn in self
             .conns
             .values()
-            .any(|conn| conn.open && conn.owner == owner)
+            .filter(|conn| conn.open && conn.owner == owner)
         {
-            return Err(format!("a second connection of {owner}"));
+            if conn.established {
+                return Err(format!("a second connection of {owner}"));
+            }
+            making += 1;
+        }
+        if making >= CONNECTS_AT_ONCE_MAX {
+            return Err(format!(
+                "{owner} makes more than {making} connections at once"
+            ));
+        }
+        if making > 0 {
+            self.tally.count("next address tried beside");
         }
         let SocketAddr::V4(v4) = address else {
             return Err(format!("{address} is nobody's address"));
@@ -134,13 +146,25 @@ impl World {
     }
 
     pub(super) fn connected(&mut self, id: ConnId) -> Verdict {
-        let Some(conn) = self.conns.get(&id).filter(|conn| conn.open) else {
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.open) else {
             return Ok(());
         };
-        if conn.mood == Mood::HangsUp {
+        conn.established = true;
+        let (owner, mood) = (conn.owner.clone(), conn.mood);
+        if let Some(entry) = self.entries.get_mut(&owner) {
+            entry.refused = false;
+        }
+        if mood == Mood::HangsUp {
             self.closes(id, "closed by the peer");
         }
-        self.tcp(id, TcpEvent::Connected)
+        self.tcp(id, TcpEvent::Connected)?;
+        let mut others = self.conns.iter().filter(|(other, _)| **other != id);
+        if others.any(|(_, conn)| conn.open && conn.owner == owner) {
+            return Err(format!(
+                "{owner} keeps a connection beside the one that stands"
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn closed(&mut self, id: ConnId, reason: &'static str, heals: bool) -> Verdict {
@@ -158,7 +182,8 @@ impl World {
             self.conns[&id].owner
         );
         if let Some(entry) = self.entries.get_mut(&self.conns[&id].owner) {
-            entry.refused = !heals;
+            // Of several that were being made one refusal decides.
+            entry.refused = !heals || (entry.refused && !self.conns[&id].established);
         }
         let reason = reason.to_owned();
         self.tcp(id, TcpEvent::Closed { reason, heals })

@@ -55,6 +55,8 @@ pub(super) struct Conn {
     pub(super) witness: Witness,
     /// Neither side has closed it.
     pub(super) open: bool,
+    /// The shard was told that it stands.
+    pub(super) established: bool,
     /// The shard has reported that the stream was taken.
     pub(super) taken: bool,
     pub(super) last_written: Bytes,
@@ -103,6 +105,7 @@ impl Conn {
             wire: Wire::new(now, path),
             witness: Witness::default(),
             open: true,
+            established: false,
             taken: false,
             last_written: Bytes::new(),
             told_bytes: 0,
