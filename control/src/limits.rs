@@ -65,6 +65,8 @@ pub(crate) const HOLD_MS_MAX: u64 = 86_400_000;
 pub(crate) const RETRY_DELAY_MS_MIN: u64 = 100;
 /// Longest: a destination that waits for more than an hour looks dead to everybody.
 pub(crate) const RETRY_DELAY_MS_MAX: u64 = 3_600_000;
+/// The longest time that retries go on for in spite of a limit: a week, beyond any broadcast.
+pub(crate) const GIVE_UP_MS_MAX: u64 = 7 * 24 * 3_600_000;
 /// Heights of renditions, in pixels: below the first nothing can be read, above the last no core
 /// keeps up.
 pub(crate) const RENDITION_HEIGHT: RangeInclusive<u32> = 90..=2_160;

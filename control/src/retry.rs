@@ -15,6 +15,11 @@ pub(crate) enum RetryError {
         limits::RETRY_DELAY_MS_MAX
     )]
     Delay,
+    #[error(
+        "the time before a destination is given up must be at most {} ms, a week",
+        limits::GIVE_UP_MS_MAX
+    )]
+    GiveUp,
     #[error("the longest delay between retries, {max} ms, is below the shortest, {min} ms")]
     Order { min: u64, max: u64 },
     #[error(
@@ -58,6 +63,11 @@ impl RetryOverrides {
                 Some(count) => u32::try_from(count).ok(),
                 None => application.retries_max,
             },
+            // The application's time goes with the application's limit.
+            give_up_ms_min: match self.retries_max {
+                Some(_) => 0,
+                None => application.give_up_ms_min,
+            },
         }
     }
 
@@ -70,11 +80,12 @@ impl RetryOverrides {
             delay_ms_min: self.delay_ms_min.unwrap_or(application.delay_ms_min),
             delay_ms_max: self.delay_ms_max.unwrap_or(application.delay_ms_max),
             retries_max: None,
+            give_up_ms_min: application.give_up_ms_min,
         })
     }
 }
 
-/// Whether the delays of `policy` can be used.
+/// Whether the times of `policy` can be used.
 pub(crate) fn check(policy: &RetryPolicy) -> Result<(), RetryError> {
     let range = limits::RETRY_DELAY_MS_MIN..=limits::RETRY_DELAY_MS_MAX;
     let (min, max) = (policy.delay_ms_min, policy.delay_ms_max);
@@ -83,6 +94,9 @@ pub(crate) fn check(policy: &RetryPolicy) -> Result<(), RetryError> {
     }
     if min > max {
         return Err(RetryError::Order { min, max });
+    }
+    if policy.give_up_ms_min > limits::GIVE_UP_MS_MAX {
+        return Err(RetryError::GiveUp);
     }
     Ok(())
 }
@@ -115,6 +129,7 @@ mod tests {
             delay_ms_min: 700,
             delay_ms_max: 9_000,
             retries_max: Some(4),
+            give_up_ms_min: 60_000,
         };
         assert_eq!(RetryOverrides::default().over(application), application);
         let own = RetryOverrides {
@@ -125,6 +140,7 @@ mod tests {
         let policy = own.over(application);
         assert_eq!((policy.delay_ms_min, policy.delay_ms_max), (1_000, 9_000));
         assert_eq!(policy.retries_max, None);
+        assert_eq!(policy.give_up_ms_min, 0, "the limit is its own");
     }
 
     #[test]

@@ -14,8 +14,10 @@ use super::{ApplicationOverrides, ApplicationSettings, SettingsError};
 use crate::{ladder::Ladder, limits};
 
 mod restrictions;
+mod retries;
 mod without_effect;
 
+use retries::{give_up_ms_min, retry_delay};
 use without_effect::{NOT_A_SETTING, WITHOUT_EFFECT};
 
 /// What an `[ant_media]` table means here.
@@ -37,13 +39,15 @@ pub struct ServerPart {
     pub advertise: Option<Vec<IpAddr>>,
 }
 
-/// Translates `table`; what has no effect is said in `warnings`, with `place` in front.
+/// Translates `table`; what has no effect is said in `warnings`, with `place` in front. `weaker` is
+/// the table that it is laid over.
 ///
 /// # Errors
 /// When a setting would close a door and is not built here, or has a value that cannot be used.
 pub fn translate(
     table: &Table,
     place: &str,
+    weaker: Option<&ApplicationOverrides>,
     warnings: &mut Vec<String>,
 ) -> Result<Translated, SettingsError> {
     let mut translated = Translated::default();
@@ -61,6 +65,8 @@ pub fn translate(
             Problem::Refused(why) => refused.push(format!("{place} {key}: {why}")),
         }
     }
+    translated.application.endpoint_give_up_ms_min =
+        give_up_ms_min(&translated.application, weaker);
     if refused.is_empty() {
         Ok(translated)
     } else {
@@ -228,20 +234,6 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
     }
 }
 
-/// The period of its health check is how soon Ant Media Server tries again, and it never waits
-/// longer. Here it is the shortest delay; one over the longest moves that along.
-fn retry_delay(app: &mut ApplicationOverrides, value: &Value) -> bool {
-    let range = limits::RETRY_DELAY_MS_MIN..=limits::RETRY_DELAY_MS_MAX;
-    let Some(period_ms) = parse(value).filter(|period_ms| range.contains(period_ms)) else {
-        return false;
-    };
-    app.endpoint_retry_delay_ms_min = Some(period_ms);
-    if period_ms > ApplicationSettings::default().endpoint_retry_delay_ms_max {
-        app.endpoint_retry_delay_ms_max = Some(period_ms);
-    }
-    true
-}
-
 /// Why [`assign`] cannot use a value, where that is not plain.
 fn reason(name: &str, value: &Value) -> Option<String> {
     match name {
@@ -310,10 +302,10 @@ mod tests {
     use super::*;
     use crate::settings::{ApplicationSettings, WebhookContentType};
 
-    fn from(text: &str) -> (Translated, Vec<String>) {
+    pub(super) fn from(text: &str) -> (Translated, Vec<String>) {
         let mut warnings = Vec::new();
         let table = toml::from_str(text).unwrap();
-        let translated = translate(&table, "[ant_media]", &mut warnings);
+        let translated = translate(&table, "[ant_media]", None, &mut warnings);
         (translated.unwrap(), warnings)
     }
 
@@ -377,20 +369,6 @@ mod tests {
     fn a_mapped_name_with_an_unusable_value_is_said_to_be_ignored() {
         let (translated, warnings) = from("webRTCKeyframeTime = \"soon\"");
         assert_eq!(translated.application.webrtc_keyframe_time, None);
-        assert!(warnings[0].contains("cannot be used"), "{warnings:?}");
-    }
-
-    #[test]
-    fn retries_of_endpoints_are_carried_over() {
-        let (translated, warnings) =
-            from("endpointRepublishLimit = 3\n\"endpoint.healthCheckPeriodMs\" = \"60000\"\n");
-        let application = translated.application;
-        assert_eq!(application.endpoint_retries_max, Some(3));
-        assert_eq!(application.endpoint_retry_delay_ms_min, Some(60_000));
-        assert_eq!(application.endpoint_retry_delay_ms_max, Some(60_000));
-        assert_eq!(warnings, Vec::<String>::new());
-        let (translated, warnings) = from("settings.endpointHealthCheckPeriodMs = 0");
-        assert_eq!(translated.application.endpoint_retry_delay_ms_min, None);
         assert!(warnings[0].contains("cannot be used"), "{warnings:?}");
     }
 

@@ -48,6 +48,10 @@ pub struct ApplicationSettings {
         skip_serializing_if = "Option::is_none"
     )]
     pub endpoint_retries_max: Option<u32>,
+    /// A destination is given up no earlier than so long after its first failure in a row.
+    /// Milliseconds.
+    #[serde(rename = "endpoint_give_up_ms_min")]
+    pub endpoint_give_up_ms_min: u64,
     /// Destinations of one broadcast.
     #[serde(rename = "endpoints_max")]
     pub endpoints_max: usize,
@@ -85,6 +89,7 @@ impl ApplicationSettings {
             delay_ms_min: self.endpoint_retry_delay_ms_min,
             delay_ms_max: self.endpoint_retry_delay_ms_max,
             retries_max: self.endpoint_retries_max,
+            give_up_ms_min: self.endpoint_give_up_ms_min,
         }
     }
 }
@@ -103,6 +108,7 @@ impl Default for ApplicationSettings {
             endpoint_retry_delay_ms_min: retry.delay_ms_min,
             endpoint_retry_delay_ms_max: retry.delay_ms_max,
             endpoint_retries_max: retry.retries_max,
+            endpoint_give_up_ms_min: retry.give_up_ms_min,
             // No licence gate as elsewhere; a bound all the same, far above what a studio uses.
             endpoints_max: 1_000,
             ingesting_stream_limit: None,
@@ -140,6 +146,7 @@ pub struct ApplicationOverrides {
     pub endpoint_retry_delay_ms_max: Option<u64>,
     /// -1 is without end.
     pub endpoint_retries_max: Option<i64>,
+    pub endpoint_give_up_ms_min: Option<u64>,
     pub endpoints_max: Option<usize>,
     /// -1 is no limit.
     #[serde(alias = "ingestingStreamLimit")]
@@ -221,7 +228,13 @@ impl ApplicationOverrides {
         if let Some(count) = self.endpoint_retries_max {
             // What is negative is without end there too.
             settings.endpoint_retries_max = u32::try_from(count).ok();
+            // The time goes with the limit: that of a weaker layer says nothing about this one.
+            settings.endpoint_give_up_ms_min = 0;
         }
+        set(
+            &mut settings.endpoint_give_up_ms_min,
+            &self.endpoint_give_up_ms_min,
+        );
         set(&mut settings.endpoints_max, &self.endpoints_max);
         if let Some(limit) = self.ingesting_stream_limit {
             settings.ingesting_stream_limit = usize::try_from(limit).ok();

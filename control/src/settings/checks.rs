@@ -38,8 +38,12 @@ pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(
         let most = limits::STOP_GRACE_MS_MAX;
         return Err(value("stop_grace_ms", format!("must be at most {most}")));
     }
-    retry::check(&settings.retry_policy())
-        .map_err(|error| value("endpoint_retry_delay_ms_*", error.to_string()))
+    retry::check(&settings.retry_policy()).map_err(|error| {
+        value(
+            "endpoint_retry_* or endpoint_give_up_ms_min",
+            error.to_string(),
+        )
+    })
 }
 
 fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {

@@ -62,7 +62,7 @@ pub(super) fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
 
 pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, SettingsError> {
     let mut warnings = Vec::new();
-    let shared = translate(file.ant_media.as_ref(), "[ant_media]", &mut warnings)?;
+    let shared = translate(file.ant_media.as_ref(), "[ant_media]", None, &mut warnings)?;
     let ant = &shared.server;
     let data_dir = flags
         .data_dir
@@ -122,10 +122,11 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
 fn translate(
     table: Option<&toml::Table>,
     place: &str,
+    weaker: Option<&ApplicationOverrides>,
     warnings: &mut Vec<String>,
 ) -> Result<Translated, SettingsError> {
     match table {
-        Some(table) => ant_media::translate(table, place, warnings),
+        Some(table) => ant_media::translate(table, place, weaker, warnings),
         None => Ok(Translated::default()),
     }
 }
@@ -251,7 +252,7 @@ fn applications(
         let own = file.application.get(&name);
         let place = format!("[application.{name}.ant_media]");
         let table = own.and_then(|own| own.ant_media.as_ref());
-        let own_ant = translate(table, &place, warnings)?.application;
+        let own_ant = translate(table, &place, Some(&shared.application), warnings)?.application;
         let (file, flags) = (file.application_defaults(), flags.application_defaults());
         let mut layers = vec![
             (Some("[ant_media]"), &shared.application),

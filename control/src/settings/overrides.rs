@@ -214,6 +214,10 @@ pub struct Overrides {
     )]
     pub endpoint_retries_max: Option<i64>,
 
+    /// A destination is given up no earlier than so long after its first failure, in ms [default: 0]
+    #[arg(long, env = "SHARDCAST_ENDPOINT_GIVE_UP_MS_MIN", value_name = "MS")]
+    pub endpoint_give_up_ms_min: Option<u64>,
+
     /// Destinations of one broadcast [default: 1000]
     #[arg(long, env = "SHARDCAST_ENDPOINTS_MAX", value_name = "N")]
     pub endpoints_max: Option<usize>,
@@ -399,6 +403,7 @@ impl Overrides {
             endpoint_retry_delay_ms_min: self.endpoint_retry_delay_ms_min,
             endpoint_retry_delay_ms_max: self.endpoint_retry_delay_ms_max,
             endpoint_retries_max: self.endpoint_retries_max,
+            endpoint_give_up_ms_min: self.endpoint_give_up_ms_min,
             endpoints_max: self.endpoints_max,
             ingesting_stream_limit: self.ingesting_stream_limit,
             remote_allowed_cidr: self.remote_allowed_cidr.clone(),

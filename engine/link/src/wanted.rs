@@ -54,6 +54,10 @@ pub struct RetryPolicy {
     /// Retries in a row that fail before the destination is given up; `None` never gives up.
     #[serde(default)]
     pub retries_max: Option<u32>,
+    /// Within so many milliseconds of the first failure in a row it is not given up, however many
+    /// retries have failed.
+    #[serde(default)]
+    pub give_up_ms_min: u64,
 }
 
 impl Default for RetryPolicy {
@@ -62,6 +66,7 @@ impl Default for RetryPolicy {
             delay_ms_min: retry_delay_ms_min_default(),
             delay_ms_max: retry_delay_ms_max_default(),
             retries_max: None,
+            give_up_ms_min: 0,
         }
     }
 }

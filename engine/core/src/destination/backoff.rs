@@ -1,6 +1,6 @@
 //! How long a destination waits before it is tried again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shardcast_link::RetryPolicy;
 
@@ -26,6 +26,8 @@ pub(super) enum Failure {
 pub(super) struct Backoff {
     policy: RetryPolicy,
     failures: u32,
+    /// The first of them.
+    failing_since: Option<Instant>,
     random: u64,
 }
 
@@ -35,6 +37,7 @@ impl Backoff {
         Self {
             policy,
             failures: 0,
+            failing_since: None,
             random: seed,
         }
     }
@@ -55,18 +58,24 @@ impl Backoff {
     /// The connection was well for long enough.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
+        self.failing_since = None;
     }
 
     /// The delay after one more failure; `None` when the policy allows no more retries.
     /// `since_live` is how long ago this address last took media.
     pub(super) fn next_delay(
         &mut self,
+        now: Instant,
         failure: Failure,
         since_live: Option<Duration>,
     ) -> Option<Duration> {
         let earlier = self.failures;
         self.failures = self.failures.saturating_add(1);
-        if self.policy.retries_max.is_some_and(|max| earlier >= max) {
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let failing_for = now.saturating_duration_since(failing_since);
+        if self.policy.retries_max.is_some_and(|max| earlier >= max)
+            && failing_for >= Duration::from_millis(self.policy.give_up_ms_min)
+        {
             return None;
         }
         let within = |ms| since_live.is_some_and(|since| since < Duration::from_millis(ms));
@@ -82,7 +91,9 @@ impl Backoff {
                 let delay_ms = doubled(self.policy.delay_ms_min, earlier - 1);
                 let brisk = failure == Failure::Unreachable && within(BRISK_MS);
                 let max_ms = if brisk {
-                    BRISK_DELAY_MS_MAX.min(self.policy.delay_ms_max)
+                    // Never below the shortest: who sets that has a reason to wait.
+                    let brisk_ms = BRISK_DELAY_MS_MAX.max(self.policy.delay_ms_min);
+                    brisk_ms.min(self.policy.delay_ms_max)
                 } else {
                     self.policy.delay_ms_max
                 };
@@ -120,10 +131,15 @@ mod tests {
     fn delays(policy: RetryPolicy, failure: Failure, since_live_s: Option<u64>) -> Vec<u128> {
         let mut backoff = Backoff::new(policy, 7);
         let since_live = since_live_s.map(Duration::from_secs);
-        (0..12)
-            .map_while(|_| backoff.next_delay(failure, since_live))
-            .map(|delay| delay.as_millis())
-            .collect()
+        let mut now = Instant::now();
+        let mut delays = Vec::new();
+        while delays.len() < 12
+            && let Some(delay) = backoff.next_delay(now, failure, since_live)
+        {
+            delays.push(delay.as_millis());
+            now += delay;
+        }
+        delays
     }
 
     #[test]
@@ -139,11 +155,12 @@ mod tests {
     #[test]
     fn after_a_good_time_delays_start_again() {
         let mut backoff = Backoff::new(RetryPolicy::default(), 7);
+        let now = Instant::now();
         for _ in 0..5 {
-            backoff.next_delay(Failure::Passing, None);
+            backoff.next_delay(now, Failure::Passing, None);
         }
         backoff.reset();
-        let delay = backoff.next_delay(Failure::Passing, None);
+        let delay = backoff.next_delay(now, Failure::Passing, None);
         assert_eq!(delay, Some(Duration::ZERO));
     }
 
@@ -151,6 +168,18 @@ mod tests {
     fn a_server_that_was_there_a_moment_ago_is_looked_for_each_second() {
         let delays = delays(RetryPolicy::default(), Failure::Unreachable, Some(20));
         assert!(delays.iter().all(|delay| *delay <= 1_250), "{delays:?}");
+    }
+
+    #[test]
+    fn the_shortest_delay_holds_for_a_server_that_was_there_a_moment_ago_too() {
+        let policy = RetryPolicy {
+            delay_ms_min: 2_000,
+            ..RetryPolicy::default()
+        };
+        let delays = delays(policy, Failure::Unreachable, Some(20));
+        let paced = |delay: &u128| (2_000..=2_500).contains(delay);
+        assert_eq!(delays[0], 0);
+        assert!(delays[1..].iter().all(paced), "{delays:?}");
     }
 
     #[test]
@@ -165,6 +194,37 @@ mod tests {
         let delays = delays(RetryPolicy::default(), Failure::Refused, Some(20));
         assert_eq!(delays[0], 0);
         assert!(delays[1] < 700, "{delays:?}");
+    }
+
+    #[test]
+    fn a_limit_ends_retries_no_earlier_than_the_policy_says() {
+        let now = Instant::now();
+        for retries_max in [0, 1, 3, 100] {
+            for give_up_ms_min in [0, 1, 2_000, 24_000, 600_000] {
+                for failure in [Failure::Unreachable, Failure::Passing, Failure::Refused] {
+                    let policy = RetryPolicy {
+                        delay_ms_min: 2_000,
+                        retries_max: Some(retries_max),
+                        give_up_ms_min,
+                        ..RetryPolicy::default()
+                    };
+                    let mut backoff = Backoff::new(policy, 7);
+                    let mut at = now;
+                    let since_live = Some(Duration::from_secs(20));
+                    while let Some(delay) = backoff.next_delay(at, failure, since_live) {
+                        at += delay;
+                    }
+                    let lasted_ms = (at - now).as_millis() as u64;
+                    let case = format!("{policy:?} {failure:?}: {lasted_ms} ms");
+                    assert!(lasted_ms >= give_up_ms_min, "{case}");
+                    assert!(backoff.failures() > retries_max, "{case}");
+                    // And not for ever.
+                    let longest_ms = 2 * REFUSED_DELAY_MS_MAX;
+                    let most_ms = give_up_ms_min + u64::from(retries_max + 1) * longest_ms;
+                    assert!(lasted_ms <= most_ms, "{case}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Destination {
             problem.message = format!("sent on to {}: {}", route.url.redacted(), problem.message);
         }
         let since_live = self.live_at.map(|at| now.saturating_duration_since(at));
-        let delay = self.backoff.next_delay(failure, since_live);
+        let delay = self.backoff.next_delay(now, failure, since_live);
         let phase = match delay {
             _ if !self.on_air => Phase::Ended,
             Some(delay) => Phase::BackingOff { until: now + delay },

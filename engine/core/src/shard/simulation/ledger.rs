@@ -44,6 +44,8 @@ pub(super) struct Entry {
     pub(super) state: DestinationState,
     /// Failures in a row.
     failures: u32,
+    /// The first of them.
+    failing_since: Instant,
     next_attempt_unix_ms: Option<u64>,
     attempt_at: Instant,
     /// The server's last answer was one that only a person can mend.
@@ -65,6 +67,7 @@ impl Entry {
             wished_at: now,
             state: DestinationState::Idle,
             failures: 0,
+            failing_since: now,
             next_attempt_unix_ms: None,
             attempt_at: now,
             refused: false,
@@ -187,7 +190,12 @@ impl Entry {
         };
         let earlier = self.failures;
         self.failures += 1;
-        let is_last = self.policy.retries_max.is_some_and(|max| earlier >= max);
+        if earlier == 0 {
+            self.failing_since = around.now;
+        }
+        let failing_for = around.now.saturating_duration_since(self.failing_since);
+        let is_last = self.policy.retries_max.is_some_and(|max| earlier >= max)
+            && failing_for >= Duration::from_millis(self.policy.give_up_ms_min);
         if is_last != (status.state == DestinationState::Failed) {
             return Err(format!(
                 "{:?} after {earlier} earlier failures with {:?}",
@@ -283,7 +291,7 @@ fn promised_ms(policy: RetryPolicy, cause: Cause, earlier: u32, since_live_ms: O
         return 0;
     }
     let max_ms = if cause == Cause::Unreachable && within(60_000) {
-        policy.delay_ms_max.min(1_000)
+        policy.delay_ms_max.min(1_000.max(policy.delay_ms_min))
     } else {
         policy.delay_ms_max
     };

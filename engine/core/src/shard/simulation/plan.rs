@@ -357,10 +357,20 @@ impl Plan {
 fn policy(random: &mut Random) -> RetryPolicy {
     let (delay_ms_min, delay_ms_max) =
         random.pick(&[(500, 30_000), (500, 30_000), (100, 2_000), (2_000, 10_000)]);
+    let (retries_max, give_up_ms_min) = random.pick(&[
+        (None, 0),
+        (None, 0),
+        (None, 0),
+        (None, 24_000),
+        (Some(0), 0),
+        (Some(3), 24_000),
+        (Some(8), 0),
+    ]);
     RetryPolicy {
         delay_ms_min,
         delay_ms_max,
-        retries_max: random.pick(&[None, None, None, None, Some(0), Some(3), Some(8)]),
+        retries_max,
+        give_up_ms_min,
     }
 }
 
