@@ -2,7 +2,12 @@
 
 use shardcast_link::BroadcastId;
 
-use crate::{clock, control::Control, lifecycle, limits, store::TokenRecord};
+use crate::{
+    clock,
+    control::Control,
+    lifecycle, limits,
+    store::{BroadcastRecord, TokenRecord},
+};
 
 /// Checks name, address, token and settings; the error is the word for the client. Whether it
 /// publishes from an address that the application takes was seen at its handshake
@@ -29,21 +34,42 @@ pub(crate) fn check(
         }
         return may_begin(control, id, application.ingesting_stream_limit);
     };
-    let (start, end) = (
-        record.profile.planned_start_date,
-        record.profile.planned_end_date,
-    );
-    if start != 0 && end != 0 {
-        let now = i64::try_from(clock::unix_s()).unwrap_or(i64::MAX);
-        if now < start || now > end {
-            return Err("stream_not_active_or_expired");
-        }
+    if !is_planned_for(&record, clock::unix_s()) {
+        return Err("stream_not_active_or_expired");
     }
     if record.is_live() && !lifecycle::is_off_air(control, &record) {
         // It comes back; it counts already.
         return Ok(());
     }
+    if has_expired(&record, clock::unix_ms()) {
+        return Err("stream_not_active_or_expired");
+    }
     may_begin(control, id, application.ingesting_stream_limit)
+}
+
+/// Whether `record` may be published at `now`, in Unix seconds: between `plannedStartDate` and
+/// `plannedEndDate`, where it has both.
+fn is_planned_for(record: &BroadcastRecord, now: u64) -> bool {
+    let (start, end) = (
+        record.profile.planned_start_date,
+        record.profile.planned_end_date,
+    );
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    start == 0 || end == 0 || (start..=end).contains(&now)
+}
+
+/// Whether `record` should have begun before `now`, in Unix milliseconds: its `expireDurationMS`
+/// counts from its creation, and 0 is never. What has begun in time may come back.
+fn has_expired(record: &BroadcastRecord, now: u64) -> bool {
+    let duration_ms = record.profile.expire_duration_ms;
+    if duration_ms == 0 {
+        return false;
+    }
+    // Less than 0 was over before it was created.
+    let Ok(duration_ms) = u64::try_from(duration_ms) else {
+        return true;
+    };
+    now >= record.created_unix_ms.saturating_add(duration_ms)
 }
 
 /// A token stays valid until it expires, for any number of attempts: the SDK repeats the same one
@@ -71,7 +97,7 @@ fn may_begin(
         return Err("highResourceUsage");
     }
     let records = control.catalog.broadcasts();
-    let live = |record: &&std::sync::Arc<crate::store::BroadcastRecord>| {
+    let live = |record: &&std::sync::Arc<BroadcastRecord>| {
         record.is_live() && record.id.application() == id.application()
     };
     let full =
@@ -80,4 +106,51 @@ fn may_begin(
         return Err("highResourceUsage");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(change: impl FnOnce(&mut BroadcastRecord)) -> BroadcastRecord {
+        let mut record = BroadcastRecord::new(BroadcastId::new("app", "s1").unwrap(), 10_000);
+        change(&mut record);
+        record
+    }
+
+    #[test]
+    fn a_broadcast_is_to_begin_within_its_time_from_its_creation() {
+        for (duration_ms, now, expired) in [
+            (0, u64::MAX, false),
+            (5_000, 10_000, false),
+            (5_000, 14_999, false),
+            (5_000, 15_000, true),
+            (5_000, 0, false),
+            (-1, 10_000, true),
+            (i64::MAX, 15_000, false),
+        ] {
+            let record = record(|record| record.profile.expire_duration_ms = duration_ms);
+            assert_eq!(has_expired(&record, now), expired, "{duration_ms} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_window_holds_where_it_has_both_ends() {
+        for (start, end, now, open) in [
+            (0, 0, 500, true),
+            (0, 400, 500, true),
+            (600, 0, 500, true),
+            (400, 600, 399, false),
+            (400, 600, 400, true),
+            (400, 600, 600, true),
+            (400, 600, 601, false),
+            (600, 400, 500, false),
+        ] {
+            let record = record(|record| {
+                record.profile.planned_start_date = start;
+                record.profile.planned_end_date = end;
+            });
+            assert_eq!(is_planned_for(&record, now), open, "{start}-{end} at {now}");
+        }
+    }
 }

@@ -178,3 +178,75 @@ async fn a_backend_that_hangs_holds_up_nobody_else_and_is_a_no_in_the_end() {
     assert_eq!(client.next().await["definition"], "unauthorized_access");
     client.nothing_more().await;
 }
+
+#[tokio::test]
+async fn what_has_not_begun_in_its_time_is_over_and_stays_created() {
+    let server = Server::start().await;
+    let now_s = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    // For each: whether it may be published now.
+    let cases = [
+        (json!({"expireDurationMS": 1}), false),
+        (json!({"expireDurationMS": 3_600_000}), true),
+        (json!({"expireDurationMS": 0}), true),
+        (
+            json!({"plannedStartDate": now_s + 900, "plannedEndDate": now_s + 1_800}),
+            false,
+        ),
+        (
+            json!({"plannedStartDate": now_s - 1_800, "plannedEndDate": now_s - 900}),
+            false,
+        ),
+        (
+            json!({"plannedStartDate": now_s - 900, "plannedEndDate": now_s + 900}),
+            true,
+        ),
+        (json!({"plannedStartDate": now_s + 900}), true),
+        (json!({"plannedEndDate": now_s - 900}), true),
+    ];
+    let mut client = server.connect().await;
+    for (n, (mut body, wanted)) in cases.into_iter().enumerate() {
+        let stream = format!("s{n}");
+        body["streamId"] = json!(stream);
+        let created = server.post(&broadcasts("create"), body.clone()).await;
+        assert_eq!(created.status, 200, "{body}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        let answer = client.ask(publish(&stream)).await;
+        assert_eq!(answer["command"] == "start", wanted, "{body}: {answer}");
+        if !wanted {
+            assert_eq!(answer["definition"], "stream_not_active_or_expired");
+            let shown = server.get(&broadcasts(&stream)).await.json();
+            assert_eq!(shown["status"], "created", "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_begun_in_its_time_may_come_back_after_it() {
+    use crate::server::shard::{Shard, live};
+    let server = Server::start().await;
+    let mut shard = Shard::join(&server).await;
+    let id = shardcast_link::BroadcastId::new("StreamLick", "s1").unwrap();
+    let body = json!({"streamId": "s1", "expireDurationMS": 3_600_000});
+    assert_eq!(server.post(&broadcasts("create"), body).await.status, 200);
+    let (first, session) = shard.live(server.http(), &id).await;
+    let report = live(&id, &session);
+    shard.say(shardcast_link::Event::Status(report)).await;
+    let body = json!({"expireDurationMS": 1});
+    assert!(
+        server
+            .send_json("PUT", &broadcasts("s1"), &body)
+            .await
+            .success()
+    );
+    drop(first);
+    let mut again = server.connect().await;
+    crate::server::until("the way back", async || {
+        let answer = again.ask(publish("s1")).await;
+        assert_ne!(answer["definition"], "stream_not_active_or_expired");
+        (answer["command"] == "start").then_some(())
+    })
+    .await;
+}
