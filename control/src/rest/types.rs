@@ -77,6 +77,8 @@ fn status_word(status: &DestinationStatus) -> &'static str {
         DestinationState::Live | DestinationState::Holding => "broadcasting",
         DestinationState::Stalled => "error",
         DestinationState::BackingOff if was_live => "error",
+        // Given up; who never got so far stays failed.
+        DestinationState::Failed if was_live => "finished",
         DestinationState::BackingOff | DestinationState::Failed => "failed",
         DestinationState::Ended => "finished",
         _ => "preparing",
@@ -178,7 +180,8 @@ mod tests {
             (S::BackingOff, 0, "failed"),
             (S::BackingOff, 9, "error"),
             (S::Ended, 9, "finished"),
-            (S::Failed, 9, "failed"),
+            (S::Failed, 9, "finished"),
+            (S::Failed, 0, "failed"),
         ];
         for (state, frames, word) in cases {
             assert_eq!(status_word(&status(state, frames)), word, "{state:?}");
