@@ -60,6 +60,18 @@ impl JsonBody {
             Some(_) => Err(BodyError::Malformed("an object is expected".to_owned())),
         }
     }
+
+    /// The JSON list of texts; `None` without a body.
+    pub(crate) fn texts(self) -> Result<Option<Vec<String>>, BodyError> {
+        let Some(value) = self.0? else {
+            return Ok(None);
+        };
+        let texts = serde_json::from_value(value);
+        texts.map(Some).map_err(|_| {
+            let expected = "a list of texts is expected";
+            BodyError::Malformed(expected.to_owned())
+        })
+    }
 }
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {

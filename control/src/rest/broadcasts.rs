@@ -27,7 +27,7 @@ use crate::{
     limits,
     settings::EncodingSettings,
     signalling::Eviction,
-    store::{BroadcastRecord, Durable, Profile},
+    store::{BroadcastRecord, Durable, Profile, Transaction},
 };
 
 /// The path parameter: a stream.
@@ -238,55 +238,62 @@ fn change(
     Ok(durable)
 }
 
-/// DELETE `/{id}`
+/// DELETE `/{id}`; and DELETE `/bulk` with a list of ids, as it was before 2.17.
 pub(super) async fn delete(
     State(control): State<Arc<Control>>,
     application: Application,
     Path(stream): StreamPath,
+    body: JsonBody,
 ) -> Response {
-    delete_one(&control, application.broadcast(&stream)).await
+    if stream == "bulk" {
+        match body.texts() {
+            Ok(Some(streams)) => return delete_all(&control, &application, &streams).await,
+            // A broadcast may have that name too.
+            Ok(None) => {}
+            Err(error) => return error.into_response(),
+        }
+    }
+    delete_all(&control, &application, &[stream]).await
 }
 
-/// DELETE `/?ids=a,b`: stops at the first failure and answers with the last result.
+/// DELETE `/?ids=a,b`
 pub(super) async fn delete_many(
     State(control): State<Arc<Control>>,
     application: Application,
     Query(query): Parameters,
 ) -> Response {
     let ids = query.get("ids").map(String::as_str).unwrap_or_default();
-    let mut response = Outcome::failed("ids is missing").into_response();
-    for stream in ids
-        .split(',')
-        .map(str::trim)
-        .filter(|stream| !stream.is_empty())
-    {
-        let id = application.broadcast(stream);
-        let known = id
-            .as_ref()
-            .is_some_and(|id| control.catalog.broadcast(id).is_some());
-        response = delete_one(&control, id).await;
-        if !known {
-            break;
-        }
-    }
-    response
+    let ids = ids.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let streams: Vec<String> = ids.map(str::to_owned).collect();
+    delete_all(&control, &application, &streams).await
 }
 
-async fn delete_one(control: &Control, id: Option<BroadcastId>) -> Response {
-    let Some(id) = id else {
-        return unknown().into_response();
-    };
-    let Some(record) = control.catalog.broadcast(&id) else {
-        return unknown().into_response();
-    };
-    let was_live = record.is_live();
-    control.end(&id, Eviction::ByRest);
-    match control.catalog.change(|t| t.remove_broadcast(&id)).await {
-        Ok(()) if was_live => {
-            Outcome::done_with("broadcast is deleted and its live stream is stopped")
-                .into_response()
+/// Deletes `streams` up to the first one that does not exist, in one write, and answers with the last
+/// result.
+async fn delete_all(control: &Control, application: &Application, streams: &[String]) -> Response {
+    let mut outcome = Outcome::failed("ids is missing");
+    let mut found = Vec::new();
+    for stream in streams {
+        let id = application.broadcast(stream);
+        let Some(record) = id.and_then(|id| control.catalog.broadcast(&id)) else {
+            outcome = unknown();
+            break;
+        };
+        outcome = Outcome::done_with(if record.is_live() {
+            "broadcast is deleted and its live stream is stopped"
+        } else {
+            "broadcast is deleted; it was not live"
+        });
+        control.end(&record.id, Eviction::ByRest);
+        found.push(record.id.clone());
+    }
+    let remove = |t: &mut Transaction<'_>| {
+        for id in &found {
+            t.remove_broadcast(id);
         }
-        Ok(()) => Outcome::done_with("broadcast is deleted; it was not live").into_response(),
+    };
+    match control.catalog.change(remove).await {
+        Ok(()) => outcome.into_response(),
         Err(error) => error.into_response(),
     }
 }
