@@ -7,6 +7,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 const SDK: &str = "web/node_modules/@antmedia/webrtc_adaptor/dist/es";
@@ -38,8 +39,45 @@ fn generate() -> Result<(), String> {
     embed(&mut table, &root.join("web/public"), "/")?;
     embed(&mut table, &sdk, "/sdk/")?;
     table.push(']');
+    println!(
+        "cargo::rustc-env=SHARDCAST_BUILD_NUMBER={}",
+        build_number()?
+    );
     let out = env::var("OUT_DIR").map_err(|e| e.to_string())?;
     fs::write(Path::new(&out).join("pages.rs"), table).map_err(|e| e.to_string())
+}
+
+/// `yyyyMMdd_HHmm` in UTC: when this runs, or `SOURCE_DATE_EPOCH` for builds that can be repeated
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
+fn build_number() -> Result<String, String> {
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let unix_s = match env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text
+            .parse()
+            .map_err(|e| format!("SOURCE_DATE_EPOCH {text}: {e}"))?,
+        Err(_) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.map_err(|e| e.to_string())?.as_secs()
+        }
+    };
+    let (year, month, day) = civil(unix_s / 86_400);
+    let minutes = unix_s / 60 % 1_440;
+    let (hour, minute) = (minutes / 60, minutes % 60);
+    Ok(format!("{year:04}{month:02}{day:02}_{hour:02}{minute:02}"))
+}
+
+/// Year, month and day in the Gregorian calendar, so many days after 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Counted in eras of 400 years from a 1 March, so that leap days come last.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    (year, month, day)
 }
 
 /// Adds every file below `folder` to the table as `(path, content)`, sorted by path.

@@ -16,6 +16,7 @@ use crate::{
         PublishRequest, SocketId, admission,
         message::{ClientMessage, Publish, ServerMessage},
     },
+    source,
 };
 
 /// Who has sent a message.
@@ -153,10 +154,11 @@ fn stream_info(control: &Control, id: &BroadcastId) -> ServerMessage {
     let Some(publisher) = publisher else {
         return ServerMessage::NoStream { stream };
     };
-    let video = publisher.video.unwrap_or_default();
+    let video = publisher.video.clone().unwrap_or_default();
     let info = json!([{
         "streamWidth": video.width, "streamHeight": video.height,
-        "videoBitrate": publisher.bitrate_bps, "audioBitrate": 0,
+        "videoBitrate": source::video_bitrate(&publisher),
+        "audioBitrate": source::audio_bitrate(&publisher),
         "videoCodec": video.codec}]);
     ServerMessage::StreamInformation { stream, info }
 }

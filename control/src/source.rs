@@ -1,6 +1,6 @@
-//! The picture that a publisher sends.
+//! The picture and the sound that a publisher sends.
 
-use shardcast_link::BroadcastStatus;
+use shardcast_link::{BroadcastStatus, PublisherStatus};
 
 /// Its width and height in pixels; `None` while they are not known, or without a picture. Where the
 /// stream does not tell the shard its size (VP8, VP9, AV1), the decoder does.
@@ -10,6 +10,18 @@ pub(crate) fn size(live: &BroadcastStatus) -> Option<(u32, u32)> {
     let decoded = live.decoder.map(|decoder| (decoder.width, decoder.height));
     let mut sizes = [Some(told), decoded].into_iter().flatten();
     sizes.find(|(width, height)| *width > 0 && *height > 0)
+}
+
+/// Of what comes in a second, in bit/s, the sound.
+pub(crate) fn audio_bitrate(publisher: &PublisherStatus) -> u64 {
+    let audio = publisher.audio.as_ref();
+    audio.map_or(0, |audio| audio.bitrate_bps)
+}
+
+/// And the rest, which is the picture.
+pub(crate) fn video_bitrate(publisher: &PublisherStatus) -> u64 {
+    let all = publisher.bitrate_bps;
+    all.saturating_sub(audio_bitrate(publisher))
 }
 
 #[cfg(test)]

@@ -257,8 +257,8 @@ pub(super) fn stream_info(live: &BroadcastStatus) -> Value {
     json!([{
         "videoHeight": height,
         "videoWidth": width,
-        "videoBitrate": publisher.bitrate_bps,
-        "audioBitrate": 0,
+        "videoBitrate": source::video_bitrate(publisher),
+        "audioBitrate": source::audio_bitrate(publisher),
         "videoCodec": video.map_or("", |video| &video.codec),
     }])
 }

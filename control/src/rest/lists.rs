@@ -21,12 +21,16 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads offset and size; at most [`limits::LIST_ROWS_MAX`] rows.
+    /// Reads offset and size; less than 0 is 0, as there, and there are at most
+    /// [`limits::LIST_ROWS_MAX`] rows.
     pub(super) fn read(offset: &str, size: &str) -> Option<Self> {
-        let size: usize = size.parse().ok()?;
+        let number = |text: &str| {
+            let number: i64 = text.parse().ok()?;
+            Some(usize::try_from(number).unwrap_or(0))
+        };
         Some(Self {
-            offset: offset.parse().ok()?,
-            size: size.min(limits::LIST_ROWS_MAX),
+            offset: number(offset)?,
+            size: number(size)?.min(limits::LIST_ROWS_MAX),
         })
     }
 

@@ -74,7 +74,8 @@ impl Trees {
             .query()
             .map(|query| format!("?{query}"))
             .unwrap_or_default();
-        let Ok(uri) = format!("/{}{query}", rest.trim_start_matches('/')).parse::<Uri>() else {
+        // Clients that put a slash behind a path mean the same.
+        let Ok(uri) = format!("/{}{query}", rest.trim_matches('/')).parse::<Uri>() else {
             return Err(request);
         };
         *request.uri_mut() = uri;
@@ -145,7 +146,6 @@ fn application_tree(control: &Arc<Control>) -> Router {
         );
     Router::new()
         .route("/version", get(server::version))
-        .route("/broadcasts/", delete(broadcasts::delete_many))
         .nest("/broadcasts", broadcasts)
         .fallback(not_found)
         .layer(filter)

@@ -80,8 +80,10 @@ pub(super) fn problem(profile: &Profile, object: &Map<String, Value>) -> Option<
         return Some(format!("listenerHookURL {problem}"));
     }
     let pulls = matches!(profile.kind.as_str(), "ipCamera" | "streamSource");
-    if pulls && url::Url::parse(url).is_err() {
-        return Some("streamUrl is not a URL".to_owned());
+    let given = object.contains_key("streamUrl") && !url.is_empty();
+    if (pulls || given) && !is_source(url) {
+        let schemes = SOURCE_SCHEMES.join(", ");
+        return Some(format!("streamUrl is not a URL of a source: {schemes}"));
     }
     if profile
         .hold_ms
@@ -91,6 +93,15 @@ pub(super) fn problem(profile: &Profile, object: &Map<String, Value>) -> Option<
         return Some(problem.to_owned());
     }
     None
+}
+
+/// What Ant Media Server pulls streams by.
+const SOURCE_SCHEMES: [&str; 8] = [
+    "http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp",
+];
+
+fn is_source(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| url.has_host() && SOURCE_SCHEMES.contains(&url.scheme()))
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::lists;
 use crate::control::Control;
 
-/// GET `/version`. Clients look at `versionType` to know whether WebRTC features are there.
+/// GET `/version`. `buildNumber` is when this was built, `yyyyMMdd_HHmm` in UTC. Clients look at `versionType` to know whether WebRTC features are there.
 pub(super) async fn version() -> Json<Value> {
     Json(json!({
         "versionName": env!("CARGO_PKG_VERSION"),
         "versionType": "Enterprise Edition",
-        "buildNumber": concat!("shardcast-", env!("CARGO_PKG_VERSION")),
+        "buildNumber": env!("SHARDCAST_BUILD_NUMBER"),
     }))
 }
 

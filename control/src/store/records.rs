@@ -133,6 +133,8 @@ pub(crate) struct Profile {
     pub(crate) meta_data: Option<String>,
     pub(crate) role: Option<String>,
     pub(crate) quality: Option<String>,
+    /// What kind of room it is; there are none here.
+    pub(crate) conference_mode: Option<String>,
     pub(crate) play_list_status: Option<String>,
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -188,6 +190,7 @@ impl Default for Profile {
             meta_data: None,
             role: None,
             quality: None,
+            conference_mode: None,
             play_list_status: None,
             kind: "liveStream".to_owned(),
             publish: true,

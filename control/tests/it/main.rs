@@ -25,6 +25,7 @@ mod renegotiation;
 mod resolution_height;
 mod rest_broadcasts;
 mod rest_endpoints;
+mod rest_small_print;
 mod retry_policy;
 mod server;
 mod signalling_order;

@@ -189,6 +189,9 @@ pub struct AudioStatus {
     pub packets: u64,
     /// Samples that were concealed or filled with silence, at 48 kHz.
     pub samples_filled: u64,
+    /// Opus payload over the last second.
+    #[serde(default)]
+    pub bitrate_bps: u64,
 }
 
 /// Where a destination is in its life.

@@ -86,6 +86,7 @@ pub(crate) struct Intake {
     rates: Rates,
     video: VideoStatus,
     audio_packets: u64,
+    audio_bytes: u64,
 }
 
 /// Counters at the last status and what came of them.
@@ -94,6 +95,8 @@ struct Rates {
     frames: u64,
     video_bytes: u64,
     video_bps: u64,
+    audio_bytes: u64,
+    audio_bps: u64,
     /// Over some seconds.
     mean_bps: u64,
 }
@@ -118,6 +121,7 @@ impl Intake {
             rates: Rates::default(),
             video: VideoStatus::default(),
             audio_packets: 0,
+            audio_bytes: 0,
         }
     }
 
@@ -356,6 +360,7 @@ impl Intake {
     pub(crate) fn audio(&mut self, now: Instant, pts_us: i64, packet: &[u8]) {
         self.stand_in.media(now);
         self.audio_packets += 1;
+        self.audio_bytes += packet.len() as u64;
         let Some(duration) = opus::duration_samples(packet) else {
             return;
         };
@@ -421,6 +426,7 @@ impl Intake {
             codec: "opus".to_owned(),
             packets: self.audio_packets,
             samples_filled: self.audio.samples_filled(),
+            bitrate_bps: self.rates.audio_bps,
         }
     }
 
@@ -451,6 +457,8 @@ impl Intake {
         };
         self.rates.frames = self.video.frames;
         self.rates.video_bytes = self.video_bytes;
+        self.rates.audio_bps = 8 * (self.audio_bytes - self.rates.audio_bytes);
+        self.rates.audio_bytes = self.audio_bytes;
     }
 
     /// Takes over the parameter sets in front of a keyframe, if they are not those in use.

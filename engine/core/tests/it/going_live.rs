@@ -52,6 +52,19 @@ fn three_destinations_get_every_frame_in_order() {
 }
 
 #[test]
+fn the_rates_of_sound_and_of_all_that_comes_are_told_each_second() {
+    let mut world = live(&[("one", Site::Well)], Sends::default());
+    world.run_ms(5_000);
+    let status = world.latest();
+    let publisher = status.broadcasts[0].publisher.clone().unwrap();
+    let audio_bps = publisher.audio.unwrap().bitrate_bps;
+    assert!(
+        audio_bps > 0 && audio_bps < publisher.bitrate_bps,
+        "{audio_bps}"
+    );
+}
+
+#[test]
 fn keyframes_are_two_seconds_apart_for_a_publisher_that_sends_them_only_when_asked() {
     let mut world = live(&[("one", Site::Well)], Sends::default());
     world.run_ms(20_000);
