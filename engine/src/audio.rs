@@ -62,6 +62,7 @@ impl AudioLanes {
                 return None;
             }
             AudioJob::Decode { lane, .. }
+            | AudioJob::Recover { lane, .. }
             | AudioJob::Conceal { lane, .. }
             | AudioJob::Silence { lane, .. } => *lane,
         };
@@ -121,6 +122,9 @@ impl Lane {
         }
         match job {
             AudioJob::Decode { packet, .. } => decode(codec, id, packet),
+            AudioJob::Recover {
+                packet, samples, ..
+            } => recover(codec, id, packet, *samples),
             AudioJob::Conceal { samples, .. } => conceal(codec, id, *samples),
             AudioJob::Silence { samples, .. } => silence(codec, id, *samples),
             AudioJob::Open { .. } | AudioJob::Close { .. } => Vec::new(),
@@ -132,7 +136,9 @@ impl Lane {
 fn samples(job: &AudioJob) -> u32 {
     match job {
         AudioJob::Decode { packet, .. } => packet_samples(packet),
-        AudioJob::Conceal { samples, .. } | AudioJob::Silence { samples, .. } => *samples,
+        AudioJob::Recover { samples, .. }
+        | AudioJob::Conceal { samples, .. }
+        | AudioJob::Silence { samples, .. } => *samples,
         AudioJob::Open { .. } | AudioJob::Close { .. } => 0,
     }
 }
@@ -148,6 +154,14 @@ fn decode(codec: &mut OpusToAac, lane: LaneId, packet: &[u8]) -> Vec<Bytes> {
             "an Opus packet is replaced by silence: {error}"
         );
         silence(codec, lane, packet_samples(packet))
+    })
+}
+
+/// What the packet behind a gap does not tell of it is concealed.
+fn recover(codec: &mut OpusToAac, lane: LaneId, packet: &[u8], samples: u32) -> Vec<Bytes> {
+    codec.recover(packet, samples).unwrap_or_else(|error| {
+        tracing::debug!(lane = lane.0, "a lost packet is concealed: {error}");
+        conceal(codec, lane, samples)
     })
 }
 

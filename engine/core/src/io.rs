@@ -172,6 +172,14 @@ pub enum AudioJob {
         lane: LaneId,
         packet: Bytes,
     },
+    /// So many samples at 48 kHz in front of an Opus packet are missing: recovered from the in-band
+    /// redundancy of that packet (RFC 6716, 2.1.7), or concealed where it has none. The packet itself
+    /// is decoded by a job of its own.
+    Recover {
+        lane: LaneId,
+        packet: Bytes,
+        samples: u32,
+    },
     /// So many samples at 48 kHz are missing: concealed from what came before.
     Conceal {
         lane: LaneId,

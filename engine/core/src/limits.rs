@@ -65,6 +65,11 @@ pub(crate) const PEERS_MAX: usize = 4_096;
 pub(crate) const PEER_ADDRESSES_MAX: usize = 16;
 /// An SDP offer, in bytes. A browser's is 5 to 10 KB.
 pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
+/// Audio behind a packet that is missing waits so long for it. Networks reorder within this; a
+/// packet that was lost never comes, since audio has no retransmission.
+pub(crate) const AUDIO_REORDER_MS: u64 = 100;
+/// And at most so many packets wait: 100 ms of the shortest Opus packets, of 2.5 ms.
+pub(crate) const AUDIO_REORDER_PACKETS_MAX: usize = 40;
 /// Keyframe requests to a publisher are at least this far apart.
 pub(crate) const KEYFRAME_REQUEST_MS_MIN: u64 = 300;
 /// RTP streams of one kind that a publisher may have: three layers of simulcast, and tracks that

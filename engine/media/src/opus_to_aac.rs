@@ -73,6 +73,37 @@ impl OpusToAac {
         Ok(out)
     }
 
+    /// Appends so many samples (per channel) that were lost in front of `packet`: from its in-band
+    /// redundancy (RFC 6716, 2.1.7), or concealed by libopus where it carries none. The packet itself
+    /// is not appended.
+    ///
+    /// # Errors
+    /// [`MediaError::Opus`] when it is not a packet, or `samples` is no multiple of 2.5 ms or above
+    /// 120 ms: nothing was appended.
+    pub fn recover(&mut self, packet: &[u8], samples: u32) -> Result<Vec<Bytes>, MediaError> {
+        if packet.is_empty() || packet.len() > OPUS_PACKET_BYTES_MAX {
+            return Err(MediaError::Opus(format!("{} bytes", packet.len())));
+        }
+        let whole = samples.is_multiple_of(CONCEAL_STEP_SAMPLES);
+        let Some(pcm) = self
+            .pcm
+            .get_mut(..samples as usize * CHANNELS)
+            .filter(|pcm| whole && !pcm.is_empty())
+        else {
+            return Err(MediaError::Opus(format!("{samples} samples to recover")));
+        };
+        let decoded = self
+            .decoder
+            .decode_float(packet, pcm, true)
+            .map_err(|e| MediaError::Opus(e.to_string()))?;
+        let mut out = Vec::new();
+        self.push_decoded(decoded, &mut out)?;
+        // Whatever libopus decided, time goes on by what was asked for.
+        let missing = (samples as usize).saturating_sub(decoded);
+        self.encoder.push_silence(missing, &mut out)?;
+        Ok(out)
+    }
+
     /// Appends so many samples (per channel) that were lost, invented from what came before: for
     /// at most 100 ms, then silence.
     ///

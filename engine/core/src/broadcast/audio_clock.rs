@@ -2,32 +2,50 @@
 //!
 //! AAC over RTMP has no gaps, Opus over a network has: packets are lost, DTX leaves them out, a
 //! microphone is muted, a publisher goes away. The lane counts samples and nothing else, so every
-//! sample between two packets is accounted for here: short gaps are concealed, long ones are
-//! silence, packets from before what is already there are left out.
+//! sample between two packets is accounted for here: packets that were lost are recovered from the
+//! packet behind them or concealed, longer gaps are silence, packets from before what is already
+//! there are left out.
 //!
 //! ```text
 //!  media clock  ──┬────────┬────────┬─ ─ ─ ─ ─┬────────┬──►   packets by their timestamps
 //!  fed to lane  ──┴────────┴────────┴─conceal─┴────────┴──►   without gaps, in samples
 //! ```
+//!
+//! Where a packet belongs is the word of the timeline alone. Two rules bound what its mistakes can
+//! cost: silence is never made for a time whose packets are already here, and packets that stay
+//! late are heard late after [`LATE_SAMPLES_MAX`], whatever was filled in before.
+
+use crate::limits::AUDIO_REORDER_MS;
 
 /// Samples per second of everything here.
 pub(crate) const SAMPLE_RATE: i64 = 48_000;
+const SAMPLES_PER_MS: i64 = SAMPLE_RATE / 1_000;
 /// Off by less than this, a packet is taken as the next one: clocks slew, Opus packets are 20 ms.
 const TOLERANCE_SAMPLES: i64 = 720;
-/// Up to this a gap is concealed from what came before; beyond, silence sounds better (60 ms).
-const CONCEAL_SAMPLES_MAX: i64 = 2_880;
+/// Up to this a gap without a known loss (DTX) is concealed; beyond, silence sounds better (60 ms).
+const CONCEAL_SAMPLES_MAX: i64 = 60 * SAMPLES_PER_MS;
+/// Up to this lost packets are concealed (120 ms): libopus fades to silence by itself meanwhile.
+const CONCEAL_LOST_SAMPLES_MAX: i64 = 120 * SAMPLES_PER_MS;
 /// Most that is filled at one time; a larger gap is filled in several calls or jumped over.
 const FILL_SAMPLES_MAX: i64 = SAMPLE_RATE * 2;
-/// With video running and audio so far behind, audio is taken as absent (250 ms).
-const ABSENT_SAMPLES: i64 = 12_000;
+/// With video running and audio so far behind, audio is taken as absent: packets behind a lost one
+/// wait [`AUDIO_REORDER_MS`], and 220 ms cover a burst of five lost packets, jitter of 80 ms and
+/// pictures that are placed 40 ms ahead of their sound.
+const ABSENT_SAMPLES: i64 = (AUDIO_REORDER_MS as i64 + 220) * SAMPLES_PER_MS;
 /// Silence stays this far behind the video, so that audio that returns is not cut (60 ms).
-const SILENCE_BEHIND_SAMPLES: i64 = 2_880;
+const SILENCE_BEHIND_SAMPLES: i64 = 60 * SAMPLES_PER_MS;
+/// So much sound in a row may be left out because it came after its time (200 ms). What follows is
+/// heard later than it belongs, until a gap brings it back.
+const LATE_SAMPLES_MAX: i64 = 200 * SAMPLES_PER_MS;
 
 /// What the lane shall do, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feed {
     /// Decode the packet at hand.
     Packet,
+    /// Recover what came before the packet at hand from the redundancy that it carries (RFC 6716,
+    /// 2.1.7), or conceal it.
+    Recover(u32),
     Conceal(u32),
     Silence(u32),
 }
@@ -38,11 +56,15 @@ pub(crate) struct AudioClock {
     span: Option<(i64, i64)>,
     /// The last samples were silence for want of audio.
     absent: bool,
+    /// Packets from this position on are here and are fed soon: no silence is made beyond it.
+    held_from: Option<i64>,
+    /// Samples that were left out in a row for coming after their time.
+    late: i64,
     filled: u64,
 }
 
 impl AudioClock {
-    /// Samples that were concealed or silent.
+    /// Samples that were recovered, concealed or silent.
     pub(crate) fn samples_filled(&self) -> u64 {
         self.filled
     }
@@ -53,8 +75,10 @@ impl AudioClock {
             .map(|(origin, _)| origin * 1_000_000 / SAMPLE_RATE)
     }
 
-    /// An Opus packet of `duration` samples that belongs at `pts_us`.
-    pub(crate) fn packet(&mut self, pts_us: i64, duration: u32) -> Vec<Feed> {
+    /// An Opus packet of `duration` samples that belongs at `pts_us`, behind `lost` packets that did
+    /// not come.
+    pub(crate) fn packet(&mut self, pts_us: i64, duration: u32, lost: u32) -> Vec<Feed> {
+        self.held_from = None;
         let position = samples(pts_us);
         let duration = i64::from(duration);
         let Some((origin, next)) = self.span else {
@@ -62,21 +86,27 @@ impl AudioClock {
             return vec![Feed::Packet];
         };
         let gap = position - next;
-        let was_absent = std::mem::take(&mut self.absent);
-        if gap < -TOLERANCE_SAMPLES || (was_absent && gap < 0 && gap + duration <= 0) {
-            // What it would say has been said. A clock that jumped back far is followed at once,
-            // otherwise a publisher that returns with an older clock would stay mute.
-            if gap > -FILL_SAMPLES_MAX {
+        if gap < -TOLERANCE_SAMPLES {
+            // What it would say has been said, or filled in.
+            self.late += duration;
+            if self.late <= LATE_SAMPLES_MAX {
                 return Vec::new();
             }
+            self.absent = false;
             self.span = Some((origin, next + duration));
             return vec![Feed::Packet];
         }
-        let mut feeds = Vec::with_capacity(2);
+        self.late = 0;
+        let was_absent = std::mem::take(&mut self.absent);
+        let mut feeds = Vec::with_capacity(3);
         let mut next = next;
         if gap > TOLERANCE_SAMPLES {
+            // Whole packets were lost; what is left over is the rounding of times.
+            let missing = i64::from(lost) * duration;
+            let rounds = lost > 0 && (gap - missing).abs() <= TOLERANCE_SAMPLES;
+            let gap = if rounds { missing } else { gap };
             let fill = gap.min(FILL_SAMPLES_MAX);
-            feeds.push(self.fill(fill, was_absent));
+            self.fill_before(fill, duration, lost, was_absent, &mut feeds);
             next += gap;
             self.skip_origin(gap - fill);
         }
@@ -84,6 +114,11 @@ impl AudioClock {
         let origin = self.span.map_or(origin, |(origin, _)| origin);
         self.span = Some((origin, next + duration));
         feeds
+    }
+
+    /// Audio from `pts_us` on is here; its place is being decided.
+    pub(crate) fn held(&mut self, pts_us: i64) {
+        self.held_from.get_or_insert(samples(pts_us));
     }
 
     /// The video, or the wall clock while nobody publishes, has come to `pts_us`: without audio
@@ -105,8 +140,16 @@ impl AudioClock {
         if behind <= enough {
             return None;
         }
-        self.absent = true;
         let gap = behind - SILENCE_BEHIND_SAMPLES;
+        let gap = match self.held_from {
+            // What is held longer than anybody decides was forgotten.
+            Some(held_from) if behind < FILL_SAMPLES_MAX => gap.min(held_from - next),
+            _ => gap,
+        };
+        if gap <= 0 {
+            return None;
+        }
+        self.absent = true;
         let fill = gap.min(FILL_SAMPLES_MAX);
         let feed = self.fill(fill, true);
         self.skip_origin(gap - fill);
@@ -114,6 +157,30 @@ impl AudioClock {
             *next += gap;
         }
         Some(feed)
+    }
+
+    /// Fills `gap` samples in front of a packet of `duration` samples.
+    fn fill_before(
+        &mut self,
+        gap: i64,
+        duration: i64,
+        lost: u32,
+        was_absent: bool,
+        feeds: &mut Vec<Feed>,
+    ) {
+        let known = lost > 0 && !was_absent && gap <= CONCEAL_LOST_SAMPLES_MAX;
+        if !known {
+            let silent = was_absent || gap > CONCEAL_SAMPLES_MAX;
+            feeds.push(self.fill(gap, silent));
+            return;
+        }
+        // The packet's redundancy tells of the one packet in front of it.
+        let recover = gap.min(duration);
+        if gap > recover {
+            feeds.push(self.fill(gap - recover, false));
+        }
+        self.filled += recover.unsigned_abs();
+        feeds.push(Feed::Recover(u32::try_from(recover).unwrap_or_default()));
     }
 
     /// Samples that no lane ever sees move the origin, so that frame numbers still give times.
@@ -126,7 +193,7 @@ impl AudioClock {
     fn fill(&mut self, samples: i64, silent: bool) -> Feed {
         self.filled += samples.unsigned_abs();
         let count = u32::try_from(samples).unwrap_or(u32::MAX);
-        if silent || samples > CONCEAL_SAMPLES_MAX {
+        if silent {
             Feed::Silence(count)
         } else {
             Feed::Conceal(count)
@@ -150,14 +217,14 @@ mod tests {
     #[test]
     fn every_sample_between_two_packets_is_accounted_for() {
         let mut clock = AudioClock::default();
-        assert_eq!(clock.packet(us(4800), 960), [Feed::Packet]);
-        assert_eq!(clock.packet(us(5760), 960), [Feed::Packet]);
+        assert_eq!(clock.packet(us(4800), 960, 0), [Feed::Packet]);
+        assert_eq!(clock.packet(us(5760), 960, 0), [Feed::Packet]);
         assert_eq!(
-            clock.packet(us(6720 + 960), 960),
+            clock.packet(us(6720 + 960), 960, 0),
             [Feed::Conceal(960), Feed::Packet]
         );
         assert_eq!(
-            clock.packet(us(8640 + 48_000), 960),
+            clock.packet(us(8640 + 48_000), 960, 0),
             [Feed::Silence(48_000), Feed::Packet]
         );
         assert_eq!(clock.samples_filled(), 48_960);
@@ -167,10 +234,10 @@ mod tests {
     #[test]
     fn a_packet_from_the_past_is_left_out_and_small_slews_are_not_heard() {
         let mut clock = AudioClock::default();
-        clock.packet(us(48_000), 960);
-        assert_eq!(clock.packet(us(48_000), 960), []);
-        assert_eq!(clock.packet(us(48_960 + 300), 960), [Feed::Packet]);
-        assert_eq!(clock.packet(us(49_920 - 300), 960), [Feed::Packet]);
+        clock.packet(us(48_000), 960, 0);
+        assert_eq!(clock.packet(us(48_000), 960, 0), []);
+        assert_eq!(clock.packet(us(48_960 + 300), 960, 0), [Feed::Packet]);
+        assert_eq!(clock.packet(us(49_920 - 300), 960, 0), [Feed::Packet]);
     }
 
     #[test]
@@ -187,17 +254,17 @@ mod tests {
             (44_000..48_000).contains(&silent),
             "{silent} samples of silence in a second"
         );
-        assert!(clock.packet(2_000_000, 960).contains(&Feed::Packet));
-        assert_eq!(clock.packet(2_020_000, 960), [Feed::Packet]);
+        assert!(clock.packet(2_000_000, 960, 0).contains(&Feed::Packet));
+        assert_eq!(clock.packet(2_020_000, 960, 0), [Feed::Packet]);
         assert_eq!(clock.advance(2_040_000), None);
     }
 
     #[test]
     fn a_long_absence_is_jumped_over_and_times_stay_right() {
         let mut clock = AudioClock::default();
-        clock.packet(0, 960);
+        clock.packet(0, 960, 0);
         let hour_us = 3_600_000_000;
-        let feeds = clock.packet(hour_us, 960);
+        let feeds = clock.packet(hour_us, 960, 0);
         assert_eq!(feeds, [Feed::Silence(96_000), Feed::Packet]);
         // 96,000 + 960 samples were fed since the origin; the packet belongs at the hour.
         let packet_us = clock.origin_us().unwrap() + (960 + 96_000) * 1_000_000 / 48_000;

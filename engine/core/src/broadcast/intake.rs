@@ -22,6 +22,7 @@ use crate::{
     is_keyframe, opus,
     ring::{Kind, Ring, Unit},
     rtmp::flv::AVC_HEADER_BYTES,
+    webrtc::audio_receiver::PlacedOpus,
 };
 
 /// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
@@ -38,6 +39,8 @@ const SILENCE_TICK_MS: u64 = 100;
 pub(crate) enum LaneFeed {
     /// An Opus packet of so many samples.
     Packet(Bytes, u32),
+    /// So many samples in front of an Opus packet, from the redundancy that it carries.
+    Recover(Bytes, u32),
     Conceal(u32),
     Silence(u32),
 }
@@ -45,7 +48,10 @@ pub(crate) enum LaneFeed {
 impl LaneFeed {
     pub(crate) fn samples(&self) -> u32 {
         match self {
-            Self::Packet(_, samples) | Self::Conceal(samples) | Self::Silence(samples) => *samples,
+            Self::Packet(_, samples)
+            | Self::Recover(_, samples)
+            | Self::Conceal(samples)
+            | Self::Silence(samples) => *samples,
         }
     }
 }
@@ -357,16 +363,22 @@ impl Intake {
     }
 
     /// An Opus packet.
-    pub(crate) fn audio(&mut self, now: Instant, pts_us: i64, packet: &[u8]) {
+    pub(crate) fn audio(&mut self, now: Instant, opus: &PlacedOpus) {
         self.stand_in.media(now);
         self.audio_packets += 1;
-        self.audio_bytes += packet.len() as u64;
-        let Some(duration) = opus::duration_samples(packet) else {
+        self.audio_bytes += opus.packet.len() as u64;
+        let Some(duration) = opus::duration_samples(&opus.packet) else {
             return;
         };
-        for feed in self.audio.packet(pts_us, duration) {
-            self.feed_lane(feed, packet, duration);
+        for feed in self.audio.packet(opus.pts_us, duration, opus.lost) {
+            self.feed_lane(feed, &opus.packet, duration);
         }
+    }
+
+    /// Audio is here from `since_us` on and comes as soon as its place is known.
+    pub(crate) fn audio_held(&mut self, now: Instant, since_us: i64) {
+        self.stand_in.media(now);
+        self.audio.held(since_us);
     }
 
     /// Nothing comes and the clock has come to `now_us`: destinations get silence.
@@ -503,6 +515,7 @@ impl Intake {
     fn feed_lane(&mut self, feed: Feed, packet: &[u8], duration: u32) {
         self.lane_feeds.push_back(match feed {
             Feed::Packet => LaneFeed::Packet(Bytes::copy_from_slice(packet), duration),
+            Feed::Recover(samples) => LaneFeed::Recover(Bytes::copy_from_slice(packet), samples),
             Feed::Conceal(samples) => LaneFeed::Conceal(samples),
             Feed::Silence(samples) => LaneFeed::Silence(samples),
         });

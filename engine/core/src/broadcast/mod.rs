@@ -5,6 +5,8 @@ mod decode_clock;
 #[cfg(test)]
 mod decode_clock_tests;
 mod intake;
+#[cfg(test)]
+mod microphone_tests;
 mod renditions;
 mod sound;
 mod stand_in;

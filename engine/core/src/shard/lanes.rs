@@ -195,6 +195,11 @@ impl Shard {
                 };
                 self.outputs.push_back(Output::Audio(match feed.clone() {
                     LaneFeed::Packet(packet, _) => AudioJob::Decode { lane, packet },
+                    LaneFeed::Recover(packet, samples) => AudioJob::Recover {
+                        lane,
+                        packet,
+                        samples,
+                    },
                     LaneFeed::Conceal(samples) => AudioJob::Conceal { lane, samples },
                     LaneFeed::Silence(samples) => AudioJob::Silence { lane, samples },
                 }));

@@ -75,11 +75,16 @@ impl Shard {
                         touched = true;
                     }
                 }
-                Some(PublisherOutput::Audio { pts_us, packet }) => {
+                Some(PublisherOutput::Audio(opus)) => {
                     touched |= self.admit(now, key, id);
                     if let Some(broadcast) = self.using(key, id) {
-                        broadcast.intake.audio(now, pts_us, &packet);
+                        broadcast.intake.audio(now, &opus);
                         touched = true;
+                    }
+                }
+                Some(PublisherOutput::AudioHeld(since_us)) => {
+                    if let Some(broadcast) = self.using(key, id) {
+                        broadcast.intake.audio_held(now, since_us);
                     }
                 }
                 Some(PublisherOutput::Ended(reason)) => {

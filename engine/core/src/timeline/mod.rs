@@ -14,9 +14,17 @@
 //! it belongs, [`SLEW_PER_MILLE`] of the time that passes, unless it is off by more than
 //! [`STEP_US`], which only a restarted clock explains.
 //!
+//! A microphone that stalls, or a track that is replaced, stops the RTP clock of audio while time
+//! goes on. The receiver of audio sees it by [`Timeline::audio_lateness_us`] and says so with
+//! [`Timeline::shift_audio`]: that is the one step that is made at once.
+//!
 //! The publisher is not believed everything: a result that is further than [`TRUST_US`] from the
 //! time of arrival is taken from the arrival instead. RTP times, sender reports and their NTP
 //! times are the sender's word, and what follows from them costs work (silence for a gap).
+
+mod stream_clock;
+
+use stream_clock::{Report, StreamClock};
 
 /// Speed of correction: 40 ms within 1.6 s.
 const SLEW_PER_MILLE: i64 = 25;
@@ -31,6 +39,9 @@ const TRUST_US: i64 = 3_000_000;
 /// How much one report moves the offset towards what its arrival says, so that two clocks that run
 /// at different speeds do not part over hours: 1 ms a report outruns 200 ppm.
 const DRIFT_STEP_US: i64 = 1_000;
+
+/// A picture tells the network's delay of audio that comes so much before or after it.
+const NETWORK_US: i64 = 200_000;
 
 /// Which of a publisher's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +58,8 @@ pub(crate) struct Timeline {
     /// The offset when it was taken, less what the arrival of that report said: the delay that
     /// belongs to it. Drift is what departs from this.
     arrival_lag_us: i64,
+    /// When the last picture came, and how late.
+    video_arrival: Option<(i64, i64)>,
     video: StreamClock,
     audio: StreamClock,
 }
@@ -56,6 +69,7 @@ impl Timeline {
         Self {
             offset_us: None,
             arrival_lag_us: 0,
+            video_arrival: None,
             video: StreamClock::new(90_000),
             audio: StreamClock::new(48_000),
         }
@@ -66,13 +80,40 @@ impl Timeline {
     pub(crate) fn place(&mut self, stream: Stream, rtp: u64, now_us: i64) -> i64 {
         let offset_us = self.offset_us;
         let clock = self.clock(stream);
+        let late_us = clock.lateness_us(rtp, now_us).unwrap_or_default();
         let placed_us = clock.place(rtp, now_us, offset_us);
         if (placed_us - now_us).abs() <= TRUST_US {
+            if stream == Stream::Video {
+                self.video_arrival = Some((now_us, late_us));
+            }
             return placed_us;
         }
         clock.restart(rtp, now_us);
+        self.video_arrival = None;
         self.offset_us = None;
         now_us
+    }
+
+    /// How late an audio packet is that came at `arrived_us`, in microseconds, without what the
+    /// network delays: negative if it is earlier than any before it. Both streams come the same way
+    /// (RFC 8843), so pictures that came lately tell the delay of the network.
+    pub(crate) fn audio_lateness_us(&self, rtp: u64, arrived_us: i64) -> i64 {
+        let late_us = self.audio.lateness_us(rtp, arrived_us).unwrap_or_default();
+        let network_us = self
+            .video_arrival
+            .filter(|(at_us, _)| (arrived_us - at_us).abs() <= NETWORK_US)
+            .map_or(0, |(_, late_us)| late_us.max(0));
+        if late_us > 0 {
+            (late_us - network_us).max(0)
+        } else {
+            late_us
+        }
+    }
+
+    /// The RTP clock of audio stood still for `shift_us`, or jumped ahead if that is negative: what
+    /// comes from RTP time `rtp` on belongs so much later than it says.
+    pub(crate) fn shift_audio(&mut self, rtp: u64, shift_us: i64) {
+        self.audio.shift(rtp, shift_us, self.offset_us);
     }
 
     /// A sender report: RTP time `rtp` is NTP time `ntp_us` (microseconds since 1970). A sender
@@ -84,13 +125,12 @@ impl Timeline {
         let offset_us = self.offset_us;
         let arrival_lag_us = self.arrival_lag_us;
         let clock = self.clock(stream);
-        let before = clock.report.replace(Report { rtp, ntp_us });
-        // By the sender's own two clocks, so that a late report is not taken for a set clock.
-        let clock_was_set = before.is_some_and(|before| {
-            let by_ntp_us = ntp_us - before.ntp_us;
-            (by_ntp_us - clock.ticks_us(before.rtp, rtp)).abs() > CLOCK_SET_US
+        let clock_was_set = clock.take_report(Report {
+            rtp,
+            ntp_us,
+            arrived_us: now_us,
         });
-        let local_us = clock.last.map_or(now_us, |_| clock.by_arrival(rtp, now_us));
+        let local_us = clock.local_us(rtp, now_us);
         let arrival_us = now_us - ntp_us;
         match offset_us.filter(|_| !clock_was_set) {
             None => {
@@ -110,87 +150,6 @@ impl Timeline {
             Stream::Video => &mut self.video,
             Stream::Audio => &mut self.audio,
         }
-    }
-}
-
-#[derive(Debug)]
-struct Report {
-    rtp: u64,
-    ntp_us: i64,
-}
-
-#[derive(Debug)]
-struct StreamClock {
-    ticks_per_second: i64,
-    /// RTP and local time of the packet that came earliest relative to its RTP time.
-    earliest: Option<(u64, i64)>,
-    report: Option<Report>,
-    /// RTP time and result of the last frame.
-    last: Option<(u64, i64)>,
-}
-
-impl StreamClock {
-    fn new(ticks_per_second: i64) -> Self {
-        Self {
-            ticks_per_second,
-            earliest: None,
-            report: None,
-            last: None,
-        }
-    }
-
-    fn place(&mut self, rtp: u64, now_us: i64, offset_us: Option<i64>) -> i64 {
-        let by_arrival = self.by_arrival(rtp, now_us);
-        let target_us = match (&self.report, offset_us) {
-            (Some(report), Some(offset_us)) => {
-                report.ntp_us + offset_us + self.ticks_us(report.rtp, rtp)
-            }
-            _ => by_arrival,
-        };
-        let placed_us = match self.last {
-            Some((last_rtp, last_us)) => {
-                let step_us = self.ticks_us(last_rtp, rtp);
-                let free_us = last_us + step_us;
-                let error_us = target_us - free_us;
-                if error_us.abs() > STEP_US {
-                    target_us
-                } else {
-                    let most_us = step_us.abs() * SLEW_PER_MILLE / 1000;
-                    free_us + error_us.clamp(-most_us, most_us)
-                }
-            }
-            None => target_us,
-        };
-        self.last = Some((rtp, placed_us));
-        placed_us
-    }
-
-    /// Where arrival puts `rtp`: relative to the packet that was delayed least, so that jitter of
-    /// the network does not show.
-    fn by_arrival(&mut self, rtp: u64, now_us: i64) -> i64 {
-        if let Some((earliest_rtp, earliest_us)) = self.earliest {
-            let expected_us = earliest_us + self.ticks_us(earliest_rtp, rtp);
-            if expected_us <= now_us && now_us - expected_us < STEP_US {
-                return expected_us;
-            }
-        }
-        self.earliest = Some((rtp, now_us));
-        now_us
-    }
-
-    /// Begins anew with a frame whose time cannot be believed.
-    fn restart(&mut self, rtp: u64, now_us: i64) {
-        self.earliest = Some((rtp, now_us));
-        self.last = Some((rtp, now_us));
-        self.report = None;
-    }
-
-    /// The distance of two RTP times that are less than half a wrap apart (RFC 3550, 5.1: 32 bits).
-    /// Reports and packets are extended to 64 bits apart from each other, so what is above the
-    /// lower 32 bits need not agree.
-    fn ticks_us(&self, from: u64, to: u64) -> i64 {
-        let ticks = (to as u32).wrapping_sub(from as u32) as i32;
-        i64::from(ticks) * 1_000_000 / self.ticks_per_second
     }
 }
 

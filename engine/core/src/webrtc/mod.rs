@@ -1,5 +1,6 @@
 //! WebRTC peers, each a str0m session with what Shardcast adds to it.
 
+pub(crate) mod audio_receiver;
 mod layers;
 pub(crate) mod negotiation;
 pub(crate) mod offer;

@@ -10,6 +10,7 @@ use str0m::{Candidate, Rtc, change::SdpOffer};
 
 use super::{
     Identity,
+    audio_receiver::AudioReceiver,
     layers::Layers,
     offer::{Terms, configuration, offered, sending_only},
     publisher::{Publisher, Reception},
@@ -83,6 +84,7 @@ impl Publisher {
             rtc,
             epoch,
             timeline: Timeline::new(),
+            audio_receiver: AudioReceiver::default(),
             tracks: Vec::new(),
             video: None,
             audio: None,

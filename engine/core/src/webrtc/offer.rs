@@ -11,6 +11,7 @@ use str0m::{
 };
 
 use super::Identity;
+use crate::limits::{AUDIO_REORDER_MS, AUDIO_REORDER_PACKETS_MAX};
 
 /// The payload type of Opus where the offer has none; each offer has its own.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
@@ -54,6 +55,8 @@ pub(super) fn configuration(identity: &Identity, ufrag: String, terms: &Terms) -
         .set_local_ice_credentials(creds)
         .clear_codecs()
         .clear_extension_map()
+        .set_reordering_size_audio(AUDIO_REORDER_PACKETS_MAX)
+        .set_reordering_timeout_audio(Some(Duration::from_millis(AUDIO_REORDER_MS)))
         .set_stats_interval(Some(Duration::from_secs(1)));
     for (id, extension) in EXTENSIONS {
         config = config.set_extension(id, extension);

@@ -19,6 +19,7 @@ use str0m::{
 };
 
 use super::{
+    audio_receiver::{AudioReceiver, OpusArrival, PlacedOpus},
     layers::Layers,
     negotiation::Agreement,
     offer::{Offers, video_codec},
@@ -48,10 +49,9 @@ pub(crate) enum PublisherOutput {
     },
     /// A picture came that cannot be put together, and what follows leans on it.
     Unreadable,
-    Audio {
-        pts_us: i64,
-        packet: Arc<[u8]>,
-    },
+    Audio(PlacedOpus),
+    /// Audio came whose place is decided later; it is there from this time on, in microseconds.
+    AudioHeld(i64),
     /// The session is over, by the peer or by time.
     Ended(EndReason),
 }
@@ -72,6 +72,7 @@ pub(crate) struct Publisher {
     /// Start of the shard's clock.
     pub(super) epoch: Instant,
     pub(super) timeline: Timeline,
+    pub(super) audio_receiver: AudioReceiver,
     /// All tracks that were ever offered, in the order of their media sections.
     pub(super) tracks: Vec<(Mid, MediaKind)>,
     /// The first track of each kind that sends; further ones (a second camera) are not used.
@@ -159,6 +160,8 @@ impl Publisher {
             }
             self.drain(now);
         }
+        self.audio_receiver.timeout(now, &mut self.timeline);
+        self.pass_audio_on();
         if let Some(reason) = self.overdue(now) {
             self.end(reason);
         }
@@ -170,7 +173,8 @@ impl Publisher {
             (Some(_), Some(since)) => since + Duration::from_millis(ICE_LOST_MS),
             (Some(_), None) => self.last_media + Duration::from_millis(MEDIA_LOST_MS),
         };
-        (!self.ended).then(|| self.rtc_timeout.min(own))
+        let audio = self.audio_receiver.next_timeout().unwrap_or(own);
+        (!self.ended).then(|| self.rtc_timeout.min(own).min(audio))
     }
 
     pub(crate) fn poll(&mut self) -> Option<PublisherOutput> {
@@ -334,21 +338,35 @@ impl Publisher {
         let arrived_us = self.us(data.network_time);
         let rtp = data.time.numer();
         let rtp = self.splice(stream).place(source, rtp, arrived_us);
-        let pts_us = self.timeline.place(stream, rtp, arrived_us);
-        let output = match (stream, codec) {
-            (Stream::Video, Some(codec)) => PublisherOutput::Video {
-                pts_us,
-                codec,
-                access_unit: data.data,
-                contiguous: data.contiguous,
-            },
-            (Stream::Video, None) => return, // Not of the answer.
-            (Stream::Audio, _) => PublisherOutput::Audio {
-                pts_us,
+        if stream == Stream::Audio {
+            let arrival = OpusArrival {
+                sequence: **data.seq_range.start(),
+                rtp,
+                arrived_us,
                 packet: data.data,
-            },
+            };
+            self.audio_receiver.packet(now, &mut self.timeline, arrival);
+            self.pass_audio_on();
+            return;
+        }
+        let Some(codec) = codec else {
+            return; // Not of the answer.
         };
-        self.outputs.push_back(output);
+        self.outputs.push_back(PublisherOutput::Video {
+            pts_us: self.timeline.place(stream, rtp, arrived_us),
+            codec,
+            access_unit: data.data,
+            contiguous: data.contiguous,
+        });
+    }
+
+    fn pass_audio_on(&mut self) {
+        while let Some(placed) = self.audio_receiver.poll() {
+            self.outputs.push_back(PublisherOutput::Audio(placed));
+        }
+        if let Some(since_us) = self.audio_receiver.held_since_us() {
+            self.outputs.push_back(PublisherOutput::AudioHeld(since_us));
+        }
     }
 
     /// Uses the first track of each kind that sends, and one that is used for as long as it sends.

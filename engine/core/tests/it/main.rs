@@ -16,6 +16,7 @@ mod h264_adopt;
 mod h264_parameter_sets;
 mod h264_repeater;
 mod h264_unit;
+mod lossy_network;
 mod pictures;
 mod publishers_come_and_go;
 mod re_encoding;

@@ -10,7 +10,10 @@ use super::{
     plan::{Change, SessionPlan},
     world::{Happening, Verdict, World, ms},
 };
-use crate::broadcast::{Broadcast, PeerId};
+use crate::{
+    broadcast::{Broadcast, PeerId},
+    webrtc::audio_receiver::PlacedOpus,
+};
 
 /// Keyframe requests of destinations are at least so far apart, in milliseconds.
 const REQUEST_MS_MIN: u64 = 300;
@@ -51,6 +54,8 @@ struct Session {
     flows_since: Option<Instant>,
     /// A picture of it went into the ring.
     shown: bool,
+    /// Packets of sound that were lost since the last that came.
+    sounds_lost: u32,
 }
 
 impl Stage {
@@ -141,6 +146,7 @@ impl World {
             hole: false,
             flows_since: None,
             shown: false,
+            sounds_lost: 0,
         });
         if !self.is_on_air() {
             for entry in self.entries.values_mut() {
@@ -309,12 +315,24 @@ impl World {
         }
         let plan = session.plan;
         self.after(ms(PACKET_MS), Happening::Sound(number));
-        if self.random.chance(plan.loss_percent) {
+        let lost = self.random.chance(plan.loss_percent);
+        if let Some(session) = &mut self.stage.session {
+            session.sounds_lost += u32::from(lost);
+        }
+        if lost {
             return Ok(());
         }
-        let pts_us = self.pts_us(plan);
+        let sound = PlacedOpus {
+            pts_us: self.pts_us(plan),
+            packet: OPUS_60_MS.into(),
+            lost: self
+                .stage
+                .session
+                .as_mut()
+                .map_or(0, |session| std::mem::take(&mut session.sounds_lost)),
+        };
         if let Some(broadcast) = self.broadcast() {
-            broadcast.intake.audio(now, pts_us, OPUS_60_MS);
+            broadcast.intake.audio(now, &sound);
             broadcast.feed_all(now);
         }
         self.settle_stage()

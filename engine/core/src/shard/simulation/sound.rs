@@ -47,9 +47,9 @@ impl World {
             AudioJob::Decode { lane, packet } => {
                 (*lane, opus::duration_samples(packet).unwrap_or_default())
             }
-            AudioJob::Conceal { lane, samples } | AudioJob::Silence { lane, samples } => {
-                (*lane, *samples)
-            }
+            AudioJob::Recover { lane, samples, .. }
+            | AudioJob::Conceal { lane, samples }
+            | AudioJob::Silence { lane, samples } => (*lane, *samples),
         };
         // Frames cost most of a run's time, so most runs are without.
         let lanes = &mut self.audio_lanes.0;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::path::Traffic;
 use str0m::{
     Candidate, Event, Input, Output, Rtc, RtcConfig,
     change::{SdpAnswer, SdpApi, SdpPendingOffer},
@@ -119,6 +120,8 @@ pub(crate) struct Client {
     pub(crate) deaf: bool,
     /// Sends sound alone, as a page whose canvas does not change.
     pub(crate) no_video: bool,
+    /// What the network does once it is connected.
+    pub(crate) traffic: Option<Traffic>,
     /// Each n-th datagram is lost on its way; 0 for none.
     pub(crate) lose_every: u64,
     datagrams: u64,
@@ -172,6 +175,7 @@ impl Client {
             dead: false,
             deaf: false,
             no_video: false,
+            traffic: None,
             lose_every: 0,
             datagrams: 0,
             frame_num: 0,
@@ -220,6 +224,14 @@ impl Client {
         if self.dead || self.deaf {
             return;
         }
+        if let Some(traffic) = self.traffic.as_mut().filter(|_| self.connected.is_some()) {
+            traffic.answer(now, datagram);
+            return;
+        }
+        self.take(now, datagram);
+    }
+
+    fn take(&mut self, now: Instant, datagram: &[u8]) {
         let from = super::SHARD_ADDRESS.parse().unwrap();
         let receive = Receive::new(Protocol::Udp, from, self.address, datagram).unwrap();
         self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
@@ -239,6 +251,19 @@ impl Client {
             self.send_due(now);
         }
         let outbox = std::mem::take(&mut self.outbox);
+        if self.connected.is_some()
+            && let Some(mut traffic) = self.traffic.take()
+        {
+            for datagram in outbox {
+                traffic.send(now, datagram);
+            }
+            for datagram in traffic.answered(now) {
+                self.take(now, &datagram);
+            }
+            let arrived = traffic.arrived(now);
+            self.traffic = Some(traffic);
+            return arrived;
+        }
         outbox
             .into_iter()
             .filter(|_| {

@@ -241,9 +241,9 @@ impl World {
                 return;
             }
             AudioJob::Decode { lane, .. } => (*lane, 960),
-            AudioJob::Conceal { lane, samples } | AudioJob::Silence { lane, samples } => {
-                (*lane, u64::from(*samples))
-            }
+            AudioJob::Recover { lane, samples, .. }
+            | AudioJob::Conceal { lane, samples }
+            | AudioJob::Silence { lane, samples } => (*lane, u64::from(*samples)),
         };
         let pending = self.lanes.get_mut(&lane).expect("an open lane");
         *pending += samples;

@@ -12,6 +12,7 @@
 mod b_frames;
 pub(crate) mod client;
 pub(crate) mod lane;
+pub(crate) mod path;
 pub(crate) mod server;
 pub(crate) mod wishes;
 
