@@ -50,6 +50,39 @@ fn a_server_that_refuses_is_said_to_refuse() {
 }
 
 #[test]
+fn a_connection_that_swallows_what_it_is_sent_is_left_while_another_stands() {
+    // A listener whose backlog is full drops SYNs.
+    let dark = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    dark.bind(&loopback.into()).unwrap();
+    dark.listen(0).unwrap();
+    let hole = dark.local_addr().unwrap().as_socket().unwrap();
+    let patience = Duration::from_millis(300);
+    let fill = || TcpStream::connect_timeout(&hole, patience);
+    let held: Vec<TcpStream> = std::iter::from_fn(|| fill().ok()).collect();
+
+    let rig = Rig::new();
+    let to = |conn, addr| Output::Connect {
+        conn,
+        addr,
+        tls: None,
+    };
+    let (listener, address) = server();
+    rig.ask([to(ConnId(2), hole), to(ConnId(3), hole), to(CONN, address)]);
+    assert_eq!(rig.next(), Seen::Connected(CONN));
+    let how = Close::Abort;
+    rig.ask([2, 3].map(ConnId).map(|conn| Output::Close { conn, how }));
+    let mut stream = accept(&listener);
+    stream.write_all(b"hello").unwrap();
+    assert_eq!(rig.next(), Seen::Received(CONN, b"hello".to_vec()));
+    drop((stream, held));
+    closed(&rig);
+    // Nothing of the two is left that the shard would have to wait for.
+    rig.stop();
+    assert!(rig.ended().result.is_ok());
+}
+
+#[test]
 fn a_server_that_closes_is_said_to_close_after_what_it_has_sent() {
     let rig = Rig::new();
     let (listener, address) = server();
