@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::json;
 use shardcast_link::BroadcastId;
+use shardcast_log::Limiter;
 
 use crate::{
     control::Control,
@@ -18,6 +19,8 @@ use crate::{
     },
     source,
 };
+
+static REFUSED: Limiter = Limiter::refusals();
 
 /// Who has sent a message.
 #[derive(Clone, Copy, Debug)]
@@ -86,13 +89,16 @@ fn publish(control: &Control, sender: Sender<'_>, now: Instant, attempt: Publish
         name: attempt.name,
         meta_data: attempt.meta_data,
     };
-    if let Err(refusal) = request.admission {
+    if let Err(refusal) = request.admission
+        && let Some(left_out) = REFUSED.admit(now)
+    {
         let draining = control.drain.is_on();
         tracing::info!(
             broadcast = %request.broadcast,
             refusal,
             draining,
             from_allowed_address = sender.from_allowed_address,
+            left_out,
             "publish refused"
         );
     }

@@ -17,6 +17,7 @@ use shardcast_link::{
     BroadcastId, Command, EndReason, Event, Fault, Problem, SessionId, ShardHello, ShardStatus,
     VideoCodec, WantedBroadcast, WantedDestination,
 };
+use shardcast_log::{Limiter, outsider};
 use tokio::{
     sync::{Notify, Semaphore},
     time::MissedTickBehavior,
@@ -25,7 +26,7 @@ use tokio::{
 use crate::{
     clock,
     drain::Drain,
-    lifecycle,
+    lifecycle, limits,
     metrics::Metrics,
     picture, redact,
     settings::{ApplicationSettings, OpusChannels, Settings},
@@ -35,6 +36,13 @@ use crate::{
     store::{BroadcastRecord, Catalog},
     webhooks::{self, authenticate::Authenticator},
 };
+
+// What anybody outside can cause as often as he likes where tokens are off.
+static NO_SHARD: Limiter = Limiter::refusals();
+static NO_MEDIA: Limiter = Limiter::refusals();
+static REFUSED: Limiter = Limiter::refusals();
+static PUBLISHING: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_LINES_EVERY);
+static SESSIONS: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_LINES_EVERY);
 
 /// One control process.
 #[derive(Debug)]
@@ -174,7 +182,9 @@ impl Control {
             return self.carry_out(hub, effects);
         }
         let Some(shard) = self.shards.place(&broadcast) else {
-            tracing::warn!(%broadcast, "no shard is reachable; the offer waits for one");
+            if let Some(left_out) = NO_SHARD.admit(Instant::now()) {
+                tracing::warn!(%broadcast, left_out, "no shard is reachable; the offer waits for one");
+            }
             return;
         };
         let wanted = self.want(shard, &broadcast);
@@ -368,14 +378,17 @@ impl Control {
                 offers_audio,
             } => {
                 let media = offers_video || offers_audio;
-                if !media {
+                if !media && let Some(left_out) = NO_MEDIA.admit(Instant::now()) {
                     let why = crate::signalling::NO_MEDIA_OFFERED;
-                    tracing::warn!(%session, why, "a publisher offers no media");
+                    tracing::warn!(%session, why, left_out, "a publisher offers no media");
                 }
                 self.with_hub(|hub, out| hub.answered(&session, sdp, candidates, media, out));
             }
             Event::Refused { session, problem } => {
-                tracing::warn!(%session, problem = problem.message, "an offer was refused");
+                if let Some(left_out) = REFUSED.admit(Instant::now()) {
+                    let problem = outsider(&problem.message);
+                    tracing::warn!(%session, %problem, left_out, "an offer was refused");
+                }
                 self.with_hub(|hub, out| hub.refused(&session, problem, out));
             }
             Event::NotRenegotiated { session, problem } => {
@@ -383,7 +396,9 @@ impl Control {
                 self.with_hub(|hub, out| hub.not_renegotiated(&session, problem, out));
             }
             Event::Publishing { session, broadcast } => {
-                tracing::info!(%broadcast, %session, shard, "publishing");
+                if let Some(left_out) = PUBLISHING.admit(Instant::now()) {
+                    tracing::info!(%broadcast, %session, shard, left_out, "publishing");
+                }
                 self.with_hub(|hub, out| hub.publishing(&session, &broadcast, out));
             }
             Event::Ended {
@@ -397,7 +412,9 @@ impl Control {
     }
 
     fn ended(&self, session: &SessionId, broadcast: &BroadcastId, reason: EndReason) {
-        tracing::info!(%broadcast, %session, ?reason, "session ended");
+        if let Some(left_out) = SESSIONS.admit(Instant::now()) {
+            tracing::info!(%broadcast, %session, ?reason, left_out, "session ended");
+        }
         self.shards.media_ended(broadcast, session);
         self.with_hub(|hub, out| hub.ended(Instant::now(), session, reason, out));
     }

@@ -174,6 +174,38 @@ pub(crate) const LINK_RETRY: Duration = Duration::from_millis(100);
 /// A shard that says nothing for so long is not there: it sends a status each second.
 pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(10);
 
+/// The watchdog looks so often whether control's own loops go round.
+pub(crate) const TASK_LOOK: Duration = Duration::from_secs(1);
+/// A loop that has stood still for so long never goes on: each round takes milliseconds, and the
+/// slowest disk that is waited for beside it does not hold it.
+pub(crate) const TASK_STALL: Duration = Duration::from_secs(30);
+/// How long the rest of the process may take to end itself after such a report.
+pub(crate) const TASK_REPORT: Duration = Duration::from_secs(5);
+
+/// Lines about sessions that begin or end which are logged at once: as many as come back together
+/// after an outage of a large server.
+pub(crate) const SESSION_LINES: u32 = 1_000;
+/// Afterwards one in so long: at 250 bytes a line, 22 MB a day.
+pub(crate) const SESSION_LINES_EVERY: Duration = Duration::from_secs(1);
+
+/// A shard that was not heard for so long (it reports each second) may hang: nothing that it would
+/// know about is decided without it, and the server is not ready.
+pub(crate) const SHARD_HEARD: Duration = Duration::from_secs(3);
+/// An engine of which a shard was not heard for so long hangs: it is killed and started again.
+/// Below the default hold time, and above the 10 s after which it ends itself when it can.
+pub(crate) const ENGINE_HUNG: Duration = Duration::from_secs(30);
+/// How often that is looked at.
+pub(crate) const ENGINE_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a token is kept after it has expired, in seconds: a week, in which somebody notices
+/// that a clock is wrong.
+pub(crate) const TOKEN_KEPT_S: u64 = 7 * 86_400;
+/// The wall clock must have gone without a step for so long before a token is removed by it.
+pub(crate) const CLOCK_STEADY: Duration = Duration::from_secs(6 * 3_600);
+/// A minute in which the wall clock went this much faster or slower than the monotone one had a
+/// step in it, in seconds. Slewing is 30 ms a minute at most; a look may be late by more.
+pub(crate) const CLOCK_STEP_S: u64 = 5;
+
 /// First pause before the engine is started again; doubles up to [`ENGINE_BACKOFF_MAX`].
 pub(crate) const ENGINE_BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub(crate) const ENGINE_BACKOFF_MAX: Duration = Duration::from_secs(5);

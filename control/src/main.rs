@@ -1,7 +1,10 @@
 //! The binary `shardcast`.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use shardcast_control::{
@@ -22,7 +25,8 @@ fn main() -> ExitCode {
     match start(&options, with_engine) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("shardcast: {error}");
+            // Nobody may be left who reads it.
+            let _ = writeln!(io::stderr(), "shardcast: {error}");
             ExitCode::FAILURE
         }
     }
@@ -33,10 +37,11 @@ type AnyError = Box<dyn std::error::Error>;
 fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
     let settings = Settings::load(&options.overrides)?;
     if options.print_config {
-        print!("{}", settings.to_toml());
+        // `| head` closes the pipe before the last line.
+        let _ = io::stdout().write_all(settings.to_toml().as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
-    logging::start(&settings)?;
+    let log = logging::start(&settings)?;
     descriptors::raise_limit();
     for warning in &settings.warnings {
         tracing::warn!(setting = warning, "a setting has no effect");
@@ -44,7 +49,11 @@ fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(settings, with_engine))
+    let result = runtime.block_on(run(settings, with_engine));
+    // What still runs has been waited for, or has failed and must not be.
+    runtime.shutdown_background();
+    log.finish();
+    result
 }
 
 async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError> {
@@ -71,7 +80,7 @@ async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError
         () = signals.stop() => {
             tracing::warn!("stopped at once");
             // Children that are still there are ended by their own signal handling.
-            std::process::exit(1);
+            Ok(ExitCode::FAILURE)
         }
     }
 }
@@ -106,7 +115,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

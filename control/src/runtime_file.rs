@@ -1,11 +1,20 @@
 //! `DATA_DIR/runtime.json`: addresses and process ids of what runs now, for scripts and tests.
 //! Written whole or not at all.
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
+use shardcast_log::Limiter;
 
 use crate::control::Control;
+
+static NOT_WRITTEN: Limiter = Limiter::refusals();
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Runtime {
@@ -40,7 +49,12 @@ pub(crate) async fn keep(control: Arc<Control>, http: SocketAddr, https: SocketA
             let (path, copy) = (path.clone(), runtime.clone());
             match tokio::task::spawn_blocking(move || write(&path, &copy)).await {
                 Ok(Ok(())) => written = Some(runtime),
-                Ok(Err(error)) => tracing::warn!(%error, "cannot write runtime.json"),
+                // On a full disk ten times a second.
+                Ok(Err(error)) => {
+                    if let Some(left_out) = NOT_WRITTEN.admit(Instant::now()) {
+                        tracing::warn!(%error, left_out, "cannot write runtime.json");
+                    }
+                }
                 Err(_) => {}
             }
         }

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -21,6 +21,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use shardcast_log::Limiter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -283,6 +284,9 @@ async fn signalling(
     socket::upgrade(&control, application, request)
 }
 
+/// Out of descriptors, this happens twenty times a second.
+static NOT_ACCEPTED: Limiter = Limiter::refusals();
+
 /// Accepts connections of one port.
 #[derive(Clone)]
 struct Listener {
@@ -301,7 +305,9 @@ impl Listener {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, mostly: waiting lets connections end.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if let Some(left_out) = NOT_ACCEPTED.admit(Instant::now()) {
+                        tracing::warn!(%error, left_out, "cannot accept a connection");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }

@@ -123,6 +123,15 @@ pub enum LogFormat {
     Json,
 }
 
+impl From<LogFormat> for shardcast_log::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Human => Self::Human,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
 /// What the engine is asked to be.
 #[derive(Clone, Debug)]
 pub struct Settings {

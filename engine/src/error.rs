@@ -62,6 +62,9 @@ pub enum EngineError {
     /// The operator's file of certificates cannot be used.
     #[error("--ca-file: {0}")]
     Roots(#[from] RootsError),
+    /// The log cannot be written as the settings say.
+    #[error("--log: {0}")]
+    Log(#[from] shardcast_log::LogError),
     /// The operating system refused something that an engine cannot do without.
     #[error("{what}: {source}")]
     System {

@@ -18,6 +18,7 @@ use futures_lite::{FutureExt, future::or};
 use glommio::{
     LocalExecutorBuilder, Placement, PoolPlacement, io::BufferedFile, net::UdpSocket, timer::sleep,
 };
+use shardcast_log::panic_text;
 
 use crate::{
     error::EngineError,
@@ -27,7 +28,6 @@ use crate::{
         STILLS_RUNNING_MAX, STOP_FLUSH,
     },
     link,
-    log::panic_words,
     machine::Machine,
     pacemaker::{self, Beat},
     rtmp_port::{self, RtmpPort},
@@ -186,7 +186,7 @@ fn spawn(
         let result = catch_unwind(AssertUnwindSafe(|| {
             run_thread(plan, stop, beat, &listening)
         }))
-        .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_words(&*panic))));
+        .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_text(&*panic))));
         // Nobody listens only when the process is ending anyway.
         let _ = reporter.send(Report::Ended(ShardEnd { shard, result }));
         ended.ring();

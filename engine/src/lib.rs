@@ -14,7 +14,6 @@ mod host;
 mod lanes;
 mod limits;
 mod link;
-mod log;
 mod machine;
 mod pacemaker;
 mod resolve;

@@ -157,9 +157,6 @@ pub(crate) const STOP_SHARDS: Duration = Duration::from_millis(3_500);
 /// Panics of a shard that are survived. A shard that keeps failing is better started anew.
 pub(crate) const PANICS_MAX: u32 = 16;
 
-/// Log lines that wait for a slow reader of stderr; past it they are counted and left out.
-pub(crate) const LOG_LINES_WAITING_MAX: usize = 8_192;
-
 /// Connections to the RTMP port that wait to be accepted.
 pub(crate) const RTMP_BACKLOG: i32 = 128;
 

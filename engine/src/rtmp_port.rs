@@ -8,9 +8,12 @@ use std::{
 };
 
 use glommio::{net::TcpListener, timer::sleep};
+use shardcast_log::Limiter;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{limits::RTMP_BACKLOG, shell::ShellHandle};
+
+static NOT_ACCEPTED: Limiter = Limiter::refusals();
 
 /// A bound and listening socket.
 #[derive(Debug)]
@@ -53,7 +56,9 @@ pub(crate) async fn run(shell: ShellHandle, port: RtmpPort) {
             Ok(stream) => shell.with(|shell| shell.accepted(Instant::now(), stream)),
             Err(error) => {
                 // Out of descriptors, or the peer is gone already: the next one may go well.
-                tracing::warn!("accepting an RTMP connection failed: {error}");
+                if let Some(left_out) = NOT_ACCEPTED.admit(Instant::now()) {
+                    tracing::warn!(left_out, "accepting an RTMP connection failed: {error}");
+                }
                 sleep(Duration::from_millis(10)).await;
             }
         }

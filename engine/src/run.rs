@@ -1,6 +1,7 @@
 //! The process: check the machine, start the shards, wait for a signal or for a shard that dies.
 
 use std::{
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     os::fd::AsFd,
     process::ExitCode,
@@ -16,7 +17,6 @@ use crate::{
     host::{self, LinkDir},
     lanes::CodecPlan,
     limits::STOP_SHARDS,
-    log,
     rtmp_port::RtmpPort,
     sched,
     signals::{StopSignals, wait},
@@ -36,11 +36,15 @@ pub fn run(cli: Cli) -> ExitCode {
             what: "taking over SIGTERM and SIGINT",
             source,
         })
-        .and_then(|signals| Ok((signals, log::start(&cli.log, cli.log_format)?)));
+        .and_then(|signals| {
+            let log = shardcast_log::start(&cli.log, cli.log_format.map(Into::into))?;
+            Ok((signals, log))
+        });
     let (signals, log) = match started {
         Ok(started) => started,
         Err(error) => {
-            eprintln!("shardcast-engine: {error}");
+            // Nobody may be left who reads it.
+            let _ = writeln!(io::stderr(), "shardcast-engine: {error}");
             return error.exit_code();
         }
     };

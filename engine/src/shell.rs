@@ -21,6 +21,7 @@ use shardcast_core::io::{
     ConnId, Input, LaneId, LookupId, Output, StillId, TcpEvent, TcpInfo, VideoLaneId, VideoResult,
 };
 use shardcast_link::Command;
+use shardcast_log::Limiter;
 
 use crate::{
     audio::AudioLanes,
@@ -35,6 +36,8 @@ use crate::{
     tcp::{self, ConnectionTable, Ended, Flushed},
     udp::send::SendQueue,
 };
+
+static TOO_MANY: Limiter = Limiter::refusals();
 
 /// An input that the shell itself has to tell.
 enum Owned {
@@ -192,7 +195,12 @@ impl Shell {
     /// Takes over a connection that somebody made to the RTMP port.
     pub(crate) fn accepted(&mut self, now: Instant, stream: TcpStream) {
         let (Some(handle), Some(conn)) = (self.handle(), self.machine.accept(now)) else {
-            tracing::warn!("a connection to the RTMP port was closed: there are too many");
+            if let Some(left_out) = TOO_MANY.admit(now) {
+                tracing::warn!(
+                    left_out,
+                    "a connection to the RTMP port was closed: there are too many"
+                );
+            }
             return;
         };
         if let Err(ended) = tcp::adopt(self, handle, conn, stream) {

@@ -14,9 +14,11 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
+    time::Instant,
 };
 
 use shardcast_link::BroadcastId;
+use shardcast_log::Limiter;
 use tokio::sync::oneshot;
 
 use super::{
@@ -24,6 +26,9 @@ use super::{
     hooks::HookQueue,
 };
 use crate::limits;
+
+/// A full disk fails each second, and each change.
+static FAILED: Limiter = Limiter::refusals();
 
 /// The rows.
 #[derive(Debug)]
@@ -455,7 +460,11 @@ fn write_jobs(
             failing.store(last.is_err(), Ordering::Relaxed);
             match &last {
                 Ok(()) => unwritten.clear(),
-                Err(problem) => tracing::error!(problem, "a change could not be stored"),
+                Err(problem) => {
+                    if let Some(left_out) = FAILED.admit(Instant::now()) {
+                        tracing::error!(problem, left_out, "a change could not be stored");
+                    }
+                }
             }
         }
         for done in waiting {

@@ -2,10 +2,11 @@
 //! `webhookAuthenticateURL`: 200 is yes, and everything else is no, also when the backend cannot be
 //! reached.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
+use shardcast_log::Limiter;
 use tokio::{
     sync::{OnceCell, Semaphore},
     time::timeout,
@@ -18,6 +19,8 @@ use crate::{
     settings::Settings,
     signalling::{Verdict, message::Publish},
 };
+
+static REFUSED: Limiter = Limiter::refusals();
 
 /// What all questions share: connections, and the places of each application, so that a backend that
 /// hangs holds up nobody else's.
@@ -87,12 +90,15 @@ pub(crate) async fn allows(control: &Control, publish: &Publish) -> Verdict {
         return Ok(());
     };
     let url = url(control, publish).unwrap_or_default();
-    tracing::warn!(
-        broadcast = %publish.broadcast,
-        backend = receiver(url),
-        %refusal,
-        "publish refused"
-    );
+    if let Some(left_out) = REFUSED.admit(Instant::now()) {
+        tracing::warn!(
+            broadcast = %publish.broadcast,
+            backend = receiver(url),
+            %refusal,
+            left_out,
+            "publish refused"
+        );
+    }
     Err(match refusal {
         Refusal::Full => "highResourceUsage",
         _ => "unauthorized_access",

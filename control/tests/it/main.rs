@@ -18,6 +18,7 @@ mod guide_rows;
 mod hold;
 mod https;
 mod link;
+mod log_trouble;
 mod offered_codecs;
 mod publish_admission;
 mod rendition_status;

@@ -3,53 +3,15 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
-use crate::server::{broadcasts, request, until};
+use crate::server::{
+    broadcasts,
+    process::{BINARY, Process},
+    request,
+};
 use serde_json::{Value, json};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_shardcast");
-
-/// A `shardcast control` process that is killed with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    async fn start(data_dir: &Path) -> (Self, SocketAddr) {
-        let child = Command::new(BINARY)
-            .args([
-                "control",
-                "--bind",
-                "127.0.0.1",
-                "--http-port",
-                "0",
-                "--https-port",
-                "0",
-            ])
-            .args(["--shards", "1", "--data-dir"])
-            .arg(data_dir)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let process = Self(child);
-        let pid = process.0.id();
-        let http = until("runtime.json", async || {
-            let text = std::fs::read(data_dir.join("runtime.json")).ok()?;
-            let runtime: Value = serde_json::from_slice(&text).unwrap();
-            (runtime["pid"] == pid).then(|| runtime["http"].as_str().unwrap().parse().unwrap())
-        })
-        .await;
-        (process, http)
-    }
-}
 
 async fn post(to: SocketAddr, path: &str, body: Value) -> u16 {
     let headers = [("Content-Type", "application/json")];

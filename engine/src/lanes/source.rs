@@ -8,6 +8,7 @@ use std::{
 
 use shardcast_core::io::{RenditionId, VideoJob, VideoLaneId, VideoResult};
 use shardcast_link::RenditionSpec;
+use shardcast_log::panic_text;
 use shardcast_media::{MediaError, Transcoded, Transcoder};
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use super::{
     translate::{encoded, lane_report, media_codec, media_settings},
     window::Turn,
 };
-use crate::{clock::thread_cpu_time, limits::CODEC_ENCODE_WAITED_MAX, log::panic_words};
+use crate::{clock::thread_cpu_time, limits::CODEC_ENCODE_WAITED_MAX};
 
 const DEFECT: &str = "a defect of this server; its log has the details";
 
@@ -262,7 +263,7 @@ impl Source {
                 Some(value)
             }
             Err(panic) => {
-                let words = panic_words(&*panic);
+                let words = panic_text(&*panic);
                 tracing::error!(lane = self.lane.0, "a codec panicked: {words}");
                 let transcoder = self.transcoder.take();
                 if catch_unwind(AssertUnwindSafe(|| drop(transcoder))).is_err() {

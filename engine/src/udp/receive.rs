@@ -1,7 +1,7 @@
 //! Receiving: wait for the socket without cost, drain it in batches, take joined datagrams apart.
 
 use std::{
-    io, mem,
+    fmt, io, mem,
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
     ptr,
@@ -10,6 +10,7 @@ use std::{
 
 use glommio::{net::UdpSocket, timer::sleep};
 use shardcast_core::io::Input;
+use shardcast_log::Limiter;
 
 use super::control::{self, CONTROL_BYTES};
 use crate::{
@@ -19,6 +20,13 @@ use crate::{
     },
     shell::{Shell, ShellHandle},
 };
+
+fn log_failure(what: &str, error: &dyn fmt::Display) {
+    static FAILED: Limiter = Limiter::refusals();
+    if let Some(left_out) = FAILED.admit(Instant::now()) {
+        tracing::warn!(left_out, "{what} datagrams failed: {error}");
+    }
+}
 
 /// Feeds the shard with what arrives, for as long as the shard lives.
 pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<SocketAddr>) {
@@ -33,7 +41,7 @@ pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<Socke
         if !moderation.is_busy()
             && let Err(error) = socket.peek_from(&mut [0]).await
         {
-            tracing::warn!("waiting for datagrams failed: {error}");
+            log_failure("waiting for", &error);
             sleep(Duration::from_millis(10)).await;
         }
         let mut drained = 0;
@@ -42,7 +50,7 @@ pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<Socke
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    tracing::warn!("receiving datagrams failed: {error}");
+                    log_failure("receiving", &error);
                     break;
                 }
             };

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 
+pub mod process;
 pub mod receiver;
 pub mod shard;
 

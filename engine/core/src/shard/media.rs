@@ -171,14 +171,18 @@ impl Shard {
         let Some(broadcast) = self.broadcasts.get_mut(&key) else {
             return;
         };
-        if broadcast.peer() == Some(id) {
+        let is_in_use = broadcast.peer() == Some(id);
+        if is_in_use {
             match reason {
                 EndReason::Wished => broadcast.end(now),
                 _ => broadcast.hold(now),
             }
         }
         let broadcast_id = broadcast.wanted.id.clone();
-        tracing::info!(broadcast = %broadcast_id, %session, ?reason, "publisher's session ended");
+        // Anybody can make sessions that never send media; the log is for the others.
+        if is_in_use {
+            tracing::info!(broadcast = %broadcast_id, %session, ?reason, "publisher's session ended");
+        }
         self.event(Event::Ended {
             session,
             broadcast: broadcast_id,
