@@ -34,6 +34,7 @@ use crate::{
     signalling::{Effect, Eviction, Hub, LastMedia, SocketId, socket::Sockets},
     slates,
     store::{BroadcastRecord, Catalog},
+    tasks::Rounds,
     webhooks::{self, authenticate::Authenticator},
 };
 
@@ -420,11 +421,12 @@ impl Control {
     }
 
     /// Runs what becomes due, until the process ends.
-    pub(crate) async fn run_deadlines(self: Arc<Self>) {
+    pub(crate) async fn run_deadlines(self: Arc<Self>, rounds: Arc<Rounds>) {
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for n in 0u64.. {
             ticks.tick().await;
+            rounds.count();
             self.with_hub(|hub, out| hub.tick(Instant::now(), out));
             if n.is_multiple_of(4) {
                 self.with_hub(|hub, _| lifecycle::sweep(&self, hub));

@@ -36,10 +36,12 @@ mod slates;
 mod source;
 mod store;
 mod supervisor;
+mod tasks;
 mod tls;
 mod webhooks;
 
 pub use server::{Handle, ServeError, serve};
 pub use settings::Settings;
 pub use supervisor::{Supervisor, SupervisorError};
+pub use tasks::{EXIT_TASK_FAILED, TaskFailed};
 pub use tls::TlsError;

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser;
 use shardcast_control::{
-    Handle, Settings, Supervisor,
+    EXIT_TASK_FAILED, Handle, Settings, Supervisor,
     cli::{Cli, Command, Options},
     descriptors, logging, serve,
 };
@@ -72,6 +72,10 @@ async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError
                 Wish::Drain => handle.drain(),
             },
             () = handle.drained() => break,
+            failure = handle.failed() => {
+                tracing::error!("{failure}");
+                return Ok(ExitCode::from(EXIT_TASK_FAILED));
+            }
         }
     }
     tracing::info!("stopping; a second signal stops at once");

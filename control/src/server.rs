@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
+    panic::resume_unwind,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -26,7 +27,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -43,6 +44,7 @@ use crate::{
     signalling::{Eviction, socket},
     store::{Catalog, RedbStore, StoreError},
     supervisor::{Supervisor, SupervisorError},
+    tasks::{self, Failures, Rounds, TaskFailed},
     tls::{Certificates, TlsError},
     webhooks,
 };
@@ -61,6 +63,9 @@ pub enum ServeError {
         setting: &'static str,
         source: io::Error,
     },
+    /// The machine is out of threads.
+    #[error("cannot start the watchdog: {0}")]
+    Watchdog(io::Error),
     /// Says itself what to do.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -84,6 +89,7 @@ pub struct Handle {
     pub https_addr: SocketAddr,
     control: Arc<Control>,
     shutdown: watch::Sender<bool>,
+    failures: Failures,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -93,7 +99,13 @@ impl Handle {
     /// # Errors
     /// When there is no engine executable.
     pub fn supervise(&self) -> Result<Supervisor, SupervisorError> {
-        Supervisor::start(Arc::clone(&self.control))
+        Supervisor::start(Arc::clone(&self.control), &self.failures)
+    }
+
+    /// Returns when a task has failed that this process cannot be without. The process is to end
+    /// then; another one takes over.
+    pub async fn failed(&self) -> TaskFailed {
+        self.failures.first().await
     }
 
     /// Ends every broadcast; destinations get a proper end from their shards.
@@ -181,19 +193,21 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
         stopped,
     };
+    let failures = Failures::new();
+    let rounds = Arc::new(Rounds::default());
+    tasks::watch_rounds(Arc::clone(&rounds), failures.clone()).map_err(ServeError::Watchdog)?;
+    let of = || Arc::clone(&control);
+    let runtime_file = runtime_file::keep(of(), http_addr, https_addr);
     let tasks = vec![
-        tokio::spawn(keep_links(Arc::clone(&control))),
-        tokio::spawn(Arc::clone(&control).run_deadlines()),
-        tokio::spawn(webhooks::delivery::run(Arc::clone(&control))),
-        tokio::spawn(webhooks::statuses::run(Arc::clone(&control))),
-        tokio::spawn(certificates.watch()),
-        tokio::spawn(runtime_file::keep(
-            Arc::clone(&control),
-            http_addr,
-            https_addr,
-        )),
-        tokio::spawn(listener.clone().accept(http, None)),
-        tokio::spawn(listener.accept(https, Some(tls))),
+        failures.spawn("the links to the shards", keep_links(of())),
+        failures.spawn("the deadlines", of().run_deadlines(rounds)),
+        failures.spawn("the writer of the store", writer_ended(of())),
+        failures.spawn("the delivery of webhooks", webhooks::delivery::run(of())),
+        failures.spawn("liveStreamStatus", webhooks::statuses::run(of())),
+        failures.spawn("the watch of the certificate", certificates.watch()),
+        failures.spawn("runtime.json", runtime_file),
+        failures.spawn("the HTTP port", listener.clone().accept(http, None)),
+        failures.spawn("the HTTPS port", listener.accept(https, Some(tls))),
     ];
     tracing::info!(http = %http_addr, https = %https_addr, "listening");
     Ok(Handle {
@@ -201,6 +215,7 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         https_addr,
         control,
         shutdown,
+        failures,
         tasks,
     })
 }
@@ -223,15 +238,31 @@ async fn listen(
 
 /// One link for each shard that the engine says it has.
 async fn keep_links(control: Arc<Control>) {
-    let mut links: Vec<JoinHandle<()>> = Vec::new();
+    let mut links = JoinSet::new();
     loop {
         let wanted = control.shards_expected.load(Ordering::Relaxed);
         let wanted = wanted.clamp(1, u64::from(limits::SHARDS_MAX));
         for shard in links.len()..usize::try_from(wanted).unwrap_or(1) {
             let shard = u16::try_from(shard).unwrap_or(u16::MAX);
-            links.push(tokio::spawn(link::run(Arc::clone(&control), shard)));
+            links.spawn(link::run(Arc::clone(&control), shard));
         }
-        tokio::time::sleep(limits::LINK_RETRY).await;
+        tokio::select! {
+            Some(ended) = links.join_next() => {
+                // None of them ends but by a panic, which goes on to whoever watches this task.
+                if let Err(panic) = ended.map_err(JoinError::try_into_panic) {
+                    resume_unwind(panic.unwrap_or_else(|_| Box::new("a link was aborted")));
+                }
+                return;
+            }
+            () = tokio::time::sleep(limits::LINK_RETRY) => {}
+        }
+    }
+}
+
+/// Returns when the thread that writes the store has ended.
+async fn writer_ended(control: Arc<Control>) {
+    while control.catalog.has_writer() {
+        tokio::time::sleep(limits::TASK_LOOK).await;
     }
 }
 

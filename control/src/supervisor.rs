@@ -21,7 +21,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{control::Control, limits, server::stopped};
+use crate::{
+    control::Control, limits, server::stopped, shards::link::socket_path, tasks::Failures,
+};
 
 /// How often the state of links is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -46,7 +48,10 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn start(control: Arc<Control>) -> Result<Self, SupervisorError> {
+    pub(crate) fn start(
+        control: Arc<Control>,
+        failures: &Failures,
+    ) -> Result<Self, SupervisorError> {
         let path = match &control.settings.engine.path {
             Some(path) => path.clone(),
             None => std::env::current_exe()
@@ -57,14 +62,12 @@ impl Supervisor {
             return Err(SupervisorError::NoEngine(path));
         }
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(
-            Keeper {
-                control,
-                path,
-                stopped,
-            }
-            .run(),
-        );
+        let keeper = Keeper {
+            control,
+            path,
+            stopped,
+        };
+        let task = failures.spawn("the supervisor of the engine", keeper.run());
         Ok(Self { stop, task })
     }
 

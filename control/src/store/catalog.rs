@@ -37,6 +37,7 @@ pub(crate) struct Catalog {
     /// Bounded by what fills it: jobs that somebody waits for belong to requests, and of the
     /// others there is at most one for each row.
     writer: mpsc::Sender<Job>,
+    thread: thread::JoinHandle<()>,
     /// Whether the last commit failed: the machine is not ready then.
     failing: Arc<AtomicBool>,
 }
@@ -103,15 +104,21 @@ impl Catalog {
         };
         let rows = Arc::new(Mutex::new(rows));
         let of_writer = Arc::clone(&rows);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || write_jobs(&mut store, &of_writer, &jobs, &flag))
             .map_err(|error| StoreError::Failed(error.to_string()))?;
         Ok(Self {
             rows,
             writer,
+            thread,
             failing,
         })
+    }
+
+    /// Whether the writer thread runs. It ends before the catalog only by a panic.
+    pub(crate) fn has_writer(&self) -> bool {
+        !self.thread.is_finished()
     }
 
     /// Whether the store could write last time.

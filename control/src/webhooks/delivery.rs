@@ -26,8 +26,11 @@ pub(crate) async fn run(control: Arc<Control>) {
     while control.catalog.hook_count() == 0 {
         control.webhook_owed.notified().await;
     }
-    let Some(client) = client().await else {
-        return;
+    let client = loop {
+        match client().await {
+            Some(client) => break client,
+            None => sleep(limits::HOOK_RETRY_MAX).await,
+        }
     };
     let courier = Arc::new(Courier::new(Arc::clone(&control), client));
     let mut rounds: JoinSet<()> = JoinSet::new();

@@ -16,11 +16,11 @@ use crate::{control::Control, source, store::BroadcastRecord};
 /// How often it is looked what is due.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Tells until the process ends; ends at once when no application asks.
+/// Tells until the process ends, if an application asks.
 pub(crate) async fn run(control: Arc<Control>) {
     let mut applications = control.settings.application.values();
     if !applications.any(|application| application.webhooks.status_period_ms.is_some()) {
-        return;
+        return std::future::pending().await;
     }
     let mut told = HashMap::new();
     let mut ticks = tokio::time::interval(LOOK);

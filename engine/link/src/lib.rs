@@ -14,6 +14,7 @@ pub mod id;
 mod message;
 mod picture;
 pub mod rtmp_url;
+mod silence;
 mod status;
 mod wanted;
 
@@ -25,6 +26,7 @@ pub use picture::{
     video_bps_for,
 };
 pub use rtmp_url::{RtmpUrl, UrlError};
+pub use silence::Silence;
 pub use status::{
     AudioStatus, BroadcastStatus, CodecStatus, DecoderStatus, DestinationState, DestinationStatus,
     PicturePath, PictureStatus, PublisherStatus, RenditionStatus, ShardStatus, SinkStatus,

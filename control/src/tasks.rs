@@ -1,0 +1,156 @@
+//! The tasks that control cannot be without.
+//!
+//! None of them may end or stand still unseen: publishers would be answered by nobody, or a dead
+//! engine would not be started again, while the process looks alive. So the process ends with
+//! them, and whoever supervises it (systemd, the operator) starts another, which finds engine and
+//! media as they are.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use futures_util::FutureExt;
+use shardcast_link::Silence;
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::limits;
+
+/// Exit code of a process whose task has failed: start it again.
+pub const EXIT_TASK_FAILED: u8 = 70;
+
+/// One of the tasks has failed, so this process must end. A defect of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{task} {how}; this process ends so that it is started again, the engine goes on")]
+pub struct TaskFailed {
+    task: &'static str,
+    how: String,
+}
+
+/// Hears of the first task that fails.
+#[derive(Clone, Debug)]
+pub(crate) struct Failures(watch::Sender<Option<TaskFailed>>);
+
+impl Failures {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    /// Spawns `task`, which shall never end by itself. To abort it is no failure.
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let failures = self.clone();
+        tokio::spawn(async move {
+            let how = match AssertUnwindSafe(task).catch_unwind().await {
+                Ok(()) => "ended".to_owned(),
+                Err(panic) => format!("panicked: {}", shardcast_log::panic_text(&*panic)),
+            };
+            failures.report(name, how);
+        })
+    }
+
+    pub(crate) fn report(&self, task: &'static str, how: String) {
+        self.0.send_if_modified(|failed| {
+            let is_first = failed.is_none();
+            if is_first {
+                *failed = Some(TaskFailed { task, how });
+            }
+            is_first
+        });
+    }
+
+    /// Returns when a task has failed.
+    pub(crate) async fn first(&self) -> TaskFailed {
+        let mut failed = self.0.subscribe();
+        loop {
+            if let Some(failed) = failed.borrow_and_update().clone() {
+                return failed;
+            }
+            // `self` holds the sender, so this waits for a change and does not fail.
+            let _ = failed.changed().await;
+        }
+    }
+}
+
+/// Counts the rounds of a loop that shall not stand still.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds(AtomicU64);
+
+impl Rounds {
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Reports a failure when no round is counted for [`limits::TASK_STALL`]: a lock that is never
+/// released, or a runtime whose threads are all held. It has a thread of its own, since no task may
+/// run then; should nobody act on the report, the thread ends the process itself.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub(crate) fn watch_rounds(rounds: Arc<Rounds>, failures: Failures) -> std::io::Result<()> {
+    let watch = move || {
+        let mut silence = Silence::new(Instant::now(), 2 * limits::TASK_LOOK);
+        let mut before = rounds.get();
+        // The last one that holds them: the process has ended its tasks.
+        while Arc::strong_count(&rounds) > 1 {
+            thread::sleep(limits::TASK_LOOK);
+            let counted = rounds.get();
+            if silence.look(Instant::now(), counted == before) >= limits::TASK_STALL {
+                let seconds = limits::TASK_STALL.as_secs();
+                failures.report("the deadlines", format!("have stood still for {seconds} s"));
+                thread::sleep(limits::TASK_REPORT);
+                std::process::exit(EXIT_TASK_FAILED.into());
+            }
+            before = counted;
+        }
+    };
+    thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(watch)
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_is_reported_once_with_its_name() {
+        let failures = Failures::new();
+        let ended = failures.spawn("the first task", async {});
+        ended.await.unwrap();
+        let panics = failures.spawn("the second task", async { panic!("of no interest") });
+        panics.await.unwrap();
+        let text = failures.first().await.to_string();
+        assert!(text.starts_with("the first task ended;"), "{text}");
+
+        let failures = Failures::new();
+        let panics = failures.spawn("the task", async { panic!("by {}", "design") });
+        panics.await.unwrap();
+        let text = failures.first().await.to_string();
+        assert!(text.starts_with("the task panicked: by design;"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_aborted_is_no_failure() {
+        let failures = Failures::new();
+        let task = failures.spawn("the task", std::future::pending());
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!(*failures.0.subscribe().borrow(), None);
+    }
+}
