@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use shardcast_bench::{
     clip::{Clip, ClipFormat},
-    harness::{Harness, HarnessOptions},
+    harness::{Harness, HarnessOptions, pause, resume},
     publisher::{Publisher, PublisherOptions, PublisherState},
     sink::{ConnectionReport, Sink},
 };
@@ -137,6 +137,31 @@ async fn the_stream_comes_back_to_all_destinations_after_the_engine_was_killed()
     }
     assert_eq!(publisher.report().state, PublisherState::Sending);
     publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_hangs_for_a_while_goes_on_with_the_show() {
+    let show = live(true).await;
+    let engine = show.harness.engine_pid();
+    let before = show.sink.stream("a").unwrap().video_frames;
+    pause(engine).unwrap();
+    // Longer than it takes to call the link down and the publisher to give up its connection.
+    for _ in 0..14 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let broadcast = show.harness.broadcast("show").await.unwrap();
+        assert_eq!(broadcast["status"], "broadcasting", "{broadcast}");
+    }
+    resume(engine).unwrap();
+    show.sink.frames("a", before + 60, PATIENCE).await.unwrap();
+    show.publisher
+        .wait("return", PATIENCE, |r| r.publish_started >= 2)
+        .await
+        .unwrap();
+    show.assert_live_as_before().await;
+    assert_eq!(show.harness.engine_pid(), engine, "it was not killed");
+    for key in ["a", "b"] {
+        assert_eq!(show.sink.streams(key).len(), 1, "{key} was connected again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

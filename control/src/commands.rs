@@ -60,7 +60,10 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
                 .application(application)
                 .map_or(0, |a| a.stop_grace_ms);
             let grace = Duration::from_millis(grace_ms);
-            control.with_hub(|hub, out| hub.stop(now, socket, &broadcast, grace, out));
+            control.with_hub(|hub, out| {
+                hub.stop(now, socket, &broadcast, grace, out);
+                hub.leave_open_while(control.shards.are_silent(now), out);
+            });
         }
         ClientMessage::Play { broadcast } => send(play(control, &broadcast)),
         ClientMessage::GetStreamInfo { broadcast } => send(stream_info(control, &broadcast)),

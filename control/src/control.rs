@@ -161,7 +161,14 @@ impl Control {
                 } => {
                     lifecycle::started(self, &broadcast, name, meta_data);
                 }
-                Effect::Finish { broadcast } => lifecycle::finish(self, &broadcast),
+                Effect::Finish { broadcast } => {
+                    let now = Instant::now();
+                    if lifecycle::is_out_of_hearing(self, now, &broadcast) {
+                        hub.end_later(now, broadcast);
+                    } else {
+                        lifecycle::finish(self, &broadcast);
+                    }
+                }
                 Effect::TimedOut { broadcast } => webhooks::timed_out(self, &broadcast),
             }
         }
@@ -427,7 +434,12 @@ impl Control {
         for n in 0u64.. {
             ticks.tick().await;
             rounds.count();
-            self.with_hub(|hub, out| hub.tick(Instant::now(), out));
+            self.with_hub(|hub, out| {
+                let now = Instant::now();
+                hub.wait_for_shards(now, |id| lifecycle::is_out_of_hearing(&self, now, id));
+                hub.tick(now, out);
+                hub.leave_open_while(self.shards.are_silent(now), out);
+            });
             if n.is_multiple_of(4) {
                 self.with_hub(|hub, _| lifecycle::sweep(&self, hub));
             }

@@ -1,6 +1,9 @@
 //! `/healthz`: the process answers. `/readyz`: it can take publishers.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 
@@ -10,7 +13,7 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether all shards that the engine has are reachable, and the store can write.
+/// Whether all shards that the engine has are reachable and heard, and the store can write.
 pub(crate) fn is_ready(control: &Control) -> bool {
     problems(control).is_empty()
 }
@@ -33,6 +36,9 @@ fn problems(control: &Control) -> Vec<String> {
     let connected = control.shards.connected_count() as u64;
     if connected < expected {
         problems.push(format!("{connected} of {expected} shards are connected"));
+    }
+    for (shard, seconds) in control.shards.silent(Instant::now()) {
+        problems.push(format!("shard {shard} has not been heard for {seconds} s"));
     }
     if !control.catalog.is_healthy() {
         problems.push("the store cannot write; see the log".to_owned());

@@ -6,6 +6,11 @@
 //! back do not keep it live for longer than that. A broadcast that was created stays as
 //! `finished`; one that was only published is removed.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, DestinationStatus};
 
 use crate::{
@@ -124,15 +129,22 @@ fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
 
 /// Finishes what is live on paper only. Called once a second.
 pub(crate) fn sweep(control: &Control, hub: &Hub) {
+    let now = Instant::now();
     for record in control.catalog.broadcasts() {
         if !record.is_live() {
             continue;
         }
         let id = &record.id;
+        // A shard that is not heard may have a publisher, or hold the destinations open.
+        let Some(heard_for) = control.shards.heard_for(now, id) else {
+            continue;
+        };
         let claimed = hub.is_claimed(id);
         let over = match control.shards.broadcast(id) {
             Some(status) if is_on_air(&status) => false,
             Some(_) => !claimed || is_overdue(control, &record),
+            // Its engine is another one, which a publisher needs a moment to find.
+            None if heard_for < Duration::from_millis(limits::AWAY_MS_MIN) => false,
             // Who publishes may do so behind a link that is down.
             None => !claimed && is_overdue(control, &record),
         };
@@ -150,6 +162,14 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
     {
         control.shards.forget(&id);
     }
+}
+
+/// Whether `id` is live and its shard cannot be heard. The shard may hang while its destinations are
+/// on air and its publisher fights for a way back, so nobody can say that it is over.
+pub(crate) fn is_out_of_hearing(control: &Control, now: Instant, id: &BroadcastId) -> bool {
+    let is_live = |record: Arc<BroadcastRecord>| record.is_live();
+    control.shards.heard_for(now, id).is_none()
+        && control.catalog.broadcast(id).is_some_and(is_live)
 }
 
 /// Whether `record`, which is live, is so on paper only: a publisher begins it anew.
@@ -177,8 +197,14 @@ pub(crate) fn status_word(control: &Control, record: &BroadcastRecord) -> &'stat
         Lifecycle::Finished { .. } => "finished",
         Lifecycle::Live { .. } => {
             let updated = update_unix_ms(control, record);
-            if control.shards.is_holding(&record.id) {
-                // Its destinations are on air, however long the publisher is away.
+            let is_heard = control
+                .shards
+                .heard_for(Instant::now(), &record.id)
+                .is_some();
+            if control.shards.is_holding(&record.id) || (!is_heard && !is_overdue(control, record))
+            {
+                // Its destinations are on air, however long the publisher is away; or they are as
+                // far as anybody knows.
                 "broadcasting"
             } else if clock::unix_ms() > updated + SILENT_MS {
                 "terminated_unexpectedly"
@@ -203,8 +229,6 @@ pub(crate) fn update_unix_ms(control: &Control, record: &BroadcastRecord) -> u64
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
-
     use shardcast_link::{
         DestinationId, PicturePath, PictureStatus, ShardHello, ShardStatus, VERSION,
     };
@@ -236,6 +260,15 @@ mod tests {
             });
         });
         (folder, control, id)
+    }
+
+    /// Shard 0 has been heard once a second, for so long.
+    fn hear(control: &Control, seconds: u64) {
+        control.shards.forget_heard();
+        let now = Instant::now();
+        for n in (0..=seconds).rev() {
+            control.shards.heard(now - Duration::from_secs(n), 0);
+        }
     }
 
     fn sweep_once(control: &Control, id: &BroadcastId) -> bool {
@@ -286,6 +319,7 @@ mod tests {
             ..ShardStatus::default()
         };
         control.shards.status(0, status);
+        control.shards.heard(Instant::now(), 0);
         commands
     }
 
@@ -305,11 +339,35 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_ends_nothing_before_a_shard_can_be_heard_though_nothing_is_held() {
+    fn nothing_ends_before_a_shard_can_be_heard_and_its_publisher_had_time_though_nothing_is_held()
+    {
         let (_folder, mut control, id) = restarted();
-        assert!(sweep_once(&control, &id));
         control.started_unix_ms = 0;
+        assert!(sweep_once(&control, &id), "no shard is heard");
+        hear(&control, 9);
+        assert!(sweep_once(&control, &id), "it was heard a moment ago");
+        hear(&control, 11);
         assert!(!sweep_once(&control, &id));
+    }
+
+    #[test]
+    fn a_shard_that_falls_silent_ends_nothing() {
+        let (_folder, mut control, id) = restarted();
+        control.started_unix_ms = 0;
+        let _commands = report_idle(&control, &id);
+        control
+            .shards
+            .heard(Instant::now() - limits::SHARD_HEARD * 2, 0);
+        assert!(sweep_once(&control, &id), "nobody knows what it has");
+        assert_eq!(
+            status_word(&control, &control.catalog.broadcast(&id).unwrap()),
+            "terminated_unexpectedly"
+        );
+        hear(&control, 0);
+        assert!(
+            !sweep_once(&control, &id),
+            "it says itself that it has nothing"
+        );
     }
 
     #[test]

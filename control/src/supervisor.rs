@@ -4,6 +4,7 @@
 //! file system, and a later control process finds it there. Only a graceful stop ends it.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs::{File, TryLockError},
     io,
@@ -14,7 +15,9 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use shardcast_link::Silence;
 use tokio::{
+    net::UnixStream,
     process::{Child, Command},
     sync::watch,
     task::JoinHandle,
@@ -123,8 +126,10 @@ impl Keeper {
         self.end_adopted().await;
     }
 
-    /// Returns true once nobody answers on shard 0's socket, false when it is time to stop.
+    /// Returns true once nobody answers on shard 0's socket, false when it is time to stop. An
+    /// engine that is there and hangs is killed.
     async fn wait_for_absence(&mut self) -> bool {
+        let mut hearing = Hearing::new(Instant::now());
         loop {
             if *self.stopped.borrow() {
                 return false;
@@ -132,7 +137,27 @@ impl Keeper {
             if self.control.shards.is_absent() {
                 return true;
             }
+            let now = Instant::now();
+            if let Some(shard) = hearing.hung(now, &self.control.shards.last_heard()) {
+                log_hung(shard);
+                self.kill_adopted().await;
+                hearing = Hearing::new(now);
+            }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Kills an engine that an earlier control process has started. Its process is asked for anew:
+    /// the one that was known may be gone, and its number somebody else's.
+    async fn kill_adopted(&self) {
+        let connected = UnixStream::connect(socket_path(&self.control, 0)).await;
+        let pid = connected
+            .and_then(|stream| stream.peer_cred())
+            .map(|peer| peer.pid().and_then(Pid::from_raw));
+        match pid {
+            Ok(Some(pid)) => signal(pid, Signal::KILL),
+            Ok(None) => tracing::error!("the kernel does not tell which process the engine is"),
+            Err(error) => tracing::error!(%error, "cannot find the process of the engine"),
         }
     }
 
@@ -211,14 +236,27 @@ impl Keeper {
 
     /// Returns true when the engine was ended because this process stops.
     async fn watch(&mut self, mut child: Child) -> bool {
-        tokio::select! {
-            status = child.wait() => {
-                log_exit(status);
-                false
+        self.control.shards.forget_heard();
+        let mut hearing = Hearing::new(Instant::now());
+        loop {
+            tokio::select! {
+                status = child.wait() => {
+                    log_exit(status);
+                    return false;
+                }
+                () = stopped(&mut self.stopped) => {
+                    end_child(child).await;
+                    return true;
+                }
+                () = sleep(limits::ENGINE_LOOK) => {}
             }
-            () = stopped(&mut self.stopped) => {
-                end_child(child).await;
-                true
+            let heard = self.control.shards.last_heard();
+            if let Some(shard) = hearing.hung(Instant::now(), &heard) {
+                log_hung(shard);
+                if let Err(error) = child.start_kill() {
+                    tracing::error!(%error, "cannot kill the engine");
+                }
+                hearing = Hearing::new(Instant::now());
             }
         }
     }
@@ -243,6 +281,51 @@ impl Keeper {
             signal(pid, Signal::KILL);
         }
     }
+}
+
+/// Which shards of an engine have fallen silent.
+struct Hearing {
+    shards: HashMap<u16, (Option<Instant>, Silence)>,
+    since: Instant,
+}
+
+impl Hearing {
+    fn new(now: Instant) -> Self {
+        let shards = HashMap::new();
+        let mut hearing = Self { shards, since: now };
+        // An engine that never says anything hangs too.
+        hearing.listen_to(0);
+        hearing
+    }
+
+    fn listen_to(&mut self, shard: u16) {
+        let silence = Silence::new(self.since, 2 * limits::ENGINE_LOOK);
+        self.shards.entry(shard).or_insert((None, silence));
+    }
+
+    /// A shard that was not heard for [`limits::ENGINE_HUNG`]. `heard` is when each was last.
+    fn hung(&mut self, now: Instant, heard: &HashMap<u16, Instant>) -> Option<u16> {
+        heard.keys().for_each(|shard| self.listen_to(*shard));
+        self.since = now;
+        let mut hung = None;
+        for (shard, (last, silence)) in &mut self.shards {
+            let heard = heard.get(shard).copied();
+            let is_silent = heard == *last;
+            *last = heard;
+            if silence.look(now, is_silent) >= limits::ENGINE_HUNG {
+                hung = Some(*shard);
+            }
+        }
+        hung
+    }
+}
+
+fn log_hung(shard: u16) {
+    let seconds = limits::ENGINE_HUNG.as_secs();
+    tracing::error!(
+        shard,
+        "the engine has not answered for {seconds} s; it is killed"
+    );
 }
 
 async fn end_child(mut child: Child) {
@@ -275,5 +358,52 @@ fn log_exit(status: io::Result<ExitStatus>) {
         Ok(status) if status.success() => tracing::info!("engine ended"),
         Ok(status) => tracing::error!(%status, "engine ended"),
         Err(error) => tracing::error!(%error, "the engine cannot be waited for"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks once a second for so long; `heard` tells of each second when each shard was last.
+    fn hung_after(
+        seconds: u64,
+        heard: impl Fn(u64, Instant) -> Vec<(u16, Instant)>,
+    ) -> Option<u64> {
+        let start = Instant::now();
+        let mut hearing = Hearing::new(start);
+        let hung = |n: &u64| {
+            let heard = heard(*n, start).into_iter().collect();
+            hearing
+                .hung(start + Duration::from_secs(*n), &heard)
+                .is_some()
+        };
+        (1..=seconds).find(hung)
+    }
+
+    #[test]
+    fn an_engine_hangs_when_one_of_its_shards_is_silent_for_half_a_minute() {
+        let patience = limits::ENGINE_HUNG.as_secs();
+        assert_eq!(hung_after(100, |_, _| Vec::new()), Some(patience));
+        let at = |start: Instant, second: u64| start + Duration::from_secs(second);
+        let both = |n, start| vec![(0, at(start, n)), (1, at(start, n))];
+        assert_eq!(hung_after(100, both), None);
+        let seldom = |n, start| vec![(0, at(start, n - n % (patience - 1)))];
+        assert_eq!(hung_after(500, seldom), None);
+        let one = |n: u64, start| vec![(0, at(start, n)), (1, at(start, n.min(10)))];
+        assert_eq!(hung_after(100, one), Some(10 + patience));
+    }
+
+    #[test]
+    fn control_that_was_stopped_itself_kills_nobody() {
+        let start = Instant::now();
+        let mut hearing = Hearing::new(start);
+        let heard = HashMap::from([(0, start)]);
+        for n in 1..=3 {
+            let now = start + limits::ENGINE_LOOK * n;
+            assert_eq!(hearing.hung(now, &heard), None);
+        }
+        let back = start + limits::ENGINE_HUNG * 100;
+        assert_eq!(hearing.hung(back, &heard), None);
     }
 }

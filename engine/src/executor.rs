@@ -24,7 +24,7 @@ use crate::{
     error::EngineError,
     lanes::{CodecPlan, VideoLanes},
     limits::{
-        CODEC_STOP, IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH,
+        CODEC_STOP, IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH, SHARD_STALL,
         STILLS_RUNNING_MAX, STOP_FLUSH,
     },
     link,
@@ -109,6 +109,7 @@ impl Shards {
             reports,
             ended: bell()?,
         };
+        let numbers: Vec<u16> = plans.iter().map(|plan| plan.shard).collect();
         let mut beats = Vec::with_capacity(count);
         for plan in plans {
             let stop = bell()?;
@@ -127,7 +128,11 @@ impl Shards {
                 Err(_) => break,
             }
         }
-        pacemaker::start(beats).map_err(|source| EngineError::System {
+        let ended = shards.ended.clone();
+        pacemaker::start(beats, move |index| {
+            report_hung(numbers.get(index).copied().unwrap_or(0), &reporter, &ended);
+        })
+        .map_err(|source| EngineError::System {
             what: "starting the pacemaker",
             source,
         })?;
@@ -159,6 +164,14 @@ impl Shards {
             }
         }
     }
+}
+
+/// A shard hangs: the engine ends as it does when a shard dies, by whoever waits for the ends of
+/// shards. Should that one hang too, control kills the process.
+fn report_hung(shard: u16, reporter: &Sender<Report>, ended: &Bell) {
+    let result = Err(format!("it has not run for {} s", SHARD_STALL.as_secs()));
+    let _ = reporter.send(Report::Ended(ShardEnd { shard, result }));
+    ended.ring();
 }
 
 /// Readable once a shard has ended, until [`Shards::acknowledge`].

@@ -52,6 +52,10 @@ pub(crate) const TIMER_DISTANCE_MIN: Duration = Duration::from_millis(1);
 /// and far below a frame.
 pub(crate) const PACE_LATE: Duration = Duration::from_millis(5);
 
+/// A shard that has not run for so long, though it was woken each time, hangs. The longest honest
+/// turns are some hundred milliseconds, on a machine that swaps a few seconds.
+pub(crate) const SHARD_STALL: Duration = Duration::from_secs(10);
+
 /// How often the pacemaker looks while some shard is due within [`PACE_NEAR`], and otherwise.
 pub(crate) const PACE_ACTIVE: Duration = Duration::from_millis(10);
 pub(crate) const PACE_IDLE: Duration = Duration::from_millis(250);

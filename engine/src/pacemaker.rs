@@ -6,6 +6,9 @@
 //! for longer than [`PREEMPT_TIMER`](crate::limits::PREEMPT_TIMER) this happens within
 //! minutes and lasts for seconds, with every broadcast of the shard. A wake from another thread
 //! ends it, so one thread looks whether each shard has run when it said it would.
+//!
+//! A shard that does not run for [`SHARD_STALL`] in spite of that hangs, and everybody on it with
+//! it. The engine ends then, and is started again; the publishers come back by themselves.
 
 use std::{
     sync::{
@@ -18,8 +21,9 @@ use std::{
 };
 
 use futures_lite::future::poll_fn;
+use shardcast_link::Silence;
 
-use crate::limits::{PACE_ACTIVE, PACE_IDLE, PACE_LATE, PACE_NEAR};
+use crate::limits::{PACE_ACTIVE, PACE_IDLE, PACE_LATE, PACE_NEAR, SHARD_STALL};
 
 /// What a shard tells the pacemaker: when it will have run again at the latest.
 #[derive(Debug)]
@@ -27,17 +31,19 @@ pub(crate) struct Beat {
     epoch: Instant,
     /// In microseconds since the epoch.
     due_us: AtomicU64,
+    /// How often that task has run: it does whenever the shard is woken and not hanging.
+    rounds: AtomicU64,
     /// Of a task of the shard that does nothing but be woken.
     waker: Mutex<Option<Waker>>,
 }
 
 impl Beat {
     pub(crate) fn new() -> Arc<Self> {
-        let (due_us, waker) = (AtomicU64::new(u64::MAX), Mutex::new(None));
         Arc::new(Self {
             epoch: Instant::now(),
-            due_us,
-            waker,
+            due_us: AtomicU64::new(u64::MAX),
+            rounds: AtomicU64::new(0),
+            waker: Mutex::new(None),
         })
     }
 
@@ -54,6 +60,7 @@ impl Beat {
     pub(crate) async fn attend(self: Arc<Self>) {
         poll_fn(|cx| {
             *self.waker() = Some(cx.waker().clone());
+            self.rounds.fetch_add(1, Ordering::Relaxed);
             Poll::<()>::Pending
         })
         .await;
@@ -77,17 +84,57 @@ impl Beat {
     }
 }
 
-/// Starts the thread; it ends with the process.
-pub(crate) fn start(beats: Vec<Arc<Beat>>) -> std::io::Result<()> {
+/// Starts the thread, which ends with the process. `hangs` is told once of each shard that does not
+/// run any more, by its index.
+pub(crate) fn start(
+    beats: Vec<Arc<Beat>>,
+    mut hangs: impl FnMut(usize) + Send + 'static,
+) -> std::io::Result<()> {
     let watch = move || {
+        let mut pulses: Vec<(usize, Pulse)> = beats.iter().map(Pulse::new).enumerate().collect();
         loop {
             thread::sleep(look(&beats));
+            let now = Instant::now();
+            pulses.retain_mut(|(index, pulse)| {
+                let is_hung = pulse.is_hung(now);
+                if is_hung {
+                    hangs(*index);
+                }
+                !is_hung
+            });
         }
     };
     thread::Builder::new()
         .name("pacemaker".into())
         .spawn(watch)
         .map(drop)
+}
+
+/// Whether one shard runs at all.
+struct Pulse {
+    beat: Arc<Beat>,
+    /// At the last look.
+    rounds: u64,
+    silence: Silence,
+}
+
+impl Pulse {
+    fn new(beat: &Arc<Beat>) -> Self {
+        // A process that was stopped has its watch stopped too, and finds all shards late at once.
+        let silence = Silence::new(Instant::now(), 2 * PACE_IDLE);
+        Self {
+            beat: Arc::clone(beat),
+            rounds: 0,
+            silence,
+        }
+    }
+
+    fn is_hung(&mut self, now: Instant) -> bool {
+        let rounds = self.beat.rounds.load(Ordering::Relaxed);
+        let is_silent = rounds == self.rounds && self.beat.slack_us() < 0;
+        self.rounds = rounds;
+        self.silence.look(now, is_silent) >= SHARD_STALL
+    }
 }
 
 /// Wakes who is late; how long to wait before the next look.
@@ -142,6 +189,34 @@ mod tests {
         assert_eq!(look(&[late, timely]), PACE_ACTIVE);
         assert_eq!(late_wakes.0.load(Ordering::Relaxed), 1);
         assert_eq!(timely_wakes.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_shard_that_is_late_for_long_hangs_unless_it_runs_or_the_watch_was_stopped_itself() {
+        let (beat, _) = attended();
+        let start = Instant::now();
+        beat.runs_by(Some(start));
+        thread::sleep(PACE_LATE);
+        let looks = |pulse: &mut Pulse, seconds: u32, runs: bool| {
+            let mut hangs = false;
+            for n in 0..4 * seconds {
+                if runs {
+                    // It is always late, as under overload, and gets on.
+                    beat.rounds.fetch_add(1, Ordering::Relaxed);
+                }
+                hangs = pulse.is_hung(start + PACE_IDLE * (n + 1));
+            }
+            hangs
+        };
+        let seconds = u32::try_from(SHARD_STALL.as_secs()).unwrap();
+        assert!(!looks(&mut Pulse::new(&beat), seconds - 1, false));
+        assert!(looks(&mut Pulse::new(&beat), seconds + 1, false));
+        assert!(!looks(&mut Pulse::new(&beat), 10 * seconds, true));
+        let mut stopped = Pulse::new(&beat);
+        assert!(!stopped.is_hung(start + PACE_IDLE));
+        assert!(!stopped.is_hung(start + 100 * SHARD_STALL));
+        beat.runs_by(None);
+        assert!(!looks(&mut Pulse::new(&beat), 10 * seconds, false));
     }
 
     #[test]

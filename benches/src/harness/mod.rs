@@ -21,7 +21,9 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 pub use http::{Response, request};
-pub use process::{Usage, children_cpu, keep_off, kill, terminate, threads_cpu, usage};
+pub use process::{
+    Usage, children_cpu, keep_off, kill, pause, resume, terminate, threads_cpu, usage,
+};
 pub use status::{BroadcastState, DestinationState, ShardState, Status};
 
 use crate::BenchError;

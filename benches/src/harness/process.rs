@@ -147,6 +147,22 @@ pub fn terminate(pid: i32) -> Result<(), BenchError> {
     signal(pid, Signal::TERM)
 }
 
+/// SIGSTOP: the process hangs until [`resume`].
+///
+/// # Errors
+/// When there is no such process.
+pub fn pause(pid: i32) -> Result<(), BenchError> {
+    signal(pid, Signal::STOP)
+}
+
+/// SIGCONT.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resume(pid: i32) -> Result<(), BenchError> {
+    signal(pid, Signal::CONT)
+}
+
 fn signal(pid: i32, signal: Signal) -> Result<(), BenchError> {
     let failed = |reason: String| BenchError::Program {
         program: format!("process {pid}"),

@@ -1,6 +1,10 @@
 //! The client side of a shard's socket: connect, read events, write commands, again and again.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use shardcast_link::{Command, ControlHello, Event, ShardHello, ShardStatus, VERSION, frame};
@@ -84,6 +88,8 @@ async fn serve(
     };
     write_one(&mut write, &Command::Hello(hello)).await?;
     let mut reader = Reader {
+        control: Arc::clone(control),
+        shard,
         read,
         buffer: BytesMut::new(),
     };
@@ -163,6 +169,8 @@ async fn write_one(write: &mut OwnedWriteHalf, command: &Command) -> Result<(), 
 
 #[derive(Debug)]
 struct Reader {
+    control: Arc<Control>,
+    shard: u16,
     read: OwnedReadHalf,
     buffer: BytesMut,
 }
@@ -177,6 +185,7 @@ impl Reader {
                     if self.read.read_buf(&mut self.buffer).await? == 0 {
                         return Err(LinkError::Closed);
                     }
+                    self.control.shards.heard(Instant::now(), self.shard);
                 }
                 Err(frame::FrameError::Json(error)) => {
                     tracing::debug!(%error, "an event of an unknown kind is skipped");

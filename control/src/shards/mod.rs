@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use shardcast_link::{
@@ -42,11 +43,80 @@ struct Inner {
     assignments: HashMap<BroadcastId, u16>,
     /// Broadcasts that ended while their shard could not be told.
     forget_later: HashSet<BroadcastId>,
+    /// When each shard was last heard, with a hello, a report or anything else.
+    heard: HashMap<u16, Heard>,
     /// When a broadcast's media was last known to flow, in Unix milliseconds.
     media_seen: HashMap<BroadcastId, u64>,
 }
 
+/// When a shard was heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    last: Instant,
+    /// Since then without a pause of [`limits::SHARD_HEARD`].
+    since: Instant,
+}
+
 impl Shards {
+    /// Bytes have come from `shard`.
+    pub(crate) fn heard(&self, now: Instant, shard: u16) {
+        let mut inner = self.lock();
+        let first = Heard {
+            last: now,
+            since: now,
+        };
+        let heard = inner.heard.entry(shard).or_insert(first);
+        if now.saturating_duration_since(heard.last) > limits::SHARD_HEARD {
+            heard.since = now;
+        }
+        heard.last = now;
+    }
+
+    /// When each shard was last heard.
+    pub(crate) fn last_heard(&self) -> HashMap<u16, Instant> {
+        let inner = self.lock();
+        let last = |(shard, heard): (&u16, &Heard)| (*shard, heard.last);
+        inner.heard.iter().map(last).collect()
+    }
+
+    /// The engine is another one from now on.
+    pub(crate) fn forget_heard(&self) {
+        self.lock().heard.clear();
+    }
+
+    /// For how long the shard of `id` has been heard without a pause; of one without a shard, any
+    /// shard. `None`: it is not heard now, so nobody knows what becomes of `id`.
+    pub(crate) fn heard_for(&self, now: Instant, id: &BroadcastId) -> Option<Duration> {
+        let inner = self.lock();
+        let for_how_long = |heard: &Heard| {
+            let silent = now.saturating_duration_since(heard.last);
+            (silent <= limits::SHARD_HEARD).then(|| now.saturating_duration_since(heard.since))
+        };
+        match inner.assignments.get(id) {
+            Some(shard) => inner.heard.get(shard).and_then(for_how_long),
+            None => inner.heard.values().filter_map(for_how_long).max(),
+        }
+    }
+
+    /// Whether shards have been heard before and none is now.
+    pub(crate) fn are_silent(&self, now: Instant) -> bool {
+        let inner = self.lock();
+        let is_silent =
+            |heard: &Heard| now.saturating_duration_since(heard.last) > limits::SHARD_HEARD;
+        !inner.heard.is_empty() && inner.heard.values().all(is_silent)
+    }
+
+    /// Shards that are connected and silent, with the seconds since they were heard.
+    pub(crate) fn silent(&self, now: Instant) -> Vec<(u16, u64)> {
+        let inner = self.lock();
+        let connected = inner.shards.iter().filter(|(_, view)| view.is_connected());
+        let silent = connected.filter_map(|(shard, _)| {
+            let since = now.saturating_duration_since(inner.heard.get(shard)?.last);
+            (since > limits::SHARD_HEARD).then_some((*shard, since.as_secs()))
+        });
+        silent.collect()
+    }
+
     /// The shard has said hello and reported. Returns whether it belongs to another engine
     /// process than before.
     pub(crate) fn connected(

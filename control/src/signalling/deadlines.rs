@@ -1,10 +1,18 @@
 //! What becomes due without anybody saying anything.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use shardcast_link::{BroadcastId, EndReason, SessionId};
 
-use super::{Effect, Hub, hub::unpublish, session::Phase};
+use super::{
+    Effect, Hub,
+    hub::{Returning, unpublish},
+    message::ServerMessage,
+    session::Phase,
+};
 use crate::limits;
 
 impl Hub {
@@ -31,6 +39,47 @@ impl Hub {
                 .closing
                 .retain(|_, at| now < *at + limits::SOCKET_DEAD);
         }
+    }
+
+    /// The shard of `broadcast` cannot be heard: whether it is over is decided when it can.
+    pub(crate) fn end_later(&mut self, now: Instant, broadcast: BroadcastId) {
+        let returning = Returning {
+            deadline: now + Duration::from_millis(limits::AWAY_MS_MIN),
+            // Whoever asked is not known here, so nobody's next session may end it by its `stop`.
+            address: Ipv4Addr::UNSPECIFIED.into(),
+        };
+        self.returning.entry(broadcast).or_insert(returning);
+    }
+
+    /// Broadcasts that would end, and whose shard cannot be heard, are given the time that a
+    /// publisher needs to come back once it can.
+    pub(crate) fn wait_for_shards(
+        &mut self,
+        now: Instant,
+        is_out_of_hearing: impl Fn(&BroadcastId) -> bool,
+    ) {
+        let later = now + Duration::from_millis(limits::AWAY_MS_MIN);
+        for (broadcast, returning) in &mut self.returning {
+            if is_out_of_hearing(broadcast) {
+                returning.deadline = returning.deadline.max(later);
+            }
+        }
+    }
+
+    /// While no shard is heard (`is_silent`), nobody is told that a stream has finished: most often it
+    /// is the SDK that fights for a way back, and its user would be told that the show is over.
+    pub(crate) fn leave_open_while(&self, is_silent: bool, out: &mut Vec<Effect>) {
+        let is_end = |effect: &Effect| match effect {
+            Effect::Send { message, .. } => matches!(
+                message,
+                ServerMessage::Notification {
+                    definition: "publish_finished",
+                    ..
+                }
+            ),
+            _ => false,
+        };
+        out.retain(|effect| !is_silent || !is_end(effect));
     }
 
     fn tick_session(&mut self, now: Instant, id: &SessionId, out: &mut Vec<Effect>) {
@@ -73,5 +122,34 @@ impl Hub {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_come_back_begins_when_the_shard_can_be_heard() {
+        let (mut hub, start) = (Hub::new("test".into()), Instant::now());
+        let id = BroadcastId::new("app", "one").unwrap();
+        let finish = Effect::Finish {
+            broadcast: id.clone(),
+        };
+        hub.end_later(start, id);
+        let mut ended = |seconds: u64, is_heard: bool| {
+            let (now, mut out) = (start + Duration::from_secs(seconds), Vec::new());
+            hub.wait_for_shards(now, |_| !is_heard);
+            hub.tick(now, &mut out);
+            out.contains(&finish)
+        };
+        for seconds in 0..100 {
+            assert!(!ended(seconds, false), "after {seconds} s of silence");
+        }
+        let away = limits::AWAY_MS_MIN / 1_000;
+        for seconds in 100..99 + away {
+            assert!(!ended(seconds, true), "at {seconds} s");
+        }
+        assert!(ended(100 + away, true));
     }
 }

@@ -17,6 +17,7 @@ mod engine_flags;
 mod guide_rows;
 mod hold;
 mod https;
+mod hung_shard;
 mod link;
 mod log_trouble;
 mod offered_codecs;

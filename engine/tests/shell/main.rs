@@ -11,6 +11,7 @@
 mod descriptors;
 #[cfg(feature = "x264")]
 mod film;
+mod hang;
 #[cfg(feature = "x264")]
 mod lane_damage;
 #[cfg(feature = "x264")]

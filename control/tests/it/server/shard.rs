@@ -1,7 +1,7 @@
 //! The other end of the link, moved by hand: says exactly what the test wants a shard to say and
 //! shows what control asked of it.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use shardcast_link::{
@@ -11,8 +11,13 @@ use shardcast_link::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
-    time::timeout,
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Mutex,
+    task::JoinHandle,
+    time::{sleep, timeout},
 };
 
 use super::{Client, PATIENCE, Server, offer, publish, until};
@@ -20,9 +25,43 @@ use super::{Client, PATIENCE, Server, offer, publish, until};
 /// Shard 0 of an engine with one shard.
 pub struct Shard {
     listener: UnixListener,
-    stream: Option<UnixStream>,
+    link: Option<Link>,
     buffer: BytesMut,
     engine: String,
+}
+
+/// One connection. A real shard reports each second; this one sends events of no known kind, so
+/// that it is heard and says nothing that the test has not said.
+struct Link {
+    read: OwnedReadHalf,
+    write: Arc<Mutex<OwnedWriteHalf>>,
+    life: JoinHandle<()>,
+}
+
+impl Link {
+    fn new(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        let write = Arc::new(Mutex::new(write));
+        let of_life = Arc::clone(&write);
+        let life = tokio::spawn(async move {
+            let mut sign = BytesMut::new();
+            frame::encode(&serde_json::json!({"type": "sign_of_life"}), &mut sign).unwrap();
+            loop {
+                sleep(Duration::from_millis(500)).await;
+                if of_life.lock().await.write_all(&sign).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { read, write, life }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Its half is dropped with it, a moment later.
+        self.life.abort();
+    }
 }
 
 impl Shard {
@@ -59,7 +98,7 @@ impl Shard {
         let _ = std::fs::remove_file(&path);
         Self {
             listener: UnixListener::bind(path).unwrap(),
-            stream: None,
+            link: None,
             buffer: BytesMut::new(),
             engine: "engine-1".into(),
         }
@@ -70,7 +109,7 @@ impl Shard {
         let accepted = timeout(PATIENCE, self.listener.accept())
             .await
             .expect("no control");
-        self.stream = Some(accepted.unwrap().0);
+        self.link = Some(Link::new(accepted.unwrap().0));
         self.buffer.clear();
         assert!(matches!(self.next().await, Command::Hello(_)));
         self.say(Event::Hello(ShardHello {
@@ -88,24 +127,25 @@ impl Shard {
 
     /// Ends the connection as the death of the engine does; the next one is another process.
     pub fn die(&mut self) {
-        self.stream = None;
+        self.link = None;
         self.engine = "engine-2".into();
     }
 
     /// Ends the connection; the engine lives on.
     pub fn cut(&mut self) {
-        self.stream = None;
+        self.link = None;
+    }
+
+    /// Hangs: the connection stays, and nothing more comes but what the test says.
+    pub fn hang(&mut self) {
+        self.link.as_mut().unwrap().life.abort();
     }
 
     pub async fn say(&mut self, event: Event) {
         let mut bytes = BytesMut::new();
         frame::encode(&event, &mut bytes).unwrap();
-        self.stream
-            .as_mut()
-            .unwrap()
-            .write_all(&bytes)
-            .await
-            .unwrap();
+        let write = &self.link.as_ref().unwrap().write;
+        write.lock().await.write_all(&bytes).await.unwrap();
     }
 
     /// The next command.
@@ -114,8 +154,8 @@ impl Shard {
             if let Some(command) = frame::decode(&mut self.buffer).unwrap() {
                 return command;
             }
-            let stream = self.stream.as_mut().unwrap();
-            let read = timeout(PATIENCE, stream.read_buf(&mut self.buffer)).await;
+            let read = &mut self.link.as_mut().unwrap().read;
+            let read = timeout(PATIENCE, read.read_buf(&mut self.buffer)).await;
             assert_ne!(
                 read.expect("no command in time").unwrap(),
                 0,
