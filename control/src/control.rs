@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    clock,
+    clock::{self, ClockWatch},
     drain::Drain,
     lifecycle, limits,
     metrics::Metrics,
@@ -35,6 +35,7 @@ use crate::{
     slates,
     store::{BroadcastRecord, Catalog},
     tasks::Rounds,
+    token_expiry,
     webhooks::{self, authenticate::Authenticator},
 };
 
@@ -429,6 +430,7 @@ impl Control {
 
     /// Runs what becomes due, until the process ends.
     pub(crate) async fn run_deadlines(self: Arc<Self>, rounds: Arc<Rounds>) {
+        let mut clock_watch = ClockWatch::new(Instant::now(), clock::unix_s());
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for n in 0u64.. {
@@ -444,9 +446,9 @@ impl Control {
                 self.with_hub(|hub, _| lifecycle::sweep(&self, hub));
             }
             if n.is_multiple_of(240) {
-                let now = clock::unix_s();
-                self.catalog
-                    .change_soon(|t| t.remove_tokens(|token| token.expire_unix_s <= now));
+                let unix_s = clock::unix_s();
+                let steady_for = clock_watch.steady_for(Instant::now(), unix_s);
+                token_expiry::sweep(&self.catalog, unix_s, steady_for);
             }
         }
     }

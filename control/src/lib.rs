@@ -38,6 +38,7 @@ mod store;
 mod supervisor;
 mod tasks;
 mod tls;
+mod token_expiry;
 mod webhooks;
 
 pub use server::{Handle, ServeError, serve};

@@ -101,7 +101,7 @@ pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
 
 /// Stored broadcasts. All are kept in memory, about 2 KB each.
 pub(crate) const BROADCASTS_MAX: usize = 100_000;
-/// Stored tokens, about 200 bytes each; expired ones are removed.
+/// Stored tokens, about 200 bytes each; expired ones are removed after [`TOKEN_KEPT_S`].
 pub(crate) const TOKENS_MAX: usize = 1_000_000;
 /// Length of one text field of a broadcast, such as its metadata.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
