@@ -146,7 +146,8 @@ pub(crate) const STILLS_WAITING_MAX: usize = 256;
 /// then, and for the others their last keyframe stands in.
 pub(crate) const STILL_AGE_MAX: Duration = Duration::from_secs(20);
 
-/// Bytes of events that wait for control to read. Two statuses of the largest size.
+/// Bytes of events that wait for control to read. Two frames of the largest size; a report is
+/// encoded part by part as control reads.
 pub(crate) const LINK_QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes read from the link at a time.

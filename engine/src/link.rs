@@ -22,15 +22,19 @@ use glommio::{
 };
 use shardcast_core::io::Input;
 use shardcast_link::{
-    Command, Event,
+    Command, Event, Report,
     frame::{self, FrameError},
 };
+use shardcast_log::Limiter;
 
 use crate::{
     host,
     limits::{LINK_QUEUE_BYTES_MAX, LINK_READ_BYTES},
     shell::ShellHandle,
 };
+
+static PASSED_OVER: Limiter = Limiter::refusals();
+static NOT_TOLD: Limiter = Limiter::refusals();
 
 struct Frame {
     bytes: Bytes,
@@ -45,6 +49,10 @@ pub(crate) struct EventQueue {
     connected: bool,
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// A report that is told in parts, each once control has read what is before it.
+    report: Option<Report>,
+    /// The newest report that came meanwhile.
+    next_report: Option<Report>,
     /// The first frame has been written in part and must be finished.
     begun: bool,
     overflowed: bool,
@@ -52,19 +60,39 @@ pub(crate) struct EventQueue {
 }
 
 impl EventQueue {
-    pub(crate) fn push(&mut self, event: &Event) {
+    pub(crate) fn push(&mut self, event: Event) {
         if !self.connected || self.overflowed {
             return;
         }
-        let is_status = matches!(event, Event::Status(_));
+        match event {
+            Event::Status(status) if !Report::fits_one_event(&status) => {
+                let report = Report::new(status);
+                match self.report {
+                    // Control reads slowly: it is told one report to its end, then the newest.
+                    Some(_) => self.next_report = Some(report),
+                    None => self.report = Some(report),
+                }
+            }
+            Event::Status(_) => {
+                // A newer status says everything that an older one does.
+                (self.report, self.next_report) = (None, None);
+                self.drop_statuses();
+                self.push_frame(&event, true);
+            }
+            _ => {
+                self.push_frame(&event, false);
+            }
+        }
+    }
+
+    /// Returns whether the event could be encoded.
+    fn push_frame(&mut self, event: &Event, is_status: bool) -> bool {
         let mut bytes = BytesMut::new();
         if let Err(error) = frame::encode(event, &mut bytes) {
-            tracing::error!("an event cannot be told: {error}");
-            return;
-        }
-        if is_status {
-            // A newer status says everything that an older one does.
-            self.drop_statuses();
+            if let Some(left_out) = NOT_TOLD.admit(Instant::now()) {
+                tracing::error!(left_out, "an event cannot be told: {error}");
+            }
+            return false;
         }
         self.bytes += bytes.len();
         self.frames.push_back(Frame {
@@ -72,17 +100,34 @@ impl EventQueue {
             is_status,
         });
         self.bound();
+        true
+    }
+
+    /// Encodes the next part of a report once everything before it is written.
+    fn push_part(&mut self) {
+        let Some(report) = self.report.as_mut().filter(|_| self.frames.is_empty()) else {
+            return;
+        };
+        let mut event = report.next_event();
+        if matches!(event, Event::Status(_)) {
+            self.report = self.next_report.take();
+        }
+        if !self.push_frame(&event, true) {
+            // What control must know is that these broadcasts are there.
+            event.strip();
+            self.push_frame(&event, true);
+        }
     }
 
     /// Lets the connection's task write, if there is something.
     pub(crate) fn wake(&mut self) {
-        if !self.frames.is_empty() || self.overflowed {
+        if !self.is_empty() || self.overflowed {
             self.wake_task();
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && self.report.is_none()
     }
 
     /// A new connection; its number. Whatever was meant for the one before is dropped.
@@ -103,6 +148,7 @@ impl EventQueue {
 
     fn clear(&mut self) {
         self.frames.clear();
+        (self.report, self.next_report) = (None, None);
         self.bytes = 0;
         self.begun = false;
         self.overflowed = false;
@@ -137,7 +183,11 @@ impl EventQueue {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut UnixStream) -> io::Result<()> {
-        while let Some(front) = self.frames.front_mut() {
+        loop {
+            self.push_part();
+            let Some(front) = self.frames.front_mut() else {
+                break;
+            };
             let Poll::Ready(result) = Pin::new(&mut *stream).poll_write(cx, &front.bytes) else {
                 break;
             };
@@ -209,11 +259,13 @@ enum Step {
 /// Serves one connection to its end; why it ended.
 async fn serve(shell: &ShellHandle, mut stream: UnixStream, generation: u64) -> String {
     let mut chunk = vec![0; LINK_READ_BYTES];
-    let mut inbox = BytesMut::new();
+    let mut inbox = frame::Decoder::default();
     loop {
         match poll_fn(|cx| poll_step(shell, &mut stream, generation, &mut chunk, cx)).await {
             Step::Received(length) => {
-                inbox.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                inbox
+                    .buffer()
+                    .extend_from_slice(chunk.get(..length).unwrap_or_default());
                 if let Err(error) = take_commands(shell, &mut inbox) {
                     return error.to_string();
                 }
@@ -254,16 +306,20 @@ fn poll_step(
 }
 
 /// Feeds the commands that are whole.
-fn take_commands(shell: &ShellHandle, inbox: &mut BytesMut) -> Result<(), FrameError> {
+fn take_commands(shell: &ShellHandle, inbox: &mut frame::Decoder) -> Result<(), FrameError> {
     shell.with(|shell| {
         let now = Instant::now();
         loop {
-            match frame::decode::<Command>(inbox) {
+            match inbox.next_message::<Command>() {
                 Ok(Some(command)) => shell.feed(now, Input::Command(command)),
                 Ok(None) => break,
-                Err(error @ FrameError::TooLarge(_)) => return Err(error),
+                Err(error @ FrameError::NotFrames(_)) => return Err(error),
                 // From a newer control perhaps; the frame is consumed, the next may be known.
-                Err(error) => tracing::warn!("a command is passed over: {error}"),
+                Err(error) => {
+                    if let Some(left_out) = PASSED_OVER.admit(now) {
+                        tracing::warn!(left_out, "a command is passed over: {error}");
+                    }
+                }
             }
         }
         shell.drive(now);
@@ -290,13 +346,13 @@ mod tests {
         let mut queue = EventQueue::default();
         queue.open();
         for event in [ended(), Event::Status(ShardStatus::default()), ended()] {
-            queue.push(&event);
+            queue.push(event);
         }
         let newest = ShardStatus {
             at_unix_ms: 7,
             ..ShardStatus::default()
         };
-        queue.push(&Event::Status(newest.clone()));
+        queue.push(Event::Status(newest.clone()));
         let mut all = BytesMut::new();
         queue
             .frames
@@ -312,12 +368,12 @@ mod tests {
     fn a_status_that_is_written_in_part_is_finished() {
         let mut queue = EventQueue::default();
         queue.open();
-        queue.push(&Event::Status(ShardStatus::default()));
+        queue.push(Event::Status(ShardStatus::default()));
         queue.begun = true;
-        queue.push(&Event::Status(ShardStatus::default()));
+        queue.push(Event::Status(ShardStatus::default()));
         assert_eq!(queue.frames.len(), 2);
         queue.begun = false;
-        queue.push(&Event::Status(ShardStatus::default()));
+        queue.push(Event::Status(ShardStatus::default()));
         assert_eq!(queue.frames.len(), 1);
     }
 
@@ -326,11 +382,11 @@ mod tests {
         let mut queue = EventQueue::default();
         queue.open();
         let size = {
-            queue.push(&ended());
+            queue.push(ended());
             queue.bytes
         };
         for _ in 0..LINK_QUEUE_BYTES_MAX / size + 2 {
-            queue.push(&ended());
+            queue.push(ended());
         }
         assert!(queue.overflowed);
         assert!(queue.bytes <= LINK_QUEUE_BYTES_MAX + size);
@@ -341,7 +397,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_while_nobody_is_connected() {
         let mut queue = EventQueue::default();
-        queue.push(&ended());
+        queue.push(ended());
         assert!(queue.is_empty());
     }
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use shardcast_link::{Command, ControlHello, Event, ShardHello, ShardStatus, VERSION, frame};
+use shardcast_link::{
+    Assembly, Command, ControlHello, Event, ShardHello, ShardStatus, VERSION, frame,
+};
+use shardcast_log::Limiter;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -20,6 +23,8 @@ use tokio::{
 
 use super::Commands;
 use crate::{control::Control, limits};
+
+static TOO_LONG: Limiter = Limiter::refusals();
 
 /// A link ended. It is made again.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +96,8 @@ async fn serve(
         control: Arc::clone(control),
         shard,
         read,
-        buffer: BytesMut::new(),
+        decoder: frame::Decoder::default(),
+        assembly: Assembly::default(),
     };
     let (hello, status) = timeout(limits::HANDSHAKE, opening(&mut reader))
         .await
@@ -172,23 +178,34 @@ struct Reader {
     control: Arc<Control>,
     shard: u16,
     read: OwnedReadHalf,
-    buffer: BytesMut,
+    decoder: frame::Decoder,
+    assembly: Assembly,
 }
 
 impl Reader {
-    /// The next event; frames of unknown kinds are skipped, they come from a newer version.
+    /// The next event, reports whole. Frames of unknown kinds are skipped, they come from a newer
+    /// version; and so are those that are too long.
     async fn next(&mut self) -> Result<Event, LinkError> {
         loop {
-            match frame::decode(&mut self.buffer) {
-                Ok(Some(event)) => return Ok(event),
+            match self.decoder.next_message() {
+                Ok(Some(event)) => {
+                    if let Some(event) = self.assembly.take(event) {
+                        return Ok(event);
+                    }
+                }
                 Ok(None) => {
-                    if self.read.read_buf(&mut self.buffer).await? == 0 {
+                    if self.read.read_buf(self.decoder.buffer()).await? == 0 {
                         return Err(LinkError::Closed);
                     }
                     self.control.shards.heard(Instant::now(), self.shard);
                 }
                 Err(frame::FrameError::Json(error)) => {
                     tracing::debug!(%error, "an event of an unknown kind is skipped");
+                }
+                Err(error @ frame::FrameError::TooLarge(_)) => {
+                    if let Some(left_out) = TOO_LONG.admit(Instant::now()) {
+                        tracing::error!(%error, left_out, "an event of a shard is skipped");
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }

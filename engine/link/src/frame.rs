@@ -3,17 +3,21 @@
 use bytes::{Buf, BufMut, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest frame. A status of 10,000 broadcasts with three destinations each is about 25 MB; the
-/// largest command, a slate of 4 MiB in base64, is below 6 MB.
+/// Largest frame. The largest command, a slate of 4 MiB in base64, is below 6 MB; a part of a status
+/// is below 2 MB.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
+/// A longer frame is skipped up to this length. Beyond it the bytes are no frames at all.
+pub const FRAME_BYTES_SKIPPED_MAX: usize = 1 << 30;
 
-/// The bytes on the link are not frames of known messages. Only a version mismatch or a bug of
-/// ours causes it; the connection is closed and made again.
+/// What is on the link is not a known message. Only a version mismatch or a bug of ours causes it.
+/// [`FrameError::NotFrames`] ends the connection; the others cost their one message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
     #[error("a link frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
     TooLarge(usize),
+    #[error("a length of {0} bytes: the other side does not write link frames")]
+    NotFrames(usize),
     #[error("a link frame does not hold a known message: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -34,6 +38,41 @@ pub fn encode<T: Serialize>(message: &T, out: &mut BytesMut) -> Result<(), Frame
     Ok(())
 }
 
+/// Cuts the bytes of a connection into messages.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+    /// Bytes of a frame that is too long which are still to come.
+    skip: usize,
+}
+
+impl Decoder {
+    /// Where the bytes are appended that were read.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next whole message; `None` until one is complete.
+    ///
+    /// # Errors
+    /// When a frame is too long or not a known message. The reader goes on behind it, unless the
+    /// error is [`FrameError::NotFrames`].
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        let skipped = self.skip.min(self.buffer.len());
+        self.buffer.advance(skipped);
+        self.skip -= skipped;
+        if self.skip > 0 {
+            return Ok(None);
+        }
+        let result = decode(&mut self.buffer);
+        if let Err(FrameError::TooLarge(length)) = result {
+            self.buffer.advance(4);
+            self.skip = length;
+        }
+        result
+    }
+}
+
 /// Takes one whole message off the front of `buffer`; `None` until one is complete.
 ///
 /// # Errors
@@ -44,6 +83,9 @@ pub fn decode<T: DeserializeOwned>(buffer: &mut BytesMut) -> Result<Option<T>, F
         return Ok(None);
     };
     let length = u32::from_be_bytes(*prefix) as usize;
+    if length > FRAME_BYTES_SKIPPED_MAX {
+        return Err(FrameError::NotFrames(length));
+    }
     if length > FRAME_BYTES_MAX {
         return Err(FrameError::TooLarge(length));
     }
@@ -107,11 +149,34 @@ mod tests {
     }
 
     #[test]
-    fn a_length_over_the_limit_is_refused_before_anything_is_allocated() {
-        let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0][..]);
-        assert!(matches!(
-            decode::<Command>(&mut buffer),
-            Err(FrameError::TooLarge(_))
-        ));
+    fn a_frame_over_the_limit_is_skipped_without_memory_for_it_and_the_next_one_is_read() {
+        let mut decoder = Decoder::default();
+        let (mut left, piece) = (FRAME_BYTES_MAX + 1, vec![b'x'; 64 << 10]);
+        decoder.buffer().put_u32(u32::try_from(left).unwrap());
+        let refused = decoder.next_message::<Command>();
+        assert!(
+            matches!(refused, Err(FrameError::TooLarge(_))),
+            "{refused:?}"
+        );
+        while left > 0 {
+            let length = left.min(piece.len());
+            decoder.buffer().put_slice(&piece[..length]);
+            left -= length;
+            assert_eq!(decoder.next_message::<Command>().unwrap(), None);
+            assert!(decoder.buffer().capacity() < 1 << 20);
+        }
+        encode(&want(), decoder.buffer()).unwrap();
+        assert_eq!(decoder.next_message::<Command>().unwrap(), Some(want()));
+    }
+
+    #[test]
+    fn what_cannot_be_a_length_is_no_frame() {
+        let mut decoder = Decoder::default();
+        decoder.buffer().put_u32(u32::MAX);
+        let refused = decoder.next_message::<Command>();
+        assert!(
+            matches!(refused, Err(FrameError::NotFrames(_))),
+            "{refused:?}"
+        );
     }
 }

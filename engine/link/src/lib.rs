@@ -13,6 +13,7 @@ pub mod frame;
 pub mod id;
 mod message;
 mod picture;
+mod report;
 pub mod rtmp_url;
 mod silence;
 mod status;
@@ -25,6 +26,7 @@ pub use picture::{
     ContractOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, WantedPicture,
     video_bps_for,
 };
+pub use report::{Assembly, Report};
 pub use rtmp_url::{RtmpUrl, UrlError};
 pub use silence::Silence;
 pub use status::{

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastId, DestinationStatus, SessionId, ShardStatus, VideoCodec, WantedBroadcast};
+use crate::{
+    BroadcastId, BroadcastStatus, DestinationStatus, SessionId, ShardStatus, VideoCodec,
+    WantedBroadcast,
+};
 
 /// Control → shard. Each may be repeated without harm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,8 +104,31 @@ pub enum Event {
         broadcast: BroadcastId,
         status: DestinationStatus,
     },
-    /// Everything the shard has; sent after the hello and once a second.
+    /// Everything the shard has; sent after the hello and once a second. A long report is told in
+    /// parts before ([`crate::Report`]).
     Status(ShardStatus),
+    /// Some broadcasts of the [`Event::Status`] that follows.
+    StatusPart {
+        /// Of that report.
+        at_unix_ms: u64,
+        broadcasts: Vec<BroadcastStatus>,
+    },
+}
+
+impl Event {
+    /// Leaves out of a report what makes it long: the destinations and renditions of its
+    /// broadcasts.
+    pub fn strip(&mut self) {
+        let broadcasts = match self {
+            Self::Status(status) => &mut status.broadcasts,
+            Self::StatusPart { broadcasts, .. } => broadcasts,
+            _ => return,
+        };
+        for broadcast in broadcasts {
+            broadcast.destinations.clear();
+            broadcast.renditions.clear();
+        }
+    }
 }
 
 /// Who speaks on the control side.

@@ -19,8 +19,12 @@ pub struct ShardStatus {
     /// Datagrams that belonged to no session.
     #[serde(default)]
     pub datagrams_unknown: u64,
+    /// Of a report in parts, those that its parts did not hold.
     #[serde(default)]
     pub broadcasts: Vec<BroadcastStatus>,
+    /// How many parts came before; 0 when the report is whole.
+    #[serde(default)]
+    pub parts: u32,
     /// Streams that the local test sink takes.
     #[serde(default)]
     pub sinks: Vec<SinkStatus>,

@@ -9,7 +9,10 @@ use std::{
 
 use bytes::BytesMut;
 use shardcast_core::io::Output;
-use shardcast_link::{BroadcastId, Command, Event, frame};
+use shardcast_link::{
+    Assembly, BroadcastId, BroadcastStatus, Command, DestinationId, DestinationState,
+    DestinationStatus, Event, ShardStatus, frame,
+};
 
 use crate::rig::{Rig, Seen, status};
 
@@ -72,6 +75,39 @@ fn commands_come_in_and_events_go_out_in_order() {
 }
 
 #[test]
+fn a_report_of_any_size_comes_in_parts_while_other_events_go_on() {
+    let rig = Rig::new();
+    let mut control = connect(&rig, "long");
+    let broadcast = |n: usize| {
+        let mut status = BroadcastStatus::new(BroadcastId::new("app", &format!("s{n}")).unwrap());
+        let destination = |n: usize| {
+            let id = DestinationId(format!("{n:0>128}"));
+            DestinationStatus::new(id, DestinationState::Live)
+        };
+        status.destinations = (0..500).map(destination).collect();
+        status
+    };
+    // 100,000 destinations: some 40 MB, more than one frame may have.
+    let report = ShardStatus {
+        at_unix_ms: 1,
+        broadcasts: (0..200).map(broadcast).collect(),
+        ..ShardStatus::default()
+    };
+    let mut next = report.clone();
+    next.at_unix_ms = 2;
+    let reports = [&report, &report, &next].map(|report| Event::Status(report.clone()));
+    rig.ask(reports.map(Output::Event));
+    let mut assembly = Assembly::default();
+    let mut whole = std::iter::from_fn(|| Some(assembly.take(receive(&mut control)))).flatten();
+    // The second came while the first was told, and the third is newer.
+    assert_eq!(whole.next(), Some(Event::Status(report)));
+    assert_eq!(whole.next(), Some(Event::Status(next)));
+    drop(whole);
+    rig.ask([Output::Event(status(3))]);
+    assert_eq!(receive(&mut control), status(3));
+}
+
+#[test]
 fn a_newer_control_replaces_an_older_one() {
     let rig = Rig::new();
     let mut older = connect(&rig, "older");
@@ -106,6 +142,17 @@ fn an_unknown_command_is_passed_over_and_the_next_one_is_taken() {
     control.write_all(unknown).unwrap();
     send(&mut control, &forget("known"));
     assert_eq!(rig.next(), Seen::Command(forget("known")));
+}
+
+#[test]
+fn a_command_that_is_too_long_costs_that_command_only() {
+    let rig = Rig::new();
+    let mut control = rig.control();
+    let length = frame::FRAME_BYTES_MAX + 1;
+    control.write_all(&(length as u32).to_be_bytes()).unwrap();
+    control.write_all(&vec![b'x'; length]).unwrap();
+    send(&mut control, &forget("next"));
+    assert_eq!(rig.next(), Seen::Command(forget("next")));
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Shard {
                 .filter_map(crate::sink::Sink::status)
                 .collect(),
             codec: self.budget.status(self.codec_used_permille()),
+            parts: 0,
             broadcasts: self
                 .broadcasts
                 .values()
