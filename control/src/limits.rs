@@ -123,6 +123,9 @@ pub(crate) const SLATE_BYTES_PER_REPORT: usize = 16 << 20;
 /// report may have crossed it, and a picture that the engine cannot use shall not fill the link.
 pub(crate) const SLATE_REPORTS_MIN: u32 = 4;
 
+/// Length of an `endpointServiceId` that a client chooses, in characters: three UUIDs.
+pub(crate) const SERVICE_ID_CHARS_MAX: usize = 128;
+
 /// Rows in one page of a list, as Ant Media Server has it.
 pub(crate) const LIST_ROWS_MAX: usize = 250;
 /// After a failed commit the store is tried again so often, though nothing changes: a machine that

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use shardcast_link::{RtmpUrl, UrlError};
 
 use super::body::{self, BodyError};
-use crate::{picture::PictureChange, retry::RetryOverrides};
+use crate::{limits, picture::PictureChange, retry::RetryOverrides};
 
 /// Keys of an Endpoint body: what clients may send, plus what they may have read here.
 const FIELDS: [&str; 10] = [
@@ -66,6 +66,20 @@ impl Wish {
             })?,
         })
     }
+}
+
+/// Whether a client may give a destination this `endpointServiceId`. It stands in every report of
+/// the destination, in paths and in logs. Earlier versions took any text: those that are stored go
+/// on, and can be removed.
+pub(super) fn check_service_id(text: &str) -> Result<(), BodyError> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if text.len() <= limits::SERVICE_ID_CHARS_MAX && text.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(BodyError::Value(format!(
+        "endpointServiceId must be at most {} characters of A-Z, a-z, 0-9, '.', '_' and '-'",
+        limits::SERVICE_ID_CHARS_MAX
+    )))
 }
 
 /// The `retry` of an Endpoint body; `None` without one.

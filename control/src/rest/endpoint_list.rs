@@ -7,7 +7,7 @@ use shardcast_link::{DestinationId, RtmpUrl};
 
 use super::{
     body::BodyError,
-    endpoint_body::{Wish, check_url, own},
+    endpoint_body::{Wish, check_service_id, check_url, own},
     endpoints::random_service_id,
 };
 use crate::{
@@ -56,6 +56,9 @@ pub(super) fn list_of(
         checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
         let checked = wish.picture.check();
         checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
+        wish.service_id
+            .as_deref()
+            .map_or(Ok(()), check_service_id)?;
         let id = wish.service_id.map(DestinationId);
         if !urls.insert(one_way(&url)) || id.clone().is_some_and(|id| !ids.insert(id)) {
             let problem = "endPointList has an endpoint twice".to_owned();

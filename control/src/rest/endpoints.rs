@@ -17,7 +17,7 @@ use super::{
     Application,
     body::JsonBody,
     broadcasts::{Parameters, StreamPath, unknown},
-    endpoint_body::{Wish, check_url, own},
+    endpoint_body::{Wish, check_service_id, check_url, own},
     heights,
     responses::{Outcome, answer},
     room,
@@ -37,7 +37,14 @@ pub(super) async fn add(
     Query(query): Parameters,
     body: JsonBody,
 ) -> Response {
-    let wish = match body.object().and_then(|object| Wish::read(&query, object)) {
+    let wish = body.object().and_then(|object| {
+        let wish = Wish::read(&query, object)?;
+        wish.service_id
+            .as_deref()
+            .map_or(Ok(()), check_service_id)?;
+        Ok(wish)
+    });
+    let wish = match wish {
         Ok(wish) => wish,
         Err(error) => return error.into_response(),
     };

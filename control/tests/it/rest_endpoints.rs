@@ -325,3 +325,31 @@ async fn the_status_for_pages_shows_no_stream_key() {
     let destination = &status["broadcasts"][0]["destinations"][0];
     assert_eq!(destination["url"], "rtmp://127.0.0.1:1936/live/…ne");
 }
+
+#[tokio::test]
+async fn a_service_id_is_a_short_plain_name_and_one_that_is_not_is_refused() {
+    let server = Server::start().await;
+    server.create("s1").await;
+    let path = broadcasts("s1/rtmp-endpoint");
+    for (n, (id, status)) in [
+        ("a".repeat(128), 200),
+        ("A-z_0.9".to_owned(), 200),
+        ("a".repeat(129), 400),
+        ("i".repeat(64_000), 400),
+        ("with space".to_owned(), 400),
+        ("../x".to_owned(), 400),
+        ("é".to_owned(), 400),
+        ("a\nb".to_owned(), 400),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let url = format!("rtmp://h/a/{n}");
+        let body = json!({"rtmpUrl": url, "endpointServiceId": id});
+        let reply = server.post(&path, body.clone()).await;
+        assert_eq!(reply.status, status, "{id:.20}: {}", reply.text());
+        let list = json!({"endPointList": [body]});
+        let reply = server.send_json("PUT", &broadcasts("s1"), &list).await;
+        assert_eq!(reply.status, status, "{id:.20}: {}", reply.text());
+    }
+}
