@@ -18,6 +18,11 @@ pub fn raise_limit() -> Option<u64> {
     }
 }
 
+/// The limit in force; `None` is without limit.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,7 @@ mod metrics;
 mod pages;
 mod picture;
 pub mod placement;
+mod places;
 mod redact;
 mod rest;
 mod retry;

@@ -10,18 +10,31 @@ pub(crate) const BODY_DRAIN_BYTES_MAX: usize = 64 << 20;
 /// And for how long.
 pub(crate) const BODY_DRAIN: Duration = Duration::from_secs(5);
 
-/// TCP connections to the HTTP and HTTPS ports together: a bound on file descriptors and memory.
+/// TCP connections to the HTTP and HTTPS ports together: a bound on memory. Three quarters of the
+/// file descriptors are another; the rest is for links, webhooks, the store and the engine's start.
 pub(crate) const CONNECTIONS_MAX: usize = 20_000;
+/// Of them, those of one IPv4 address or IPv6 /64: an office behind one NAT with all its signalling
+/// sockets ([`SOCKETS_PER_ADDRESS_MAX`]) and as many requests. Addresses that may use REST (a
+/// proxy) may have more.
+pub(crate) const CONNECTIONS_PER_ADDRESS_MAX: usize = 512;
+/// Of them, those that only this machine can take: its proxy, health checks, an operator.
+pub(crate) const CONNECTIONS_LOOPBACK: usize = 64;
+/// A request's head, and what a connection buffers. Browsers and proxies send up to 16 KiB.
+pub(crate) const HEAD_BYTES_MAX: usize = 32 << 10;
 /// A client that does not finish its TLS handshake or request head in this time is let go.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// One signalling message.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// One signalling message, in bytes: an SDP of the largest size with every line feed escaped. Half
+/// of one is kept for each socket that sends it slowly.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// Buffers of an idle signalling socket, in bytes, each way; they grow with a message and shrink
+/// behind it. Most messages are candidates and pings.
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 10;
 /// An SDP. A browser's offer is below 20 KB; each is kept while it waits for a shard.
 pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
 /// Signalling sockets at a time.
 pub(crate) const SOCKETS_MAX: usize = 10_000;
-/// Of them, those of one address: an office behind one NAT, not an attacker who takes them all.
+/// Of them, those of one IPv4 address or IPv6 /64: an office behind one NAT, not an attacker who takes them all.
 /// Addresses that may use REST (this machine, a proxy) may have more.
 pub(crate) const SOCKETS_PER_ADDRESS_MAX: usize = 256;
 /// How long one frame may take to be written; a client that does not read it by then is let go.

@@ -22,11 +22,12 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use shardcast_link::CidrList;
 use shardcast_log::Limiter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{JoinError, JoinHandle, JoinSet},
     time::timeout,
 };
@@ -36,7 +37,8 @@ use tower::ServiceExt;
 use crate::{
     api,
     control::Control,
-    drain, health, limits, metrics, pages,
+    descriptors, drain, health, limits, metrics, pages,
+    places::{Place, Places},
     rest::{Trees, ip_filter, ip_filter::Peer},
     runtime_file,
     settings::Settings,
@@ -190,7 +192,8 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     let (shutdown, stopped) = watch::channel(false);
     let listener = Listener {
         router: router(&control),
-        connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+        places: Places::for_descriptors(descriptors::limit()),
+        trusted: control.settings.remote_allowed_cidr.clone(),
         stopped,
     };
     let failures = Failures::new();
@@ -317,21 +320,21 @@ async fn signalling(
 
 /// Out of descriptors, this happens twenty times a second.
 static NOT_ACCEPTED: Limiter = Limiter::refusals();
+static NO_PLACE: Limiter = Limiter::refusals();
 
 /// Accepts connections of one port.
 #[derive(Clone)]
 struct Listener {
     router: Router,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// Addresses that may have any number of connections.
+    trusted: CidrList,
     stopped: watch::Receiver<bool>,
 }
 
 impl Listener {
     async fn accept(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         loop {
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
-                return;
-            };
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -343,21 +346,31 @@ impl Listener {
                     continue;
                 }
             };
+            let trusted = self.trusted.contains(peer.ip().to_canonical());
+            let Some(place) = self.places.take(peer.ip(), trusted) else {
+                if let Some(left_out) = NO_PLACE.admit(Instant::now()) {
+                    tracing::warn!(%peer, left_out, "a connection was closed: there are too many");
+                }
+                continue;
+            };
             let (this, tls) = (self.clone(), tls.clone());
-            tokio::spawn(async move {
-                this.connection(stream, peer, tls).await;
-                drop(permit);
-            });
+            tokio::spawn(this.connection(stream, peer, Arc::new(place), tls));
         }
     }
 
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Arc<Place>,
+        tls: Option<TlsAcceptor>,
+    ) {
         // Signalling is small messages that must not wait for each other.
         let _ = stream.set_nodelay(true);
         match tls {
-            None => self.http(stream, peer).await,
+            None => self.http(stream, peer, place).await,
             Some(tls) => match timeout(limits::HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream, peer).await,
+                Ok(Ok(stream)) => self.http(stream, peer, place).await,
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
             },
@@ -368,11 +381,14 @@ impl Listener {
         mut self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
+        place: Arc<Place>,
     ) {
         let router = self.router;
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
+            // A socket holds it for longer than this connection of hyper.
+            request.extensions_mut().insert(Arc::clone(&place));
             let response = router.clone().oneshot(request);
             async move {
                 Ok::<_, Infallible>(
@@ -385,6 +401,7 @@ impl Listener {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HANDSHAKE)
+            .max_buf_size(limits::HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);

@@ -19,7 +19,7 @@ use super::{
     message::ServerMessage,
     session::Phase,
 };
-use crate::limits;
+use crate::{limits, places::Network};
 
 impl Hub {
     pub(super) fn may_publish(
@@ -227,8 +227,5 @@ impl LastMedia {
 /// Whether two addresses are likely one client's: equal, or of one IPv6 network of 64 bits, within
 /// which a browser changes its address by itself (RFC 8981).
 pub(super) fn is_same_client(one: IpAddr, other: IpAddr) -> bool {
-    match (one.to_canonical(), other.to_canonical()) {
-        (IpAddr::V6(one), IpAddr::V6(other)) => u128::from(one) >> 64 == u128::from(other) >> 64,
-        (one, other) => one == other,
-    }
+    Network::of(one) == Network::of(other)
 }

@@ -48,6 +48,7 @@ use crate::{
     commands::{self, Sender},
     control::Control,
     forwarded, limits,
+    places::{Network, Place},
     rest::ip_filter::{self, Peer},
     webhooks::authenticate,
 };
@@ -70,9 +71,9 @@ pub(crate) struct Sockets {
 struct Open {
     /// Without those that are about to be closed.
     queues: HashMap<SocketId, mpsc::Sender<Outgoing>>,
-    /// Every socket until its task has ended, by the address at its other end.
-    addresses: HashMap<SocketId, IpAddr>,
-    per_address: HashMap<IpAddr, usize>,
+    /// Every socket until its task has ended, by the network at its other end.
+    networks: HashMap<SocketId, Network>,
+    per_network: HashMap<Network, usize>,
 }
 
 impl Sockets {
@@ -108,29 +109,30 @@ impl Sockets {
     /// `None` when there are too many, in all or of `address` unless that is `trusted`.
     fn open(&self, address: IpAddr, trusted: bool) -> Option<(SocketId, mpsc::Receiver<Outgoing>)> {
         let mut open = self.lock();
-        let of_address = open.per_address.get(&address).copied().unwrap_or(0);
-        if open.addresses.len() >= limits::SOCKETS_MAX
-            || (!trusted && of_address >= limits::SOCKETS_PER_ADDRESS_MAX)
+        let network = Network::of(address);
+        let of_network = open.per_network.get(&network).copied().unwrap_or(0);
+        if open.networks.len() >= limits::SOCKETS_MAX
+            || (!trusted && of_network >= limits::SOCKETS_PER_ADDRESS_MAX)
         {
             return None;
         }
         let socket = SocketId(self.made.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = mpsc::channel(limits::SOCKET_QUEUE_MAX);
         open.queues.insert(socket, sender);
-        open.addresses.insert(socket, address);
-        open.per_address.insert(address, of_address + 1);
+        open.networks.insert(socket, network);
+        open.per_network.insert(network, of_network + 1);
         Some((socket, receiver))
     }
 
     fn forget(&self, socket: SocketId) {
         let mut open = self.lock();
         open.queues.remove(&socket);
-        let Some(address) = open.addresses.remove(&socket) else {
+        let Some(network) = open.networks.remove(&socket) else {
             return;
         };
-        let left = open.per_address.remove(&address).unwrap_or(1) - 1;
+        let left = open.per_network.remove(&network).unwrap_or(1) - 1;
         if left > 0 {
-            open.per_address.insert(address, left);
+            open.per_network.insert(network, left);
         }
     }
 
@@ -172,6 +174,7 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         &control.settings.remote_allowed_cidr,
     );
     let control = Arc::clone(control);
+    let place = request.extensions().get::<Arc<Place>>().cloned();
     tokio::spawn(async move {
         control.socket_opened(socket, client);
         match hyper::upgrade::on(request).await {
@@ -188,6 +191,7 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         }
         control.sockets.forget(socket);
         control.socket_closed(socket);
+        drop(place);
     });
     let headers = [
         (header::UPGRADE, "websocket".to_owned()),
@@ -288,7 +292,9 @@ async fn serve(
 ) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(limits::MESSAGE_BYTES_MAX));
+        .max_frame_size(Some(limits::MESSAGE_BYTES_MAX))
+        .read_buffer_size(limits::SOCKET_BUFFER_BYTES)
+        .write_buffer_size(limits::SOCKET_BUFFER_BYTES);
     let io = TokioIo::new(upgraded);
     let mut stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let mut pings = interval(limits::SOCKET_PING);
@@ -389,7 +395,7 @@ async fn end(mut stream: Stream, code: CloseCode) {
         return;
     }
     let mut io = stream.into_inner();
-    let mut scratch = vec![0; 64 << 10];
+    let mut scratch = vec![0; limits::SOCKET_BUFFER_BYTES];
     let mut read = 0;
     while read < limits::BODY_DRAIN_BYTES_MAX {
         match io.read(&mut scratch).await {
@@ -401,7 +407,7 @@ async fn end(mut stream: Stream, code: CloseCode) {
 
 fn reason(code: CloseCode) -> &'static str {
     match code {
-        CloseCode::Size => "a message is at most 1 MiB",
+        CloseCode::Size => "a message is at most 256 KiB",
         CloseCode::Unsupported => "messages are JSON texts",
         CloseCode::Policy => "too many messages, or they are not read",
         CloseCode::Away => "nothing was heard for 30 s",

@@ -20,6 +20,7 @@ mod https;
 mod hung_shard;
 mod link;
 mod log_trouble;
+mod many_connections;
 mod offered_codecs;
 mod publish_admission;
 mod rendition_status;
