@@ -20,7 +20,8 @@ use crate::limits::AUDIO_REORDER_MS;
 /// Samples per second of everything here.
 pub(crate) const SAMPLE_RATE: i64 = 48_000;
 const SAMPLES_PER_MS: i64 = SAMPLE_RATE / 1_000;
-/// Off by less than this, a packet is taken as the next one: clocks slew, Opus packets are 20 ms.
+/// Off by no more than this, or 55 % of its own length, a packet is taken as the next one: clocks slew,
+/// Opus packets are 20 ms, and leaving one out is no better if it leaves as large a gap (5 % are what clocks slew).
 const TOLERANCE_SAMPLES: i64 = 720;
 /// Up to this a gap without a known loss (DTX) is concealed; beyond, silence sounds better (60 ms).
 const CONCEAL_SAMPLES_MAX: i64 = 60 * SAMPLES_PER_MS;
@@ -86,7 +87,8 @@ impl AudioClock {
             return vec![Feed::Packet];
         };
         let gap = position - next;
-        if gap < -TOLERANCE_SAMPLES {
+        let tolerance = TOLERANCE_SAMPLES.max(duration * 11 / 20);
+        if gap < -tolerance {
             // What it would say has been said, or filled in.
             self.late += duration;
             if self.late <= LATE_SAMPLES_MAX {
@@ -100,10 +102,10 @@ impl AudioClock {
         let was_absent = std::mem::take(&mut self.absent);
         let mut feeds = Vec::with_capacity(3);
         let mut next = next;
-        if gap > TOLERANCE_SAMPLES {
+        if gap > tolerance {
             // Whole packets were lost; what is left over is the rounding of times.
             let missing = i64::from(lost) * duration;
-            let rounds = lost > 0 && (gap - missing).abs() <= TOLERANCE_SAMPLES;
+            let rounds = lost > 0 && (gap - missing).abs() <= tolerance;
             let gap = if rounds { missing } else { gap };
             let fill = gap.min(FILL_SAMPLES_MAX);
             self.fill_before(fill, duration, lost, was_absent, &mut feeds);
@@ -119,6 +121,11 @@ impl AudioClock {
     /// Audio from `pts_us` on is here; its place is being decided.
     pub(crate) fn held(&mut self, pts_us: i64) {
         self.held_from.get_or_insert(samples(pts_us));
+    }
+
+    /// What was held went with its publisher.
+    pub(crate) fn forget_held(&mut self) {
+        self.held_from = None;
     }
 
     /// The video, or the wall clock while nobody publishes, has come to `pts_us`: without audio
@@ -142,8 +149,7 @@ impl AudioClock {
         }
         let gap = behind - SILENCE_BEHIND_SAMPLES;
         let gap = match self.held_from {
-            // What is held longer than anybody decides was forgotten.
-            Some(held_from) if behind < FILL_SAMPLES_MAX => gap.min(held_from - next),
+            Some(held_from) => gap.min(held_from - next),
             _ => gap,
         };
         if gap <= 0 {

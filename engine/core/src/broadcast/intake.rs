@@ -137,6 +137,7 @@ impl Intake {
 
     /// Another publisher's media begins: nothing of it can be decoded before its first keyframe.
     pub(crate) fn start(&mut self, now: Instant, video: bool) {
+        self.audio.forget_held();
         self.awaits_keyframe = true;
         self.stand_in.begin(now, false);
         self.keyframe_at = None;
@@ -156,6 +157,7 @@ impl Intake {
 
     /// No publisher: no keyframes are due, and pictures of ours take the place of its.
     pub(crate) fn stop(&mut self, now: Instant) {
+        self.audio.forget_held();
         self.keyframe_due = None;
         self.awaits_keyframe = true;
         self.stand_in.begin(now, true);
@@ -174,10 +176,15 @@ impl Intake {
         self.stand_in.arrival(now);
         self.video.frames += 1;
         self.video_bytes += frame.len() as u64;
-        match codec {
+        let picture = match codec {
             VideoCodec::H264 => self.h264(now, pts_us, frame, contiguous),
             _ => self.foreign(now, pts_us, codec, frame, contiguous),
+        };
+        if picture.is_none() {
+            // Its time has passed all the same, and sound may be absent too.
+            self.silence_until(pts_us);
         }
+        picture
     }
 
     fn h264(
@@ -284,9 +291,7 @@ impl Intake {
         };
         let pts_us = self.decode_clock.stamp(picture)?.pts_us;
         self.last_keyframe_us = if key { pts_us } else { self.last_keyframe_us };
-        if let Some(feed) = self.audio.advance(pts_us) {
-            self.feed_lane(feed, &[], 0);
-        }
+        self.silence_until(pts_us);
         Some(SourcePicture {
             codec,
             config: None,
@@ -316,9 +321,7 @@ impl Intake {
         }
         self.ring.push(unit);
         // Before what is shown later than it comes, so that sound which comes on time is not late.
-        if let Some(feed) = self.audio.advance(dts_us) {
-            self.feed_lane(feed, &[], 0);
-        }
+        self.silence_until(dts_us);
     }
 
     /// Fills in what the publisher did not send up to now: pictures of ours once they are due, and
@@ -381,9 +384,9 @@ impl Intake {
         self.audio.held(since_us);
     }
 
-    /// Nothing comes and the clock has come to `now_us`: destinations get silence.
-    fn silence_until(&mut self, now_us: i64) {
-        if let Some(feed) = self.audio.advance(now_us) {
+    /// The clock, or the picture, has come to `until_us`: destinations get silence where sound is absent.
+    fn silence_until(&mut self, until_us: i64) {
+        if let Some(feed) = self.audio.advance(until_us) {
             self.feed_lane(feed, &[], 0);
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! * what a server is sent begins with headers and a keyframe, and so does what follows a gap; no
 //!   time stamp steps back; while the publisher sends nothing of use there is no hole, and after it
-//!   a keyframe (`witness`);
+//!   a keyframe (`witness`); what its microphone says is heard (`microphone`);
 //! * the broadcast's own pictures show what they shall (`easel`);
 //! * a change between the publisher's picture and a rendition begins with headers and a keyframe and
 //!   leaves no hole, in pictures or in sound (`witness`); each destination is sent the picture that
@@ -30,6 +30,7 @@
 mod easel;
 mod ledger;
 mod loom;
+mod microphone;
 mod network;
 mod picture;
 mod pictures;
@@ -68,7 +69,7 @@ const RUNS: u64 = 10_000;
 const LINES_SHOWN: usize = 60;
 
 /// What has to happen again and again for the runs to prove anything.
-const MET: [&str; 58] = [
+const MET: [&str; 60] = [
     "name unknown",
     "name answered late",
     "connection refused",
@@ -92,6 +93,8 @@ const MET: [&str; 58] = [
     "publisher stopped",
     "publisher replaced",
     "picture lost",
+    "sound lost",
+    "microphone stalled",
     "picture repeated",
     "keyframe sent again",
     "last picture coded anew",

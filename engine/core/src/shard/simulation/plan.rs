@@ -6,6 +6,10 @@ use shardcast_link::{RetryPolicy, VideoCodec, WantedPicture};
 
 use super::{random::Random, wishes::LanePlan};
 
+/// The broadcast's own pictures stay so far behind the clock; a publisher that is as far
+/// behind comes too late for its place.
+const LAG_MS_END: i64 = 80;
+
 /// What stands behind a name, and how it treats whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mood {
@@ -65,8 +69,17 @@ pub(super) struct SessionPlan {
     pub(super) loss_percent: u64,
     /// How many keyframe requests get lost.
     pub(super) deaf_percent: u64,
+    /// How many packets the microphone stalls behind.
+    pub(super) stall_percent: u64,
     /// The first picture comes so late.
     pub(super) camera_ms: u64,
+}
+
+impl SessionPlan {
+    /// Its clock is ahead of the shard's, or too far behind for its place.
+    pub(super) fn is_strange(&self) -> bool {
+        !(0..LAG_MS_END).contains(&self.lag_ms)
+    }
 }
 
 /// What a publisher does to its picture while it publishes.
@@ -263,6 +276,7 @@ impl Plan {
             },
             loss_percent: random.pick(&[0, 0, 1, 5]),
             deaf_percent: random.pick(&[0, 0, 20]),
+            stall_percent: random.pick(&[0, 0, 1, 3]),
             camera_ms: if random.chance(10) {
                 random.between(0, 8_000)
             } else {

@@ -6,21 +6,15 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use shardcast_link::VideoCodec;
 
 use super::{
-    picture::{OPUS_60_MS, Picture, vp8},
+    microphone::Microphone,
+    picture::{Picture, vp8},
     plan::{Change, SessionPlan},
     world::{Happening, Verdict, World, ms},
 };
-use crate::{
-    broadcast::{Broadcast, PeerId},
-    webrtc::audio_receiver::PlacedOpus,
-};
+use crate::broadcast::{Broadcast, PeerId};
 
 /// Keyframe requests of destinations are at least so far apart, in milliseconds.
 const REQUEST_MS_MIN: u64 = 300;
-const PACKET_MS: u64 = 60;
-/// The broadcast's own pictures stay so far behind the clock; a publisher that is as far
-/// behind comes too late for its place.
-const LAG_MS_END: i64 = 80;
 
 /// Who publishes, over all sessions.
 #[derive(Debug, Default)]
@@ -41,8 +35,8 @@ pub(super) struct Stage {
 }
 
 #[derive(Debug)]
-struct Session {
-    plan: SessionPlan,
+pub(super) struct Session {
+    pub(super) plan: SessionPlan,
     peer: PeerId,
     /// When a keyframe is made.
     keyframe_at: Option<Instant>,
@@ -54,11 +48,23 @@ struct Session {
     flows_since: Option<Instant>,
     /// A picture of it went into the ring.
     shown: bool,
-    /// Packets of sound that were lost since the last that came.
-    sounds_lost: u32,
+    pub(super) microphone: Microphone,
 }
 
 impl Stage {
+    /// The session in use, if it is `peer`'s.
+    pub(super) fn session_of(&mut self, peer: PeerId) -> Option<&mut Session> {
+        self.session.as_mut().filter(|session| session.peer == peer)
+    }
+
+    pub(super) fn take_session(&mut self) -> Option<Session> {
+        self.session.take()
+    }
+
+    pub(super) fn put_session(&mut self, session: Session) {
+        self.session = Some(session);
+    }
+
     /// Since when pictures arrive without a break.
     pub(super) fn flows_since(&self) -> Option<Instant> {
         self.session.as_ref()?.flows_since
@@ -104,13 +110,13 @@ impl Stage {
 }
 
 impl World {
-    fn broadcast(&mut self) -> Option<&mut Broadcast> {
+    pub(super) fn broadcast(&mut self) -> Option<&mut Broadcast> {
         let key = self.key()?;
         self.shard.broadcasts.get_mut(&key)
     }
 
     /// What the broadcast wants done after it was touched.
-    fn settle_stage(&mut self) -> Verdict {
+    pub(super) fn settle_stage(&mut self) -> Verdict {
         if let Some(key) = self.key() {
             self.shard.settle_broadcast(self.now, key);
         }
@@ -130,7 +136,7 @@ impl World {
         self.stage.sessions += 1;
         // A number is left out, so that whoever goes on needs a keyframe.
         self.stage.number += 1;
-        self.stage.strange_clock |= !(0..LAG_MS_END).contains(&plan.lag_ms);
+        self.stage.strange_clock |= plan.is_strange();
         if plan.codec != VideoCodec::H264 {
             self.stage.foreign = true;
             self.tally.count("publisher sends VP8");
@@ -146,7 +152,7 @@ impl World {
             hole: false,
             flows_since: None,
             shown: false,
-            sounds_lost: 0,
+            microphone: Microphone::new(),
         });
         if !self.is_on_air() {
             for entry in self.entries.values_mut() {
@@ -303,39 +309,6 @@ impl World {
             self.settle_stage()?;
         }
         Ok(())
-    }
-
-    pub(super) fn sound(&mut self, number: u64) -> Verdict {
-        let now = self.now;
-        let Some(session) = &self.stage.session else {
-            return Ok(());
-        };
-        if session.peer != PeerId(number) {
-            return Ok(());
-        }
-        let plan = session.plan;
-        self.after(ms(PACKET_MS), Happening::Sound(number));
-        let lost = self.random.chance(plan.loss_percent);
-        if let Some(session) = &mut self.stage.session {
-            session.sounds_lost += u32::from(lost);
-        }
-        if lost {
-            return Ok(());
-        }
-        let sound = PlacedOpus {
-            pts_us: self.pts_us(plan),
-            packet: OPUS_60_MS.into(),
-            lost: self
-                .stage
-                .session
-                .as_mut()
-                .map_or(0, |session| std::mem::take(&mut session.sounds_lost)),
-        };
-        if let Some(broadcast) = self.broadcast() {
-            broadcast.intake.audio(now, &sound);
-            broadcast.feed_all(now);
-        }
-        self.settle_stage()
     }
 
     /// Where the session's clock puts what arrives now.
