@@ -75,9 +75,9 @@ pub(crate) struct Renditions {
     /// The last picture: its time, and when it came. Its publisher's clock may be behind.
     decoded: Option<(i64, Instant)>,
     filled_us: i64,
-    /// The publisher's last picture, while that is a keyframe and there is no lane: one that is opened
-    /// because of it begins with it.
-    keyframe: Option<SourcePicture>,
+    /// The publisher's last picture and when it came, while that is a keyframe and there is no lane: one
+    /// that is opened because of it begins with it.
+    keyframe: Option<(Instant, SourcePicture)>,
     slate: Option<String>,
     report: Option<(LaneReport, Instant)>,
     decode_permille: Option<u32>,
@@ -116,9 +116,13 @@ impl Renditions {
     /// The renditions are chosen. The lane begins with the keyframe that has just come, if one has.
     pub(crate) fn begin(&mut self, now: Instant) {
         if self.lane.is_some()
-            && let Some(picture) = self.keyframe.take()
+            && let Some((came, picture)) = self.keyframe.take()
         {
+            let pts_us = picture.pts_us;
             self.decode(now, picture);
+            // Time goes on from when it came: else a rendition that begins while the publisher is away
+            // stays as far behind as the picture is old.
+            self.decoded = self.decoded.map(|_| (pts_us, came));
         }
     }
 
@@ -155,7 +159,7 @@ impl Renditions {
     /// A picture of the publisher.
     pub(crate) fn decode(&mut self, now: Instant, picture: SourcePicture) {
         let Some(lane) = self.lane else {
-            self.keyframe = picture.key.then_some(picture);
+            self.keyframe = picture.key.then_some((now, picture));
             return;
         };
         if self.lacks_keyframe && !picture.key {
