@@ -14,6 +14,8 @@ use shardcast_link::{AudioStatus, VideoCodec, VideoStatus};
 use super::{
     audio_clock::{AudioClock, Feed},
     decode_clock::{DecodeClock, Order, Picture},
+    rates::{Counted, Rates},
+    sound::LaneFeed,
     stand_in::StandIn,
 };
 use crate::{
@@ -33,28 +35,6 @@ const KEYFRAME_FIRST_MS: u64 = 300;
 const KEYFRAME_REPEAT_MS: u64 = 400;
 /// While nothing comes, silence is made this often.
 const SILENCE_TICK_MS: u64 = 100;
-
-/// What the audio lanes of the broadcast shall do.
-#[derive(Clone, Debug)]
-pub(crate) enum LaneFeed {
-    /// An Opus packet of so many samples.
-    Packet(Bytes, u32),
-    /// So many samples in front of an Opus packet, from the redundancy that it carries.
-    Recover(Bytes, u32),
-    Conceal(u32),
-    Silence(u32),
-}
-
-impl LaneFeed {
-    pub(crate) fn samples(&self) -> u32 {
-        match self {
-            Self::Packet(_, samples)
-            | Self::Recover(_, samples)
-            | Self::Conceal(samples)
-            | Self::Silence(samples) => *samples,
-        }
-    }
-}
 
 /// A picture of the publisher that can be decoded, for the lane that renditions come from.
 #[derive(Clone, Debug)]
@@ -93,18 +73,6 @@ pub(crate) struct Intake {
     video: VideoStatus,
     audio_packets: u64,
     audio_bytes: u64,
-}
-
-/// Counters at the last status and what came of them.
-#[derive(Debug, Default)]
-struct Rates {
-    frames: u64,
-    video_bytes: u64,
-    video_bps: u64,
-    audio_bytes: u64,
-    audio_bps: u64,
-    /// Over some seconds.
-    mean_bps: u64,
 }
 
 impl Intake {
@@ -463,17 +431,12 @@ impl Intake {
 
     /// Starts a new second of rates.
     pub(crate) fn tick(&mut self) {
-        let frames = self.video.frames - self.rates.frames;
-        self.video.frames_per_second = u32::try_from(frames).unwrap_or(u32::MAX);
-        self.rates.video_bps = 8 * (self.video_bytes - self.rates.video_bytes);
-        self.rates.mean_bps = match self.rates.mean_bps {
-            0 => self.rates.video_bps,
-            mean_bps => (3 * mean_bps + self.rates.video_bps) / 4,
-        };
-        self.rates.frames = self.video.frames;
-        self.rates.video_bytes = self.video_bytes;
-        self.rates.audio_bps = 8 * (self.audio_bytes - self.rates.audio_bytes);
-        self.rates.audio_bytes = self.audio_bytes;
+        self.rates.tick(Counted {
+            frames: self.video.frames,
+            video_bytes: self.video_bytes,
+            audio_bytes: self.audio_bytes,
+        });
+        self.video.frames_per_second = self.rates.frames;
     }
 
     /// Takes over the parameter sets in front of a keyframe, if they are not those in use.

@@ -7,6 +7,7 @@ mod decode_clock_tests;
 mod intake;
 #[cfg(test)]
 mod microphone_tests;
+mod rates;
 mod renditions;
 mod sound;
 mod stand_in;
@@ -19,9 +20,9 @@ use shardcast_link::{
 };
 
 pub(crate) use self::{
-    intake::{Intake, LaneFeed, SourcePicture},
+    intake::{Intake, SourcePicture},
     renditions::Renditions,
-    sound::{AUDIO_BPS_DEFAULT, Sound},
+    sound::{AUDIO_BPS_DEFAULT, LaneFeed, Sound},
     stand_in::{Slate, StillRequest},
 };
 use crate::{

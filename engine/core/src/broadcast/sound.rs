@@ -17,6 +17,28 @@ const AAC_FRAME_SAMPLES: i64 = 1_024;
 /// What the codecs delay: Opus 312 samples of look-ahead, AAC 1024 samples of priming.
 const CODEC_DELAY_SAMPLES: i64 = 312 + 1_024;
 
+/// What the audio lanes of the broadcast shall do.
+#[derive(Clone, Debug)]
+pub(crate) enum LaneFeed {
+    /// An Opus packet of so many samples.
+    Packet(Bytes, u32),
+    /// So many samples in front of an Opus packet, from the redundancy that it carries.
+    Recover(Bytes, u32),
+    Conceal(u32),
+    Silence(u32),
+}
+
+impl LaneFeed {
+    pub(crate) fn samples(&self) -> u32 {
+        match self {
+            Self::Packet(_, samples)
+            | Self::Recover(_, samples)
+            | Self::Conceal(samples)
+            | Self::Silence(samples) => *samples,
+        }
+    }
+}
+
 /// One lane.
 #[derive(Debug)]
 pub(crate) struct AudioLane {
