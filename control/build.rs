@@ -11,6 +11,17 @@ use std::{
 };
 
 const SDK: &str = "web/node_modules/@antmedia/webrtc_adaptor/dist/es";
+/// The script whose global `adapter` the SDK looks for, and its licence, which goes wherever it does.
+const ADAPTER: [(&str, &str); 2] = [
+    (
+        "web/node_modules/webrtc-adapter/out/adapter.js",
+        "/sdk/adapter.js",
+    ),
+    (
+        "web/node_modules/webrtc-adapter/LICENSE.md",
+        "/sdk/adapter.license.txt",
+    ),
+];
 
 fn main() -> ExitCode {
     match generate() {
@@ -28,16 +39,24 @@ fn generate() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=web/public");
     println!("cargo::rerun-if-changed={SDK}");
-    if !sdk.join("index.js").is_file() {
-        return Err(format!(
-            "the browser SDK is missing: {} does not exist. Run `npm ci` in control/web, or use \
-             `make`, which does it.",
-            sdk.join("index.js").display()
-        ));
+    let adapter = ADAPTER.map(|(file, url)| (root.join(file), url));
+    let index = sdk.join("index.js");
+    for file in adapter.iter().map(|(file, _)| file).chain([&index]) {
+        println!("cargo::rerun-if-changed={}", file.display());
+        if !file.is_file() {
+            return Err(format!(
+                "a part of the browser SDK is missing: {} does not exist. Run `npm ci` in \
+                 control/web, or use `make`, which does it.",
+                file.display()
+            ));
+        }
     }
     let mut table = String::from("&[\n");
     embed(&mut table, &root.join("web/public"), "/")?;
     embed(&mut table, &sdk, "/sdk/")?;
+    for (file, url) in &adapter {
+        entry(&mut table, url, file)?;
+    }
     table.push(']');
     println!(
         "cargo::rustc-env=SHARDCAST_BUILD_NUMBER={}",
@@ -88,14 +107,14 @@ fn embed(table: &mut String, folder: &Path, prefix: &str) -> Result<(), String> 
     for file in files {
         let relative = file.strip_prefix(folder).map_err(|e| e.to_string())?;
         let url = format!("{prefix}{}", relative.to_string_lossy());
-        writeln!(
-            table,
-            "    ({url:?}, include_bytes!({:?}) as &[u8]),",
-            file.display().to_string()
-        )
-        .map_err(|e| e.to_string())?;
+        entry(table, &url, &file)?;
     }
     Ok(())
+}
+
+fn entry(table: &mut String, url: &str, file: &Path) -> Result<(), String> {
+    let file = file.display().to_string();
+    writeln!(table, "    ({url:?}, include_bytes!({file:?}) as &[u8]),").map_err(|e| e.to_string())
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

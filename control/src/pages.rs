@@ -43,6 +43,10 @@ fn find(path: &str) -> Option<(&'static str, &'static [u8])> {
     if path == "/" {
         return exact("/index.html");
     }
+    // Browsers ask for it wherever no page names an icon, as beside an answer of REST.
+    if path == "/favicon.ico" {
+        return exact("/icon.svg");
+    }
     // The SDK's package has its modules in `es`; both spellings are served.
     if let Some(module) = path.strip_prefix("/sdk/es/") {
         return exact(&format!("/sdk/{module}"));
@@ -60,6 +64,7 @@ fn content_type(path: &str) -> &'static str {
         "html" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
+        "txt" => "text/plain; charset=utf-8",
         "json" | "map" => "application/json",
         "svg" => "image/svg+xml",
         "png" => "image/png",
@@ -80,6 +85,20 @@ mod tests {
         let (_, long) = find("/sdk/es/index.js").unwrap();
         assert_eq!(short, long);
         assert!(String::from_utf8_lossy(short).contains("WebRTCAdaptor"));
+    }
+
+    #[test]
+    fn the_script_that_the_sdk_looks_for_is_served_with_its_licence() {
+        let (_, script) = find("/sdk/adapter.js").unwrap();
+        assert!(String::from_utf8_lossy(script).contains("browserDetails"));
+        let (_, licence) = find("/sdk/adapter.license.txt").unwrap();
+        assert!(String::from_utf8_lossy(licence).contains("Redistribution"));
+    }
+
+    #[test]
+    fn an_icon_is_found_where_browsers_look_for_it_unasked() {
+        let (path, _) = find("/favicon.ico").unwrap();
+        assert_eq!(content_type(path), "image/svg+xml");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 // The page "go live": chooses picture and sound, publishes them, and looks after destinations.
 
 import { element, keepRows, setText } from "./dom.js";
-import { publish } from "./publisher.js";
+import { publish, SHOWS } from "./publisher.js";
 import { addDestination, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
 import { readStatus } from "./status.js";
 import { TestCard } from "./test_card.js";
 import { bitrate, destinationState, duration, errorWords, pictureWords, withoutKey } from "./words.js";
 
 const at = (id) => document.getElementById(id);
-const fields = ["stream", "bandwidth", "token", "sources"];
+const fields = ["stream", "bandwidth", "token", "sources", "show"];
+
+/** The kind of show that a source usually is. */
+const USUAL_SHOW = { card: "slides", camera: "people" };
 
 /** Words for a destination whose engine has not reported yet, from the state of the REST API. */
 const FROM_REST = { created: "idle", preparing: "connecting", broadcasting: "live", finished: "ended", failed: "backing_off", error: "backing_off" };
@@ -21,6 +24,7 @@ const page = {
   wanted: false,
   retrying: false,
   sinkBase: null,
+  showChosen: false,
 };
 
 function trouble(words) {
@@ -52,7 +56,6 @@ async function openCamera() {
   } catch (failure) {
     throw new Error(errorWords(failure.name));
   }
-  for (const track of page.camera.getVideoTracks()) track.contentHint = "detail";
   at("camera").srcObject = page.camera;
 }
 
@@ -60,6 +63,11 @@ function closeCamera() {
   page.camera?.getTracks().forEach((track) => track.stop());
   page.camera = null;
   at("camera").srcObject = null;
+}
+
+function showKind(show) {
+  at("show").value = show;
+  setText(at("show-hint"), SHOWS[show].words);
 }
 
 async function chooseSource(source) {
@@ -74,6 +82,7 @@ async function chooseSource(source) {
   }
   at("camera").hidden = source !== "camera";
   at("card").hidden = source === "camera";
+  if (!page.showChosen) showKind(USUAL_SHOW[source]);
 }
 
 // --- start and stop ---
@@ -132,6 +141,7 @@ async function start() {
       streamId: streamId(),
       token: at("token").value.trim(),
       bandwidthKbps: Number(at("bandwidth").value),
+      show: at("show").value,
       told,
       failed,
     });
@@ -259,6 +269,11 @@ at("add-sink").addEventListener("click", () => add(`${page.sinkBase}/${streamId(
 for (const choice of document.querySelectorAll("input[name=source]")) {
   choice.addEventListener("change", () => chooseSource(choice.value));
 }
+at("show").addEventListener("change", () => {
+  page.showChosen = true;
+  showKind(at("show").value);
+});
+showKind(USUAL_SHOW.card);
 addEventListener("beforeunload", (event) => {
   if (page.wanted) event.preventDefault();
 });

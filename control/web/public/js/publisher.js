@@ -9,16 +9,31 @@ function websocketUrl() {
 }
 
 /**
+ * What the browser does when the line gets slow, by kind of show: `hint` is the `contentHint` of the
+ * video track, `preference` the SDK's `degradationPreference`, which goes before the hint, and `words`
+ * say what comes of them.
+ */
+export const SHOWS = {
+  people: { hint: "", preference: "balanced", words: "On a slow line the picture gets smaller, and a little less smooth." },
+  slides: { hint: "detail", preference: "maintain-resolution", words: "On a slow line the picture stays sharp, and moves less smoothly." },
+  motion: { hint: "motion", preference: "maintain-framerate", words: "On a slow line the picture stays smooth, and gets smaller." },
+};
+
+/**
  * Starts publishing. `told` hears of every notification of the SDK, `failed` of every error.
  * The stream goes in as a constructor option: assigning `adaptor.localStream` later has no effect,
  * because the SDK looks for it in its media manager only.
  */
-export function publish({ stream, streamId, token, bandwidthKbps, told, failed }) {
+export function publish({ stream, streamId, token, bandwidthKbps, show, told, failed }) {
   let started = false;
+  const { hint, preference } = SHOWS[show];
+  for (const track of stream.getVideoTracks()) track.contentHint = hint;
   const adaptor = new WebRTCAdaptor({
     websocketURL: websocketUrl(),
     localStream: stream,
+    // The SDK sets it as the browser's maxBitrate, if it finds webrtc-adapter's global `adapter`.
     bandwidth: bandwidthKbps,
+    degradationPreference: preference,
     mediaConstraints: { video: false, audio: false },
     // Shardcast has a public address of its own; the SDK would else ask a STUN server on the internet.
     peerconnection_config: { iceServers: [] },

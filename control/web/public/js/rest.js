@@ -32,8 +32,20 @@ async function call(method, path, body) {
 
 const at = (id) => `/${encodeURIComponent(id)}`;
 
-/** The broadcast, or null when there is none of that id. */
-export const broadcast = (id) => call("GET", at(id));
+/** Rows of a list that the server gives at most. */
+const LIST_ROWS_MAX = 250;
+
+/**
+ * The broadcast, or null when there is none of that id. It is looked for in the list, since browsers
+ * write each 404 to the console.
+ */
+export async function broadcast(id) {
+  const rows = await call("GET", `/list/0/${LIST_ROWS_MAX}?search=${encodeURIComponent(id)}`);
+  const found = rows.find((row) => row.streamId === id);
+  // More names than fit have this one in them.
+  if (!found && rows.length >= LIST_ROWS_MAX) return call("GET", at(id));
+  return found ?? null;
+}
 
 export const createBroadcast = (id) =>
   call("POST", "/create", { streamId: id, name: id, type: "liveStream" });
