@@ -276,4 +276,32 @@ mod tests {
         let packet_us = clock.origin_us().unwrap() + (960 + 96_000) * 1_000_000 / 48_000;
         assert!((packet_us - hour_us).abs() < 1_000, "{packet_us}");
     }
+
+    /// Feeds `ms` of packets from time 0 on, and tells that more are here from then on.
+    fn fed_then_held(ms: i64) -> AudioClock {
+        let mut clock = AudioClock::default();
+        for n in 0..ms / 20 {
+            clock.packet(n * 20_000, 960, 0);
+        }
+        clock.held(ms * 1_000);
+        clock
+    }
+
+    #[test]
+    fn no_silence_is_made_for_a_time_whose_packets_are_here() {
+        let mut clock = fed_then_held(1_000);
+        for ahead_ms in 0..60 {
+            assert_eq!(clock.advance(1_000_000 + ahead_ms * 10_000), None);
+        }
+        assert_eq!(clock.packet(1_000_000, 960, 0), [Feed::Packet]);
+        assert_eq!(clock.packet(1_020_000, 960, 0), [Feed::Packet]);
+    }
+
+    #[test]
+    fn silence_follows_when_what_was_held_is_gone_with_its_publisher() {
+        let mut clock = fed_then_held(1_000);
+        clock.forget_held();
+        let feed = clock.advance(1_600_000);
+        assert!(matches!(feed, Some(Feed::Silence(_))), "{feed:?}");
+    }
 }

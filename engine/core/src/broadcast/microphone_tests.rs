@@ -6,10 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::audio_clock::{AudioClock, Feed};
+use super::{
+    Intake, LaneFeed,
+    audio_clock::{AudioClock, Feed},
+};
 use crate::{
     timeline::{Stream, Timeline},
-    webrtc::audio_receiver::{AudioReceiver, OpusArrival},
+    webrtc::audio_receiver::{AudioReceiver, OpusArrival, PlacedOpus},
 };
 
 /// CELT, 20 ms.
@@ -374,6 +377,33 @@ fn what_is_said_after_any_pause_is_heard_at_once_and_in_step() {
             "{told}: {apart_us} us from the picture"
         );
     }
+}
+
+#[test]
+fn a_publisher_that_is_lost_while_its_sound_is_held_leaves_silence() {
+    let epoch = Instant::now();
+    let at = |ms: u64| epoch + Duration::from_millis(ms);
+    let mut intake = Intake::new(Duration::from_secs(2));
+    intake.start(at(0), false);
+    for n in 0..50 {
+        let opus = PlacedOpus {
+            pts_us: n * PACKET_US,
+            packet: Arc::from(OPUS),
+            lost: 0,
+        };
+        intake.audio(at(n as u64 * 20), &opus);
+    }
+    intake.audio_held(at(1_000), 1_000_000);
+    intake.stop(at(1_050));
+    intake.lane_feeds.clear();
+    for ms in (1_050..3_000).step_by(50) {
+        intake.fill(at(ms), ms as i64 * 1_000);
+    }
+    let silent: u32 = intake.lane_feeds.iter().map(LaneFeed::samples).sum();
+    assert!(
+        silent > 48 * 1_700,
+        "{silent} samples of silence in two seconds"
+    );
 }
 
 #[test]
