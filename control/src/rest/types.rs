@@ -86,7 +86,8 @@ fn status_word(status: &DestinationStatus) -> &'static str {
 }
 
 /// What is known of a destination, under the names of [`DestinationStatus`]; `problem` is the last
-/// failure in words that say what to do, or null, and `fault` says whose it was.
+/// failure in words that say what to do, or null, and `fault` says whose it was; it is over when
+/// `problem_until_unix_ms` is not null.
 fn endpoint_detail(status: &DestinationStatus) -> Value {
     let problem = status.last_problem.as_ref();
     json!({
@@ -98,6 +99,8 @@ fn endpoint_detail(status: &DestinationStatus) -> Value {
         "redirected_to": status.redirected_to,
         "problem": problem.map(|problem| redact::text(&problem.message)),
         "fault": problem.map(|problem| problem.fault),
+        "problem_since_unix_ms": status.problem_since_unix_ms,
+        "problem_until_unix_ms": status.problem_until_unix_ms,
         "bytes_sent": status.bytes_sent,
         "bytes_acked": status.bytes_acked,
         "acked_unix_ms": status.acked_unix_ms,

@@ -149,10 +149,11 @@ async fn destinations_added_while_live_are_wanted_at_once_and_their_states_are_t
         fault: Fault::Destination,
         message: "rtmp://h/a/secret-key refused the connection".into(),
     });
+    failing.problem_since_unix_ms = Some(1_700_000_000_000);
     shard
         .say(Event::Destination {
             broadcast: id("s1"),
-            status: failing,
+            status: failing.clone(),
         })
         .await;
     let endpoint = until("the failure", async || {
@@ -163,6 +164,31 @@ async fn destinations_added_while_live_are_wanted_at_once_and_their_states_are_t
     assert_eq!(endpoint["detail"]["state"], "backing_off");
     let problem = endpoint["detail"]["problem"].as_str().unwrap();
     assert!(problem.contains("refused the connection") && !problem.contains("secret-key"));
+    let times = |detail: &Value| {
+        let since = detail["problem_since_unix_ms"].as_u64();
+        (since, detail["problem_until_unix_ms"].as_u64())
+    };
+    assert_eq!(times(&endpoint["detail"]), (Some(1_700_000_000_000), None));
+    // Well again: the problem is told as one that was.
+    failing.state = DestinationState::Live;
+    failing.problem_until_unix_ms = Some(1_700_000_030_000);
+    shard
+        .say(Event::Destination {
+            broadcast: id("s1"),
+            status: failing,
+        })
+        .await;
+    let endpoint = until("the end of the failure", async || {
+        let endpoint = status(&server).await["endPointList"][0].clone();
+        (endpoint["status"] == "broadcasting").then_some(endpoint)
+    })
+    .await;
+    let detail = &endpoint["detail"];
+    assert_eq!(
+        times(detail),
+        (Some(1_700_000_000_000), Some(1_700_000_030_000))
+    );
+    assert_eq!(detail["problem"].as_str(), Some(problem));
     let removed = broadcasts("s1/rtmp-endpoint?endpointServiceId=d1");
     assert!(server.delete(&removed).await.success());
     let Command::Want { broadcast } = shard.next().await else {

@@ -111,3 +111,13 @@ pub(crate) const RENDITIONS_WITH_LEFT_MAX: usize = 2 * RENDITIONS_MAX;
 /// A publisher's picture may grow for so long without breaking the contract: a browser begins small
 /// and finds its bandwidth.
 pub(crate) const SIZE_SETTLES_MS: u64 = 60_000;
+
+/// A destination lags by so much when it takes data more slowly than it comes. Whoever is well is
+/// behind by what one write takes.
+pub(crate) const DESTINATION_SLOW_US: i64 = 500_000;
+/// A destination that was slow is well again when it has kept up for so long: one that takes nine
+/// tenths of what comes is behind again after half of it.
+pub(crate) const SLOW_WELL_MS: u64 = 10_000;
+/// Keyframes are near enough again when none was too late for so long: some publishers send them
+/// ten seconds apart.
+pub(crate) const KEYFRAMES_WELL_MS: u64 = 30_000;

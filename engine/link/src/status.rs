@@ -236,6 +236,12 @@ pub struct DestinationStatus {
     /// The last failure; kept while things are well, so that it can be read afterwards.
     #[serde(default)]
     pub last_problem: Option<Problem>,
+    /// When it began.
+    #[serde(default)]
+    pub problem_since_unix_ms: Option<u64>,
+    /// When it was over; `None` while it is there.
+    #[serde(default)]
+    pub problem_until_unix_ms: Option<u64>,
     /// When it is tried again; while backing off.
     #[serde(default)]
     pub next_attempt_unix_ms: Option<u64>,
@@ -317,6 +323,8 @@ impl DestinationStatus {
             since_unix_ms: 0,
             attempts: 0,
             last_problem: None,
+            problem_since_unix_ms: None,
+            problem_until_unix_ms: None,
             next_attempt_unix_ms: None,
             platform: String::new(),
             redirected_to: None,

@@ -5,7 +5,7 @@ import { publish, SHOWS } from "./publisher.js";
 import { addDestination, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
 import { readStatus } from "./status.js";
 import { TestCard } from "./test_card.js";
-import { bitrate, destinationState, duration, errorWords, pictureWords, withoutKey } from "./words.js";
+import { bitrate, destinationState, duration, errorWords, pictureWords, problemWords, withoutKey } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const fields = ["stream", "bandwidth", "token", "sources", "show"];
@@ -204,8 +204,8 @@ function destinationWords(detail, shown) {
   const picture = pictureWords(detail.picture);
   if (picture) parts.push(picture);
   if (detail.frames_dropped > 0) parts.push(`${detail.frames_dropped} frames left out because it was too slow`);
-  const problem = detail.last_problem?.message ?? detail.problem;
-  if (problem) parts.push(shown === "live" ? `earlier: ${problem}` : problem);
+  const problem = problemWords(detail);
+  if (problem) parts.push(problem);
   return parts.join("; ");
 }
 

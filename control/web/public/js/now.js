@@ -8,14 +8,14 @@
 //     jitter_ms, rtt_ms, video {codec, width, height, frames_per_second, keyframe_interval_ms},
 //     audio {codec}; null while nobody publishes
 //     destinations: [{id, url, state, since_unix_ms, attempts, next_attempt_unix_ms,
-//     last_problem {fault, message}, bitrate_bps, bytes_sent, queue_ms, video_frames, audio_frames, frames_dropped,
+//     last_problem {fault, message}, problem_since_unix_ms, problem_until_unix_ms, bitrate_bps, bytes_sent, queue_ms, video_frames, audio_frames, frames_dropped,
 //     picture {path, width, height, reason}}]
 //   local_sink: {url_base, streams: [{key, video_frames, audio_frames, width, height,
 //     keyframe_interval_ms, bitrate_bps}]}, absent when it is switched off
 
 import { element, keepRows, setText } from "./dom.js";
 import { readStatus } from "./status.js";
-import { bitrate, broadcastState, bytes, destinationState, duration, pictureWords, withoutKey } from "./words.js";
+import { bitrate, broadcastState, bytes, destinationState, duration, pictureWords, problemWords, withoutKey } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -53,7 +53,7 @@ function holdFacts(broadcast) {
 }
 
 function destinationRow(destination) {
-  const problem = destination.last_problem?.message;
+  const problem = problemWords(destination);
   const picture = pictureWords(destination.picture);
   const state = destinationState(destination.state, destination);
   return element(
@@ -61,7 +61,7 @@ function destinationRow(destination) {
     {},
     element("td", {}, element("span", { class: "url" }, withoutKey(destination.url ?? destination.id)),
       picture && element("span", { class: "why" }, picture),
-      problem && element("span", { class: "why" }, destination.state === "live" ? `earlier: ${problem}` : problem)),
+      problem && element("span", { class: "why" }, problem)),
     element("td", {}, stateBadge(state)),
     element("td", { class: "number" }, bitrate(destination.bitrate_bps)),
     element("td", { class: "number" }, bytes(destination.bytes_sent)),

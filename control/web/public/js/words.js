@@ -55,6 +55,23 @@ export function destinationState(state, detail = {}) {
   return { look, words: `will try again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s` };
 }
 
+/** The time of day; with the day, when that is not today. */
+function clock(unixMs) {
+  const at = new Date(unixMs);
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}
+
+/**
+ * What is wrong with a destination, or was. `detail` is its status, from the engine or from REST.
+ */
+export function problemWords(detail) {
+  const problem = detail.last_problem?.message ?? detail.problem;
+  if (!problem) return "";
+  const { problem_since_unix_ms: since, problem_until_unix_ms: until } = detail;
+  if (!since) return problem;
+  return until ? `earlier, ${clock(since)} to ${clock(until)}: ${problem}` : `since ${clock(since)}: ${problem}`;
+}
+
 /** Which picture a destination is sent, and why; nothing while it is not on air. */
 export function pictureWords(picture) {
   if (!picture) return "";

@@ -73,7 +73,7 @@ fn wishes(destination: &mut Destination) -> Vec<String> {
 }
 
 fn message(destination: &Destination) -> &str {
-    &destination.last_problem.as_ref().unwrap().message
+    &destination.trouble.as_ref().unwrap().problem.message
 }
 
 /// How a server answers `connect`.

@@ -7,7 +7,12 @@ use std::{
 
 use shardcast_link::{Fault, Problem};
 
-use super::{Destination, DestinationOutput, Phase, backoff::Failure, race::Dial};
+use super::{
+    Destination, DestinationOutput, Phase,
+    backoff::Failure,
+    race::Dial,
+    trouble::{About, Trouble},
+};
 use crate::{io::Close, limits::BACKOFF_RESET_MS, rtmp::PublishError};
 
 impl Destination {
@@ -132,15 +137,16 @@ impl Destination {
                 Phase::GivenUp
             }
         };
-        self.last_problem = Some(problem);
+        Trouble::note(&mut self.trouble, now, About::Connection, problem);
         self.enter(now, phase);
     }
 
-    pub(super) fn unusable(&mut self, words: &str) {
-        self.last_problem = Some(Problem {
+    pub(super) fn unusable(&mut self, now: Instant, words: &str) {
+        let unusable = Problem {
             fault: Fault::Operator,
             message: words.to_owned(),
-        });
+        };
+        self.trouble = Some(Trouble::new(now, About::Connection, unusable));
         self.phase = Phase::Unusable;
     }
 }

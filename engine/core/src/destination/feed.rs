@@ -15,12 +15,13 @@ use super::{
     progress::Progress,
     report::Totals,
     switch::{self, Step, Switch},
+    trouble::About,
 };
 use crate::{
     h264::ParameterSets,
     limits::{
         DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
-        FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
+        DESTINATION_SLOW_US, FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
     rendition::{MediaFacts, RingId, Rings},
     ring::{Kind, Ring, Unit},
@@ -66,10 +67,9 @@ pub(super) struct Feed {
     lag_us: i64,
     keyframe_asked: Option<Instant>,
     platform: &'static Platform,
-    /// When the last keyframe was, and whether somebody was told that they are too far apart.
+    /// When the last keyframe was.
     keyframe_us: Option<i64>,
-    told_of_keyframes: bool,
-    complaint: Option<Problem>,
+    complaint: Option<(About, Problem)>,
 }
 
 impl Feed {
@@ -91,7 +91,6 @@ impl Feed {
             keyframe_asked: None,
             platform,
             keyframe_us: None,
-            told_of_keyframes: false,
             complaint: None,
         }
     }
@@ -110,8 +109,14 @@ impl Feed {
         u32::try_from(self.lag_us / 1000).unwrap_or(0)
     }
 
-    pub(super) fn take_complaint(&mut self) -> Option<Problem> {
+    /// What is wrong, as often as it is seen.
+    pub(super) fn take_complaint(&mut self) -> Option<(About, Problem)> {
         self.complaint.take()
+    }
+
+    /// It takes data more slowly than it comes.
+    pub(super) fn is_slow(&self) -> bool {
+        self.lag_us >= DESTINATION_SLOW_US
     }
 
     /// More waits than media alone can make: the server lets its questions pile up.
@@ -244,11 +249,12 @@ impl Feed {
         if resume.is_some() || fell_out {
             let dropped = resume.unwrap_or(ring.end()).saturating_sub(cursor);
             totals.frames_dropped += dropped;
-            self.complaint = Some(problem(
+            let slow = problem(
                 "it takes data slower than the stream needs, so parts are left out: lower the \
                  bitrate or check its network"
                     .to_owned(),
-            ));
+            );
+            self.complaint = Some((About::Pace, slow));
             self.cursor = resume;
             self.waits_since = None;
             // The distance over what is left out says nothing about the publisher.
@@ -378,7 +384,7 @@ impl Feed {
         last_us.is_some_and(|last_us| unit.dts_us < last_us + switch::STEP_US_MIN)
     }
 
-    /// Counts the distance of keyframes, and says once when a platform will not like it.
+    /// Counts the distance of keyframes, and says when a platform will not like it.
     fn keyframe(&mut self, pts_us: i64, totals: &mut Totals) {
         let Some(before_us) = self.keyframe_us.replace(pts_us) else {
             return;
@@ -386,9 +392,8 @@ impl Feed {
         let interval_ms = u32::try_from((pts_us - before_us) / 1000).unwrap_or(u32::MAX);
         totals.keyframe_interval_ms = interval_ms;
         let max_ms = self.platform.keyframe_interval_ms_max;
-        if !self.told_of_keyframes && max_ms.is_some_and(|max_ms| interval_ms > max_ms) {
-            self.told_of_keyframes = true;
-            self.complaint = Some(Problem {
+        if max_ms.is_some_and(|max_ms| interval_ms > max_ms) {
+            let far_apart = Problem {
                 fault: Fault::Publisher,
                 message: format!(
                     "keyframes were {interval_ms} ms apart, and {} wants at most {} ms: the \
@@ -396,7 +401,8 @@ impl Feed {
                     self.platform.name,
                     max_ms.unwrap_or_default()
                 ),
-            });
+            };
+            self.complaint = Some((About::Keyframes, far_apart));
         }
     }
 }

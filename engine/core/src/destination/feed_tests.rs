@@ -100,11 +100,11 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
         assert_eq!(keyframe(&mut feed, n * 1_000, true), None);
     }
     let complaint = keyframe(&mut feed, most_ms + 1_000, false).unwrap();
-    assert!(complaint.message.contains("slower"), "{complaint:?}");
+    assert!(complaint.1.message.contains("slower"), "{complaint:?}");
     assert_eq!(keyframe(&mut feed, most_ms + 2_000, false), None);
     // The publisher's own are complained of as ever.
     let complaint = keyframe(&mut feed, 2 * most_ms + 2_001, false).unwrap();
-    assert_eq!(complaint.fault, Fault::Publisher);
+    assert_eq!(complaint.1.fault, Fault::Publisher);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod race;
 mod report;
 mod rules;
 mod switch;
+mod trouble;
 
 use std::{
     collections::VecDeque,
@@ -35,7 +36,7 @@ use std::{
 
 use bytes::Bytes;
 use shardcast_link::{
-    DestinationId, DestinationState, Problem, RetryPolicy, WantedDestination, WantedPicture,
+    DestinationId, DestinationState, RetryPolicy, WantedDestination, WantedPicture,
     rtmp_url::is_same_destination,
 };
 
@@ -47,6 +48,7 @@ use self::{
     picture::Picture,
     race::Race,
     report::Totals,
+    trouble::{About, Trouble},
 };
 pub(crate) use self::{contract::SourceFacts, picture::Choice, race::Dial};
 use crate::{
@@ -130,7 +132,7 @@ pub(crate) struct Destination {
     holding: bool,
     backoff: Backoff,
     attempts: u32,
-    last_problem: Option<Problem>,
+    trouble: Option<Trouble>,
     /// When media was last known to arrive there.
     live_at: Option<Instant>,
     since: Instant,
@@ -162,7 +164,7 @@ impl Destination {
             holding: false,
             backoff: Backoff::new(wanted.retry, seed),
             attempts: 0,
-            last_problem: None,
+            trouble: None,
             live_at: None,
             since: now,
             reported: None,
@@ -175,7 +177,7 @@ impl Destination {
                 destination.picture = Picture::new(wanted.picture, destination.platform);
                 destination.url = Some(url);
             }
-            Err(error) => destination.unusable(&error.to_string()),
+            Err(error) => destination.unusable(now, &error.to_string()),
         }
         destination
     }
@@ -201,6 +203,7 @@ impl Destination {
         } else {
             self.finish();
             if !matches!(self.phase, Phase::Unusable) {
+                self.end_trouble(now);
                 self.enter(now, Phase::Ended);
             }
         }
@@ -218,6 +221,7 @@ impl Destination {
     pub(crate) fn remove(&mut self, now: Instant) {
         self.finish();
         self.on_air = false;
+        self.end_trouble(now);
         self.enter(now, Phase::Ended);
     }
 
@@ -283,6 +287,9 @@ impl Destination {
                     self.totals.acked(now, news);
                     if news > 0 && feed.is_live() {
                         self.live_at = Some(now);
+                        if let Some(trouble) = &mut self.trouble {
+                            trouble.connected(now);
+                        }
                     }
                     self.changed(now);
                 }
@@ -307,8 +314,14 @@ impl Destination {
         if feed.is_open_for_media() && feed.progress.wants_inspection(now) {
             self.outputs.push_back(DestinationOutput::Inspect);
         }
-        if let Some(problem) = complaint {
-            self.last_problem = Some(problem);
+        if feed.is_slow()
+            && let Some(trouble) = &mut self.trouble
+        {
+            trouble.persists(now, About::Pace);
+        }
+        if let Some((about, problem)) = complaint
+            && Trouble::note(&mut self.trouble, now, about, problem)
+        {
             self.outputs.push_back(DestinationOutput::Changed);
         }
     }
@@ -390,6 +403,12 @@ impl Destination {
                     .push_back(DestinationOutput::Close(None, Close::Abort));
             }
             _ => {}
+        }
+    }
+
+    fn end_trouble(&mut self, now: Instant) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.end(now);
         }
     }
 

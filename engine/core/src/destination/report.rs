@@ -39,12 +39,15 @@ impl Destination {
             Phase::Open { feed, .. } => feed.progress.info(),
             _ => TcpInfo::default(),
         };
+        let trouble = self.trouble.as_ref();
         DestinationStatus {
             id: self.id.clone(),
             state: self.state(now),
             since_unix_ms: clock(self.since),
             attempts: self.attempts,
-            last_problem: self.last_problem.clone(),
+            last_problem: trouble.map(|it| it.problem.clone()),
+            problem_since_unix_ms: trouble.map(|it| clock(it.since)),
+            problem_until_unix_ms: trouble.and_then(|it| it.until(now)).map(&clock),
             next_attempt_unix_ms: match &self.phase {
                 Phase::BackingOff { until } => Some(clock(*until)),
                 _ => None,

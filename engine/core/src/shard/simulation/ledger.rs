@@ -174,6 +174,9 @@ impl Entry {
         if status.last_problem.is_none() {
             return Err("a failure without words".to_owned());
         }
+        if status.problem_since_unix_ms.is_none() || status.problem_until_unix_ms.is_some() {
+            return Err("a failure that is not said to be there".to_owned());
+        }
         let was_live = matches!(before, Live | Stalled | Holding);
         let open_for = self
             .opened

@@ -178,6 +178,16 @@ impl World {
         self.sites.insert(name.to_owned(), site);
     }
 
+    /// Changes how the server at a name treats the connections that it has, and those to come.
+    pub(crate) fn turn(&mut self, name: &str, site: Site) {
+        self.replace(name, site);
+        for id in self.history.get(name).into_iter().flatten() {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.site = site;
+            }
+        }
+    }
+
     pub(crate) fn publish(&mut self, name: &str, client: Client) {
         let sdp = client.offer.clone();
         self.clients.push(client);
