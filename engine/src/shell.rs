@@ -319,7 +319,7 @@ impl Shell {
                 let Some(handle) = self.handle() else { return };
                 self.video.run(Instant::now(), &handle, job);
             }
-            Output::Event(event) => self.link.push(event),
+            Output::Event(event) => self.link.push(*event),
         }
     }
 

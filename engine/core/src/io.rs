@@ -146,7 +146,8 @@ pub enum Output {
     Video(VideoJob),
     /// Make one picture, off the executor: it takes tens of milliseconds.
     Still(StillJob),
-    Event(Event),
+    /// In a box, because it is much larger than what is put out for each packet.
+    Event(Box<Event>),
 }
 
 /// How a connection is closed.

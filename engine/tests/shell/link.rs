@@ -68,9 +68,9 @@ fn commands_come_in_and_events_go_out_in_order() {
     }
     assert_eq!(rig.next(), Seen::Command(forget("two")));
     assert_eq!(rig.next(), Seen::Command(forget("three")));
-    rig.ask([Output::Event(status(1))]);
+    rig.ask([Output::Event(Box::new(status(1)))]);
     assert_eq!(receive(&mut control), status(1));
-    rig.ask([Output::Event(status(2))]);
+    rig.ask([Output::Event(Box::new(status(2)))]);
     assert_eq!(receive(&mut control), status(2));
 }
 
@@ -96,14 +96,14 @@ fn a_report_of_any_size_comes_in_parts_while_other_events_go_on() {
     let mut next = report.clone();
     next.at_unix_ms = 2;
     let reports = [&report, &report, &next].map(|report| Event::Status(report.clone()));
-    rig.ask(reports.map(Output::Event));
+    rig.ask(reports.map(|it| Output::Event(Box::new(it))));
     let mut assembly = Assembly::default();
     let mut whole = std::iter::from_fn(|| Some(assembly.take(receive(&mut control)))).flatten();
     // The second came while the first was told, and the third is newer.
     assert_eq!(whole.next(), Some(Event::Status(report)));
     assert_eq!(whole.next(), Some(Event::Status(next)));
     drop(whole);
-    rig.ask([Output::Event(status(3))]);
+    rig.ask([Output::Event(Box::new(status(3)))]);
     assert_eq!(receive(&mut control), status(3));
 }
 
@@ -117,7 +117,7 @@ fn a_newer_control_replaces_an_older_one() {
         0,
         "the older one is told nothing more"
     );
-    rig.ask([Output::Event(status(3))]);
+    rig.ask([Output::Event(Box::new(status(3)))]);
     assert_eq!(receive(&mut newer), status(3));
 }
 
@@ -126,7 +126,7 @@ fn control_may_come_back_after_it_has_gone() {
     let rig = Rig::new();
     for round in 0..5 {
         let mut control = connect(&rig, "again");
-        rig.ask([Output::Event(status(round))]);
+        rig.ask([Output::Event(Box::new(status(round)))]);
         assert_eq!(receive(&mut control), status(round));
     }
 }
@@ -169,7 +169,7 @@ fn a_control_that_does_not_read_does_not_stop_the_shard() {
     let rig = Rig::new();
     let mut control = connect(&rig, "deaf");
     for n in 0..5_000 {
-        rig.ask([Output::Event(status(n))]);
+        rig.ask([Output::Event(Box::new(status(n)))]);
     }
     send(&mut control, &forget("still-here"));
     assert_eq!(rig.next(), Seen::Command(forget("still-here")));

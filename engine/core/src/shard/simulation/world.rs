@@ -307,10 +307,13 @@ impl World {
                 self.audio(&job);
                 Ok(())
             }
-            Output::Event(Event::Destination { status, .. }) => self.reported(&status),
+            Output::Event(event) => match *event {
+                Event::Destination { status, .. } => self.reported(&status),
+                _ => Ok(()),
+            },
             Output::Still(job) => self.still_wanted(&job),
             Output::Video(job) => self.video(job),
-            Output::Event(_) | Output::Datagram { .. } => Ok(()),
+            Output::Datagram { .. } => Ok(()),
         }
     }
 

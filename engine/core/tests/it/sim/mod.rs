@@ -352,7 +352,7 @@ impl World {
             Output::Audio(job) => self.audio(&job),
             Output::Still(job) => self.stills.push(job),
             Output::Video(job) => self.video(job),
-            Output::Event(event) => self.events.push(event),
+            Output::Event(event) => self.events.push(*event),
         }
     }
 
