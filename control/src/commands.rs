@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use shardcast_link::BroadcastId;
+use shardcast_link::{BroadcastId, check_offer};
 use shardcast_log::Limiter;
 
 use crate::{
@@ -47,6 +47,13 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
             sdp,
         } => {
             let sdp = sdp.filter(|_| is_offer);
+            if let Some(Err(error)) = sdp.as_deref().map(check_offer) {
+                return send(ServerMessage::Error {
+                    stream: Some(broadcast.stream().to_owned()),
+                    definition: "notSetRemoteDescription",
+                    message: Some(error.to_string()),
+                });
+            }
             control.with_hub(|hub, out| hub.offer(now, socket, &broadcast, sdp, out));
         }
         ClientMessage::TakeCandidate {

@@ -5,7 +5,6 @@
 //! waits.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64},
@@ -31,7 +30,7 @@ use crate::{
     picture, redact,
     settings::{ApplicationSettings, OpusChannels, Settings},
     shards::{Commands, Shards},
-    signalling::{Effect, Eviction, Hub, LastMedia, SocketId, socket::Sockets},
+    signalling::{self, Effect, Eviction, Hub, LastMedia, SocketId, socket::Sockets},
     slates,
     store::{BroadcastRecord, Catalog},
     tasks::Rounds,
@@ -176,7 +175,7 @@ impl Control {
     }
 
     /// Places the broadcast and gives its shard the wanted state, then the offer. Without a
-    /// reachable shard the offer stays with the hub until there is one.
+    /// reachable shard, or before its client's turn, the offer stays with the hub.
     fn hand_over(
         &self,
         hub: &mut Hub,
@@ -196,6 +195,9 @@ impl Control {
             }
             return;
         };
+        if !hub.take_turn(Instant::now(), session, shard) {
+            return;
+        }
         let wanted = self.want(shard, &broadcast);
         let codecs = self.codecs(&broadcast);
         let publish = Command::Publish {
@@ -388,7 +390,7 @@ impl Control {
             } => {
                 let media = offers_video || offers_audio;
                 if !media && let Some(left_out) = NO_MEDIA.admit(Instant::now()) {
-                    let why = crate::signalling::NO_MEDIA_OFFERED;
+                    let why = signalling::NO_MEDIA_OFFERED;
                     tracing::warn!(%session, why, left_out, "a publisher offers no media");
                 }
                 self.with_hub(|hub, out| hub.answered(&session, sdp, candidates, media, out));
@@ -454,8 +456,8 @@ impl Control {
     }
 
     /// Takes a socket into the hub.
-    pub(crate) fn socket_opened(&self, socket: SocketId, address: IpAddr) {
-        self.with_hub(|hub, _| hub.socket_opened(Instant::now(), socket, address));
+    pub(crate) fn socket_opened(&self, socket: SocketId, client: signalling::Client) {
+        self.with_hub(|hub, _| hub.socket_opened(Instant::now(), socket, client));
     }
 
     pub(crate) fn socket_closed(&self, socket: SocketId) {

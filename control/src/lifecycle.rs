@@ -238,7 +238,7 @@ mod tests {
     use crate::{
         settings::Settings,
         shards::Commands,
-        signalling::{PublishRequest, SocketId, admission},
+        signalling::{Client, PublishRequest, SocketId, admission},
         store::{Catalog, RedbStore},
     };
 
@@ -333,7 +333,11 @@ mod tests {
             start_timeout_ms: 10_000,
         };
         control.with_hub(|hub, out| {
-            hub.socket_opened(Instant::now(), SocketId(1), [127, 0, 0, 1].into());
+            let client = Client {
+                address: [127, 0, 0, 1].into(),
+                is_trusted: false,
+            };
+            hub.socket_opened(Instant::now(), SocketId(1), client);
             hub.publish(Instant::now(), SocketId(1), request, out);
         });
     }

@@ -30,8 +30,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// Buffers of an idle signalling socket, in bytes, each way; they grow with a message and shrink
 /// behind it. Most messages are candidates and pings.
 pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 10;
-/// An SDP. A browser's offer is below 20 KB; each is kept while it waits for a shard.
-pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
+/// An SDP; each is kept while it waits for a shard.
+pub(crate) const SDP_BYTES_MAX: usize = shardcast_link::OFFER_BYTES_MAX;
 /// Signalling sockets at a time.
 pub(crate) const SOCKETS_MAX: usize = 10_000;
 /// Of them, those of one IPv4 address or IPv6 /64: an office behind one NAT, not an attacker who takes them all.
@@ -47,6 +47,37 @@ pub(crate) const MESSAGES_PER_SECOND: u32 = 50;
 pub(crate) const MESSAGES_BURST: u32 = 500;
 /// Streams published over one socket at a time. The SDK uses one.
 pub(crate) const STREAMS_PER_SOCKET_MAX: usize = 32;
+/// Sessions without media of one client: a studio's browsers that come back together.
+pub(crate) const STARTING_PER_CLIENT_MAX: usize = 64;
+/// Of one that may use REST: a quarter of what a shard takes.
+pub(crate) const STARTING_PER_TRUSTED_CLIENT_MAX: usize = 1_024;
+/// Of all clients: twice what a shard takes. Each keeps its offer, [`SDP_BYTES_MAX`] at most.
+pub(crate) const STARTING_MAX: usize = 8_192;
+/// How many offers may go on at a time, and how many a second after that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfferRate {
+    pub(crate) burst: u32,
+    pub(crate) per_second: u32,
+}
+/// An offer of so many bytes counts as one, a longer one as several: Chromium's for sound and
+/// picture. Reading it takes a shard about a millisecond.
+pub(crate) const OFFER_UNIT_BYTES: usize = 6 << 10;
+/// Of one client. A studio of 30 browsers that come back together waits for less than the 3 s after
+/// which the SDK tries again.
+pub(crate) const OFFERS_PER_CLIENT: OfferRate = OfferRate {
+    burst: 24,
+    per_second: 4,
+};
+/// Of one that may use REST, which may be a proxy that does not say for whom it speaks.
+pub(crate) const OFFERS_PER_TRUSTED_CLIENT: OfferRate = OfferRate {
+    burst: 200,
+    per_second: 30,
+};
+/// Of all clients together to one shard: 6 % of its time.
+pub(crate) const OFFERS_PER_SHARD: OfferRate = OfferRate {
+    burst: 200,
+    per_second: 60,
+};
 /// ICE candidates of one session; browsers with many interfaces reach about forty.
 pub(crate) const CANDIDATES_PER_SESSION_MAX: usize = 200;
 /// Length of one candidate line.

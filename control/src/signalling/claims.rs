@@ -15,7 +15,7 @@ use shardcast_link::{BroadcastId, SessionId};
 
 use super::{
     Effect, Hub, LastMedia, PublishRequest, SocketId,
-    hub::{Returning, notify, unpublish},
+    hub::{Client, Returning, notify, unpublish},
     message::ServerMessage,
     session::Phase,
 };
@@ -26,17 +26,11 @@ impl Hub {
         &self,
         now: Instant,
         socket: SocketId,
-        address: IpAddr,
+        client: Client,
         request: &PublishRequest,
     ) -> Result<(), &'static str> {
         request.admission?;
-        let of_socket = self
-            .sessions
-            .values()
-            .filter(|session| session.socket == socket);
-        if of_socket.count() >= limits::STREAMS_PER_SOCKET_MAX {
-            return Err("highResourceUsage");
-        }
+        self.has_room(socket, client)?;
         let holder = self.claim(&request.broadcast).map(|(_, holder)| holder);
         if let Some(holder) = holder {
             if holder.socket == socket {
@@ -56,8 +50,32 @@ impl Hub {
         }
         // Its publisher has said `stop`: what the last report shows is the rest of its media.
         let has_stopped = self.returning.contains_key(&request.broadcast);
-        if !has_stopped && self.is_foreign(&request.broadcast, address, request.last_media) {
+        if !has_stopped && self.is_foreign(&request.broadcast, client.address, request.last_media) {
             return Err("streamIdInUse");
+        }
+        Ok(())
+    }
+
+    /// Whether the client and this process may have one session more.
+    fn has_room(&self, socket: SocketId, client: Client) -> Result<(), &'static str> {
+        let (mut of_socket, mut starting, mut of_client) = (0, 0, 0);
+        for session in self.sessions.values() {
+            of_socket += usize::from(session.socket == socket);
+            if session.is_starting() {
+                starting += 1;
+                of_client += usize::from(is_same_client(session.client.address, client.address));
+            }
+        }
+        let of_client_max = if client.is_trusted {
+            limits::STARTING_PER_TRUSTED_CLIENT_MAX
+        } else {
+            limits::STARTING_PER_CLIENT_MAX
+        };
+        let is_full = of_socket >= limits::STREAMS_PER_SOCKET_MAX
+            || of_client >= of_client_max
+            || starting >= limits::STARTING_MAX;
+        if is_full {
+            return Err("highResourceUsage");
         }
         Ok(())
     }
@@ -73,7 +91,7 @@ impl Hub {
             return false;
         };
         let follows_stop = session.follows_stop_of.is_some();
-        !follows_stop && self.is_foreign(&session.broadcast, session.address, last_media)
+        !follows_stop && self.is_foreign(&session.broadcast, session.client.address, last_media)
     }
 
     /// Refuses `session` because somebody else publishes.
@@ -102,7 +120,7 @@ impl Hub {
                 .and_then(|id| self.sessions.get(id)),
             holder => holder,
         };
-        let of_session = publisher.map(|session| session.address);
+        let of_session = publisher.map(|session| session.client.address);
         let mut known = of_session.into_iter().chain(media.from).peekable();
         // Nobody known: the engine that had the media is gone, and no report shows any.
         known.peek().is_some() && !known.any(|known| is_same_client(known, address))
@@ -157,7 +175,7 @@ impl Hub {
             return self.stop_unclaimed(now, socket, broadcast, grace, out);
         };
         unpublish(&id, session, out);
-        let (address, on_shard) = (session.address, session.is_on_shard());
+        let (address, on_shard) = (session.client.address, session.is_on_shard());
         let had_media = !session.is_starting();
         let may_end = had_media || session.resumes_end();
         let superseded = session.replaces.take();
@@ -187,7 +205,7 @@ impl Hub {
         let Some(entry) = self.sockets.get_mut(&socket) else {
             return;
         };
-        let address = entry.address;
+        let address = entry.client.address;
         if entry.closing.remove(broadcast).is_some() && !claimed {
             self.end_after(now, broadcast, address, grace, out);
         } else if !entry.used {
@@ -224,8 +242,7 @@ impl LastMedia {
     }
 }
 
-/// Whether two addresses are likely one client's: equal, or of one IPv6 network of 64 bits, within
-/// which a browser changes its address by itself (RFC 8981).
+/// Whether two addresses are likely one client's.
 pub(super) fn is_same_client(one: IpAddr, other: IpAddr) -> bool {
     Network::of(one) == Network::of(other)
 }

@@ -12,12 +12,22 @@ use super::{
     message::ServerMessage,
     renegotiation::Renegotiation,
     session::{Phase, Session, Socket},
+    turns::Turns,
 };
 use crate::limits;
 
 /// A signalling socket; never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SocketId(pub(crate) u64);
+
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    /// Its own, not that of a proxy in front of us.
+    pub(crate) address: IpAddr,
+    /// The address may use REST. It may be a proxy that does not say for whom it speaks.
+    pub(crate) is_trusted: bool,
+}
 
 /// What shall happen, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +111,7 @@ pub(crate) struct Hub {
     /// Streams that stopped while their media was stale: the SDK is about to publish again. They
     /// end then if it does not.
     pub(super) returning: HashMap<BroadcastId, Returning>,
+    pub(super) turns: Turns,
 }
 
 /// A broadcast that ends unless somebody publishes it in time.
@@ -120,6 +131,7 @@ impl Hub {
             sessions: HashMap::new(),
             claims: HashMap::new(),
             returning: HashMap::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -150,9 +162,9 @@ impl Hub {
             .is_some_and(|(_, session)| session.socket == socket)
     }
 
-    pub(crate) fn socket_opened(&mut self, now: Instant, socket: SocketId, address: IpAddr) {
+    pub(crate) fn socket_opened(&mut self, now: Instant, socket: SocketId, client: Client) {
         let entry = Socket {
-            address,
+            client,
             heard: now,
             used: false,
             closing: HashMap::new(),
@@ -191,10 +203,10 @@ impl Hub {
     ) {
         let stream = request.broadcast.stream().to_owned();
         // A socket that has closed in the meantime publishes nothing.
-        let Some(address) = self.sockets.get(&socket).map(|socket| socket.address) else {
+        let Some(client) = self.sockets.get(&socket).map(|socket| socket.client) else {
             return;
         };
-        if let Err(definition) = self.may_publish(now, socket, address, &request) {
+        if let Err(definition) = self.may_publish(now, socket, client, &request) {
             out.push(Effect::Send {
                 socket,
                 message: ServerMessage::error(&stream, definition),
@@ -213,7 +225,7 @@ impl Hub {
         let session = Session {
             broadcast: request.broadcast,
             socket,
-            address,
+            client,
             replaces,
             follows_stop_of: returning.map(|returning| returning.address),
             phase: Phase::AwaitingOffer,
@@ -222,6 +234,7 @@ impl Hub {
             name: request.name,
             meta_data: request.meta_data,
             shard: None,
+            has_turn: false,
             renegotiation: Renegotiation::default(),
             candidates_waiting: Vec::new(),
             candidate_count: 0,

@@ -7,7 +7,9 @@ use std::{
 
 use shardcast_link::{BroadcastId, EndReason, Fault, Problem, SessionId};
 
-use super::{Effect, Eviction, Hub, LastMedia, PublishRequest, SocketId, message::ServerMessage};
+use super::{
+    Client, Effect, Eviction, Hub, LastMedia, PublishRequest, SocketId, message::ServerMessage,
+};
 
 /// Two sockets of the studio, and one of a stranger.
 pub(super) const A: SocketId = SocketId(1);
@@ -34,7 +36,11 @@ impl Stage {
             media_from: None,
         };
         for (socket, address) in [(A, STUDIO), (B, STUDIO), (STRANGER, ELSEWHERE)] {
-            stage.hub.socket_opened(stage.now, socket, address);
+            let client = Client {
+                address,
+                is_trusted: false,
+            };
+            stage.hub.socket_opened(stage.now, socket, client);
         }
         stage
     }

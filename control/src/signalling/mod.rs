@@ -14,13 +14,16 @@ mod renegotiation;
 mod reports;
 mod session;
 pub(crate) mod socket;
+mod turns;
 
 #[cfg(test)]
 mod claims_tests;
 #[cfg(test)]
 mod hub_tests;
+#[cfg(test)]
+mod turns_tests;
 
 pub(crate) use eviction::Eviction;
-pub(crate) use hub::{Effect, Hub, LastMedia, PublishRequest, SocketId};
+pub(crate) use hub::{Client, Effect, Hub, LastMedia, PublishRequest, SocketId};
 pub(crate) use pending::Verdict;
 pub(crate) use reports::NO_MEDIA_OFFERED;

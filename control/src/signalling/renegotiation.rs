@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use shardcast_link::{Fault, Problem, SessionId};
 
-use super::{Effect, Hub, message::ServerMessage, session::Phase};
+use super::{Effect, Hub, message::ServerMessage, session::Phase, turns::cost};
 use crate::limits;
 
 /// The further offers of one session.
@@ -62,7 +62,10 @@ impl Hub {
         let Some(sdp) = sdp.filter(|sdp| !sdp.is_empty()) else {
             return refuse("notSetRemoteDescription");
         };
-        if !session.renegotiation.begin(now) {
+        // str0m reads the offer thrice: on trial, with the one before it, and for good.
+        let is_affordable = session.renegotiation.begin(now)
+            && self.turns.take(now, session.client, shard, 3 * cost(&sdp));
+        if !is_affordable {
             return refuse("highResourceUsage");
         }
         // An ICE restart gathers candidates anew.

@@ -5,13 +5,12 @@ use std::{collections::HashMap, net::IpAddr, time::Instant};
 
 use shardcast_link::{BroadcastId, SessionId};
 
-use super::{SocketId, claims::is_same_client, renegotiation::Renegotiation};
+use super::{SocketId, claims::is_same_client, hub::Client, renegotiation::Renegotiation};
 
 /// An open socket of the [`super::Hub`].
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// Of the client, not of a proxy in front of us.
-    pub(super) address: IpAddr,
+    pub(super) client: Client,
     pub(super) heard: Instant,
     /// Whether it has ever published.
     pub(super) used: bool,
@@ -25,8 +24,8 @@ pub(super) struct Socket {
 pub(super) struct Session {
     pub(super) broadcast: BroadcastId,
     pub(super) socket: SocketId,
-    /// Of the client; outlives its socket.
-    pub(super) address: IpAddr,
+    /// Outlives its socket.
+    pub(super) client: Client,
     /// The session whose media goes on until media of this one arrives. It gets the claim back if
     /// that never happens.
     pub(super) replaces: Option<SessionId>,
@@ -40,6 +39,8 @@ pub(super) struct Session {
     pub(super) meta_data: String,
     /// The shard that has the offer.
     pub(super) shard: Option<u16>,
+    /// The offer was waiting for its turn and is being handed over.
+    pub(super) has_turn: bool,
     pub(super) renegotiation: Renegotiation,
     /// Candidates that came before the offer could be handed over.
     pub(super) candidates_waiting: Vec<String>,
@@ -53,7 +54,7 @@ pub(super) struct Session {
 pub(super) enum Phase {
     /// `start` was sent.
     AwaitingOffer,
-    /// The offer is here, but no shard is reachable.
+    /// The offer is here, but no shard is reachable, or it is not yet the client's turn there.
     AwaitingShard { sdp: String },
     /// The shard has the offer.
     Offered,
@@ -80,7 +81,7 @@ impl Session {
     /// SDK does with each retry. Its `stop` then asks for the end again, with or without media.
     pub(super) fn resumes_end(&self) -> bool {
         self.follows_stop_of
-            .is_some_and(|address| is_same_client(address, self.address))
+            .is_some_and(|address| is_same_client(address, self.client.address))
     }
 
     /// Whether it waits for its first media.

@@ -168,15 +168,16 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         )
             .into_response();
     };
-    let client = forwarded::client(
+    let allowed = &control.settings.remote_allowed_cidr;
+    let address = forwarded::client(address, request.headers(), allowed);
+    let origin = super::Client {
         address,
-        request.headers(),
-        &control.settings.remote_allowed_cidr,
-    );
+        is_trusted: allowed.contains(address),
+    };
     let control = Arc::clone(control);
     let place = request.extensions().get::<Arc<Place>>().cloned();
     tokio::spawn(async move {
-        control.socket_opened(socket, client);
+        control.socket_opened(socket, origin);
         match hyper::upgrade::on(request).await {
             Ok(upgraded) => {
                 let client = Client {

@@ -21,6 +21,7 @@ mod hung_shard;
 mod link;
 mod log_trouble;
 mod many_connections;
+mod offer_limits;
 mod offered_codecs;
 mod publish_admission;
 mod rendition_status;

@@ -63,8 +63,6 @@ pub(crate) const BROADCASTS_MAX: usize = 10_000;
 pub(crate) const PEERS_MAX: usize = 4_096;
 /// Remote addresses that one peer may be known by. ICE tests several, one is used.
 pub(crate) const PEER_ADDRESSES_MAX: usize = 16;
-/// An SDP offer, in bytes. A browser's is 5 to 10 KB.
-pub(crate) const SDP_BYTES_MAX: usize = 128 << 10;
 /// Audio behind a packet that is missing waits so long for it. Networks reorder within this; a
 /// packet that was lost never comes, since audio has no retransmission.
 pub(crate) const AUDIO_REORDER_MS: u64 = 100;

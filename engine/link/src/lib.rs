@@ -12,6 +12,7 @@ pub mod cidr;
 pub mod frame;
 pub mod id;
 mod message;
+mod offer;
 mod picture;
 mod report;
 pub mod rtmp_url;
@@ -22,6 +23,7 @@ mod wanted;
 pub use cidr::CidrList;
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
 pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
+pub use offer::{OFFER_BYTES_MAX, OfferTooLarge, check_offer};
 pub use picture::{
     ContractOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, WantedPicture,
     video_bps_for,

@@ -173,19 +173,15 @@ impl Shard {
         };
         let number = self.id();
         let ufrag = format!("s{}p{number:x}", self.config.shard);
-        let accepted = Publisher::accept(
-            now,
-            self.config.epoch,
-            &self.identity,
-            Offer {
-                session: session.clone(),
-                ufrag: ufrag.clone(),
-                sdp,
-                start_timeout,
-                terms,
-            },
-        );
-        match accepted {
+        let offer = Offer {
+            session: session.clone(),
+            ufrag: ufrag.clone(),
+            sdp,
+            start_timeout,
+            terms,
+        };
+        let accept = || Publisher::accept(now, self.config.epoch, &self.identity, offer);
+        match contained(accept) {
             Ok((publisher, answer)) => {
                 let peer = PeerId(number);
                 let offers = publisher.offers();
@@ -262,5 +258,29 @@ impl Shard {
         self.broadcasts
             .insert(key, Broadcast::new(WantedBroadcast::new(id.clone())));
         Some(key)
+    }
+}
+
+/// Takes an offer. A panic in the protocols below costs this one offer, not the shard.
+fn contained<T>(accept: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(accept)).unwrap_or_else(|_| {
+        tracing::error!("an offer made the shard fail; it is refused");
+        Err(Problem {
+            fault: Fault::Internal,
+            message: "the SDP offer made the server fail: its operator finds more in the log"
+                .into(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_that_makes_the_protocols_panic_is_refused() {
+        let failed = contained(|| -> Result<(), Problem> { panic!("in str0m") });
+        assert_eq!(failed.unwrap_err().fault, Fault::Internal);
+        assert_eq!(contained(|| Ok(1)), Ok(1));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shardcast_link::{Fault, Problem, SessionId};
+use shardcast_link::{Fault, Problem, SessionId, check_offer};
 use str0m::{Candidate, Rtc, change::SdpOffer};
 
 use super::{
@@ -16,14 +16,13 @@ use super::{
     publisher::{Publisher, Reception},
     source::Splice,
 };
-use crate::{limits::SDP_BYTES_MAX, timeline::Timeline};
+use crate::timeline::Timeline;
 
 /// What a client is told whose offer is no SDP, or asks for what is not possible.
 const UNREADABLE: &str =
     "the SDP offer cannot be read: send what RTCPeerConnection.createOffer gives, unchanged";
 const UNANSWERABLE: &str =
     "the SDP offer cannot be answered: send what RTCPeerConnection.createOffer gives, unchanged";
-const TOO_LONG: &str = "the SDP offer is larger than any browser makes one";
 /// A new certificate needs a new DTLS association (RFC 8842, 5.5), which str0m does not make.
 const OTHER_CERTIFICATE: &str = "the SDP offer is of another RTCPeerConnection than the session's: \
      say stop, and publish again";
@@ -53,7 +52,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(super) struct Agreement {
     terms: Terms,
-    /// The last offer that was accepted, as str0m was given it. At most [`SDP_BYTES_MAX`] bytes and
+    /// The last offer that was accepted, as str0m was given it. At most [`shardcast_link::OFFER_BYTES_MAX`] bytes and
     /// a line for each media section.
     offer: String,
 }
@@ -153,11 +152,9 @@ impl Publisher {
     }
 }
 
-/// The offer as one that this server can do, if it is not too long.
+/// The offer as one that this server can do, if it holds no more than a browser's.
 fn narrowed(sdp: &str) -> Result<String, Problem> {
-    if sdp.len() > SDP_BYTES_MAX {
-        return Err(refused(TOO_LONG));
-    }
+    check_offer(sdp).map_err(|error| refused(&error.to_string()))?;
     Ok(sending_only(sdp))
 }
 

@@ -17,6 +17,7 @@ mod h264_parameter_sets;
 mod h264_repeater;
 mod h264_unit;
 mod lossy_network;
+mod offer_bounds;
 mod pictures;
 mod problems;
 mod publishers_come_and_go;
