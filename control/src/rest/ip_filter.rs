@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     middleware::Next,
@@ -60,7 +61,7 @@ async fn filter(control: &Control, allowed: &CidrList, request: Request, next: N
     };
     match check_headers(&control.settings, allowed, address, request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => (StatusCode::FORBIDDEN, format!("{refusal}.\n")).into_response(),
+        Err(refusal) => refused(format!("{refusal}.\n")),
     }
 }
 
@@ -85,7 +86,7 @@ fn check_headers(
 ) -> Result<(), web_origin::Refusal> {
     web_origin::check_forwarded(headers, allowed)?;
     // Where everybody is allowed there is nothing to get around.
-    if !address.is_loopback() || allowed.contains_beyond_loopback(address) {
+    if allowed.is_open(address) {
         return Ok(());
     }
     let server_name = settings.server_name.as_deref();
@@ -98,5 +99,75 @@ fn refusal(address: Option<IpAddr>) -> Response {
         "Not allowed IP: {address} is not in remoteAllowedCIDR. Add it to that setting (or call \
          from this machine, the default).\n"
     );
-    (StatusCode::FORBIDDEN, text).into_response()
+    refused(text)
+}
+
+/// Marks the responses of requests that were not let in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused;
+
+fn refused(text: String) -> Response {
+    (StatusCode::FORBIDDEN, Extension(Refused), text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether `peer` gets in, with REST open to `allowed` and `pairs` for headers.
+    fn lets_in(allowed: &str, peer: &str, pairs: &[(&'static str, &'static str)]) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            server_name: Some("live.example".to_owned()),
+            allowed_origins: vec!["https://studio.example".to_owned()],
+            ..Settings::in_folder(folder.path())
+        };
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            let name = axum::http::HeaderName::from_static(name);
+            (name, axum::http::HeaderValue::from_static(value))
+        };
+        let headers: HeaderMap = pairs.iter().map(pair).collect();
+        let allowed: CidrList = allowed.parse().unwrap();
+        let peer = peer.parse().unwrap();
+        allowed.contains(peer) && check_headers(&settings, &allowed, peer, &headers).is_ok()
+    }
+
+    #[test]
+    fn a_browser_in_an_allowed_network_is_no_hand_of_other_sites() {
+        let network = "127.0.0.0/8,::1,10.0.0.0/8,2001:db8::/32";
+        let evil = ("origin", "https://evil.example");
+        let cases: [(&[(&str, &str)], bool); 8] = [
+            (&[], true),
+            (&[("host", "10.9.9.1:5080")], true),
+            (&[("host", "live.example")], true),
+            (&[("host", "10.9.9.1"), evil], false),
+            (&[("host", "rebound.evil.example")], false),
+            (
+                &[("host", "10.9.9.1"), ("sec-fetch-site", "cross-site")],
+                false,
+            ),
+            (
+                &[("host", "10.9.9.1"), ("origin", "https://studio.example")],
+                true,
+            ),
+            (
+                &[("host", "10.9.9.1"), ("origin", "http://10.9.9.1:5080")],
+                true,
+            ),
+        ];
+        for peer in ["127.0.0.1", "10.9.9.1", "::1", "2001:db8::7"] {
+            for (pairs, wanted) in cases {
+                assert_eq!(lets_in(network, peer, pairs), wanted, "{peer} {pairs:?}");
+            }
+            assert!(
+                lets_in("0.0.0.0/0,::/0", peer, &[evil]),
+                "open to everybody"
+            );
+        }
+        assert!(!lets_in("0.0.0.0/0", "::1", &[]), "open to IPv4");
+        assert!(
+            !lets_in("127.0.0.0/1", "127.0.0.1", &[evil]),
+            "half the world"
+        );
+    }
 }

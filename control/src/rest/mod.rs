@@ -29,7 +29,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{FromRequestParts, Request},
-    http::{HeaderName, Method, StatusCode, Uri, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
@@ -150,6 +150,7 @@ fn application_tree(control: &Arc<Control>) -> Router {
         .fallback(not_found)
         .layer(filter)
         .layer(cors())
+        .layer(middleware::from_fn(name_origin))
         .with_state(Arc::clone(control))
 }
 
@@ -163,11 +164,30 @@ fn server_tree(control: &Arc<Control>) -> Router {
         .fallback(not_found)
         .layer(filter)
         .layer(cors())
+        .layer(middleware::from_fn(name_origin))
         .with_state(Arc::clone(control))
 }
 
 async fn not_found() -> impl IntoResponse {
     StatusCode::NOT_FOUND
+}
+
+/// Names the origin that was let in, where the rule of Ant Media Server's CORS filter says `*`. That
+/// stays on preflights and refusals, which show nothing, so that a page can read why.
+async fn name_origin(request: Request, next: middleware::Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = next.run(request).await;
+    if is_preflight || response.extensions().get::<ip_filter::Refused>().is_some() {
+        return response;
+    }
+    let headers = response.headers_mut();
+    headers.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    response
 }
 
 /// The rule of Ant Media Server's CORS filter.

@@ -1,11 +1,11 @@
 //! Web pages that use the visitor's browser as their hand.
 //!
-//! REST answers this machine without asking who it is. A browser on this machine carries the
-//! requests of every page that it shows, and a page whose name suddenly resolves to 127.0.0.1 (DNS
-//! rebinding) even reads the answers. So where nothing but a loopback address speaks for a request,
-//! its `Host` and its `Origin` must be this machine's too.
+//! REST answers certain addresses without asking who is there. A browser at such an address carries
+//! the requests of every page that it shows, and a page whose name suddenly resolves to this server
+//! (DNS rebinding) even reads the answers. So wherever an address alone speaks for a request, its
+//! `Host` and its `Origin` must be ours too, and a browser must not say that another site asks.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use shardcast_link::CidrList;
 
 use crate::forwarded::{self, address, without_port};
@@ -22,7 +22,16 @@ pub(super) enum Refusal {
     /// A page of another site.
     #[error("Not allowed origin: {0} is not in allowed_origins. Add it to that setting")]
     Origin(String),
+    /// The same, of a request that does not say which site.
+    #[error(
+        "Not allowed origin: a page of another site asks. Call with fetch() from a page whose origin \
+         is in allowed_origins, or open the address by hand"
+    )]
+    CrossSite,
 }
+
+/// Which site's page has sent a request, as the browser says (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses when a proxy names an address that is not in `allowed`. Anybody can write these
 /// headers, so they never open anything.
@@ -44,12 +53,16 @@ pub(super) fn check_origin(
     let is_server = |host: &str| server_name.is_some_and(|name| name.eq_ignore_ascii_case(host));
     let host = text(header::HOST).map(|host| without_port(host).to_ascii_lowercase());
     if let Some(host) = &host
-        && !(address(host).is_some() || is_localhost(host) || is_server(host))
+        && !(address(host).is_some() || is_private_name(host) || is_server(host))
     {
         return Err(Refusal::Host(shown(host)));
     }
     let Some(origin) = text(header::ORIGIN) else {
-        return Ok(());
+        // Links, pictures and forms of other sites say no origin when they GET (Fetch Metadata).
+        return match text(SEC_FETCH_SITE) {
+            Some(site) if site.eq_ignore_ascii_case("cross-site") => Err(Refusal::CrossSite),
+            _ => Ok(()),
+        };
     };
     let listed = |allowed: &String| {
         allowed == "*" || allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)
@@ -73,6 +86,24 @@ pub(super) fn check_origin(
     }
 }
 
+/// Names that nobody outside can point anywhere, because no public DNS server is asked for them:
+/// those without a dot, and those below what is set apart for networks of one's own (RFC 6761,
+/// 6762, 8375, and ICANN's `internal`).
+fn is_private_name(host: &str) -> bool {
+    let is_below = |domain: &str| {
+        host.strip_suffix(domain)
+            .is_some_and(|name| name.ends_with('.'))
+    };
+    is_localhost(host)
+        || (!host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+        || ["local", "internal", "home.arpa"]
+            .iter()
+            .any(|domain| is_below(domain))
+}
+
 /// Names below `localhost` never leave the machine (RFC 6761 §6.3).
 fn is_localhost(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
@@ -85,7 +116,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
 
     use super::*;
 
@@ -139,8 +170,49 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_this_servers_is_refused_whatever_it_resolves_to() {
-        for host in ["evil.example:5080", "localhost.evil.example", "?"] {
+        for host in [
+            "evil.example:5080",
+            "localhost.evil.example",
+            "?",
+            "",
+            "127.0.0.1@evil.example",
+            "evillocal.example",
+            ".",
+        ] {
             assert!(!origin(host, "http://localhost", &["*"]), "{host}");
         }
+    }
+
+    #[test]
+    fn names_that_no_public_dns_knows_need_no_setting() {
+        for host in [
+            "shardcast:5080",
+            "media_1",
+            "media.local",
+            "shardcast.prod.internal",
+            "tv.home.arpa",
+        ] {
+            assert!(origin(host, "http://localhost", &[]), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_picture_or_a_link_of_another_site_may_not_call() {
+        for (site, wanted) in [
+            ("cross-site", false),
+            ("same-site", true),
+            ("same-origin", true),
+            ("none", true),
+        ] {
+            let headers = headers(&[("host", "127.0.0.1"), ("sec-fetch-site", site)]);
+            assert_eq!(check_origin(&headers, None, &[]).is_ok(), wanted, "{site}");
+        }
+        let listed = headers(&[
+            ("host", "127.0.0.1"),
+            ("origin", "https://studio.example"),
+            ("sec-fetch-site", "cross-site"),
+        ]);
+        let studio = ["https://studio.example".to_owned()];
+        assert_eq!(check_origin(&listed, None, &studio), Ok(()));
     }
 }

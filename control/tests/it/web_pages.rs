@@ -26,6 +26,43 @@ async fn a_page_of_another_site_is_refused_everywhere_and_told_the_setting() {
 }
 
 #[tokio::test]
+async fn a_picture_on_a_page_of_another_site_mints_no_token() {
+    let server = Server::start().await;
+    server.create("s1").await;
+    let path = broadcasts("s1/token?expireDate=4000000000&type=publish");
+    let headers = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "no-cors"),
+    ];
+    let reply = request(server.http(), "GET", &path, &headers, b"").await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    let tokens = server.get(&broadcasts("s1/tokens/list/0/50")).await;
+    assert_eq!(tokens.json(), serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn an_answer_names_the_origin_that_was_let_in_and_no_other() {
+    let server = Server::start_with_file("allowed_origins = [\"https://studio.example\"]").await;
+    for (origin, named) in [
+        ("https://studio.example", "https://studio.example"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("", ""),
+    ] {
+        let headers = [("Origin", origin)];
+        let headers = if origin.is_empty() {
+            &[]
+        } else {
+            headers.as_slice()
+        };
+        let path = broadcasts("count");
+        let reply = request(server.http(), "GET", &path, headers, b"").await;
+        assert_eq!(reply.status, 200, "{origin}");
+        assert_eq!(reply.header("access-control-allow-origin"), named);
+        assert!(reply.header("vary").contains("origin"), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_listed_may_call() {
     let server = Server::start_with_file("allowed_origins = [\"https://evil.example\"]").await;
     let reply = request(server.http(), "GET", "/metrics", &EVIL, b"").await;

@@ -114,14 +114,10 @@ impl CidrList {
         self.0.iter().any(|range| range.contains(address))
     }
 
-    /// Whether a range that is wider than loopback holds `address`.
-    pub fn contains_beyond_loopback(&self, address: IpAddr) -> bool {
-        let is_wide = |range: &&Cidr| match range.network {
-            IpAddr::V4(_) => range.prefix < 8,
-            IpAddr::V6(_) => range.prefix < 128,
-        };
-        let mut wide = self.0.iter().filter(is_wide);
-        wide.any(|range| range.contains(address))
+    /// Whether it lets in everybody whose address is of the same kind as `address`.
+    pub fn is_open(&self, address: IpAddr) -> bool {
+        let is_everybody = |range: &Cidr| range.prefix == 0 && range.contains(address);
+        self.0.iter().any(is_everybody)
     }
 }
 
