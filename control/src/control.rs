@@ -430,6 +430,16 @@ impl Control {
         self.with_hub(|hub, out| hub.ended(Instant::now(), session, reason, out));
     }
 
+    /// Hands over offers whose turn it is, until the process ends.
+    pub(crate) async fn run_turns(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(limits::OFFER_TURN);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.with_hub(|hub, out| hub.tick_turns(Instant::now(), out));
+        }
+    }
+
     /// Runs what becomes due, until the process ends.
     pub(crate) async fn run_deadlines(self: Arc<Self>, rounds: Arc<Rounds>) {
         let mut clock_watch = ClockWatch::new(Instant::now(), clock::unix_s());

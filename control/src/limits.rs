@@ -73,11 +73,13 @@ pub(crate) const OFFERS_PER_TRUSTED_CLIENT: OfferRate = OfferRate {
     burst: 200,
     per_second: 30,
 };
-/// Of all clients together to one shard: 6 % of its time.
+/// Of all clients together to one shard: 6 % of its time, and never for longer than a frame.
 pub(crate) const OFFERS_PER_SHARD: OfferRate = OfferRate {
-    burst: 200,
+    burst: 8,
     per_second: 60,
 };
+/// How often it is looked whose turn it is: three offers of a shard.
+pub(crate) const OFFER_TURN: Duration = Duration::from_millis(50);
 /// ICE candidates of one session; browsers with many interfaces reach about forty.
 pub(crate) const CANDIDATES_PER_SESSION_MAX: usize = 200;
 /// Length of one candidate line.

@@ -204,6 +204,7 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     let tasks = vec![
         failures.spawn("the links to the shards", keep_links(of())),
         failures.spawn("the deadlines", of().run_deadlines(rounds)),
+        failures.spawn("the turns of offers", of().run_turns()),
         failures.spawn("the writer of the store", writer_ended(of())),
         failures.spawn("the delivery of webhooks", webhooks::delivery::run(of())),
         failures.spawn("liveStreamStatus", webhooks::statuses::run(of())),

@@ -22,7 +22,6 @@ impl Hub {
         for id in ids {
             self.tick_session(now, &id, out);
         }
-        self.tick_turns(now, out);
         let due: Vec<BroadcastId> = self
             .returning
             .iter()

@@ -64,7 +64,9 @@ impl Hub {
         };
         // str0m reads the offer thrice: on trial, with the one before it, and for good.
         let is_affordable = session.renegotiation.begin(now)
-            && self.turns.take(now, session.client, shard, 3 * cost(&sdp));
+            && self
+                .turns
+                .take_at_once(now, session.client, shard, 3 * cost(&sdp));
         if !is_affordable {
             return refuse("highResourceUsage");
         }

@@ -2,7 +2,7 @@
 //! shows, up to some milliseconds, and anybody may send offers. So each client and each shard has a
 //! budget; offers beyond it wait here, and clients take turns.
 
-use std::{collections::HashMap, net::IpAddr, time::Instant};
+use std::{collections::HashMap, time::Instant};
 
 use shardcast_link::SessionId;
 
@@ -31,7 +31,19 @@ struct Waiting {
 
 impl Turns {
     /// Takes `cost` from the budgets of `client` and of `shard`, if both have it.
-    pub(super) fn take(&mut self, now: Instant, client: Client, shard: u16, cost: u32) -> bool {
+    fn take(&mut self, now: Instant, client: Client, shard: u16, cost: u32) -> bool {
+        let shard_has = self.of_shard(shard).has(now, cost);
+        shard_has && self.take_at_once(now, client, shard, cost)
+    }
+
+    /// The same for what cannot wait: whatever it makes `shard` lack, first offers wait for.
+    pub(super) fn take_at_once(
+        &mut self,
+        now: Instant,
+        client: Client,
+        shard: u16,
+        cost: u32,
+    ) -> bool {
         let rate = if client.is_trusted {
             limits::OFFERS_PER_TRUSTED_CLIENT
         } else {
@@ -39,16 +51,17 @@ impl Turns {
         };
         let key = Network::of(client.address);
         let of_client = self.clients.entry(key).or_insert_with(|| Bucket::new(rate));
-        let of_shard = self
-            .shards
-            .entry(shard)
-            .or_insert_with(|| Bucket::new(limits::OFFERS_PER_SHARD));
-        let has_both = of_client.has(now, cost) && of_shard.has(now, cost);
-        if has_both {
+        let has = of_client.has(now, cost);
+        if has {
             of_client.spent += f64::from(cost);
-            of_shard.spent += f64::from(cost);
+            self.of_shard(shard).spent += f64::from(cost);
         }
-        has_both
+        has
+    }
+
+    fn of_shard(&mut self, shard: u16) -> &mut Bucket {
+        let new = || Bucket::new(limits::OFFERS_PER_SHARD);
+        self.shards.entry(shard).or_insert_with(new)
     }
 
     #[cfg(test)]
@@ -133,7 +146,7 @@ impl Hub {
     }
 
     /// Hands over the offers whose turn it is: the oldest of each client, then the second of each.
-    pub(super) fn tick_turns(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub(crate) fn tick_turns(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut seen: HashMap<Network, usize> = HashMap::new();
         let mut waiting: Vec<(usize, Waiting)> = Vec::new();
         for entry in std::mem::take(&mut self.turns.waiting) {
