@@ -14,6 +14,7 @@ pub(crate) mod client;
 pub(crate) mod lane;
 pub(crate) mod path;
 pub(crate) mod server;
+mod tcp;
 pub(crate) mod wishes;
 
 use std::{
@@ -35,7 +36,7 @@ use shardcast_link::{
     ShardStatus, VideoCodec, WantedBroadcast, WantedDestination,
 };
 
-use self::{client::Client, lane::Lane, server::Server};
+use self::{client::Client, lane::Lane, server::Server, tcp::Conn};
 
 pub(crate) const SHARD_ADDRESS: &str = "127.0.0.1:50000";
 
@@ -57,17 +58,6 @@ pub(crate) enum Site {
     ResetsAfterMs(u64),
     /// Takes so many bytes a millisecond.
     Slow(usize),
-}
-
-struct Conn {
-    site: Site,
-    server: Server,
-    /// Bytes the simulated kernel has not taken yet.
-    unsent: VecDeque<Bytes>,
-    opened: Instant,
-    open: bool,
-    /// Bytes that the server has read.
-    taken: u64,
 }
 
 /// Everything around the shard.
@@ -356,48 +346,6 @@ impl World {
         }
     }
 
-    /// What the server has read is acknowledged.
-    fn inspect(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(&id).filter(|conn| conn.open) else {
-            return;
-        };
-        let info = TcpInfo {
-            acked_bytes: conn.taken,
-            in_flight: !conn.unsent.is_empty(),
-            rtt_us: 1_000,
-            ..TcpInfo::default()
-        };
-        self.later(Arrival::Info(id, info));
-    }
-
-    fn connect(&mut self, id: ConnId, addr: SocketAddr) {
-        let name = self
-            .sites
-            .keys()
-            .find(|name| address_of(name, addr.port()) == addr);
-        let name = name.expect("a known address").clone();
-        let site = self.sites[&name];
-        self.history.entry(name).or_default().push(id);
-        let server = Server::new(site);
-        let unsent = VecDeque::new();
-        self.conns.insert(
-            id,
-            Conn {
-                site,
-                server,
-                unsent,
-                opened: self.now,
-                open: true,
-                taken: 0,
-            },
-        );
-        match site {
-            Site::BlackHole => {}
-            Site::Refuses => self.later(Arrival::Closed(id, "connection refused")),
-            _ => self.later(Arrival::Connected(id)),
-        }
-    }
-
     fn arrive(&mut self, arrival: Arrival) {
         let now = self.now;
         match arrival {
@@ -435,50 +383,6 @@ impl World {
                     let event = TcpEvent::Received(&bytes);
                     self.shard.handle(now, Input::Tcp { conn, event });
                 }
-            }
-        }
-    }
-
-    /// The simulated kernels take what their servers' pace allows.
-    fn take_bytes(&mut self) {
-        let mut ids: Vec<ConnId> = self.conns.keys().copied().collect();
-        ids.sort();
-        for id in ids {
-            let conn = self.conns.get_mut(&id).unwrap();
-            if !conn.open {
-                continue;
-            }
-            let mut room = match conn.site {
-                Site::Slow(bytes) => bytes,
-                _ => usize::MAX,
-            };
-            let mut taken = 0;
-            while room > 0
-                && let Some(mut bytes) = conn.unsent.pop_front()
-            {
-                let part = bytes.split_to(bytes.len().min(room));
-                room -= part.len();
-                taken += part.len();
-                conn.server.receive(&part);
-                if !bytes.is_empty() {
-                    conn.unsent.push_front(bytes);
-                }
-            }
-            let answers = conn.server.answers();
-            let resets = matches!(conn.site, Site::ResetsAfterMs(ms)
-                if conn.server.media_since(conn.opened)
-                    && self.now - conn.opened > Duration::from_millis(ms));
-            conn.taken += taken as u64;
-            if taken > 0 {
-                let event = TcpEvent::Accepted { bytes: taken };
-                self.shard.handle(self.now, Input::Tcp { conn: id, event });
-                self.settle();
-            }
-            for answer in answers {
-                self.later(Arrival::Received(id, answer));
-            }
-            if resets {
-                self.later(Arrival::Closed(id, "connection reset by peer"));
             }
         }
     }
