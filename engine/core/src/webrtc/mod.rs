@@ -6,6 +6,7 @@ pub(crate) mod negotiation;
 pub(crate) mod offer;
 pub(crate) mod publisher;
 mod source;
+mod superframe;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -24,6 +24,7 @@ use super::{
     negotiation::Agreement,
     offer::{Offers, video_codec},
     source::{SourceId, Splice},
+    superframe::with_index,
 };
 use crate::{
     frame_size::keyframe_pixels,
@@ -42,7 +43,7 @@ pub(crate) enum PublisherOutput {
     Video {
         pts_us: i64,
         codec: VideoCodec,
-        /// As str0m reassembles it: H.264 in Annex B.
+        /// As a decoder takes it: H.264 in Annex B.
         access_unit: Arc<[u8]>,
         /// Nothing was lost since the unit before.
         contiguous: bool,
@@ -355,7 +356,7 @@ impl Publisher {
         self.outputs.push_back(PublisherOutput::Video {
             pts_us: self.timeline.place(stream, rtp, arrived_us),
             codec,
-            access_unit: data.data,
+            access_unit: with_index(data.data, &data.codec_extra),
             contiguous: data.contiguous,
         });
     }

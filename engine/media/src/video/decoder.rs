@@ -15,6 +15,10 @@ use crate::{MediaError, extradata};
 
 /// NAL unit type of a slice of an IDR picture (ITU-T H.264 table 7-1).
 const IDR_SLICE: u8 = 5;
+/// `obu_type` of a sequence header (AV1 specification, 6.2.2).
+const OBU_SEQUENCE_HEADER: u8 = 1;
+/// The whole OBU: it has a size, which is 0.
+const TEMPORAL_DELIMITER: [u8; 2] = [0x12, 0];
 
 /// Decodes access units of one stream, in order. Each gives its picture at once, unless the stream has
 /// pictures in another order than they are shown in.
@@ -117,24 +121,21 @@ impl VideoDecoder {
         self.decoder.flush();
     }
 
-    /// Whether a picture may come later than its access unit: libavcodec does that for H.264 only.
+    /// Whether a picture may come later than its access unit: libavcodec does that for H.264 only. If
+    /// another codec's unit gives several, they are spatial layers of one picture, lowest first.
     pub(crate) fn delays(&self) -> bool {
         self.codec == VideoCodec::H264
     }
 
-    /// Whether an access unit of H.264 is an IDR picture.
-    pub(crate) fn is_keyframe(&self, mut unit: &[u8]) -> bool {
-        while let Some((length, rest)) = unit.split_first_chunk::<4>() {
-            if rest
-                .first()
-                .is_some_and(|header| header & 0x1F == IDR_SLICE)
-            {
-                return true;
-            }
-            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-            unit = rest.get(length..).unwrap_or_default();
+    /// Whether decoding can begin with this access unit, as far as its pictures do not say so themselves.
+    /// Those of H.264 may come later. Of AV1 dav1d gives the highest spatial layer alone, which leans on
+    /// the ones below it also in a keyframe.
+    pub(crate) fn is_keyframe(&self, unit: &[u8]) -> bool {
+        match self.codec {
+            VideoCodec::H264 => has_idr(unit),
+            VideoCodec::Av1 => has_sequence_header(unit),
+            VideoCodec::Vp8 | VideoCodec::Vp9 => false,
         }
-        false
     }
 
     /// What it decodes.
@@ -148,6 +149,28 @@ impl VideoDecoder {
             reason,
         }
     }
+}
+
+fn has_idr(mut unit: &[u8]) -> bool {
+    while let Some((length, rest)) = unit.split_first_chunk::<4>() {
+        if rest
+            .first()
+            .is_some_and(|header| header & 0x1F == IDR_SLICE)
+        {
+            return true;
+        }
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        unit = rest.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+/// Whether a temporal unit of AV1 begins with a sequence header, behind a temporal delimiter if it has
+/// one. Encoders of browsers write it in front of keyframes, and nowhere else.
+fn has_sequence_header(unit: &[u8]) -> bool {
+    let unit = unit.strip_prefix(&TEMPORAL_DELIMITER).unwrap_or(unit);
+    unit.first()
+        .is_some_and(|header| header >> 3 & 0xF == OBU_SEQUENCE_HEADER)
 }
 
 /// The decoder of libavcodec. Its own one for AV1 needs a graphics card, so dav1d comes first.

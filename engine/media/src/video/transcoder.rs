@@ -111,6 +111,8 @@ pub struct Transcoder {
     slate: Option<(Bytes, I420)>,
     /// For the next picture; its memory goes round.
     spare: Picture,
+    /// The highest spatial layer of the unit that is being decoded.
+    layer: Picture,
     /// Time of slot 0.
     origin_us: Option<i64>,
     renditions: Vec<Rendition>,
@@ -133,6 +135,7 @@ impl Transcoder {
             assumption: Assumption::default(),
             slate: None,
             spare: Picture::empty(),
+            layer: Picture::empty(),
             origin_us: None,
             renditions: Vec::new(),
             throttle: Throttle {
@@ -299,7 +302,8 @@ impl Transcoder {
     ) -> Result<(), MediaError> {
         let begin = (self.cpu_time)();
         let decoder = self.decoder.as_mut().ok_or(MediaError::NoSource)?;
-        if self.holds && decoder.delays() && decoder.is_keyframe(unit) {
+        let (delays, is_keyframe) = (decoder.delays(), decoder.is_keyframe(unit));
+        if self.holds && delays && is_keyframe {
             if self.patience == 0 {
                 // What is still held back is from before the damage.
                 decoder.flush();
@@ -308,8 +312,12 @@ impl Transcoder {
         }
         let mut result = decoder.send(unit, pts_us);
         self.count_decoding(begin);
-        // One unit is one picture, or a few when their order was held back. Each call that fails has
-        // used up something, but nothing says so.
+        let mut layers = Layers {
+            key: is_keyframe,
+            ..Layers::default()
+        };
+        // One unit is one picture, or a few: their order was held back, or they are its spatial layers.
+        // Each call that fails has used up something, but nothing says so.
         for _ in 0..PICTURES_PER_UNIT_MAX {
             let begin = (self.cpu_time)();
             let Some(decoder) = self.decoder.as_mut() else {
@@ -319,9 +327,20 @@ impl Transcoder {
             self.count_decoding(begin);
             match received {
                 Ok(false) => break,
-                Ok(true) => result = result.and(self.take_picture(pts_us, encode, out)),
+                Ok(true) if delays => {
+                    let layers = Layers::of(&self.spare);
+                    result = result.and(self.take_picture(layers, pts_us, encode, out));
+                }
+                Ok(true) => {
+                    layers.add(&self.spare);
+                    std::mem::swap(&mut self.spare, &mut self.layer);
+                }
                 Err(error) => result = result.and(Err(error)),
             }
+        }
+        if layers.any {
+            std::mem::swap(&mut self.spare, &mut self.layer);
+            result = result.and(self.take_picture(layers, pts_us, encode, out));
         }
         if result.is_ok() && self.holds {
             self.patience = self.patience.saturating_sub(1);
@@ -342,14 +361,15 @@ impl Transcoder {
     /// What the decoder gave becomes the last picture, unless a keyframe is waited for.
     fn take_picture(
         &mut self,
+        layers: Layers,
         pts_us: i64,
         encode: bool,
         out: &mut Vec<Transcoded>,
     ) -> Result<(), MediaError> {
         self.report.decoded += 1;
         (self.report.width, self.report.height) = (self.spare.width(), self.spare.height());
-        let damaged = self.spare.is_damaged();
-        self.holds = damaged || self.holds && !self.spare.is_key();
+        let damaged = layers.damaged;
+        self.holds = damaged || self.holds && !layers.key;
         if self.holds {
             return Err(self.refused(if damaged {
                 "a damaged picture"
@@ -432,6 +452,29 @@ impl Transcoder {
 
     fn count_decoding(&mut self, begin: Duration) {
         self.report.decode_us += micros((self.cpu_time)().saturating_sub(begin));
+    }
+}
+
+/// The spatial layers of one picture: the highest one leans on the others. In a keyframe the lowest one
+/// alone says that it is one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Layers {
+    any: bool,
+    key: bool,
+    damaged: bool,
+}
+
+impl Layers {
+    fn of(picture: &Picture) -> Self {
+        let mut layers = Self::default();
+        layers.add(picture);
+        layers
+    }
+
+    fn add(&mut self, picture: &Picture) {
+        self.any = true;
+        self.key |= picture.is_key();
+        self.damaged |= picture.is_damaged();
     }
 }
 

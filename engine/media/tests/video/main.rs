@@ -19,6 +19,7 @@ mod gaps;
 mod ladder;
 mod receiver;
 mod reordered;
+mod spatial_layers;
 mod throttle;
 
 #[test]
