@@ -210,6 +210,9 @@ pub(crate) const CODEC_DECODE_WAITED_MAX: Duration = Duration::from_millis(500);
 /// Shortest distance of two requests for a keyframe of one broadcast: about what it takes for one
 /// to be answered over a bad network.
 pub(crate) const CODEC_PLEA_DISTANCE: Duration = Duration::from_millis(300);
+/// Longest one, while requests do not help: a keyframe is many times the size of another picture, and a
+/// stream that this server cannot decode would be made of them.
+pub(crate) const CODEC_PLEA_DISTANCE_MAX: Duration = Duration::from_secs(4);
 
 /// How often a codec thread reports on each broadcast.
 pub(crate) const CODEC_REPORT_INTERVAL: Duration = Duration::from_secs(1);

@@ -67,6 +67,8 @@ struct Computed {
     /// Not in Ant Media Server: what is made of the publisher's picture, and what decodes it.
     renditions: Vec<Rendition>,
     decoder: Option<Decoder>,
+    /// Not in Ant Media Server: why nothing can be made of the publisher's picture.
+    video_problem: Option<String>,
 }
 
 /// What the shard says of a publisher that is away, under the names of [`BroadcastStatus`].
@@ -216,6 +218,7 @@ fn ingest(computed: &mut Computed, publisher: &PublisherStatus) {
     computed.received_bytes = publisher.bytes_received;
     computed.packets_lost = publisher.packets_lost;
     computed.drop_packet_count_in_ingestion = video.frames_damaged;
+    computed.video_problem = video.problem;
     computed.jitter_ms = publisher.jitter_ms;
     computed.rtt_ms = publisher.rtt_ms;
     // A packet is about 1,100 bytes of payload; the shard counts bytes and losses.

@@ -183,6 +183,9 @@ pub struct VideoStatus {
     pub keyframe_interval_ms: u32,
     /// Access units that were damaged by loss and not passed on.
     pub frames_damaged: u64,
+    /// Why nothing can be made of it, and what to do about it; said after some seconds of that.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// Audio as it arrives.

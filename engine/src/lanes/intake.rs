@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use shardcast_link::VideoCodec;
 
 use crate::limits::{
     CODEC_BYTES_WAITING_MAX, CODEC_CONTROLS_WAITING_MAX, CODEC_COST_GUESS_PERMILLE,
-    CODEC_PLEA_DISTANCE, CODEC_UNITS_WAITING_MAX,
+    CODEC_PLEA_DISTANCE, CODEC_PLEA_DISTANCE_MAX, CODEC_UNITS_WAITING_MAX,
 };
 
 /// What both sides know of a broadcast. The numbers are of use by themselves, so none of them
@@ -95,22 +95,39 @@ pub(super) enum Work {
     },
 }
 
-/// Requests for a keyframe, not too many of them.
-#[derive(Debug, Default)]
+/// Requests for a keyframe, not too many of them: each that comes soon after the one before doubles the
+/// distance to the next.
+#[derive(Debug)]
 pub(super) struct Plea {
     asked: Option<Instant>,
+    distance: Duration,
+}
+
+impl Default for Plea {
+    fn default() -> Self {
+        Self {
+            asked: None,
+            distance: CODEC_PLEA_DISTANCE,
+        }
+    }
 }
 
 impl Plea {
     /// Whether one is to be made now.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        let due = self
-            .asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= CODEC_PLEA_DISTANCE);
-        if due {
-            self.asked = Some(now);
+        let since = self.asked.map(|asked| now.saturating_duration_since(asked));
+        if since.is_some_and(|since| since < self.distance) {
+            return false;
         }
-        due
+        self.asked = Some(now);
+        self.distance = match since {
+            // Whatever it was, the one before has helped.
+            Some(since) if since < 2 * CODEC_PLEA_DISTANCE_MAX => {
+                CODEC_PLEA_DISTANCE_MAX.min(2 * self.distance)
+            }
+            _ => CODEC_PLEA_DISTANCE,
+        };
+        true
     }
 }
 
@@ -313,6 +330,20 @@ mod tests {
             Verdict::LeaveOut { plead } => *plead,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn requests_that_do_not_help_become_rare_and_the_first_after_a_while_is_made_at_once() {
+        let begin = Instant::now();
+        let mut plea = Plea::default();
+        let count = |plea: &mut Plea, from_ms: u64, to_ms: u64| {
+            let times = (from_ms..to_ms).step_by(33);
+            let due = times.filter(|ms| plea.is_due(begin + Duration::from_millis(*ms)));
+            due.count()
+        };
+        assert_eq!(count(&mut plea, 0, 10_000), 6);
+        assert_eq!(count(&mut plea, 10_000, 34_000), 6, "one in four seconds");
+        assert_eq!(count(&mut plea, 60_000, 61_000), 3);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use shardcast_link::{AudioStatus, VideoCodec, VideoStatus};
 
 use super::{
     audio_clock::{AudioClock, Feed},
+    decodable::{Decodable, KeyframeRepeat},
     decode_clock::{DecodeClock, Order, Picture},
     rates::{Counted, Rates},
     sound::LaneFeed,
@@ -31,8 +32,6 @@ use crate::{
 const KEYFRAME_LEAD_MS: u64 = 60;
 /// A publisher starts with a keyframe by itself; it is only asked if none came within this.
 const KEYFRAME_FIRST_MS: u64 = 300;
-/// An unanswered request is repeated after this.
-const KEYFRAME_REPEAT_MS: u64 = 400;
 /// While nothing comes, silence is made this often.
 const SILENCE_TICK_MS: u64 = 100;
 
@@ -68,6 +67,8 @@ pub(crate) struct Intake {
     keyframe_at: Option<Instant>,
     keyframe_due: Option<Instant>,
     keyframe_interval: Duration,
+    keyframe_repeat: KeyframeRepeat,
+    pub(super) decodable: Decodable,
     video_bytes: u64,
     rates: Rates,
     video: VideoStatus,
@@ -91,6 +92,8 @@ impl Intake {
             keyframe_at: None,
             keyframe_due: None,
             keyframe_interval,
+            keyframe_repeat: KeyframeRepeat::default(),
+            decodable: Decodable::default(),
             video_bytes: 0,
             rates: Rates::default(),
             video: VideoStatus::default(),
@@ -114,6 +117,8 @@ impl Intake {
         self.decode_clock.start();
         self.video.keyframe_interval_ms = 0;
         self.rates.mean_bps = 0;
+        self.keyframe_repeat = KeyframeRepeat::default();
+        self.decodable = Decodable::default();
         self.keyframe_due = video.then_some(now + Duration::from_millis(KEYFRAME_FIRST_MS));
     }
 
@@ -152,6 +157,7 @@ impl Intake {
             // Its time has passed all the same, and sound may be absent too.
             self.silence_until(pts_us);
         }
+        self.decodable.came(now, picture.is_some());
         picture
     }
 
@@ -393,7 +399,7 @@ impl Intake {
 
     /// The publisher is asked for a keyframe now.
     pub(crate) fn keyframe_asked(&mut self, now: Instant) {
-        self.keyframe_due = Some(now + Duration::from_millis(KEYFRAME_REPEAT_MS));
+        self.keyframe_due = Some(now + self.keyframe_repeat.next());
     }
 
     pub(crate) fn video_status(&self) -> VideoStatus {
@@ -464,6 +470,7 @@ impl Intake {
             self.video.keyframe_interval_ms = u32::try_from(interval).unwrap_or(u32::MAX);
         }
         self.keyframe_at = Some(now);
+        self.keyframe_repeat = KeyframeRepeat::default();
         let lead = Duration::from_millis(KEYFRAME_LEAD_MS);
         self.keyframe_due = Some(now + self.keyframe_interval.saturating_sub(lead));
     }
@@ -471,6 +478,7 @@ impl Intake {
     /// A unit cannot be decoded, and so none can before the next keyframe.
     pub(crate) fn damaged(&mut self, now: Instant) {
         self.video.frames_damaged += 1;
+        self.decodable.came(now, false);
         if !self.awaits_keyframe {
             self.awaits_keyframe = true;
             self.keyframe_due = Some(now);

@@ -1,6 +1,7 @@
 //! One broadcast: what its publisher sends, kept for a while, and everyone who takes it.
 
 mod audio_clock;
+mod decodable;
 mod decode_clock;
 #[cfg(test)]
 mod decode_clock_tests;
@@ -334,6 +335,12 @@ impl Broadcast {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Why nothing is made of the publisher's pictures, and what to do about it.
+    pub(crate) fn video_problem(&self, now: Instant) -> Option<String> {
+        let problem = self.intake.decodable.lacks_keyframes(now);
+        problem.or_else(|| self.renditions.video_problem(now))
     }
 
     /// Without its publisher, which the shard adds.

@@ -11,7 +11,7 @@ use std::{
 
 use shardcast_link::{DecoderStatus, RenditionSpec, VideoCodec};
 
-use super::{intake::SourcePicture, stand_in::Slate};
+use super::{decodable::Decodable, intake::SourcePicture, stand_in::Slate};
 use crate::{
     h264::ParameterSets,
     io::{LaneReport, RenditionId, VideoJob, VideoLaneId, VideoResult},
@@ -81,6 +81,8 @@ pub(crate) struct Renditions {
     slate: Option<String>,
     report: Option<(LaneReport, Instant)>,
     decode_permille: Option<u32>,
+    /// What the decoder makes of the publisher's pictures.
+    decodable: Decodable,
 }
 
 impl Renditions {
@@ -305,8 +307,20 @@ impl Renditions {
         self.list.iter_mut().for_each(Rendition::tick);
     }
 
+    /// Why the decoder makes nothing of what it is given, and what to do about it.
+    pub(crate) fn video_problem(&self, now: Instant) -> Option<String> {
+        let codec = self.stream.as_ref()?.codec;
+        self.decodable.defeats_decoder(now, codec)
+    }
+
     fn reported(&mut self, now: Instant, report: LaneReport) {
         let before = self.report.as_ref();
+        let (frames, errors) = before.map_or((0, 0), |(old, _)| (old.frames, old.errors));
+        // A picture that is decoded and not shown is an error too.
+        let shown = report.frames.saturating_sub(frames) > report.errors.saturating_sub(errors);
+        if report.frames > frames || report.errors > errors {
+            self.decodable.came(now, shown);
+        }
         let wall = before.map(|(_, at)| now.saturating_duration_since(*at));
         let wall_us = wall
             .map_or(1_000_000, |wall| wall.as_micros() as u64)

@@ -141,7 +141,7 @@ fn publisher_status(now: Instant, peer: &Peer, broadcast: &Broadcast) -> Publish
             .remote()
             .map(|remote| remote.to_string())
             .unwrap_or_default(),
-        video: intake.has_video().then(|| video_status(broadcast)),
+        video: intake.has_video().then(|| video_status(now, broadcast)),
         audio: intake.has_audio().then(|| intake.audio_status()),
         bytes_received: reception.bytes,
         bitrate_bps: 8 * reception.bytes.saturating_sub(peer.bytes_at_last_status),
@@ -153,8 +153,9 @@ fn publisher_status(now: Instant, peer: &Peer, broadcast: &Broadcast) -> Publish
 }
 
 /// The size of what is not H.264 is known by its decoder alone.
-fn video_status(broadcast: &Broadcast) -> VideoStatus {
+fn video_status(now: Instant, broadcast: &Broadcast) -> VideoStatus {
     let mut video = broadcast.intake.video_status();
+    video.problem = broadcast.video_problem(now);
     if video.width == 0
         && let Some((width, height)) = broadcast.renditions.decoded_size()
     {

@@ -37,3 +37,4 @@ mod rtmp_url;
 mod sim;
 mod simulcast;
 mod standing_in;
+mod undecodable;

@@ -122,6 +122,8 @@ pub(crate) struct Client {
     pub(crate) no_video: bool,
     /// What the network does once it is connected.
     pub(crate) traffic: Option<Traffic>,
+    /// Answers no request for a keyframe and sends none by itself.
+    pub(crate) no_keyframes: bool,
     /// Each n-th datagram is lost on its way; 0 for none.
     pub(crate) lose_every: u64,
     datagrams: u64,
@@ -176,6 +178,7 @@ impl Client {
             deaf: false,
             no_video: false,
             traffic: None,
+            no_keyframes: false,
             lose_every: 0,
             datagrams: 0,
             frame_num: 0,
@@ -289,7 +292,7 @@ impl Client {
                 0 => Duration::from_micros(33_333),
                 ms => Duration::from_millis(ms),
             };
-            let mut key = std::mem::take(&mut self.wants_keyframe);
+            let mut key = std::mem::take(&mut self.wants_keyframe) && !self.no_keyframes;
             let mut ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
             if self.sends.layers {
                 self.send_layers(now, mid, ticks);
