@@ -8,6 +8,7 @@
 //! On the wire: frames of a 32-bit big-endian length and that many bytes of JSON ([`frame`]).
 #![forbid(unsafe_code)]
 
+mod address_rules;
 pub mod cidr;
 pub mod frame;
 pub mod id;
@@ -20,6 +21,7 @@ mod silence;
 mod status;
 mod wanted;
 
+pub use address_rules::{AddressRules, is_link_local};
 pub use cidr::CidrList;
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
 pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};

@@ -23,7 +23,6 @@ mod picture;
 mod progress;
 mod race;
 mod report;
-mod rules;
 mod switch;
 mod trouble;
 
@@ -40,7 +39,6 @@ use shardcast_link::{
     rtmp_url::is_same_destination,
 };
 
-pub use self::rules::AddressRules;
 use self::{
     attempt::Route,
     backoff::Backoff,
@@ -56,6 +54,7 @@ use crate::{
     rendition::{RingId, Rings},
     rtmp::{Platform, PublishClient, RtmpUrl},
 };
+pub use shardcast_link::AddressRules;
 
 /// Something a destination wants done. It has one connection that is open, which it need not name,
 /// or several that it is making.
