@@ -61,7 +61,7 @@ fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     pairs.filter_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
         let value = value.trim().trim_matches('"');
-        key.eq_ignore_ascii_case("for").then_some(value)
+        key.trim_end().eq_ignore_ascii_case("for").then_some(value)
     })
 }
 
@@ -129,6 +129,7 @@ mod tests {
                 "proto=http;For=203.0.113.9",
                 Some("203.0.113.9"),
             ),
+            ("forwarded", "for =203.0.113.9", Some("203.0.113.9")),
             ("x-real-ip", "10.1.2.3", None),
             ("x-real-ip", "203.0.113.9", Some("203.0.113.9")),
             ("x-client-ip", "203.0.113.9", Some("203.0.113.9")),
