@@ -189,8 +189,17 @@ pub(crate) const HOOKS_MAX: usize = 10_000;
 pub(crate) const HOOKS_PER_STREAM_MAX: usize = 64;
 /// Webhook calls at a time: connections and descriptors.
 pub(crate) const HOOKS_IN_FLIGHT_MAX: usize = 64;
-/// Of them, those to one receiver, so that one which hangs leaves room for the others.
+/// Of them, those to one receiver, once it has answered.
 pub(crate) const HOOKS_PER_RECEIVER_MAX: usize = 16;
+/// And until then: it takes sixteen unknown receivers that hang to hold up the others, and for one
+/// call only.
+pub(crate) const HOOKS_PER_NEW_RECEIVER_MAX: usize = 4;
+/// Calls at a time to receivers that did not answer the last one, all together.
+pub(crate) const HOOKS_OF_SILENT_MAX: usize = 16;
+/// That one did not answer is remembered for so long after its last call.
+pub(crate) const HOOK_SILENT_REMEMBERED: Duration = Duration::from_secs(600);
+/// Receivers that are remembered, about 200 bytes each.
+pub(crate) const HOOK_RECEIVERS_MAX: usize = 1_024;
 /// Attempts to publish of one application that are asked of its backend at a time. Others wait for
 /// [`HOOK_CALL`] and are refused then.
 pub(crate) const PUBLISH_CHECKS_MAX: usize = 32;

@@ -288,6 +288,7 @@ fn router(control: &Arc<Control>) -> Router {
             Arc::clone(control),
             metrics::count,
         ))
+        .layer(middleware::from_fn(webhooks::refuse_deliveries))
         .with_state(Arc::clone(control))
 }
 

@@ -107,6 +107,8 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
             .clone()
             .or(file.allowed_origins.clone())
             .unwrap_or_default(),
+        webhook_allow: flags.webhook_allow.clone().or(file.webhook_allow.clone()),
+        webhook_deny: flags.webhook_deny.clone().or(file.webhook_deny.clone()),
         engine,
         log: flags
             .log
@@ -426,6 +428,7 @@ mod tests {
     #[test]
     fn what_is_printed_is_a_settings_file_that_means_the_same() {
         let text = "applications = [\"One\"]\nshards = 2\ncores = [0, 1]\ntls_cert = \"c\"\n\
+            webhook_allow = \"::/0\"\nwebhook_deny = [\"fd00::/8\"]\n\
             destination_allow = \"::/0\"\ndestination_deny = [\"10.0.0.0/8\", \"::1\"]\n\
             rtmps_ca_file = \"ca.pem\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
             endpoint_retry_delay_ms_min = 100\nendpoint_retry_delay_ms_max = 200\n\
@@ -448,6 +451,8 @@ mod tests {
         );
         assert_eq!(encoding.offered.in_order().len(), 3);
         assert_eq!(encoding.opus_channels, OpusChannels::Stereo);
+        let deny = again.webhook_deny.map(|list| list.to_string());
+        assert_eq!(deny.as_deref(), Some("fd00::/8"));
         let deny = again.engine.destination_deny.map(|list| list.to_string());
         assert_eq!(deny.as_deref(), Some("10.0.0.0/8,::1/128"));
         assert_eq!(again.application.len(), 1);

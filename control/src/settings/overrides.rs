@@ -80,6 +80,15 @@ pub struct Overrides {
     )]
     pub allowed_origins: Option<Vec<String>>,
 
+    /// Where webhooks may go, once their names are resolved: ranges, comma-separated [default:
+    /// everywhere but to link-local addresses]
+    #[arg(long, env = "SHARDCAST_WEBHOOK_ALLOW", value_name = "RANGES")]
+    pub webhook_allow: Option<CidrList>,
+
+    /// Where webhooks may not go, whatever webhook_allow says [default: nowhere]
+    #[arg(long, env = "SHARDCAST_WEBHOOK_DENY", value_name = "RANGES")]
+    pub webhook_deny: Option<CidrList>,
+
     /// The shardcast-engine executable [default: the one beside this executable]
     #[arg(long, env = "SHARDCAST_ENGINE_PATH", value_name = "FILE")]
     pub engine_path: Option<PathBuf>,

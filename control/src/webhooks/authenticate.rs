@@ -12,7 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::client::{CallError, HookClient, receiver};
+use super::{
+    client::{CallError, HookClient, receiver},
+    receiver_rules::ReceiverRules,
+};
 use crate::{
     control::Control,
     limits,
@@ -27,6 +30,7 @@ static REFUSED: Limiter = Limiter::refusals();
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     client: OnceCell<HookClient>,
+    rules: ReceiverRules,
     places: HashMap<String, Semaphore>,
 }
 
@@ -51,6 +55,7 @@ impl Authenticator {
         let names = settings.application.keys();
         Self {
             client: OnceCell::new(),
+            rules: ReceiverRules::new(settings),
             places: names.map(|name| (name.clone(), places())).collect(),
         }
     }
@@ -58,7 +63,8 @@ impl Authenticator {
     async fn client(&self) -> Result<&HookClient, Refusal> {
         let make = || async {
             // It reads the certificates of this machine.
-            let made = tokio::task::spawn_blocking(HookClient::new).await;
+            let rules = self.rules.clone();
+            let made = tokio::task::spawn_blocking(|| HookClient::new(rules)).await;
             made.ok().and_then(Result::ok).ok_or(Refusal::NoClient)
         };
         self.client.get_or_try_init(make).await

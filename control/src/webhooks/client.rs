@@ -18,8 +18,9 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::receiver_rules::{DELIVERY_HEADER, NotPermitted, PermittedAddresses, ReceiverRules};
 use crate::{
-    clock, limits,
+    clock, forwarded, limits,
     settings::{WebhookContentType, WebhookSettings},
     store::HookRecord,
 };
@@ -36,6 +37,9 @@ pub(crate) enum CallError {
     /// Up, and too slow.
     #[error("the receiver has not answered within {} s", limits::HOOK_CALL.as_secs())]
     TimedOut,
+    /// The operator does not want it called.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// Checked when it was set; an older version may have stored it.
     #[error("its address cannot be used; set it anew")]
     Address,
@@ -44,7 +48,8 @@ pub(crate) enum CallError {
 /// Makes calls and keeps connections for the next ones.
 #[derive(Clone, Debug)]
 pub(crate) struct HookClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<PermittedAddresses>>, Full<Bytes>>,
+    rules: Arc<ReceiverRules>,
 }
 
 impl HookClient {
@@ -53,8 +58,10 @@ impl HookClient {
     ///
     /// # Errors
     /// When TLS cannot be used at all, which is this program's fault.
-    pub(crate) fn new() -> Result<Self, rustls::Error> {
-        let mut tcp = HttpConnector::new();
+    pub(crate) fn new(rules: ReceiverRules) -> Result<Self, rustls::Error> {
+        let rules = Arc::new(rules);
+        let names = PermittedAddresses::new(Arc::clone(&rules));
+        let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.set_connect_timeout(Some(limits::HOOK_CONNECT));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -68,7 +75,7 @@ impl HookClient {
             .pool_idle_timeout(limits::HOOK_IDLE)
             .pool_max_idle_per_host(limits::HOOKS_PER_RECEIVER_MAX)
             .build(https);
-        Ok(Self { client })
+        Ok(Self { client, rules })
     }
 
     /// Makes one attempt to deliver `hook`.
@@ -106,6 +113,11 @@ impl HookClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<StatusCode, CallError> {
+        // An address in place of a name is not resolved.
+        let literal = request.uri().host().and_then(forwarded::address);
+        if let Some(address) = literal.filter(|address| !self.rules.permit(*address)) {
+            return Err(NotPermitted(address).into());
+        }
         let response = self.client.request(request).await;
         let response = response.map_err(|error| CallError::Unreachable(sources(&error)))?;
         let status = response.status();
@@ -156,7 +168,7 @@ fn request(
     let mut request = Request::post(uri)
         .header(CONTENT_TYPE, kind.as_str())
         .header(USER_AGENT, concat!("shardcast/", env!("CARGO_PKG_VERSION")))
-        .header("X-Shardcast-Delivery", delivery)
+        .header(DELIVERY_HEADER, delivery)
         .header("X-Shardcast-Timestamp", &timestamp);
     if !settings.secret.is_empty() {
         let signature = signature(&settings.secret, &timestamp, &body);
@@ -212,7 +224,7 @@ mod tests {
             url: format!("http://{address}/"),
             fields: Map::new(),
         };
-        let client = HookClient::new().unwrap();
+        let client = HookClient::new(ReceiverRules::default()).unwrap();
         let called = client.call(&hook, &WebhookSettings::default()).await;
         let error = called.unwrap_err().to_string();
         assert!(error.contains("refused"), "{error}");

@@ -6,18 +6,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use shardcast_link::BroadcastId;
 use tokio::{
-    sync::Semaphore,
     task::{Id, JoinSet},
     time::sleep,
 };
 
-use super::client::{CallError, HookClient, receiver};
+use super::{
+    client::{CallError, HookClient, receiver},
+    receiver_rules::ReceiverRules,
+    receivers::Receivers,
+};
 use crate::{control::Control, limits, settings::WebhookSettings, store::HookRecord};
 
 /// Delivers until the process ends.
@@ -27,7 +30,7 @@ pub(crate) async fn run(control: Arc<Control>) {
         control.webhook_owed.notified().await;
     }
     let client = loop {
-        match client().await {
+        match client(ReceiverRules::new(&control.settings)).await {
             Some(client) => break client,
             None => sleep(limits::HOOK_RETRY_MAX).await,
         }
@@ -59,9 +62,9 @@ pub(crate) async fn run(control: Arc<Control>) {
     }
 }
 
-async fn client() -> Option<HookClient> {
+async fn client(rules: ReceiverRules) -> Option<HookClient> {
     // It reads the certificates of this machine.
-    match tokio::task::spawn_blocking(HookClient::new).await {
+    match tokio::task::spawn_blocking(|| HookClient::new(rules)).await {
         Ok(Ok(client)) => Some(client),
         Ok(Err(error)) => {
             tracing::error!(%error, "webhooks cannot be delivered");
@@ -76,7 +79,6 @@ async fn client() -> Option<HookClient> {
 struct Courier {
     control: Arc<Control>,
     client: HookClient,
-    in_flight: Semaphore,
     receivers: Receivers,
 }
 
@@ -85,8 +87,7 @@ impl Courier {
         Self {
             control,
             client,
-            in_flight: Semaphore::new(limits::HOOKS_IN_FLIGHT_MAX),
-            receivers: Receivers::default(),
+            receivers: Receivers::new(),
         }
     }
 
@@ -135,12 +136,12 @@ impl Courier {
     }
 
     async fn call(&self, hook: &HookRecord, settings: &WebhookSettings) -> Result<(), CallError> {
-        // Its receiver's turn first: who waits there must not take a place from all.
-        let of_receiver = self.receivers.of(&hook.url);
-        // Semaphores that are never closed never fail.
-        let _receiver = of_receiver.acquire().await;
-        let _place = self.in_flight.acquire().await;
-        self.client.call(hook, settings).await
+        let receiver = self.receivers.of(Instant::now(), &hook.url);
+        let _places = self.receivers.place(&receiver).await;
+        let called = self.client.call(hook, settings).await;
+        let has_answered = matches!(called, Ok(()) | Err(CallError::Status(_)));
+        receiver.called(Instant::now(), has_answered);
+        called
     }
 }
 
@@ -173,21 +174,6 @@ fn log_given_up(hook: &HookRecord, why: &str) {
     );
 }
 
-/// The places of each receiver. Those that nobody uses are forgotten.
-#[derive(Default)]
-struct Receivers(Mutex<HashMap<String, Arc<Semaphore>>>);
-
-impl Receivers {
-    fn of(&self, url: &str) -> Arc<Semaphore> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, places| Arc::strong_count(places) > 1);
-        let places = known
-            .entry(receiver(url))
-            .or_insert_with(|| Arc::new(Semaphore::new(limits::HOOKS_PER_RECEIVER_MAX)));
-        Arc::clone(places)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,16 +185,5 @@ mod tests {
             .map(|n| pause(&settings, n).as_secs())
             .into();
         assert_eq!(pauses, [1, 2, 32, 60, 60]);
-    }
-
-    #[test]
-    fn a_receiver_has_its_places_while_somebody_calls_it() {
-        let receivers = Receivers::default();
-        let first = receivers.of("http://h/a?token=1");
-        assert!(Arc::ptr_eq(&first, &receivers.of("http://h/b")));
-        assert!(!Arc::ptr_eq(&first, &receivers.of("https://h/b")));
-        drop(first);
-        receivers.of("http://other/");
-        assert_eq!(receivers.0.lock().unwrap().len(), 1);
     }
 }

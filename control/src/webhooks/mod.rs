@@ -15,6 +15,8 @@ pub(crate) mod client;
 pub(crate) mod delivery;
 mod failures;
 mod payload;
+mod receiver_rules;
+mod receivers;
 pub(crate) mod statuses;
 
 use std::sync::atomic::Ordering;
@@ -23,6 +25,7 @@ use shardcast_link::BroadcastId;
 
 pub(crate) use failures::destinations_reported;
 pub(crate) use payload::{Happening, Reading};
+pub(crate) use receiver_rules::refuse_deliveries;
 
 use crate::{
     clock,

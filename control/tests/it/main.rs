@@ -39,4 +39,5 @@ mod takeover;
 mod tokens;
 mod web_pages;
 mod webhook_delivery;
+mod webhook_receivers;
 mod webhooks;

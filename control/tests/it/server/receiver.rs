@@ -107,6 +107,11 @@ impl Receiver {
         call.expect("no call in time").unwrap()
     }
 
+    /// Whether nobody has called, or all calls were read.
+    pub fn is_unheard(&mut self) -> bool {
+        self.calls.try_recv().is_err()
+    }
+
     /// The next call that was taken.
     pub async fn next_taken(&mut self) -> Call {
         loop {
