@@ -126,7 +126,16 @@ pub(crate) fn watch_rounds(rounds: Arc<Rounds>, failures: Failures) -> std::io::
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    async fn first(failures: &Failures) -> String {
+        let first = timeout(Duration::from_secs(20), failures.first());
+        first.await.expect("nobody was told").to_string()
+    }
 
     #[tokio::test]
     async fn a_task_that_ends_or_panics_is_reported_once_with_its_name() {
@@ -135,13 +144,13 @@ mod tests {
         ended.await.unwrap();
         let panics = failures.spawn("the second task", async { panic!("of no interest") });
         panics.await.unwrap();
-        let text = failures.first().await.to_string();
+        let text = first(&failures).await;
         assert!(text.starts_with("the first task ended;"), "{text}");
 
         let failures = Failures::new();
         let panics = failures.spawn("the task", async { panic!("by {}", "design") });
         panics.await.unwrap();
-        let text = failures.first().await.to_string();
+        let text = first(&failures).await;
         assert!(text.starts_with("the task panicked: by design;"), "{text}");
     }
 
