@@ -8,6 +8,7 @@ use shardcast_link::Fault;
 use super::{
     feed::{Feed, Wire},
     report::Totals,
+    switch::{Step, Switch},
 };
 use crate::{
     h264::ParameterSets,
@@ -123,4 +124,27 @@ fn pictures_that_come_behind_the_first_sound_begin_with_a_keyframe() {
     assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
     assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
     assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
+}
+
+#[test]
+fn a_ring_with_b_frames_is_begun_where_its_keyframe_is_decoded_and_not_where_it_is_shown() {
+    let (now, picture) = (Instant::now(), picture());
+    let mut source = Ring::default();
+    source.push(Unit {
+        dts_us: 933_000,
+        ..unit(picture(true), 1_000)
+    });
+    let step = |sent_ms: i64, next_ms| {
+        let next = unit(picture(false), next_ms);
+        let mut switch = Switch::new(RingId::Source);
+        switch.step(now, alone(&source), Some(sent_ms * 1_000), Some(&next))
+    };
+    // What was sent is decoded behind this keyframe: another one is waited for.
+    assert_eq!(step(950, 980), Step::GoOn { until_us: None });
+    // What comes next would be: the keyframe is taken before it.
+    let keyframe = source.start();
+    let to = RingId::Source;
+    assert_eq!(step(900, 930), Step::Take { to, keyframe });
+    // What comes next is shown before the keyframe is decoded: it is sent first.
+    assert!(matches!(step(860, 900), Step::GoOn { until_us: Some(_) }));
 }
