@@ -66,6 +66,7 @@ fn media_in(world: &mut World, ms: u64) -> (usize, usize) {
 
 fn assert_undisturbed(world: &World) {
     assert_eq!(world.ended("first"), None);
+    assert!(!world.clients[0].is_disconnected);
     assert_eq!(world.connections("one"), 1);
     world.server("one", 0).assert_sound();
 }

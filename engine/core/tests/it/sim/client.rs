@@ -7,7 +7,7 @@ use std::{
 
 use super::path::Traffic;
 use str0m::{
-    Candidate, Event, Input, Output, Rtc, RtcConfig,
+    Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig,
     change::{SdpAnswer, SdpApi, SdpPendingOffer},
     format::Codec,
     media::{Direction, Frequency, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer},
@@ -114,6 +114,8 @@ pub(crate) struct Client {
     pub(crate) frames_sent: u64,
     pub(crate) keyframes_sent: u64,
     pub(crate) keyframe_requests: u64,
+    /// Its connectivity checks are no longer answered.
+    pub(crate) is_disconnected: bool,
     /// Sends nothing more, as a browser whose network is gone.
     pub(crate) dead: bool,
     /// Nothing reaches it.
@@ -174,6 +176,7 @@ impl Client {
             frames_sent: 0,
             keyframes_sent: 0,
             keyframe_requests: 0,
+            is_disconnected: false,
             dead: false,
             deaf: false,
             no_video: false,
@@ -420,6 +423,9 @@ impl Client {
                         layer.wants_keyframe = true;
                     }
                     self.wants_keyframe = true;
+                }
+                Output::Event(Event::IceConnectionStateChange(state)) => {
+                    self.is_disconnected = state == IceConnectionState::Disconnected;
                 }
                 Output::Event(_) => {}
             }
