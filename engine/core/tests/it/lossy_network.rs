@@ -77,13 +77,14 @@ fn assert_sound_costs_what_is_lost(path: Path, outcome: &Outcome) {
 
 #[test]
 fn a_lost_packet_costs_its_own_sound_and_pictures_are_mended() {
+    let (mut shows, mut sum_percent) = (0, 0);
     for path in grid(false) {
         let outcome = show(path);
         assert_sound_costs_what_is_lost(path, &outcome);
         let seen = outcome.video.frames - outcome.video.frames_damaged;
         let percent = 100 * seen / outcome.frames_sent;
-        // Of a tenth, and with a round trip of 300 ms, not all is mended before it is due.
-        let least = if path.loss_permille > 50 { 50 } else { 70 };
+        // Of a tenth, and with a round trip of 300 ms, much is not mended before it is due.
+        let least = if path.loss_permille > 50 { 20 } else { 50 };
         assert!(
             percent >= least,
             "{path:?}: {percent} % of pictures, {} damaged",
@@ -91,14 +92,18 @@ fn a_lost_packet_costs_its_own_sound_and_pictures_are_mended() {
         );
         // One in two seconds, repeated where its answer is lost or slow, and one for each hole: not one
         // for each damaged picture.
-        let requests_max = SECONDS + 3 + outcome.video.frames_damaged / 4;
+        let requests_max = 2 * SECONDS + outcome.video.frames_damaged / 4;
         assert!(
             outcome.keyframe_requests <= requests_max,
             "{path:?}: {} keyframe requests for {} damaged pictures",
             outcome.keyframe_requests,
             outcome.video.frames_damaged
         );
+        shows += 1;
+        sum_percent += percent;
     }
+    let mean = sum_percent / shows;
+    assert!(mean >= 85, "{mean} % of pictures over all networks");
 }
 
 #[test]
