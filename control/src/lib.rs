@@ -15,6 +15,7 @@ mod control;
 pub mod descriptors;
 mod drain;
 mod forwarded;
+mod handover;
 mod health;
 mod ladder;
 mod lifecycle;
