@@ -163,8 +163,13 @@ fn self_signed(settings: &Settings) -> Result<TlsFiles, TlsError> {
         cert: folder.join("cert.pem"),
         key: folder.join("key.pem"),
     };
-    if files.cert.is_file() && files.key.is_file() {
-        return Ok(files);
+    match read(&files, &aws_lc_rs::default_provider()) {
+        Ok(_) => return Ok(files),
+        // A full disk, or a death while it was written.
+        Err(error) if files.cert.exists() || files.key.exists() => {
+            tracing::warn!(%error, "the self-signed certificate cannot be used; a new one is made");
+        }
+        Err(_) => {}
     }
     let failed = |problem: String| TlsError::SelfSigned(problem);
     let mut names = vec![
@@ -176,20 +181,24 @@ fn self_signed(settings: &Settings) -> Result<TlsFiles, TlsError> {
     names.extend(settings.engine.advertise.iter().map(ToString::to_string));
     let made = rcgen::generate_simple_self_signed(names).map_err(|e| failed(e.to_string()))?;
     fs::create_dir_all(&folder).map_err(|e| failed(e.to_string()))?;
-    fs::write(&files.cert, made.cert.pem()).map_err(|e| failed(e.to_string()))?;
-    write_private(&files.key, &made.signing_key.serialize_pem())
-        .map_err(|e| failed(e.to_string()))?;
+    write(&files.cert, 0o644, &made.cert.pem()).map_err(|e| failed(e.to_string()))?;
+    let key = made.signing_key.serialize_pem();
+    write(&files.key, 0o600, &key).map_err(|e| failed(e.to_string()))?;
     tracing::info!(cert = %files.cert.display(), "made a self-signed certificate");
     Ok(files)
 }
 
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file that is there whole or not at all.
+fn write(path: &Path, mode: u32, text: &str) -> std::io::Result<()> {
+    let half = path.with_extension("new");
+    let _ = fs::remove_file(&half);
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
+        .create_new(true)
+        .mode(mode)
+        .open(&half)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(half, path)
 }

@@ -68,3 +68,31 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_self_signed_pair_that_is_damaged_is_made_anew() {
+    let damages: [fn(&Path); 5] = [
+        |tls| std::fs::write(tls.join("cert.pem"), "").unwrap(),
+        |tls| std::fs::write(tls.join("key.pem"), "").unwrap(),
+        |tls| std::fs::write(tls.join("cert.pem"), "no PEM").unwrap(),
+        |tls| std::fs::remove_file(tls.join("key.pem")).unwrap(),
+        // A death between the two.
+        |tls| {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            std::fs::write(tls.join("cert.pem"), made.cert.pem()).unwrap();
+        },
+    ];
+    for (n, damage) in damages.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = folder.path().join("tls");
+        std::fs::create_dir(&tls).unwrap();
+        write_pair(&tls);
+        damage(&tls);
+        let server = Server::start_with(|settings| {
+            *settings = shardcast_control::Settings::in_folder(folder.path());
+        })
+        .await;
+        let answer = healthz(&server, &tls.join("cert.pem")).await;
+        assert!(answer.is_ok(), "damage {n}: {answer:?}");
+    }
+}
