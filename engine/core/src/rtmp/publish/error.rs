@@ -1,13 +1,10 @@
 //! Why a server does not take, or no longer takes, a stream; in words and whether it can heal.
 
-use std::{cmp::Reverse, fmt};
+use std::fmt;
 
+use super::secrets::Secrets;
 use crate::rtmp::connection::ConnectionError;
 use crate::rtmp::limits::{SERVER_TEXT_CHARS_MAX, SERVER_TEXT_CHARS_SEARCHED};
-use crate::rtmp::url::RtmpUrl;
-
-/// Shortest part of an address that is blotted out, in bytes.
-const SECRET_BYTES_MIN: usize = 4;
 
 /// How far a client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,35 +128,6 @@ impl PublishError {
     }
 }
 
-/// What of an address opens the door: the password, the stream key, whatever of the application may
-/// be one (some platforms put a key or token there), and the values of the queries of both.
-pub(super) struct Secrets(Vec<String>);
-
-impl Secrets {
-    pub(super) fn of(url: &RtmpUrl) -> Self {
-        let (application, stream_key) = (url.application(), url.stream_key());
-        let public = url.public_application().map_or(0, str::len);
-        let behind = application.get(public..).unwrap_or_default();
-        let behind = behind.strip_prefix('/').unwrap_or(behind);
-        // A value may hold the slash at which the address is cut.
-        let whole = format!("{behind}/{stream_key}");
-        let mut secrets: Vec<&str> = Vec::new();
-        secrets.extend(url.credentials().map(|(_, password)| password));
-        for part in [behind, stream_key, &whole] {
-            let (path, query) = part.split_once('?').unwrap_or((part, ""));
-            secrets.extend([part, path]);
-            // A word without a name is a value too.
-            let value = |pair| str::split_once(pair, '=').map_or(pair, |(_, value)| value);
-            secrets.extend(query.split('&').map(value));
-        }
-        // Blotting out a word of a letter or two would only spoil the text.
-        secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
-        // One may be a part of another.
-        secrets.sort_by_key(|secret| Reverse(secret.len()));
-        Self(secrets.into_iter().map(str::to_owned).collect())
-    }
-}
-
 /// `code: text` in one line of bounded length without secrets.
 fn words(code: &str, text: &str, secrets: &Secrets) -> String {
     let joined = match (code.is_empty(), text.is_empty()) {
@@ -168,11 +136,9 @@ fn words(code: &str, text: &str, secrets: &Secrets) -> String {
         (true, false) => text.to_owned(),
         (false, false) => format!("{code}: {text}"),
     };
-    let searched = joined.chars().take(SERVER_TEXT_CHARS_SEARCHED).collect();
-    let blotted = secrets.0.iter().fold(searched, |text: String, secret| {
-        text.replace(secret.as_str(), "***")
-    });
-    blotted
+    let searched: String = joined.chars().take(SERVER_TEXT_CHARS_SEARCHED).collect();
+    secrets
+        .blot(&searched)
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(SERVER_TEXT_CHARS_MAX)

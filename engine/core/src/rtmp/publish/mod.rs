@@ -13,6 +13,7 @@
 
 mod error;
 mod login;
+mod secrets;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,9 +21,9 @@ use std::fmt;
 use bytes::Bytes;
 use rml_rtmp::handshake::PeerType;
 
-use error::Secrets;
 pub use error::{PublishError, Step};
 pub use login::{Challenge, Login};
+use secrets::Secrets;
 
 use super::amf::Value;
 use super::body::{MessageHeader, gather};
