@@ -4,6 +4,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 /// JSON bodies of REST. The largest honest one is a broadcast with its metadata: a few kilobytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long the body of a request may take: a slate of the largest size at 700 kbit/s.
+pub(crate) const BODY_READ: Duration = Duration::from_secs(60);
 /// How much of a refused body is read and thrown away, so that the client sees the 413 instead of
 /// a reset connection.
 pub(crate) const BODY_DRAIN_BYTES_MAX: usize = 64 << 20;
@@ -45,6 +47,10 @@ pub(crate) const SOCKET_QUEUE_MAX: usize = 256;
 pub(crate) const MESSAGES_PER_SECOND: u32 = 50;
 /// Burst on top of the mean rate.
 pub(crate) const MESSAGES_BURST: u32 = 500;
+/// Mean rate of a socket's bytes, whatever they make up: four times what so many candidates have.
+pub(crate) const SOCKET_BYTES_PER_SECOND: u32 = 64 << 10;
+/// Burst on top of it: four messages of the largest size.
+pub(crate) const SOCKET_BYTES_BURST: u32 = 1 << 20;
 /// Streams published over one socket at a time. The SDK uses one.
 pub(crate) const STREAMS_PER_SOCKET_MAX: usize = 32;
 /// Sessions without media of one client: a studio's browsers that come back together.
@@ -172,6 +178,8 @@ pub(crate) const SLATE_REPORTS_MIN: u32 = 4;
 /// Length of an `endpointServiceId` that a client chooses, in characters: three UUIDs.
 pub(crate) const SERVICE_ID_CHARS_MAX: usize = 128;
 
+/// Broadcasts in one answer of `/api/v1/status`, about 1 KB each with its destinations.
+pub(crate) const STATUS_ROWS_MAX: usize = 1_000;
 /// Rows in one page of a list, as Ant Media Server has it.
 pub(crate) const LIST_ROWS_MAX: usize = 250;
 /// After a failed commit the store is tried again so often, though nothing changes: a machine that

@@ -1,6 +1,6 @@
 //! JSON bodies: limit, content type, syntax, in this order; and the bytes of others.
 
-use std::{collections::BTreeSet, convert::Infallible};
+use std::{collections::BTreeSet, convert::Infallible, future::Future, time::Duration};
 
 use axum::{
     body::Body,
@@ -26,6 +26,8 @@ pub(crate) enum BodyError {
     Malformed(String),
     #[error("the body could not be read")]
     Broken,
+    #[error("the body did not come within {} s", limits::BODY_READ.as_secs())]
+    TooSlow,
     #[error("Unrecognized field \"{field}\" of {bean}, not marked as ignorable")]
     UnknownField { field: String, bean: &'static str },
     #[error("{0}")]
@@ -37,6 +39,7 @@ impl IntoResponse for BodyError {
         let status = match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_REQUEST,
         };
         (status, format!("{self}\n")).into_response()
@@ -108,6 +111,19 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Option<Value>, BodyErro
 
 /// All bytes of a body of at most `most`.
 pub(super) async fn collect(body: Body, most: usize) -> Result<BytesMut, BodyError> {
+    within(limits::BODY_READ, collect_in_time(body, most)).await
+}
+
+async fn within<T>(
+    time: Duration,
+    whole: impl Future<Output = Result<T, BodyError>>,
+) -> Result<T, BodyError> {
+    timeout(time, whole)
+        .await
+        .unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn collect_in_time(body: Body, most: usize) -> Result<BytesMut, BodyError> {
     let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
     while let Some(chunk) = stream.next().await {
@@ -153,5 +169,22 @@ pub(crate) fn text(object: &Map<String, Value>, key: &str) -> Result<Option<Stri
         Some(Value::String(text)) if text.len() <= limits::TEXT_BYTES_MAX => Ok(Some(text.clone())),
         Some(Value::String(_)) => Err(BodyError::Value(format!("{key} is too long"))),
         Some(_) => Err(BodyError::Value(format!("{key} must be a string"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_let_go() {
+        let begins = stream::iter([Ok::<_, Infallible>("{")]).chain(stream::pending());
+        let whole = collect_in_time(Body::from_stream(begins), 100);
+        let refused = within(Duration::from_millis(20), whole).await.unwrap_err();
+        assert!(matches!(refused, BodyError::TooSlow));
+        let status = refused.into_response().status();
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     }
 }

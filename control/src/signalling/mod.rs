@@ -9,6 +9,7 @@ mod deadlines;
 mod eviction;
 mod hub;
 pub(crate) mod message;
+mod metered;
 mod pending;
 mod renegotiation;
 mod reports;

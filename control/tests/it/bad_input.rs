@@ -2,7 +2,13 @@
 
 use crate::server::{Server, broadcasts, publish, raw, request};
 use serde_json::json;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::{
+    Bytes, Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const TEXT: (&str, &str) = ("Content-Type", "text/plain");
@@ -206,4 +212,17 @@ async fn dates_and_types_of_tokens_that_are_none_are_400_with_a_result() {
         .get(&broadcasts("a%20b/token?expireDate=4102444800&type=play"))
         .await;
     assert_eq!((reply.status, reply.success()), (400, false));
+}
+
+#[tokio::test]
+async fn an_endless_text_in_empty_fragments_closes_its_socket_with_1008() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let fragment = |code| Message::Frame(Frame::message(Bytes::new(), OpCode::Data(code), false));
+    client.send_frame(fragment(Data::Text)).await;
+    // Six bytes each.
+    for _ in 0..400_000 {
+        client.feed_frame(fragment(Data::Continue)).await;
+    }
+    assert_eq!(client.close_code().await, 1008);
 }

@@ -231,6 +231,11 @@ impl Client {
         let _ = self.stream.send(frame).await;
     }
 
+    /// The same, with others that follow.
+    pub async fn feed_frame(&mut self, frame: Message) {
+        let _ = self.stream.feed(frame).await;
+    }
+
     /// The next message.
     pub async fn next(&mut self) -> Value {
         match self.next_frame().await {
