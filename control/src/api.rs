@@ -49,19 +49,20 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, SinkStatus};
 
 use crate::{
     clock,
     control::Control,
-    drain, health, lifecycle, redact,
+    drain, health, lifecycle, limits, redact,
     rest::ip_filter,
     store::{BroadcastRecord, EndpointRecord},
 };
@@ -80,7 +81,27 @@ pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
         .layer(filter)
 }
 
-async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
+/// Which broadcasts the status shows.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+struct StatusPage {
+    offset: usize,
+    size: usize,
+}
+
+impl Default for StatusPage {
+    fn default() -> Self {
+        Self {
+            offset: 0,
+            size: limits::STATUS_ROWS_MAX,
+        }
+    }
+}
+
+async fn status(
+    State(control): State<Arc<Control>>,
+    Query(page): Query<StatusPage>,
+) -> Json<Value> {
     let mut shards = Vec::new();
     let mut sink = None;
     let mut sinks: Vec<SinkStatus> = Vec::new();
@@ -102,7 +123,8 @@ async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
             "codec": view.status.codec,
         }));
     });
-    let records = control.catalog.broadcasts();
+    let size = page.size.min(limits::STATUS_ROWS_MAX);
+    let (records, stored) = control.catalog.page_of_broadcasts(page.offset, size);
     let broadcasts: Vec<Value> = records
         .iter()
         .map(|record| broadcast(&control, record))
@@ -115,6 +137,7 @@ async fn status(State(control): State<Arc<Control>>) -> Json<Value> {
         "shards_expected": control.shards_expected.load(Ordering::Relaxed),
         "shards": shards,
         "broadcasts": broadcasts,
+        "broadcasts_stored": stored,
     });
     if let (Some(port), Some(object)) = (sink, status.as_object_mut()) {
         // Destinations reach it from the same machine.

@@ -58,13 +58,8 @@ pub(crate) fn report(control: &Control) -> Value {
 /// begin with a publisher that was taken before.
 pub(crate) fn live_broadcasts(control: &Control) -> usize {
     let mut live: HashSet<_> = control.with_hub(|hub, _| hub.claimed().cloned().collect());
-    let records = control.catalog.broadcasts();
-    live.extend(
-        records
-            .iter()
-            .filter(|record| record.is_live())
-            .map(|record| record.id.clone()),
-    );
+    let records = control.catalog.live_broadcasts();
+    live.extend(records.iter().map(|record| record.id.clone()));
     live.len()
 }
 

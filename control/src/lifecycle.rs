@@ -130,10 +130,7 @@ fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
 /// Finishes what is live on paper only. Called once a second.
 pub(crate) fn sweep(control: &Control, hub: &Hub) {
     let now = Instant::now();
-    for record in control.catalog.broadcasts() {
-        if !record.is_live() {
-            continue;
-        }
+    for record in control.catalog.live_broadcasts() {
         let id = &record.id;
         // A shard that is not heard may have a publisher, or hold the destinations open.
         let Some(heard_for) = control.shards.heard_for(now, id) else {

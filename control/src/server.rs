@@ -113,10 +113,8 @@ impl Handle {
     /// Ends every broadcast; destinations get a proper end from their shards.
     pub fn end_broadcasts(&self) {
         self.control.stopping.store(true, Ordering::Relaxed);
-        for record in self.control.catalog.broadcasts() {
-            if record.is_live() {
-                self.control.end(&record.id, Eviction::ByShutdown);
-            }
+        for record in self.control.catalog.live_broadcasts() {
+            self.control.end(&record.id, Eviction::ByShutdown);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Who may publish.
 
+use std::sync::Arc;
+
 use shardcast_link::BroadcastId;
 
 use crate::{
@@ -96,13 +98,13 @@ fn may_begin(
         // The word on which clients of Ant Media Server look for another server.
         return Err("highResourceUsage");
     }
-    let records = control.catalog.broadcasts();
-    let live = |record: &&std::sync::Arc<BroadcastRecord>| {
-        record.is_live() && record.id.application() == id.application()
-    };
-    let full =
-        ingesting_stream_limit.is_some_and(|most| records.iter().filter(live).count() >= most);
-    if full || records.len() >= limits::BROADCASTS_MAX {
+    let full = ingesting_stream_limit.is_some_and(|most| {
+        let live = control.catalog.live_broadcasts();
+        let of_application =
+            |record: &&Arc<BroadcastRecord>| record.id.application() == id.application();
+        live.iter().filter(of_application).count() >= most
+    });
+    if full || control.catalog.broadcast_count() >= limits::BROADCASTS_MAX {
         return Err("highResourceUsage");
     }
     Ok(())

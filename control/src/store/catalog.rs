@@ -7,7 +7,7 @@
 //! the next one, which comes in a second if nothing changes before.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use super::{
     BroadcastRecord, HookRecord, Mutation, SlateRecord, Store, StoreError, TokenRecord,
-    hooks::HookQueue,
+    broadcasts::Broadcasts, hooks::HookQueue,
 };
 use crate::limits;
 
@@ -44,8 +44,7 @@ pub(crate) struct Catalog {
 
 #[derive(Debug)]
 struct Rows {
-    /// Ordered, so that lists are stable.
-    broadcasts: BTreeMap<BroadcastId, Arc<BroadcastRecord>>,
+    broadcasts: Broadcasts,
     tokens: HashMap<String, TokenRecord>,
     slates: HashMap<BroadcastId, Arc<SlateRecord>>,
     hooks: HookQueue,
@@ -87,13 +86,10 @@ impl Catalog {
         let (writer, jobs) = mpsc::channel();
         let failing = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failing);
-        let broadcasts = contents.broadcasts.into_iter();
         let tokens = contents.tokens.into_iter();
         let slates = contents.slates.into_iter();
         let rows = Rows {
-            broadcasts: broadcasts
-                .map(|record| (record.id.clone(), Arc::new(record)))
-                .collect(),
+            broadcasts: Broadcasts::new(contents.broadcasts),
             tokens: tokens.map(|token| (token.token.clone(), token)).collect(),
             slates: slates
                 .map(|slate| (slate.broadcast.clone(), Arc::new(slate)))
@@ -132,7 +128,28 @@ impl Catalog {
 
     /// All of them, by id.
     pub(crate) fn broadcasts(&self) -> Vec<Arc<BroadcastRecord>> {
-        self.lock().broadcasts.values().cloned().collect()
+        self.lock().broadcasts.all().cloned().collect()
+    }
+
+    /// Those that are live, by id.
+    pub(crate) fn live_broadcasts(&self) -> Vec<Arc<BroadcastRecord>> {
+        self.lock().broadcasts.live().cloned().collect()
+    }
+
+    /// Of all of them, those that are live first, `size` from `offset` on; and how many there are.
+    pub(crate) fn page_of_broadcasts(
+        &self,
+        offset: usize,
+        size: usize,
+    ) -> (Vec<Arc<BroadcastRecord>>, usize) {
+        let rows = self.lock();
+        let idle = rows.broadcasts.all().filter(|record| !record.is_live());
+        let page = rows.broadcasts.live().chain(idle).skip(offset).take(size);
+        (page.cloned().collect(), rows.broadcasts.len())
+    }
+
+    pub(crate) fn broadcast_count(&self) -> usize {
+        self.lock().broadcasts.len()
     }
 
     pub(crate) fn slate(&self, id: &BroadcastId) -> Option<Arc<SlateRecord>> {
@@ -294,7 +311,7 @@ impl Rows {
     fn has(&self, key: &Key) -> bool {
         match key {
             Key::Hooks => false,
-            Key::Broadcast(id) => self.broadcasts.contains_key(id),
+            Key::Broadcast(id) => self.broadcasts.get(id).is_some(),
             Key::Token(token) => self.tokens.contains_key(token),
             Key::Slate(id) => self.slates.contains_key(id),
         }
@@ -319,14 +336,13 @@ impl Transaction<'_> {
     }
 
     pub(crate) fn put_broadcast(&mut self, record: BroadcastRecord) {
-        let id = record.id.clone();
-        self.rows.broadcasts.insert(id.clone(), Arc::new(record));
-        self.keys.push(Key::Broadcast(id));
+        self.keys.push(Key::Broadcast(record.id.clone()));
+        self.rows.broadcasts.put(record);
     }
 
     /// Its slate goes with it.
     pub(crate) fn remove_broadcast(&mut self, id: &BroadcastId) {
-        if self.rows.broadcasts.remove(id).is_some() {
+        if self.rows.broadcasts.remove(id) {
             self.keys.push(Key::Broadcast(id.clone()));
         }
         self.remove_slate(id);

@@ -4,6 +4,7 @@
 //! [`Store`] is the seam: `redb` in the data directory here, something shared where many machines
 //! work together. [`Catalog`] keeps everything in memory and writes through it.
 
+mod broadcasts;
 mod catalog;
 mod hooks;
 mod records;

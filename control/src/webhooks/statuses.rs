@@ -33,8 +33,7 @@ pub(crate) async fn run(control: Arc<Control>) {
 
 /// Tells what is due; `told` holds when each live stream had its last turn, or began.
 fn tell(control: &Control, now: Instant, told: &mut HashMap<BroadcastId, Instant>) {
-    let mut records = control.catalog.broadcasts();
-    records.retain(|record| record.is_live());
+    let records = control.catalog.live_broadcasts();
     let mut turns = HashMap::with_capacity(records.len());
     for record in &records {
         let Some(period) = period(control, record) else {
