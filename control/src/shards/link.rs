@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -60,7 +60,11 @@ pub(crate) async fn run(control: Arc<Control>, shard: u16) {
                 Err(error) => error,
             };
             control.shard_disconnected(shard);
-            tracing::warn!(shard, %error, "the link to the shard is down");
+            if control.stopping.load(Ordering::Relaxed) {
+                tracing::info!(shard, "the engine has stopped");
+            } else {
+                tracing::warn!(shard, %error, "the link to the shard is down");
+            }
             if matches!(error, LinkError::Version(_) | LinkError::NoHello) {
                 sleep(Duration::from_secs(5)).await;
             }
