@@ -78,6 +78,18 @@ pub(crate) fn may_publish(
     allowed.is_none_or(is_allowed)
 }
 
+/// Whether the page that opens signalling may publish.
+///
+/// # Errors
+/// With words for the 403 when it may not.
+pub(crate) fn check_publisher_origin(
+    settings: &Settings,
+    headers: &HeaderMap,
+) -> Result<(), web_origin::Refusal> {
+    let server_name = settings.server_name.as_deref();
+    web_origin::check_publisher_origin(headers, server_name, &settings.publisher_origins)
+}
+
 fn check_headers(
     settings: &Settings,
     allowed: &CidrList,

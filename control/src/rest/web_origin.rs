@@ -12,7 +12,7 @@ use crate::forwarded::{self, address, without_port};
 
 /// Why a request is refused; the words are for the 403.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// A proxy says that the request came from elsewhere.
     #[error("Not allowed IP: {0}, forwarded by a proxy, is not in remoteAllowedCIDR")]
     Forwarded(String),
@@ -22,6 +22,9 @@ pub(super) enum Refusal {
     /// A page of another site.
     #[error("Not allowed origin: {0} is not in allowed_origins. Add it to that setting")]
     Origin(String),
+    /// A page that may not publish.
+    #[error("Not allowed origin: {0} is not in publisher_origins. Add it to that setting")]
+    PublisherOrigin(String),
     /// The same, of a request that does not say which site.
     #[error(
         "Not allowed origin: a page of another site asks. Call with fetch() from a page whose origin \
@@ -64,26 +67,50 @@ pub(super) fn check_origin(
             _ => Ok(()),
         };
     };
-    let listed = |allowed: &String| {
-        allowed == "*" || allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)
-    };
-    if allowed_origins.iter().any(listed) {
-        return Ok(());
-    }
-    let from = origin.split_once("://").map(|(_, host)| without_port(host));
-    let is_ours = |from: &str| {
-        address(from).is_some_and(|address| address.is_loopback())
-            || is_localhost(from)
-            || is_server(from)
-            || host
-                .as_deref()
-                .is_some_and(|host| host.eq_ignore_ascii_case(from))
-    };
-    if from.is_some_and(is_ours) {
+    if is_ours(origin, host.as_deref(), server_name, allowed_origins) {
         Ok(())
     } else {
         Err(Refusal::Origin(shown(origin)))
     }
+}
+
+/// Refuses signalling to pages of other sites where the operator lists those that may publish:
+/// `publisher_origins`, unless it is empty. Who is no browser says no origin.
+pub(super) fn check_publisher_origin(
+    headers: &HeaderMap,
+    server_name: Option<&str>,
+    publisher_origins: &[String],
+) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let Some(origin) = text(header::ORIGIN).filter(|_| !publisher_origins.is_empty()) else {
+        return Ok(());
+    };
+    let host = text(header::HOST).map(without_port);
+    // A name that somebody has pointed here makes no page ours.
+    let host = host.filter(|host| address(host).is_some());
+    if is_ours(origin, host, server_name, publisher_origins) {
+        Ok(())
+    } else {
+        Err(Refusal::PublisherOrigin(shown(origin)))
+    }
+}
+
+/// Whether `origin` is in `listed`, or a page of this machine, or of this server under `host`.
+fn is_ours(origin: &str, host: Option<&str>, server_name: Option<&str>, listed: &[String]) -> bool {
+    let is_origin = |listed: &String| {
+        listed == "*" || listed.trim_end_matches('/').eq_ignore_ascii_case(origin)
+    };
+    if listed.iter().any(is_origin) {
+        return true;
+    }
+    let Some(from) = origin.split_once("://").map(|(_, host)| without_port(host)) else {
+        return false;
+    };
+    let is_from = |name: &str| name.eq_ignore_ascii_case(from);
+    address(from).is_some_and(|address| address.is_loopback())
+        || is_localhost(from)
+        || server_name.is_some_and(is_from)
+        || host.is_some_and(is_from)
 }
 
 /// Names that nobody outside can point anywhere, because no public DNS server is asked for them:
@@ -193,6 +220,58 @@ mod tests {
             "tv.home.arpa",
         ] {
             assert!(origin(host, "http://localhost", &[]), "{host}");
+        }
+    }
+
+    #[test]
+    fn every_page_may_publish_until_some_are_listed() {
+        for (listed, from, wanted) in [
+            (None, "https://evil.example", true),
+            (
+                Some("https://studio.example"),
+                "https://evil.example",
+                false,
+            ),
+            (Some("https://studio.example"), "null", false),
+            (
+                Some("https://studio.example"),
+                "https://studio.example",
+                true,
+            ),
+            (
+                Some("https://studio.example"),
+                "https://live.example:5443",
+                true,
+            ),
+            (
+                Some("https://studio.example"),
+                "http://localhost:3000",
+                true,
+            ),
+            (
+                Some("https://studio.example"),
+                "http://192.0.2.7:5080",
+                true,
+            ),
+            (
+                Some("https://studio.example"),
+                "http://rebound.example",
+                false,
+            ),
+            (Some("https://studio.example"), "", true),
+        ] {
+            let host = if from.contains("rebound") {
+                "rebound.example"
+            } else {
+                "192.0.2.7:5080"
+            };
+            let mut headers = headers(&[("host", host), ("origin", from)]);
+            if from.is_empty() {
+                headers.remove("origin");
+            }
+            let listed: Vec<String> = listed.into_iter().map(str::to_owned).collect();
+            let found = check_publisher_origin(&headers, Some("live.example"), &listed);
+            assert_eq!(found.is_ok(), wanted, "{listed:?} {from}");
         }
     }
 

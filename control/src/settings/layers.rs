@@ -107,6 +107,11 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
             .clone()
             .or(file.allowed_origins.clone())
             .unwrap_or_default(),
+        publisher_origins: flags
+            .publisher_origins
+            .clone()
+            .or(file.publisher_origins.clone())
+            .unwrap_or_default(),
         webhook_allow: flags.webhook_allow.clone().or(file.webhook_allow.clone()),
         webhook_deny: flags.webhook_deny.clone().or(file.webhook_deny.clone()),
         engine,

@@ -53,6 +53,8 @@ pub struct Settings {
     /// Web pages of other sites that may use REST from a browser on this machine, as origins such
     /// as `https://studio.example`; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// Web pages that may open signalling, as origins; empty is every page.
+    pub publisher_origins: Vec<String>,
     /// Where webhooks may go; `None` is everywhere but to link-local addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_allow: Option<CidrList>,

@@ -80,6 +80,16 @@ pub struct Overrides {
     )]
     pub allowed_origins: Option<Vec<String>>,
 
+    /// Web pages that may open signalling and publish, as origins such as https://studio.example,
+    /// comma-separated; pages of this server always may [default: every page]
+    #[arg(
+        long,
+        env = "SHARDCAST_PUBLISHER_ORIGINS",
+        value_name = "ORIGINS",
+        value_delimiter = ','
+    )]
+    pub publisher_origins: Option<Vec<String>>,
+
     /// Where webhooks may go, once their names are resolved: ranges, comma-separated [default:
     /// everywhere but to link-local addresses]
     #[arg(long, env = "SHARDCAST_WEBHOOK_ALLOW", value_name = "RANGES")]

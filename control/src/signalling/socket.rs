@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -42,6 +43,7 @@ use tokio_tungstenite::{
 use super::{
     SocketId,
     message::{self, ClientMessage, Publish, ServerMessage},
+    metered::Metered,
     pending::{Pending, Verdict},
 };
 use crate::{
@@ -152,6 +154,9 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         )
             .into_response();
     };
+    if let Err(refusal) = ip_filter::check_publisher_origin(&control.settings, request.headers()) {
+        return (StatusCode::FORBIDDEN, format!("{refusal}.\n")).into_response();
+    }
     let address = request.extensions().get::<Peer>();
     let address = address.map_or(IpAddr::from([0, 0, 0, 0]), |peer| {
         peer.0.ip().to_canonical()
@@ -283,7 +288,7 @@ impl Client {
     }
 }
 
-type Stream = WebSocketStream<TokioIo<Upgraded>>;
+type Stream = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 async fn serve(
     control: &Arc<Control>,
@@ -296,7 +301,7 @@ async fn serve(
         .max_frame_size(Some(limits::MESSAGE_BYTES_MAX))
         .read_buffer_size(limits::SOCKET_BUFFER_BYTES)
         .write_buffer_size(limits::SOCKET_BUFFER_BYTES);
-    let io = TokioIo::new(upgraded);
+    let io = Metered::new(TokioIo::new(upgraded));
     let mut stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let mut pings = interval(limits::SOCKET_PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -382,6 +387,9 @@ fn take(
         }
         Some(Err(WsError::Utf8(_))) => Next::Close(CloseCode::Invalid),
         Some(Err(WsError::Protocol(_))) => Next::Close(CloseCode::Protocol),
+        Some(Err(WsError::Io(error))) if error.kind() == io::ErrorKind::QuotaExceeded => {
+            Next::Close(CloseCode::Policy)
+        }
         Some(Err(_)) => Next::Gone,
     }
 }
@@ -395,7 +403,8 @@ async fn end(mut stream: Stream, code: CloseCode) {
     if stream.send(Message::Close(Some(frame))).await.is_err() {
         return;
     }
-    let mut io = stream.into_inner();
+    // What is thrown away is not metered.
+    let mut io = stream.into_inner().into_inner();
     let mut scratch = vec![0; limits::SOCKET_BUFFER_BYTES];
     let mut read = 0;
     while read < limits::BODY_DRAIN_BYTES_MAX {

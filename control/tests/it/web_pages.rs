@@ -1,7 +1,12 @@
-//! What pages of other sites can do with the REST of this machine through a visitor's browser:
-//! nothing, unless a setting lets them.
+//! What pages can do through a visitor's browser: those of other sites nothing with REST, unless a
+//! setting lets them, and what this server's own status page is given.
 
-use crate::server::{Server, broadcasts, raw, request};
+use crate::server::{Server, broadcasts, raw, request, shard::Shard};
+use shardcast_link::BroadcastId;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const EVIL: [(&str, &str); 1] = [("Origin", "https://evil.example")];
 
@@ -90,5 +95,67 @@ async fn a_proxy_on_this_machine_does_not_let_everybody_in() {
         let headers = [("X-Forwarded-For", address)];
         let reply = request(server.http(), "GET", "/metrics", &headers, b"").await;
         assert_eq!(reply.status, wanted, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn signalling_is_open_to_every_page_until_some_are_listed() {
+    let connect = async |server: &Server, origin: &str| {
+        let headers = [
+            ("Origin", origin),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ];
+        let mut head = format!(
+            "GET /StreamLick/websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n",
+            server.http()
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut stream = TcpStream::connect(server.http()).await.unwrap();
+        stream
+            .write_all(format!("{head}\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        String::from_utf8_lossy(&status[9..]).into_owned()
+    };
+    let open = Server::start().await;
+    assert_eq!(connect(&open, "https://evil.example").await, "101");
+    let closed = Server::start_with_file("publisher_origins = [\"https://studio.example\"]").await;
+    assert_eq!(connect(&closed, "https://evil.example").await, "403");
+    assert_eq!(connect(&closed, "https://studio.example").await, "101");
+    // Clients that are no browsers.
+    closed.connect().await.nothing_more().await;
+}
+
+#[tokio::test]
+async fn the_status_has_pages_and_shows_what_is_live_first() {
+    let server = Server::start().await;
+    let mut shard = Shard::join(&server).await;
+    for stream in ["a", "b", "z"] {
+        server.create(stream).await;
+    }
+    let id = BroadcastId::new("StreamLick", "z").unwrap();
+    let _publisher = shard.live(server.http(), &id).await;
+    for (query, wanted) in [
+        ("", vec!["z", "a", "b"]),
+        ("?size=1", vec!["z"]),
+        ("?offset=1&size=1", vec!["a"]),
+        ("?offset=3", vec![]),
+        ("?size=1000000", vec!["z", "a", "b"]),
+    ] {
+        let path = format!("/api/v1/status{query}");
+        let status = server.get(&path).await.json();
+        let shown = status["broadcasts"].as_array().unwrap().iter();
+        let shown: Vec<_> = shown.map(|one| one["stream"].as_str().unwrap()).collect();
+        assert_eq!(
+            (shown, &status["broadcasts_stored"]),
+            (wanted, &3.into()),
+            "{query}"
+        );
     }
 }
