@@ -1,0 +1,428 @@
+//! A browser's worth of WebRTC client: offers, connects, sends access units and Opus packets.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use str0m::{
+    Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig,
+    change::{SdpAnswer, SdpApi, SdpPendingOffer},
+    format::Codec,
+    media::{Direction, Frequency, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer},
+    net::{Protocol, Receive},
+};
+
+use crate::udp::Traffic;
+use crate::{
+    b_frames::BFrames,
+    picture::{Picture, vp8},
+};
+
+/// So many pictures of a client have numbers of their own.
+const NUMBER_BITS: u32 = 18;
+/// CELT, 20 ms, one frame; the number of the packet follows.
+const OPUS: u8 = 0xfc;
+
+/// What a client sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Sends {
+    /// Has a video track.
+    pub video: bool,
+    /// Has an audio track.
+    pub audio: bool,
+    /// 640x360 and not 1280x720.
+    pub small: bool,
+    /// About the size of a picture; a keyframe has six times as much.
+    pub frame_bytes: usize,
+    /// Distance of two pictures; 0 is 30 a second.
+    pub frame_ms: u64,
+    /// Two B-frames between P-frames.
+    pub b_frames: bool,
+    /// Of the video.
+    pub codec: Codec,
+    /// Sends a small and a large layer (simulcast) and no other picture.
+    pub layers: bool,
+}
+
+impl Default for Sends {
+    fn default() -> Self {
+        Self {
+            video: true,
+            audio: true,
+            small: false,
+            frame_bytes: 5_000,
+            frame_ms: 0,
+            b_frames: false,
+            codec: Codec::H264,
+            layers: false,
+        }
+    }
+}
+
+/// A layer of simulcast.
+pub struct Layer {
+    rid: Rid,
+    small: bool,
+    /// Pictures are sent in it.
+    pub alive: bool,
+    /// They cannot be put together: a STAP-A is shorter than it says (RFC 6184, 5.7.1).
+    pub unreadable: bool,
+    rtp_start: u64,
+    since_keyframe: u64,
+    wants_keyframe: bool,
+    /// Keyframes in this layer.
+    pub keyframes_sent: u64,
+}
+
+/// The small one first, as most pages have it.
+fn layers() -> Vec<Layer> {
+    let layer = |(rid, small, rtp_start)| Layer {
+        rid: Rid::from(rid),
+        small,
+        alive: true,
+        unreadable: false,
+        rtp_start,
+        since_keyframe: 0,
+        wants_keyframe: true,
+        keyframes_sent: 0,
+    };
+    [("q", true, 0), ("f", false, 3_000_000_000)]
+        .map(layer)
+        .into()
+}
+
+fn simulcast(layers: &[Layer]) -> Simulcast {
+    let mut simulcast = Simulcast::new();
+    for layer in layers {
+        simulcast.add_send_layer(SimulcastLayer::new(&layer.rid.to_string()));
+    }
+    simulcast
+}
+
+/// A browser that publishes.
+pub struct Client {
+    /// Where it sends from.
+    pub address: SocketAddr,
+    /// Its last SDP offer.
+    pub offer: String,
+    /// How the shard names this session in STUN.
+    pub remote_ufrag: String,
+    pending: Option<SdpPendingOffer>,
+    rtc: Rtc,
+    sends: Sends,
+    /// The video track.
+    pub video: Option<Mid>,
+    /// The audio track.
+    pub audio: Option<Mid>,
+    /// Layers of simulcast; none if it sends one picture only.
+    pub layers: Vec<Layer>,
+    connected: Option<Instant>,
+    next_video: Instant,
+    next_audio: Instant,
+    wants_keyframe: bool,
+    outbox: Vec<Vec<u8>>,
+    timeout: Instant,
+    /// Pictures so far, whichever layers they were in.
+    pub frames_sent: u64,
+    /// Keyframes among them.
+    pub keyframes_sent: u64,
+    /// Keyframe requests that have reached it.
+    pub keyframe_requests: u64,
+    /// Its connectivity checks are no longer answered.
+    pub is_disconnected: bool,
+    /// Sends nothing more, as a browser whose network is gone.
+    pub dead: bool,
+    /// Nothing reaches it.
+    pub deaf: bool,
+    /// Sends audio alone, as a page whose canvas does not change.
+    pub no_video: bool,
+    /// What the network does once it is connected.
+    pub traffic: Option<Traffic>,
+    /// Answers no request for a keyframe and sends none by itself.
+    pub no_keyframes: bool,
+    /// Each n-th datagram is lost on its way; 0 for none.
+    pub lose_every: u64,
+    datagrams: u64,
+    /// Pictures since the last IDR.
+    since_keyframe: u64,
+    b_frames: BFrames,
+    /// Time of the last keyframe, in ticks of 90 kHz.
+    keyframe_ticks: u64,
+    /// The number of the first picture, which no other client has.
+    first_number: u64,
+}
+
+impl Client {
+    /// A client on port `port`, with an offer and no session yet.
+    pub fn new(now: Instant, port: u16, sends: Sends) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut rtc = RtcConfig::new()
+            .clear_codecs()
+            .enable_h264(sends.codec == Codec::H264)
+            .enable_vp8(sends.codec == Codec::Vp8)
+            .enable_opus(true, false)
+            .build(now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        let mut change = rtc.sdp_api();
+        let layers = if sends.layers { layers() } else { Vec::new() };
+        let simulcast = sends.layers.then(|| simulcast(&layers));
+        let mut media =
+            |kind, simulcast| change.add_media(kind, Direction::SendOnly, None, None, simulcast);
+        let audio = sends.audio.then(|| media(MediaKind::Audio, None));
+        let video = sends.video.then(|| media(MediaKind::Video, simulcast));
+        change.add_channel("show".into());
+        let (offer, pending) = change.apply().unwrap();
+        Self {
+            address,
+            offer: offer.to_sdp_string(),
+            remote_ufrag: String::new(),
+            pending: Some(pending),
+            rtc,
+            sends,
+            video,
+            audio,
+            layers,
+            connected: None,
+            next_video: now,
+            next_audio: now,
+            wants_keyframe: true,
+            outbox: Vec::new(),
+            timeout: now,
+            frames_sent: 0,
+            keyframes_sent: 0,
+            keyframe_requests: 0,
+            is_disconnected: false,
+            dead: false,
+            deaf: false,
+            no_video: false,
+            traffic: None,
+            no_keyframes: false,
+            lose_every: 0,
+            datagrams: 0,
+            since_keyframe: 0,
+            b_frames: BFrames::default(),
+            keyframe_ticks: 0,
+            first_number: u64::from(port) << NUMBER_BITS,
+        }
+    }
+
+    /// Takes the shard's SDP answer.
+    pub fn answer(&mut self, now: Instant, sdp: &str) {
+        let ufrag = sdp
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("a=ice-ufrag:"));
+        self.remote_ufrag = ufrag.unwrap().to_owned();
+        let answer = SdpAnswer::from_sdp_string(sdp).unwrap();
+        self.rtc
+            .sdp_api()
+            .accept_answer(self.pending.take().unwrap(), answer)
+            .unwrap();
+        self.rtc.handle_input(Input::Timeout(now)).unwrap();
+        self.drain(now);
+    }
+
+    /// Makes a further offer; media goes on once it is answered.
+    pub fn offer_again(&mut self, change: impl FnOnce(&mut SdpApi<'_>)) {
+        let mut api = self.rtc.sdp_api();
+        change(&mut api);
+        let (offer, pending) = api.apply().expect("something to negotiate");
+        self.offer = offer.to_sdp_string();
+        self.pending = Some(pending);
+    }
+
+    /// The offer was refused: everything is as before.
+    pub fn roll_back(&mut self) {
+        self.pending = None;
+    }
+
+    /// Sends from another address from now on, after an ICE restart without its candidates.
+    pub fn move_to(&mut self, port: u16) {
+        self.address.set_port(port);
+        let candidate = Candidate::host(self.address, "udp").unwrap();
+        self.rtc.add_local_candidate(candidate);
+    }
+
+    /// A datagram of the shard has come.
+    pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        if self.dead || self.deaf {
+            return;
+        }
+        if let Some(traffic) = self.traffic.as_mut().filter(|_| self.connected.is_some()) {
+            traffic.answer(now, datagram);
+            return;
+        }
+        self.take(now, datagram);
+    }
+
+    fn take(&mut self, now: Instant, datagram: &[u8]) {
+        let from = super::SHARD_ADDRESS.parse().unwrap();
+        let receive = Receive::new(Protocol::Udp, from, self.address, datagram).unwrap();
+        self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
+        self.drain(now);
+    }
+
+    /// Sends what is due; returns the datagrams that reach the network.
+    pub fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        if self.dead {
+            return Vec::new();
+        }
+        if now >= self.timeout {
+            self.rtc.handle_input(Input::Timeout(now)).unwrap();
+            self.drain(now);
+        }
+        if self.connected.is_some() && self.pending.is_none() {
+            self.send_due(now);
+        }
+        let outbox = std::mem::take(&mut self.outbox);
+        if self.connected.is_some()
+            && let Some(mut traffic) = self.traffic.take()
+        {
+            for datagram in outbox {
+                traffic.send(now, datagram);
+            }
+            for datagram in traffic.answered(now) {
+                self.take(now, &datagram);
+            }
+            let arrived = traffic.arrived(now);
+            self.traffic = Some(traffic);
+            return arrived;
+        }
+        outbox
+            .into_iter()
+            .filter(|_| {
+                self.datagrams += 1;
+                self.lose_every == 0 || !self.datagrams.is_multiple_of(self.lose_every)
+            })
+            .collect()
+    }
+
+    fn send_due(&mut self, now: Instant) {
+        let since = now - self.connected.unwrap();
+        if let Some(mid) = self.audio.filter(|_| now >= self.next_audio) {
+            self.next_audio += Duration::from_millis(20);
+            let ticks = u64::try_from(since.as_micros()).unwrap() * 48 / 1000 / 960 * 960;
+            let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
+            let [a, b, c, d] = u32::try_from(ticks / 960).unwrap().to_be_bytes();
+            self.write(now, mid, Codec::Opus, time, vec![OPUS, 0xff, a, b, c, d]);
+        }
+        if let Some(mid) = self
+            .video
+            .filter(|_| now >= self.next_video && !self.no_video)
+        {
+            self.next_video += match self.sends.frame_ms {
+                0 => Duration::from_micros(33_333),
+                ms => Duration::from_millis(ms),
+            };
+            let mut key = std::mem::take(&mut self.wants_keyframe) && !self.no_keyframes;
+            let mut ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
+            if self.sends.layers {
+                self.send_layers(now, mid, ticks);
+                return;
+            }
+            let codec = self.sends.codec;
+            let unit = match codec {
+                Codec::Vp8 => vp8(self.number(), key, self.sends.frame_bytes),
+                _ if self.sends.b_frames => {
+                    let (is_key, place, unit) = self.b_frames.next(key, self.sends.frame_bytes);
+                    self.wants_keyframe = key && !is_key;
+                    if is_key {
+                        self.keyframe_ticks = ticks;
+                    }
+                    (key, ticks) = (is_key, self.keyframe_ticks + place * 3_000);
+                    unit
+                }
+                _ => self.access_unit(key),
+            };
+            self.frames_sent += 1;
+            self.keyframes_sent += u64::from(key);
+            self.write(now, mid, codec, MediaTime::from_90khz(ticks), unit);
+        }
+    }
+
+    /// One picture in each layer that is alive; RTP times begin elsewhere in each.
+    fn send_layers(&mut self, now: Instant, mid: Mid, ticks: u64) {
+        self.frames_sent += 1;
+        let mut layers = std::mem::take(&mut self.layers);
+        for layer in layers.iter_mut().filter(|layer| layer.alive) {
+            let key = std::mem::take(&mut layer.wants_keyframe);
+            self.sends.small = layer.small;
+            self.since_keyframe = layer.since_keyframe;
+            let unit = match layer.unreadable {
+                true => vec![0, 0, 0, 1, 0x78, 0xff, 0xff, 0x41],
+                false => self.access_unit(key),
+            };
+            layer.since_keyframe = self.since_keyframe;
+            layer.keyframes_sent += u64::from(key);
+            let time = MediaTime::from_90khz(ticks + layer.rtp_start);
+            let writer = self.rtc.writer(mid).unwrap();
+            let pt = writer.payload_params().next().unwrap().pt();
+            writer.rid(layer.rid).write(pt, now, time, unit).unwrap();
+        }
+        self.layers = layers;
+        self.drain(now);
+    }
+
+    /// Another size from the next keyframe on.
+    pub fn resize(&mut self, small: bool) {
+        self.sends.small = small;
+        self.wants_keyframe = true;
+    }
+
+    /// Of the next picture.
+    fn number(&self) -> u64 {
+        self.first_number + self.frames_sent
+    }
+
+    fn access_unit(&mut self, key: bool) -> Vec<u8> {
+        self.since_keyframe = if key { 0 } else { self.since_keyframe + 1 };
+        let config = u8::from(self.sends.small);
+        let picture = Picture {
+            // The same for all keyframes, as many encoders have it.
+            idr_pic_id: key.then_some(0),
+            ..Picture::sent(self.number(), config, self.since_keyframe)
+        };
+        picture.annex_b(self.sends.frame_bytes * if key { 6 } else { 1 })
+    }
+
+    fn write(&mut self, now: Instant, mid: Mid, codec: Codec, time: MediaTime, data: Vec<u8>) {
+        let Some(writer) = self.rtc.writer(mid) else {
+            return;
+        };
+        let pt = writer
+            .payload_params()
+            .find(|params| params.spec().codec == codec)
+            .map(|p| p.pt());
+        writer.write(pt.unwrap(), now, time, data).unwrap();
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(at) => {
+                    self.timeout = at;
+                    return;
+                }
+                Output::Transmit(transmit) => self.outbox.push(transmit.contents.to_vec()),
+                Output::Event(Event::Connected) => {
+                    self.connected = Some(now);
+                    self.next_video = now;
+                    self.next_audio = now;
+                }
+                Output::Event(Event::KeyframeRequest(request)) => {
+                    self.keyframe_requests += 1;
+                    let mut layers = self.layers.iter_mut();
+                    if let Some(layer) = layers.find(|layer| Some(layer.rid) == request.rid) {
+                        layer.wants_keyframe = true;
+                    }
+                    self.wants_keyframe = true;
+                }
+                Output::Event(Event::IceConnectionStateChange(state)) => {
+                    self.is_disconnected = state == IceConnectionState::Disconnected;
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+}
