@@ -1,21 +1,22 @@
-//! Which addresses destinations and webhook receivers may have, looked at after the name is
-//! resolved: a name that leads inside the operator's own network must not open it.
+//! Which addresses destinations and webhook receivers may have. Checked after the name is resolved: a
+//! name that resolves into the operator's own network must not open it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::CidrList;
+use crate::cidr::CidrList;
 
 /// The operator's allow and deny lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressRules {
-    /// Only these; `None` is everywhere.
+    /// The only permitted ranges; `None` permits all.
     pub allow: Option<CidrList>,
-    /// None of these, whatever is allowed.
+    /// Ranges that are denied, whatever is allowed.
     pub deny: Option<CidrList>,
 }
 
 impl AddressRules {
-    /// Whether a connection to `address` may be made. It is denied by whichever address it leads to.
+    /// Whether a connection to `address` may be made. A denied range also covers the addresses that
+    /// `address` leads to: through a gateway, or because it is the unspecified one.
     pub fn permit(&self, address: IpAddr) -> bool {
         let reached = reached(address);
         let allowed = self

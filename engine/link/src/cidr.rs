@@ -1,6 +1,10 @@
 //! Address ranges in CIDR notation: who may use REST, where destinations may be.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -34,6 +38,32 @@ impl Cidr {
             }
             _ => false,
         }
+    }
+}
+
+/// Ranges with shorter prefixes than these, in IPv4 and IPv6, belong to many organizations: one has at
+/// most 10.0.0.0/8 (RFC 1918), and no registry has given one a /16 of IPv6.
+const OWN_PREFIX_MIN: (u8, u8) = (8, 16);
+/// Wider ranges of IPv6 that hold no strangers all the same: unique local addresses (RFC 4193, 3.1) and
+/// link-local ones (RFC 4291, 2.5.6).
+const LOCAL_V6: [Cidr; 2] = [
+    Cidr {
+        network: IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)),
+        prefix: 7,
+    },
+    Cidr {
+        network: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)),
+        prefix: 10,
+    },
+];
+
+impl Cidr {
+    /// Whether it is so wide that it holds strangers, such as one half of the Internet.
+    fn holds_strangers(&self) -> bool {
+        let (v4, v6) = OWN_PREFIX_MIN;
+        let is_wide = self.prefix < if self.network.is_ipv4() { v4 } else { v6 };
+        let is_within = |local: &Cidr| self.prefix >= local.prefix && local.contains(self.network);
+        is_wide && !LOCAL_V6.iter().any(is_within)
     }
 }
 
@@ -85,36 +115,43 @@ impl CidrList {
             prefix: 8,
         };
         let v6 = Cidr {
-            network: IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+            network: IpAddr::from(Ipv6Addr::LOCALHOST),
             prefix: 128,
         };
         Self(vec![v4, v6])
     }
 
-    /// Everybody.
+    /// All addresses, IPv4 and IPv6.
     pub fn everywhere() -> Self {
         let v4 = Cidr {
             network: IpAddr::from([0, 0, 0, 0]),
             prefix: 0,
         };
         let v6 = Cidr {
-            network: IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED),
+            network: IpAddr::from(Ipv6Addr::UNSPECIFIED),
             prefix: 0,
         };
         Self(vec![v4, v6])
     }
 
-    /// Whether it names no range, so that it holds nobody.
+    /// Whether it has no range, so that it contains no address.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether one of the ranges holds `address`.
+    /// Whether one of the ranges contains `address`.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|range| range.contains(address))
     }
 
-    /// Whether it lets in everybody whose address is of the same kind as `address`.
+    /// Whether `address` is in a range that holds strangers too: shorter than /8 in IPv4 and than /16
+    /// in IPv6, but for local addresses. `0.0.0.0/1,128.0.0.0/1` contains as many addresses as `0.0.0.0/0`.
+    pub fn holds_strangers(&self, address: IpAddr) -> bool {
+        let is_wide = |range: &Cidr| range.holds_strangers() && range.contains(address);
+        self.0.iter().any(is_wide)
+    }
+
+    /// Whether it contains all addresses of the family of `address`.
     pub fn is_open(&self, address: IpAddr) -> bool {
         let is_everybody = |range: &Cidr| range.prefix == 0 && range.contains(address);
         self.0.iter().any(is_everybody)
@@ -192,6 +229,30 @@ mod tests {
         assert!(allows("0.0.0.0/0, ::/0", "203.0.113.9"));
         assert!(allows("0.0.0.0/0,::/0", "2001:db8::1"));
         assert!(!allows("0.0.0.0/0", "2001:db8::1"));
+    }
+
+    #[test]
+    fn ranges_that_make_up_the_whole_world_hold_strangers() {
+        for (list, address, wanted) in [
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/1,128.0.0.0/1", "203.0.113.9", true),
+            ("0.0.0.0/1,128.0.0.0/1", "10.0.0.1", true),
+            ("0.0.0.0/1", "203.0.113.9", false),
+            ("8.0.0.0/7,10.0.0.0/8", "10.0.0.1", false),
+            ("10.0.0.0/7", "10.0.0.1", true),
+            ("::/1,8000::/1", "2001:db8::1", true),
+            ("2000::/3", "2001:db8::1", true),
+            ("2400::/12", "2400::1", true),
+            ("2001::/16", "2001:db8::1", false),
+            ("fc00::/7", "fd00::1", false),
+            ("fe80::/10", "fe80::1", false),
+            ("fc00::/6", "fd00::1", true),
+            ("::/0", "203.0.113.9", false),
+        ] {
+            let list: CidrList = list.parse().unwrap();
+            let found = list.holds_strangers(address.parse().unwrap());
+            assert_eq!(found, wanted, "{list} {address}");
+        }
     }
 
     #[test]

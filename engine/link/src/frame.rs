@@ -1,23 +1,26 @@
-//! Length-prefixed JSON, as bytes in and messages out; the socket is somebody else's.
+//! Length-prefixed JSON: bytes in, messages out. The caller owns the socket.
 
 use bytes::{Buf, BufMut, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest frame. The largest command, a slate of 4 MiB in base64, is below 6 MB; a part of a status
+/// Largest frame, in bytes. The largest command, a slate of 4 MiB in base64, is below 6 MB; a part of a status
 /// is below 2 MB.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
-/// A longer frame is skipped up to this length. Beyond it the bytes are no frames at all.
+/// The reader skips a longer frame up to this length, in bytes. A length beyond it is not that of a frame.
 pub const FRAME_BYTES_SKIPPED_MAX: usize = 1 << 30;
 
-/// What is on the link is not a known message. Only a version mismatch or a bug of ours causes it.
-/// [`FrameError::NotFrames`] ends the connection; the others cost their one message.
+/// Bytes on the link are not a known message: the versions do not match, or we have a defect.
+/// [`FrameError::NotFrames`] ends the connection; the others lose one message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
+    /// Longer than [`FRAME_BYTES_MAX`].
     #[error("a link frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
     TooLarge(usize),
+    /// Longer than [`FRAME_BYTES_SKIPPED_MAX`].
     #[error("a length of {0} bytes: the other side does not write link frames")]
     NotFrames(usize),
+    /// Not JSON, or a message of another version.
     #[error("a link frame does not hold a known message: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -42,12 +45,12 @@ pub fn encode<T: Serialize>(message: &T, out: &mut BytesMut) -> Result<(), Frame
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: BytesMut,
-    /// Bytes of a frame that is too long which are still to come.
+    /// Bytes still to be skipped of a frame that is too long.
     skip: usize,
 }
 
 impl Decoder {
-    /// Where the bytes are appended that were read.
+    /// The reader appends the bytes that it has read to this.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }

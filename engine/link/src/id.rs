@@ -1,4 +1,4 @@
-//! Names of the things that both sides talk about.
+//! Names of broadcasts, sessions and destinations.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What control and a shard say to each other.
+//! The messages between control and a shard, and the vocabulary that both share.
 //!
 //! The link is declarative: control sends the *wanted* state of a broadcast and the shard
 //! reconciles towards it, so every command may be repeated. The shard sends events as they happen
@@ -10,35 +10,44 @@
 
 mod address_rules;
 pub mod cidr;
+mod destination_status;
 pub mod frame;
 pub mod id;
 mod message;
 mod offer;
-mod picture;
+mod problem;
 mod report;
 pub mod rtmp_url;
+#[cfg(feature = "settings")]
+pub mod settings;
 mod silence;
 mod status;
+mod video;
 mod wanted;
+mod work;
 
 pub use address_rules::{AddressRules, is_link_local};
 pub use cidr::CidrList;
-pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
-pub use message::{Command, ControlHello, EndReason, Event, Fault, Problem, ShardHello};
-pub use offer::{OFFER_BYTES_MAX, OfferTooLarge, check_offer};
-pub use picture::{
-    ContractOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, WantedPicture,
-    video_bps_for,
+pub use destination_status::{
+    DestinationState, DestinationStatus, VideoPath, VideoSelectionStatus,
 };
+pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
+pub use message::{Command, ControlHello, EndReason, Event, ShardHello};
+pub use offer::{OFFER_BYTES_MAX, OfferTooLarge, check_offer};
+pub use problem::{Fault, Problem};
 pub use report::{Assembly, Report};
 pub use rtmp_url::{RtmpUrl, UrlError};
 pub use silence::Silence;
 pub use status::{
-    AudioStatus, BroadcastStatus, CodecStatus, DecoderStatus, DestinationState, DestinationStatus,
-    PicturePath, PictureStatus, PublisherStatus, RenditionStatus, ShardStatus, SinkStatus,
-    VideoStatus,
+    AudioStatus, BroadcastStatus, CodecStatus, DecoderStatus, PublisherStatus, RenditionStatus,
+    ShardStatus, SinkStatus, VideoStatus,
+};
+pub use video::{
+    PassthroughOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, VideoSettings,
+    video_bps_for,
 };
 pub use wanted::{RetryPolicy, WantedBroadcast, WantedDestination};
+pub use work::WorkCounters;
 
 /// The version this crate speaks. Raised when a message changes its meaning; new optional fields
 /// do not raise it.

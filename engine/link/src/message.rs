@@ -3,8 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BroadcastId, BroadcastStatus, DestinationStatus, SessionId, ShardStatus, VideoCodec,
-    WantedBroadcast,
+    destination_status::DestinationStatus,
+    id::{BroadcastId, SessionId},
+    problem::Problem,
+    status::{BroadcastStatus, ShardStatus},
+    video::VideoCodec,
+    wanted::WantedBroadcast,
 };
 
 /// Control → shard. Each may be repeated without harm.
@@ -14,50 +18,66 @@ use crate::{
 pub enum Command {
     /// First message of a connection.
     Hello(ControlHello),
-    /// The broadcast shall exist and look like this.
-    Want { broadcast: WantedBroadcast },
-    /// The picture that a broadcast shows while its publisher is away.
-    /// [`WantedBroadcast::slate`] says by its name that it is to be shown.
+    /// The broadcast shall exist and be as described. The shard changes the difference to what it has.
+    Want {
+        /// The whole wanted state.
+        broadcast: WantedBroadcast,
+    },
+    /// The image that destinations are sent while the publisher is away.
+    /// [`WantedBroadcast::slate`] names the one to be shown.
     Slate {
+        /// The broadcast that shows it.
         broadcast: BroadcastId,
+        /// Changes with each new image.
         name: String,
         /// A PNG or JPEG file, in base64.
         image_base64: String,
     },
     /// The broadcast shall not exist: its publisher is closed, its destinations are ended properly.
-    Forget { broadcast: BroadcastId },
+    Forget {
+        /// The broadcast that is over.
+        broadcast: BroadcastId,
+    },
     /// A client offers to publish. Answered by [`Event::Answer`] or [`Event::Refused`]. A session
     /// that is publishing this broadcast goes on until media of the new one arrives, and is then
     /// replaced.
     Publish {
+        /// Chosen by control for this attempt.
         session: SessionId,
+        /// The broadcast to publish.
         broadcast: BroadcastId,
         /// The SDP offer as the client sent it.
         sdp: String,
-        /// Without media for so long after the offer, the session is ended.
+        /// The shard ends the session when no media has come so many milliseconds after the offer.
         start_timeout_ms: u64,
-        /// What its video may be coded with, the best first. H.264 alone when empty.
+        /// The video codecs that the answer may name, the preferred first. Empty: H.264 alone.
         #[serde(default)]
         codecs: Vec<VideoCodec>,
-        /// Sound in stereo is asked for; browsers send mono otherwise.
+        /// Whether the answer asks for stereo Opus (RFC 7587 §6.1); browsers send mono otherwise.
         #[serde(default)]
         stereo: bool,
     },
     /// A further offer of a session that was answered: tracks are added or removed, or ICE is
     /// restarted. Answered by [`Event::Answer`] or [`Event::NotRenegotiated`].
     Renegotiate {
+        /// The session that goes on.
         session: SessionId,
         /// The SDP offer as the client sent it.
         sdp: String,
     },
-    /// A trickled ICE candidate of the client, as `candidate:…`.
+    /// A trickled ICE candidate of the client (RFC 8838).
     Candidate {
+        /// The session that it belongs to.
         session: SessionId,
+        /// `candidate:…` (RFC 8839 §5.1).
         candidate: String,
     },
-    /// The client is gone, or has said `stop`. Destinations are held open for a publisher that
+    /// The client is gone, or has sent `stop`. Destinations are held open for a publisher that
     /// returns; [`Command::Forget`] ends them.
-    Unpublish { session: SessionId },
+    Unpublish {
+        /// The session that is over.
+        session: SessionId,
+    },
 }
 
 /// Shard → control.
@@ -67,50 +87,65 @@ pub enum Command {
 pub enum Event {
     /// First message of a connection, followed at once by a [`Event::Status`].
     Hello(ShardHello),
-    /// The answer to an offer; it carries the shard's candidates, which are listed apart too for
+    /// The answer to an offer. It carries the shard's candidates, which are listed apart too for
     /// clients that trickle.
     Answer {
+        /// The session whose offer is answered.
         session: SessionId,
+        /// The SDP answer.
         sdp: String,
-        /// Each as `candidate:…`.
+        /// Each as `candidate:…` (RFC 8839 §5.1).
         candidates: Vec<String>,
-        /// What the offer would send us.
+        /// Whether the offer would send video.
         offers_video: bool,
+        /// Whether the offer would send audio.
         offers_audio: bool,
     },
-    /// The session was not accepted; it does not exist.
+    /// The first offer of a session was not accepted; the session does not exist.
     Refused {
+        /// The session that control had chosen.
         session: SessionId,
+        /// What is wrong with the offer, or with the shard.
         problem: Problem,
     },
-    /// The further offer of a session was not accepted; the session goes on as it was.
+    /// A further offer of a session was not accepted; the session goes on as it was.
     NotRenegotiated {
+        /// The session that goes on.
         session: SessionId,
+        /// What is wrong with the offer.
         problem: Problem,
     },
     /// The first media of a session has arrived.
     Publishing {
+        /// The session that publishes.
         session: SessionId,
+        /// The broadcast that it publishes.
         broadcast: BroadcastId,
     },
     /// A session is over.
     Ended {
+        /// The session, which is not used again.
         session: SessionId,
+        /// The broadcast that it published.
         broadcast: BroadcastId,
+        /// Why it ended.
         reason: EndReason,
     },
     /// A destination has changed its state. [`Event::Status`] carries it too, up to a second later.
     Destination {
+        /// The broadcast that is sent there.
         broadcast: BroadcastId,
+        /// The destination as it is now.
         status: DestinationStatus,
     },
-    /// Everything the shard has; sent after the hello and once a second. A long report is told in
-    /// parts before ([`crate::Report`]).
+    /// Everything the shard has; sent after the hello and once a second. The parts of a long report
+    /// come before it ([`crate::Report`]).
     Status(ShardStatus),
     /// Some broadcasts of the [`Event::Status`] that follows.
     StatusPart {
-        /// Of that report.
+        /// [`ShardStatus::at_unix_ms`] of the report that it is a part of.
         at_unix_ms: u64,
+        /// Broadcasts that the other parts do not hold.
         broadcasts: Vec<BroadcastStatus>,
     },
 }
@@ -131,27 +166,31 @@ impl Event {
     }
 }
 
-/// Who speaks on the control side.
+/// The control process at its end of the link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlHello {
+    /// [`crate::VERSION`] of its build.
     pub version: u32,
     /// A name for logs, unique per process start.
     pub instance: String,
 }
 
-/// Who speaks on the engine side.
+/// The shard at its end of the link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardHello {
+    /// [`crate::VERSION`] of its build.
     pub version: u32,
     /// Unique per start of the engine process: another value means that its state was lost.
     pub engine: String,
+    /// Its number, from 0.
     pub shard: u16,
-    /// How many shards that engine has.
+    /// How many shards that engine has, from 1.
     pub shards: u16,
+    /// Where it receives media.
     pub udp_port: u16,
     /// Relative weight in placement, 100 for a whole core.
     pub capacity: u32,
-    /// Where RTMP is spoken: the application `sink` takes test streams.
+    /// TCP port of the RTMP server, whose application `sink` takes test streams; `None`: there is none.
     #[serde(default)]
     pub rtmp_port: Option<u16>,
 }
@@ -161,35 +200,19 @@ pub struct ShardHello {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
-    /// Control asked for it ([`Command::Unpublish`] or [`Command::Forget`]).
-    Wished,
+    /// Control asked for it ([`Command::Unpublish`] or [`Command::Forget`]). `wished` on the wire.
+    #[serde(rename = "wished")]
+    Requested,
     /// Media or connectivity was lost.
     Lost,
     /// Media of a newer session for the same broadcast has arrived.
     Replaced,
     /// The peer closed DTLS or ICE properly.
     PeerClosed,
-    /// The offer held neither audio nor video, and the start timeout has passed.
+    /// The offer held neither audio nor video, and the start time-out has passed.
     NoMediaOffered,
-    /// Media was offered, but none came within the start timeout.
+    /// Media was offered, and none came within the start time-out.
     StartTimeout,
     /// Our fault; the log has the details.
     Internal,
-}
-
-/// Whose fault a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    Publisher,
-    Destination,
-    Operator,
-    Internal,
-}
-
-/// A failure in words that say what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    pub fault: Fault,
-    pub message: String,
 }

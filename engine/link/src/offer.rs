@@ -1,19 +1,19 @@
-//! What an SDP offer may hold. Anybody may send one, and reading it takes time on the executor that
-//! carries other people's shows, so control counts before it passes one on, and a shard counts too.
+//! Bounds of an SDP offer. Any client may send one, and parsing it takes time on the executor that
+//! carries other broadcasts. Control checks it before it passes it on, and the shard checks again.
 //!
 //! The bounds are five times what browsers send: Chromium's offer of sound, picture and data has
 //! 6 KB, three sections and 170 lines; four cameras and their candidates have 18 KB and 540 lines.
 
-/// Of the whole offer, in bytes.
+/// Longest offer, in bytes.
 pub const OFFER_BYTES_MAX: usize = 32 << 10;
-/// Lines of all kinds.
+/// Most lines, of all kinds.
 const LINES_MAX: usize = 1_024;
-/// Media sections (`m=`, RFC 8866 §5.14): a studio with several cameras has about eight.
+/// Most media sections (`m=`, RFC 8866 §5.14): a studio with several cameras has about eight.
 const SECTIONS_MAX: usize = 16;
-/// Payload types of one section: Chromium names 23, and some 45 where it has hardware codecs. What
-/// reading them takes grows with their square.
+/// Most payload types of one section: Chromium names 23, or some 45 with hardware codecs. Parsing time
+/// grows with their square.
 const FORMATS_MAX: usize = 64;
-/// Bounds for the attributes that cost more than their line.
+/// Most lines of those attributes that cost more than their line.
 const ATTRIBUTES: [(&str, usize); 7] = [
     // Four cameras have 100, or some 200.
     ("a=rtpmap:", 384),
@@ -30,28 +30,35 @@ const ATTRIBUTES: [(&str, usize); 7] = [
     ("a=fingerprint:", 32),
 ];
 
-/// An offer holds more than any browser sends. The publisher's fault.
+/// An offer exceeds a bound. The publisher's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfferTooLarge {
+    /// More than [`OFFER_BYTES_MAX`].
     #[error("the SDP offer has more than {OFFER_BYTES_MAX} bytes")]
     Bytes,
+    /// Too many lines.
     #[error("the SDP offer has more than {LINES_MAX} lines")]
     Lines,
+    /// Too many media sections.
     #[error("the SDP offer has more than {SECTIONS_MAX} media sections")]
     Sections,
+    /// Too many payload types in one section.
     #[error("a media section of the SDP offer has more than {FORMATS_MAX} payload types")]
     Formats,
+    /// Too many lines of one attribute.
     #[error("the SDP offer has more than {most} lines of '{attribute}'")]
     Attributes {
+        /// How these lines begin.
         attribute: &'static str,
+        /// How many there may be.
         most: usize,
     },
 }
 
-/// Counts what `sdp` holds, without reading it otherwise.
+/// Counts what `sdp` holds. It does not parse it otherwise.
 ///
 /// # Errors
-/// When it is more than any browser sends.
+/// When a bound is exceeded.
 pub fn check_offer(sdp: &str) -> Result<(), OfferTooLarge> {
     if sdp.len() > OFFER_BYTES_MAX {
         return Err(OfferTooLarge::Bytes);

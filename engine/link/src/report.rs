@@ -5,16 +5,19 @@
 
 use std::collections::VecDeque;
 
-use crate::{BroadcastStatus, Event, ShardStatus};
+use crate::{
+    message::Event,
+    status::{BroadcastStatus, ShardStatus},
+};
 
-/// What one frame of a report holds at most, in [`weight`]: with about a kilobyte for each
-/// destination, half a megabyte. A broadcast is not divided; with a thousand destinations it is a
-/// part of its own.
+/// Most that one frame of a report holds, in units of [`weight`]: half a megabyte, with about a kilobyte
+/// for each destination. A broadcast is not divided; one with a thousand destinations is a part of its
+/// own.
 const PART_WEIGHT_MAX: usize = 512;
-/// Broadcasts of one report: twice what a shard may have.
+/// Most broadcasts of one report: twice what a shard may have.
 const BROADCASTS_MAX: usize = 20_000;
 
-/// A report on its way, taken apart as its receiver reads.
+/// A report that is sent in parts, each made when the receiver is ready for it.
 #[derive(Debug)]
 pub struct Report {
     status: ShardStatus,
@@ -58,7 +61,7 @@ impl Report {
     }
 }
 
-/// What a broadcast weighs in a report: itself, its destinations and its renditions.
+/// The weight of a broadcast in a report: 1 for itself, each destination and each rendition.
 fn weight(broadcast: &BroadcastStatus) -> usize {
     1 + broadcast.destinations.len() + broadcast.renditions.len()
 }
@@ -72,9 +75,9 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Takes the next event of a shard. Parts are kept, a report is returned whole, and everything
-    /// else as it is. `None`: nothing is to be told, or a report had lost a part; the next one
-    /// comes a second later.
+    /// Takes the next event of a shard. Parts are kept, a report is returned whole, and other events are
+    /// returned unchanged. `None`: it was a part, or a report had lost one; the next report comes a
+    /// second later.
     pub fn take(&mut self, event: Event) -> Option<Event> {
         match event {
             Event::StatusPart {

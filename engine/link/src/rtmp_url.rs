@@ -16,7 +16,7 @@
 //!
 //! A slash in a query cuts like any other; write `%2F` for one that is meant.
 //!
-//! Control refuses by it what the engine could not use.
+//! Control refuses with it what the engine could not use.
 
 mod cut;
 
@@ -43,25 +43,32 @@ struct Credentials {
     password: String,
 }
 
-/// The address cannot be used; whoever added the destination is at fault. Messages never repeat
+/// The address cannot be used. The fault of the client that added the destination. Messages never repeat
 /// the address, since it holds the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
+    /// Neither `rtmp` nor `rtmps`.
     #[error("the address must begin with rtmp:// or rtmps://")]
     Scheme,
+    /// No host.
     #[error("the address has no host: write rtmp://host/application/key")]
     NoHost,
+    /// A host that is none (RFC 3986 §3.2.2).
     #[error("the host of the address is not a name, an IPv4 address or an [IPv6] address")]
     BadHost,
+    /// A port that is none.
     #[error("the port of the address is not a number from 1 to 65535")]
     BadPort,
+    /// Neither application nor stream key.
     #[error(
         "the address has neither application nor stream key: write rtmp://host/application/key"
     )]
     NoPath,
+    /// Copied with more or less than the address.
     #[error("the address holds a space or a control character: copy it again")]
     BadCharacter,
+    /// Longer than [`URL_BYTES_MAX`].
     #[error("the address is longer than {URL_BYTES_MAX} bytes")]
     TooLong,
 }
@@ -95,7 +102,11 @@ impl RtmpUrl {
         let application = path
             .strip_suffix(self.stream_key.as_str())
             .filter(|_| !self.stream_key.is_empty())
-            .and_then(|before| before.strip_suffix('/'))
+            .and_then(|before| match before {
+                // All of the path is the stream name.
+                "" => Some(""),
+                _ => before.strip_suffix('/'),
+            })
             .unwrap_or(path);
         Ok(Self {
             application: application.trim_end_matches('/').to_owned(),
@@ -214,6 +225,17 @@ impl RtmpUrl {
     /// The address for people and logs, without anything secret.
     pub fn redacted(&self) -> Redacted<'_> {
         Redacted(self)
+    }
+
+    /// Scheme, host and port alone. What another server wrote may hold the stream key anywhere in
+    /// its path.
+    pub fn server_address(&self) -> String {
+        let address = format!("{}://{}", scheme(self.tls), self.bracketed_host());
+        if self.port == default_port(self.tls) {
+            address
+        } else {
+            format!("{address}:{}", self.port)
+        }
     }
 
     fn bracketed_host(&self) -> Cow<'_, str> {

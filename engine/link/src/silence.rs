@@ -1,20 +1,20 @@
-//! How long somebody has been silent, measured so that the listener's own absence does not count.
+//! How long a party has been silent, not counting time in which the listener itself did not run.
 
 use std::time::{Duration, Instant};
 
-/// Measures for how long a party has been silent. Time counts only as far as the listener was
-/// there to hear: a process that was stopped (SIGSTOP, a suspended or overloaded machine) finds
-/// everybody late at once when it goes on, and would otherwise end peers that are well.
+/// Measures for how long a party has been silent. Time counts only while the listener ran: a process that
+/// was stopped (SIGSTOP, a suspended or overloaded machine) finds all parties late when it goes on, and
+/// would end peers that are well.
 #[derive(Debug)]
 pub struct Silence {
     last_look: Instant,
-    /// The most that one look adds. The listener looks more often than this when it is well.
+    /// The most that one call of `look` adds. A listener that runs calls it more often than this.
     step_max: Duration,
     length: Duration,
 }
 
 impl Silence {
-    /// Starts listening at `now`.
+    /// Starts at `now`. One call adds at most `step_max`.
     pub fn new(now: Instant, step_max: Duration) -> Self {
         Self {
             last_look: now,
@@ -23,8 +23,8 @@ impl Silence {
         }
     }
 
-    /// Looks again. `is_silent`: nothing was heard since the look before. Returns for how long
-    /// nothing has been heard.
+    /// To be called regularly. `is_silent`: the party has sent nothing since the last call. Returns for
+    /// how long it has been silent.
     pub fn look(&mut self, now: Instant, is_silent: bool) -> Duration {
         let step = now.saturating_duration_since(self.last_look);
         self.last_look = now;

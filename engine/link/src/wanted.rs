@@ -2,28 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastId, DestinationId, RenditionSpec, WantedPicture};
+use crate::{
+    id::{BroadcastId, DestinationId},
+    video::{RenditionSpec, VideoSettings},
+};
 
-/// Everything that control wishes of one broadcast. Sent whole each time; the shard compares it
-/// with what it has and changes only the difference.
+/// The wanted state of one broadcast. Control sends it whole each time; the shard compares it with what
+/// it has and changes the difference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WantedBroadcast {
+    /// Its name.
     pub id: BroadcastId,
     /// In the order in which they were added.
     #[serde(default)]
     pub destinations: Vec<WantedDestination>,
-    /// How long destinations are held open, in milliseconds, when the publisher is lost.
+    /// How long destinations are held open for a lost publisher, in milliseconds.
     #[serde(default = "hold_ms_default")]
     pub hold_ms: u64,
-    /// How often a keyframe is asked of the publisher, in milliseconds.
+    /// How often the shard requests a keyframe from the publisher, in milliseconds.
     #[serde(default = "keyframe_interval_ms_default")]
     pub keyframe_interval_ms: u64,
-    /// Name of the picture shown while the publisher is away; its bytes come with
-    /// [`Command::Slate`](crate::Command::Slate). Without one it is the last picture.
+    /// Name of the image that is shown while the publisher is away; its bytes come with
+    /// [`Command::Slate`](crate::Command::Slate). `None`: the last frame is shown.
     #[serde(default)]
     pub slate: Option<String>,
-    /// What a destination that names no rendition is sent when it must be sent one. The size that
-    /// its picture had before, if it had one, goes before the size of this.
+    /// The rendition for destinations that name none and must be sent one. The size that such a
+    /// destination was sent before takes precedence over the size of this.
     #[serde(default = "rendition_default")]
     pub rendition_default: RenditionSpec,
 }
@@ -31,31 +35,33 @@ pub struct WantedBroadcast {
 /// One place to send a broadcast to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WantedDestination {
+    /// Unique inside its broadcast.
     pub id: DestinationId,
     /// `rtmp://` or `rtmps://host[:port]/application/key`. Holds the stream key: never logged or
     /// shown whole.
     pub url: String,
+    /// How it is retried after a failure.
     #[serde(default)]
     pub retry: RetryPolicy,
-    #[serde(default)]
-    pub picture: WantedPicture,
+    /// Which video it is to be sent. `picture` on the wire.
+    #[serde(default, rename = "picture")]
+    pub video: VideoSettings,
 }
 
-/// How a destination that failed is tried again. The first retry after a connection that was well
+/// How a destination is retried after a failure. The first retry after a connection that had been live
 /// is immediate, whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// Delay before the second retry, in milliseconds; doubled from one to the next.
+    /// Delay before the second retry, in milliseconds; it doubles from retry to retry.
     #[serde(default = "retry_delay_ms_min_default")]
     pub delay_ms_min: u64,
     /// Longest delay, in milliseconds.
     #[serde(default = "retry_delay_ms_max_default")]
     pub delay_ms_max: u64,
-    /// Retries in a row that fail before the destination is given up; `None` never gives up.
+    /// The destination is given up after so many failed retries in a row; `None`: never.
     #[serde(default)]
     pub retries_max: Option<u32>,
-    /// Within so many milliseconds of the first failure in a row it is not given up, however many
-    /// retries have failed.
+    /// It is not given up within so many milliseconds of the first failure in a row.
     #[serde(default)]
     pub give_up_ms_min: u64,
 }
@@ -72,13 +78,13 @@ impl Default for RetryPolicy {
 }
 
 impl WantedDestination {
-    /// A destination that is tried again for ever and gets the publisher's picture while it can.
+    /// A destination that is retried without end and is sent the publisher's video while it can be.
     pub fn new(id: DestinationId, url: String) -> Self {
         Self {
             id,
             url,
             retry: RetryPolicy::default(),
-            picture: WantedPicture::default(),
+            video: VideoSettings::default(),
         }
     }
 }
