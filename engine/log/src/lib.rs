@@ -1,6 +1,6 @@
 //! The log of both processes: lines on standard error, written by a thread of their own.
 //!
-//! Whoever logs never waits and never fails. The reader of standard error may stop reading, be
+//! A thread that logs never waits and never fails. The reader of standard error may stop reading, be
 //! killed, or write to a disk that is full; lines are dropped then, and their number is logged as
 //! soon as it can be. Media and control go on.
 #![forbid(unsafe_code)]
@@ -58,7 +58,7 @@ pub fn start(filter: &str, format: Option<Format>) -> Result<Log, LogError> {
         true => Format::Human,
         false => Format::Json,
     });
-    // A descriptor of its own: `io::Stderr` has a lock, and whoever else prints would wait for it
+    // A descriptor of its own: `io::Stderr` has a lock, and other threads that print would wait for it
     // while a reader is stalled.
     let out = io::stderr()
         .as_fd()

@@ -1,11 +1,11 @@
-//! Text that somebody outside has chosen, as it may stand in a log line.
+//! Untrusted text, made safe for a log line.
 
 use std::fmt::{self, Display, Write};
 
 use crate::limits::OUTSIDER_CHARS_MAX;
 
 /// Shows at most 200 characters of `text`. Control characters are written as escapes, so that
-/// nobody colours the operator's terminal or makes one line look like two.
+/// peers cannot colour the operator's terminal or make one line look like two.
 pub fn outsider(text: &str) -> impl Display {
     Outsider(text)
 }

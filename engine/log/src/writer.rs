@@ -103,7 +103,7 @@ impl<W: Write> Output<W> {
                     let _ = self.out.flush();
                     let _ = done.try_send(());
                 }
-                // Perhaps there is room again, though nobody has anything to say.
+                // The reader may have gone on, although no new line has come.
                 Err(RecvTimeoutError::Timeout) => self.tell_dropped(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -151,7 +151,7 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Takes lines for the thread. Never waits; what has no room is dropped and counted.
+/// Takes lines for the thread. Never waits; lines above the limits are dropped and counted.
 #[derive(Clone)]
 pub(crate) struct Lines {
     messages: SyncSender<Message>,

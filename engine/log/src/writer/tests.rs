@@ -1,5 +1,5 @@
 //! Whoever logs goes on at once, whatever becomes of the lines; and what was dropped is counted
-//! and told.
+//! and logged.
 
 use std::{
     sync::{Condvar, Mutex},
@@ -97,7 +97,7 @@ fn lines_come_out_in_order_and_finish_waits_for_them() {
 }
 
 #[test]
-fn a_reader_that_fails_or_stalls_costs_lines_and_nothing_else_and_their_number_is_told() {
+fn a_reader_that_fails_or_stalls_costs_lines_alone_and_their_number_is_logged() {
     for reader in [Reader::Takes(0), Reader::Takes(7), Reader::Stalls] {
         let (pipe, log, mut lines) = log(reader);
         let text = "x".repeat(LINE_BYTES_MAX);
