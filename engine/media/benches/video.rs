@@ -12,16 +12,14 @@ use std::fs;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shardcast_media::{
-    HEADROOM_BYTES, I420, Picture, Preset, Profile, RenditionSettings, Scaler, Transcoder,
-    VideoCodec, VideoDecoder, VideoEncoder,
-};
+use shardcast_link::{Preset, Profile, RenditionSpec, VideoCodec};
+use shardcast_media::{I420, Picture, Scaler, Transcoder, VideoDecoder, VideoEncoder};
 
 const SOURCE: (u32, u32) = (1_920, 1_080);
 const PICTURES: u32 = 30;
 const ROUNDS: usize = 15;
 
-const HD: RenditionSettings = RenditionSettings {
+const HD: RenditionSpec = RenditionSpec {
     width: None,
     height: 720,
     frames_per_second: 30,
@@ -29,6 +27,7 @@ const HD: RenditionSettings = RenditionSettings {
     gop_ms: 1_000,
     preset: Preset::Superfast,
     profile: Profile::High,
+    audio_bps: 128_000,
 };
 
 /// CPU time of this thread (Documentation/scheduler/sched-stats of Linux).
@@ -68,7 +67,7 @@ fn picture(n: u32) -> Picture {
 
 /// A publisher's second of H.264, and its AVCDecoderConfigurationRecord.
 fn clip() -> (Vec<u8>, Vec<Vec<u8>>) {
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         height: SOURCE.1,
         video_bps: 4_600_000,
         ..HD
@@ -87,7 +86,7 @@ fn clip() -> (Vec<u8>, Vec<Vec<u8>>) {
                 record.extend_from_slice(&(pps.len() as u16).to_be_bytes());
                 record.extend_from_slice(&pps);
             }
-            unit.split_off(HEADROOM_BYTES)
+            unit
         })
         .collect();
     (record, units)
@@ -158,19 +157,19 @@ impl Parts {
 }
 
 /// A transcoder that is given the clip over and over.
-struct Lane {
+struct BenchTranscoder {
     transcoder: Transcoder,
     pictures: i64,
 }
 
-impl Lane {
+impl BenchTranscoder {
     fn new(record: &[u8], heights: &[u32], cpu_time: fn() -> Duration) -> Self {
         let mut transcoder = Transcoder::new(cpu_time);
         let renditions: Vec<_> = heights
             .iter()
             .map(|height| {
                 let video_bps = HD.video_bps / 720 * height;
-                let settings = RenditionSettings {
+                let settings = RenditionSpec {
                     height: *height,
                     video_bps,
                     ..HD
@@ -214,8 +213,8 @@ fn video(criterion: &mut Criterion) {
         ("transcode 1080p to 720p", &[720][..]),
         ("transcode 1080p to 720p, 480p, 360p", &[720, 480, 360]),
     ] {
-        let mut lane = Lane::new(&record, heights, no_time);
-        group.bench_function(name, |b| b.iter(|| lane.run(&units)));
+        let mut transcoder = BenchTranscoder::new(&record, heights, no_time);
+        group.bench_function(name, |b| b.iter(|| transcoder.run(&units)));
     }
     group.finish();
     compare(&mut parts, &record, &units);
@@ -224,7 +223,7 @@ fn video(criterion: &mut Criterion) {
 
 /// The transcoder beside its parts, in turn so that both have the same machine.
 fn compare(parts: &mut Parts, record: &[u8], units: &[Vec<u8>]) {
-    let mut lane = Lane::new(record, &[720], no_time);
+    let mut transcoder = BenchTranscoder::new(record, &[720], no_time);
     let took = |work: &mut dyn FnMut()| {
         let begin = cpu_time();
         work();
@@ -235,7 +234,7 @@ fn compare(parts: &mut Parts, record: &[u8], units: &[Vec<u8>]) {
             let decode = took(&mut || parts.decode());
             let scale = took(&mut || parts.scale());
             let encode = took(&mut || parts.encode());
-            let all = took(&mut || lane.run(units));
+            let all = took(&mut || transcoder.run(units));
             [decode, scale, encode, all]
         })
         .collect();
@@ -254,11 +253,11 @@ fn compare(parts: &mut Parts, record: &[u8], units: &[Vec<u8>]) {
 
 /// Where the time of a ladder goes.
 fn ladder(record: &[u8], units: &[Vec<u8>]) {
-    let mut lane = Lane::new(record, &[720, 480, 360], cpu_time);
+    let mut transcoder = BenchTranscoder::new(record, &[720, 480, 360], cpu_time);
     for _ in 0..ROUNDS {
-        lane.run(units);
+        transcoder.run(units);
     }
-    let report = lane.transcoder.report();
+    let report = transcoder.transcoder.report();
     let per_picture = |us: u64| us as f64 / report.decoded as f64 / 1e3;
     println!(
         "ladder: {} decoded, {:.2} cpu-ms each",

@@ -60,6 +60,20 @@ impl AacDecoder {
     /// # Errors
     /// [`MediaError::Aac`] when it is not a frame; the decoder may be used on.
     pub fn decode(&mut self, frame: &[u8], mono: &mut Vec<f32>) -> Result<usize, MediaError> {
+        self.decode_channels(frame, std::slice::from_mut(mono))
+    }
+
+    /// Decodes one frame and appends its channels to those of `channels`, in the order of the
+    /// configuration; left, then right for stereo. Channels that the stream does not have get nothing.
+    /// Returns what [`decode`](Self::decode) does.
+    ///
+    /// # Errors
+    /// [`MediaError::Aac`] when it is not a frame; the decoder may be used on.
+    pub fn decode_channels(
+        &mut self,
+        frame: &[u8],
+        channels: &mut [Vec<f32>],
+    ) -> Result<usize, MediaError> {
         if frame.is_empty() || frame.len() > AAC_FRAME_BYTES_MAX {
             return Err(MediaError::Aac(format!("{} bytes", frame.len())));
         }
@@ -67,16 +81,20 @@ impl AacDecoder {
         self.decoder
             .send_packet(&ffmpeg::Packet::copy(frame))
             .map_err(refused)?;
-        let before = mono.len();
+        let mut samples = 0;
         while self.decoder.receive_frame(&mut self.frame).is_ok() {
             // The decoder may change its format when the stream does; other than float it has none
             // that this type promises.
             if self.frame.format() == Sample::F32(Type::Planar) && self.frame.planes() > 0 {
-                mono.extend_from_slice(self.frame.plane::<f32>(0));
+                let planes = 0..self.frame.planes();
+                for (channel, plane) in channels.iter_mut().zip(planes) {
+                    channel.extend_from_slice(self.frame.plane::<f32>(plane));
+                }
+                samples += self.frame.samples();
                 self.rate_hz = self.frame.rate();
             }
         }
-        Ok(mono.len() - before)
+        Ok(samples)
     }
 
     /// Sample rate of the last frame in hertz; 0 before the first.

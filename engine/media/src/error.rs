@@ -9,11 +9,19 @@ use crate::limits::{AAC_BITRATES_BPS, FILL_SAMPLES_MAX};
 pub enum MediaError {
     /// The operator's: the libavcodec of this machine was built without a codec we need.
     #[error("libavcodec has no {codec}; install the distribution's full libavcodec")]
-    CodecMissing { codec: &'static str },
+    CodecMissing {
+        /// Its name in libavcodec.
+        codec: &'static str,
+    },
     /// Ours or the operator's: memory or an incompatible library. For [`crate::AacDecoder`] also the
     /// sender's, whose configuration is not AAC.
     #[error("{codec} cannot be opened: {reason}")]
-    Open { codec: &'static str, reason: String },
+    Open {
+        /// Its name in libavcodec.
+        codec: &'static str,
+        /// The library's words.
+        reason: String,
+    },
     /// The publisher's: the packet is not Opus. Fill its time with silence.
     #[error("not a valid Opus packet: {0}; replace it by silence of its length")]
     Opus(String),
@@ -23,14 +31,24 @@ pub enum MediaError {
     /// The publisher's or the network's: the access unit is damaged, is not of the announced codec and
     /// configuration, or needs pictures that were damaged.
     #[error("{codec} that cannot be decoded: {reason}; ask the publisher for a keyframe")]
-    Video { codec: &'static str, reason: String },
+    Video {
+        /// Its name in libavcodec.
+        codec: &'static str,
+        /// The library's words.
+        reason: String,
+    },
     /// The caller's: access units come before the codec is known.
     #[error("no source to decode; set one first")]
     NoSource,
     /// The publisher's or the caller's: a picture of no or odd or too many pixels; or ours, when memory
     /// is short.
     #[error("no picture of {width}x{height} pixels can be made")]
-    Size { width: u32, height: u32 },
+    Size {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
     /// The publisher's: not 4:2:0 with even sides and samples of eight bits, where that is needed.
     #[error("pictures in {0} are not taken")]
     Format(String),
@@ -48,8 +66,14 @@ pub enum MediaError {
     Encode(String),
     /// Whoever wants it.
     #[error("AAC of {bitrate_bps} bit/s; {} to {} are possible", AAC_BITRATES_BPS.start(), AAC_BITRATES_BPS.end())]
-    AacBitRate { bitrate_bps: usize },
+    AacBitRate {
+        /// Bits a second that were asked for.
+        bitrate_bps: usize,
+    },
     /// The caller's: more is to be filled at once than is bearable.
     #[error("{samples} samples to fill are over the limit of {FILL_SAMPLES_MAX}; fill in pieces")]
-    FillTooLong { samples: u32 },
+    FillTooLong {
+        /// Samples at 48 kHz.
+        samples: u32,
+    },
 }

@@ -68,14 +68,17 @@ pub const RENDITION_FPS_MAX: u32 = 120;
 /// Bit rates of a rendition, in bits per second. Below the least x264's buffer cannot hold a keyframe
 /// of the smallest sizes; the most is what a platform takes for 4K (YouTube: 51 Mbit/s), twice.
 pub const VIDEO_BPS_MIN: u32 = 50_000;
+/// See [`VIDEO_BPS_MIN`].
 pub const VIDEO_BPS_MAX: u32 = 100_000_000;
 
 /// Distance of keyframes, in milliseconds. More of them than four a second would leave nothing for
 /// other pictures; platforms close a connection after eight to twenty seconds without one.
 pub const GOP_MS_MIN: u32 = 250;
+/// See [`GOP_MS_MIN`].
 pub const GOP_MS_MAX: u32 = 20_000;
 
-/// Longest time without pictures that is filled with the last one, in milliseconds. Each repetition costs an encoding, so after a longer one time jumps.
+/// Longest time without pictures that is filled with the last one, in milliseconds. Each repetition costs an
+/// encoding, so after a longer gap the time of the rendition jumps.
 pub const REPEAT_MS_MAX: i64 = 2_000;
 
 /// Repetitions of each rendition in one call: a quarter of a second at 30 a second. A call holds its
@@ -102,7 +105,7 @@ pub const IMAGE_MEMORY_BYTES_MAX: u64 = 128 << 20;
 
 /// A still picture is made coarser until it has at most a byte for so many pixels: 184 kB for
 /// 1280×720, a quarter of a second of a stream of 6 Mbit/s.
-pub const STILL_PIXELS_PER_BYTE: usize = 5;
+pub const STILL_FRAME_PIXELS_PER_BYTE: usize = 5;
 
 /// A still picture of so many bytes is small enough whatever its size.
-pub const STILL_BYTES_MIN: usize = 16 << 10;
+pub const STILL_FRAME_BYTES_MIN: usize = 16 << 10;

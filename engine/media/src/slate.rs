@@ -9,16 +9,21 @@ use crate::limits::{
     IMAGE_BYTES_MAX, IMAGE_MEMORY_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX, PICTURE_PIXELS_MAX,
     SLATE_SIDE_PIXELS_MAX,
 };
-use crate::{I420, StillError};
+use crate::{I420, StillFrameError};
 
 /// Decodes a PNG or JPEG file and draws it, as large as it fits, into the middle of a black picture
 /// of this size. What is transparent becomes black.
 ///
 /// # Errors
 /// When it is no such file, too large, or the size is not one of a picture.
-pub fn draw(file: &[u8], width: u32, height: u32, full_range: bool) -> Result<I420, StillError> {
+pub fn draw(
+    file: &[u8],
+    width: u32,
+    height: u32,
+    full_range: bool,
+) -> Result<I420, StillFrameError> {
     let mut picture =
-        I420::black(width, height, full_range).ok_or(StillError::Size { width, height })?;
+        I420::black(width, height, full_range).ok_or(StillFrameError::Size { width, height })?;
     let image = decode(file)?;
     let (to_width, to_height) = fit(image.width(), image.height(), width, height);
     let scaled = image.resize_exact(to_width, to_height, FilterType::Triangle);
@@ -33,7 +38,7 @@ pub fn draw(file: &[u8], width: u32, height: u32, full_range: bool) -> Result<I4
 ///
 /// # Errors
 /// When it is no such file or too large.
-pub(crate) fn draw_whole(file: &[u8]) -> Result<I420, StillError> {
+pub(crate) fn draw_whole(file: &[u8]) -> Result<I420, StillFrameError> {
     let image = decode(file)?;
     let (mut width, mut height) = (image.width(), image.height());
     if width.saturating_mul(height) > PICTURE_PIXELS_MAX {
@@ -50,34 +55,36 @@ pub(crate) fn draw_whole(file: &[u8]) -> Result<I420, StillError> {
     let mut canvas = RgbaImage::from_pixel(width, height, Rgba([0, 0, 0, 255]));
     imageops::overlay(&mut canvas, &scaled.to_rgba8(), 0, 0);
     let mut picture =
-        I420::black(width, height, false).ok_or(StillError::Size { width, height })?;
+        I420::black(width, height, false).ok_or(StillFrameError::Size { width, height })?;
     convert(&canvas, &mut picture);
     Ok(picture)
 }
 
-fn decode(file: &[u8]) -> Result<DynamicImage, StillError> {
+fn decode(file: &[u8]) -> Result<DynamicImage, StillFrameError> {
     if file.len() > IMAGE_BYTES_MAX {
-        return Err(StillError::ImageTooLong { bytes: file.len() });
+        return Err(StillFrameError::ImageTooLong { bytes: file.len() });
     }
-    let words = |error: &dyn std::fmt::Display| StillError::Image(error.to_string());
+    let refused = |error: &dyn std::fmt::Display| StillFrameError::Image(error.to_string());
     let mut reader = ImageReader::new(Cursor::new(file))
         .with_guessed_format()
-        .map_err(|error| words(&error))?;
+        .map_err(|error| refused(&error))?;
     if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
-        return Err(StillError::Image("it is neither PNG nor JPEG".to_owned()));
+        return Err(StillFrameError::Image(
+            "it is neither PNG nor JPEG".to_owned(),
+        ));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(IMAGE_SIDE_PIXELS_MAX);
     limits.max_image_height = Some(IMAGE_SIDE_PIXELS_MAX);
     limits.max_alloc = Some(IMAGE_MEMORY_BYTES_MAX);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| words(&error))?;
-    // A photograph says how the camera was held.
-    let orientation = decoder.orientation().map_err(|error| words(&error))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| words(&error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| refused(&error))?;
+    // A photograph carries the orientation of its camera.
+    let orientation = decoder.orientation().map_err(|error| refused(&error))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
     image.apply_orientation(orientation);
     if image.width() == 0 || image.height() == 0 {
-        return Err(StillError::Image("it has no pixels".to_owned()));
+        return Err(StillFrameError::Image("it has no pixels".to_owned()));
     }
     Ok(image)
 }

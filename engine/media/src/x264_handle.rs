@@ -10,16 +10,21 @@ use x264_sys::x264 as sys;
 
 /// Bytes in front of each NAL unit of x264, when Annex B is off: its length.
 pub(crate) const NAL_LENGTH_BYTES: usize = 4;
+/// `nal_unit_type` of a slice of an IDR picture (ITU-T H.264, table 7-1).
 pub(crate) const IDR: u8 = 5;
+/// Of supplemental enhancement information.
 pub(crate) const SEI: u8 = 6;
+/// Of a sequence parameter set.
 pub(crate) const SPS: u8 = 7;
+/// Of a picture parameter set.
 pub(crate) const PPS: u8 = 8;
+/// Of an access unit delimiter.
 pub(crate) const DELIMITER: u8 = 9;
 
-/// The parameters of a preset, without a word to the standard error.
+/// The parameters of a preset; x264 logs nothing to the standard error.
 ///
 /// # Errors
-/// In words, when x264 does not know it.
+/// A reason, when x264 does not know it.
 pub(crate) fn preset(name: &CStr, tune: Option<&CStr>) -> Result<sys::x264_param_t, String> {
     let mut param = MaybeUninit::uninit();
     let tune = tune.map_or(ptr::null(), CStr::as_ptr);

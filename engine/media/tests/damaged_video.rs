@@ -9,8 +9,8 @@
     reason = "test"
 )]
 
-#[path = "video/film.rs"]
-mod film;
+#[path = "video/test_clip.rs"]
+mod test_clip;
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,10 +18,13 @@ use std::fs;
 use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use shardcast_link::{RenditionSpec, VideoCodec};
 use shardcast_media::limits::REPEAT_MS_MAX;
-use shardcast_media::{MediaError, RenditionSettings, Transcoded, Transcoder, VideoCodec};
+use shardcast_media::{MediaError, Transcoded, Transcoder};
 
-use film::{H264, LIBAOM_LIVE, LIBVPX_LIVE, SECOND_US, SMALL, Studio, foreign, frames, no_time};
+use test_clip::{
+    H264, LIBAOM_LIVE, LIBVPX_LIVE, SECOND_US, SMALL, Studio, foreign, frames, no_time,
+};
 
 const SEED: u64 = 20_261_125;
 const ROUNDS: u32 = 60;
@@ -72,7 +75,7 @@ fn damage(unit: &[u8], random: &mut StdRng) -> Vec<u8> {
             let from = random.random_range(0..=unit.len());
             unit.drain(from..(from + random.random_range(0..100)).min(unit.len()));
         }
-        // The first bytes say what kind of picture it is and how large.
+        // The first bytes hold the type and the size of the picture.
         3 => {
             for _ in 0..random.random_range(1..4) {
                 let bit = random.random_range(0..unit.len().min(24) * 8);
@@ -118,7 +121,7 @@ fn damaged_streams_do_not_panic_nor_take_memory_and_good_ones_are_seen_again() {
     println!("seed {SEED}");
     let mut random = StdRng::seed_from_u64(SEED);
     let streams = streams();
-    let small = |width, frames_per_second| RenditionSettings {
+    let small = |width, frames_per_second| RenditionSpec {
         width,
         height: 90,
         frames_per_second,
@@ -159,7 +162,7 @@ fn damaged_streams_do_not_panic_nor_take_memory_and_good_ones_are_seen_again() {
                 transcoder.throttle(random.random_range(0..5), random.random_range(0..5));
             }
         }
-        // A rendition that is made anew begins anew, behind what it made before.
+        // A rendition that begins again starts behind the time that it had reached.
         wanted[2].0 += u64::from(random.random_bool(0.3));
         if round == ROUNDS / 3 {
             base = memory();
@@ -170,8 +173,12 @@ fn damaged_streams_do_not_panic_nor_take_memory_and_good_ones_are_seen_again() {
     assert!(refused > 100, "{refused}");
     assert_eq!(transcoder.take_failure(), None);
     transcoder.throttle(0, 1);
-    now += 200 * SECOND_US;
-    for stream in &streams {
+    see_all(&mut transcoder, &streams, now + 200 * SECOND_US, &mut watch);
+}
+
+/// Intact streams give a frame of the first rendition for each unit.
+fn see_all(transcoder: &mut Transcoder, streams: &[Stream], mut now: i64, watch: &mut Watch) {
+    for stream in streams {
         transcoder
             .set_source(stream.codec, stream.record.as_deref())
             .unwrap();
@@ -235,7 +242,7 @@ fn absurd_sizes_are_refused_before_memory_is_taken() {
     let unit = source.next();
     let before = memory();
     for (width, height) in [(1_024, 1_024), (4_096, 1), (1, 65_535), (16_384, 16_384)] {
-        let record = film::record(&sps(width, height), &[0x68, 0xCE, 0x3C, 0x80]);
+        let record = test_clip::record(&sps(width, height), &[0x68, 0xCE, 0x3C, 0x80]);
         let mut transcoder = Transcoder::new(no_time);
         transcoder.set_renditions(&[(1, SMALL)]);
         if transcoder

@@ -1,4 +1,4 @@
-//! The last picture, in every size that it is wanted in: drawn at most once for each.
+//! The last picture in every size that a rendition needs: drawn at most once for each.
 
 use super::colours::Matrix;
 use super::letterbox::Window;
@@ -10,16 +10,16 @@ use crate::MediaError;
 #[derive(Debug)]
 pub(crate) struct Canvases {
     last: Picture,
-    /// How many pictures have been the last one. 0: there is none.
+    /// Counts the pictures; 0: there is none yet.
     generation: u64,
     canvases: Vec<Canvas>,
 }
 
-/// A size. The encoder sees nothing of the publisher's sizes but what is drawn here.
+/// The picture in one size. Encoders see the publisher's picture only as it is drawn here.
 #[derive(Debug)]
 struct Canvas {
     picture: Picture,
-    /// What is not black.
+    /// The part that is not black.
     window: Window,
     /// Of the picture that it shows.
     generation: u64,
@@ -37,7 +37,7 @@ impl Canvases {
         }
     }
 
-    /// Makes this the last picture, and gives the one before.
+    /// Makes this the last picture, and returns the one before.
     pub(crate) fn replace(&mut self, picture: Picture) -> Picture {
         self.generation += 1;
         std::mem::replace(&mut self.last, picture)
@@ -53,7 +53,7 @@ impl Canvases {
         self.generation
     }
 
-    /// Forgets all sizes but these.
+    /// Drops all sizes but these.
     pub(crate) fn retain(&mut self, wanted: impl Fn(&Picture) -> bool) {
         self.canvases.retain(|canvas| wanted(&canvas.picture));
     }
@@ -88,7 +88,7 @@ impl Canvases {
         } else {
             self.draw(&mut canvas)
         };
-        // It keeps its memory when drawing failed, and is drawn anew the next time.
+        // It keeps its memory when drawing failed, and is drawn again the next time.
         self.canvases.push(canvas);
         drawn?;
         let canvas = self.canvases.last().map(|canvas| &canvas.picture);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_drawn_once_and_forgotten_when_nobody_wants_it() {
+    fn a_size_is_drawn_once_and_dropped_when_it_is_not_needed() {
         let mut canvases = Canvases::new();
         canvases.replace(grey(320, 180));
         let first = canvases

@@ -1,14 +1,14 @@
-//! Which matrix colours were made with, and what is taken for granted where a stream does not say.
+//! The matrix that colours were made with, and the assumption for streams that do not declare one.
 
 use ffmpeg_next::ffi;
 
 use super::picture::Picture;
-use super::settings::VideoCodec;
+use shardcast_link::VideoCodec;
 
 /// From so many lines on a stream of unknown colours is taken for BT.709, as players do.
 const BT709_HEIGHT_MIN: u32 = 720;
 
-/// The matrix that colours were made with, as far as H.264 is told of it (ITU-T H.264 table E-5).
+/// The matrix that colours were made with, as far as H.264 declares it (ITU-T H.264 table E-5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Matrix {
     Bt709,
@@ -16,7 +16,7 @@ pub(crate) enum Matrix {
 }
 
 impl Matrix {
-    /// What a stream of so many lines is taken for when it does not say.
+    /// The assumption for a stream of so many lines that declares none.
     pub(crate) fn of_height(height: u32) -> Self {
         if height >= BT709_HEIGHT_MIN {
             Self::Bt709
@@ -43,7 +43,7 @@ impl Matrix {
     }
 }
 
-/// What the pictures of a publisher are taken for that do not say. It stays what it was at the first
+/// The assumption for the pictures of a publisher that declare no matrix. It stays what it was at the first
 /// one while the codec does: a browser changes the size with the network, and not its colours.
 #[derive(Debug, Default)]
 pub(crate) struct Assumption {
@@ -52,8 +52,8 @@ pub(crate) struct Assumption {
 
 impl Assumption {
     /// Tells this picture of a publisher what it is, if it does not know.
-    pub(crate) fn tell(&mut self, codec: VideoCodec, picture: &mut Picture) {
-        if picture.told_matrix().is_some() {
+    pub(crate) fn apply(&mut self, codec: VideoCodec, picture: &mut Picture) {
+        if picture.declared_matrix().is_some() {
             return;
         }
         let matrix = match self.made {
@@ -75,18 +75,16 @@ mod tests {
     use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;
-    use crate::{
-        HEADROOM_BYTES, Preset, Profile, RenditionSettings, Transcoded, Transcoder, VideoDecoder,
-        VideoEncoder,
-    };
+    use crate::{Transcoded, Transcoder, VideoDecoder, VideoEncoder};
+    use shardcast_link::{Preset, Profile, RenditionSpec};
 
     /// A red, and what it is in either matrix in the limited range.
     const RED: [u8; 3] = [204, 51, 51];
     const RED_IN_709: [u8; 3] = [88, 113, 195];
     const RED_IN_601: [u8; 3] = [99, 105, 195];
 
-    fn settings(width: u32, height: u32) -> RenditionSettings {
-        RenditionSettings {
+    fn settings(width: u32, height: u32) -> RenditionSpec {
+        RenditionSpec {
             width: Some(width),
             height,
             frames_per_second: 30,
@@ -94,6 +92,7 @@ mod tests {
             gop_ms: 2_000,
             preset: Preset::Superfast,
             profile: Profile::High,
+            audio_bps: 128_000,
         }
     }
 
@@ -107,7 +106,7 @@ mod tests {
         picture
     }
 
-    /// Red in H.264 that says which matrix it has: the record and a keyframe.
+    /// Red in H.264 that declares its matrix: the record and a keyframe.
     fn stream(width: u32, height: u32, matrix: Matrix) -> (Vec<u8>, Vec<u8>) {
         let picture = red(width, height, matrix);
         let settings = settings(width, height);
@@ -115,7 +114,7 @@ mod tests {
         let mut unit = Vec::new();
         let coded = encoder.encode(&picture, true, &mut unit).unwrap();
         let (sps, pps) = coded.parameter_sets.unwrap();
-        (record(&sps, &pps), unit.split_off(HEADROOM_BYTES))
+        (record(&sps, &pps), unit)
     }
 
     fn record(sps: &[u8], pps: &[u8]) -> Vec<u8> {
@@ -135,7 +134,7 @@ mod tests {
         file.into_inner().into()
     }
 
-    /// The middle of each picture of a rendition, and what the rendition says its matrix is.
+    /// The middle of each picture of a rendition, and the matrix that the rendition declares.
     fn seen(of: &[Transcoded], key: u64) -> Vec<([u8; 3], Option<Matrix>)> {
         let mut decoder = None;
         let mut picture = Picture::empty();
@@ -149,14 +148,14 @@ mod tests {
                     });
                 }
                 let decoder = decoder.as_mut().unwrap();
-                decoder.send(&coded.unit[HEADROOM_BYTES..], 0).unwrap();
+                decoder.send(&coded.unit, 0).unwrap();
                 assert!(decoder.receive(&mut picture).unwrap());
                 let (x, y) = (picture.width() as usize / 2, picture.height() as usize / 2);
                 let sample = |plane: usize| {
                     let half = usize::from(plane > 0);
                     picture.row(plane, y >> half).unwrap()[x >> half]
                 };
-                ([sample(0), sample(1), sample(2)], picture.told_matrix())
+                ([sample(0), sample(1), sample(2)], picture.declared_matrix())
             })
             .collect()
     }
@@ -168,8 +167,8 @@ mod tests {
             Matrix::Bt709 => RED_IN_709,
             Matrix::Bt601 => RED_IN_601,
         };
-        for (sample, told) in &seen {
-            assert_eq!(*told, Some(matrix));
+        for (sample, declared) in &seen {
+            assert_eq!(*declared, Some(matrix));
             let near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 4;
             assert!(sample.iter().zip(&wanted).all(near), "{key}: {seen:?}");
         }
@@ -207,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_rendition_begun_while_a_slate_is_shown_has_shape_and_matrix_of_the_source() {
-        let free = |height| RenditionSettings {
+        let free = |height| RenditionSpec {
             width: None,
             ..settings(2, height)
         };
@@ -232,18 +231,18 @@ mod tests {
     #[test]
     fn what_a_stream_does_not_say_follows_from_its_first_picture() {
         let mut assumption = Assumption::default();
-        let mut told = |codec, width, height| {
+        let mut declared = |codec, width, height| {
             let mut picture = Picture::black(width, height).unwrap();
-            assert_eq!(picture.told_matrix(), None);
-            assumption.tell(codec, &mut picture);
-            picture.told_matrix()
+            assert_eq!(picture.declared_matrix(), None);
+            assumption.apply(codec, &mut picture);
+            picture.declared_matrix()
         };
-        assert_eq!(told(VideoCodec::H264, 1280, 720), Some(Matrix::Bt709));
-        assert_eq!(told(VideoCodec::H264, 640, 360), Some(Matrix::Bt709));
-        assert_eq!(told(VideoCodec::Vp9, 640, 360), Some(Matrix::Bt601));
-        assert_eq!(told(VideoCodec::Vp9, 1280, 720), Some(Matrix::Bt601));
+        assert_eq!(declared(VideoCodec::H264, 1280, 720), Some(Matrix::Bt709));
+        assert_eq!(declared(VideoCodec::H264, 640, 360), Some(Matrix::Bt709));
+        assert_eq!(declared(VideoCodec::Vp9, 640, 360), Some(Matrix::Bt601));
+        assert_eq!(declared(VideoCodec::Vp9, 1280, 720), Some(Matrix::Bt601));
         let mut knows = red(1280, 720, Matrix::Bt601);
-        assumption.tell(VideoCodec::H264, &mut knows);
-        assert_eq!(knows.told_matrix(), Some(Matrix::Bt601));
+        assumption.apply(VideoCodec::H264, &mut knows);
+        assert_eq!(knows.declared_matrix(), Some(Matrix::Bt601));
     }
 }

@@ -6,12 +6,12 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi::EAGAIN;
 
 use super::picture::Picture;
-use super::settings::VideoCodec;
 use crate::aac_encoder::silence_library_log;
 use crate::limits::{
     ACCESS_UNIT_BYTES_MAX, AVC_RECORD_BYTES_MAX, PICTURE_PIXELS_MAX, PICTURE_SIDE_PIXELS_MAX,
 };
 use crate::{MediaError, extradata};
+use shardcast_link::VideoCodec;
 
 /// NAL unit type of a slice of an IDR picture (ITU-T H.264 table 7-1).
 const IDR_SLICE: u8 = 5;
@@ -106,10 +106,10 @@ impl VideoDecoder {
         Ok(true)
     }
 
-    /// Nothing more comes: what was held back for its order can be received now.
+    /// Flushes the decoder at the end of the stream; frames held for reordering can be received now.
     ///
     /// # Errors
-    /// [`MediaError::Video`] when it was said before.
+    /// [`MediaError::Video`] when it was called before.
     pub fn finish(&mut self) -> Result<(), MediaError> {
         self.decoder
             .send_eof()
@@ -127,7 +127,7 @@ impl VideoDecoder {
         self.codec == VideoCodec::H264
     }
 
-    /// Whether decoding can begin with this access unit, as far as its pictures do not say so themselves.
+    /// Whether decoding can begin with this access unit, as far as its pictures are not marked themselves.
     /// Those of H.264 may come later. Of AV1 dav1d gives the highest spatial layer alone, which leans on
     /// the ones below it also in a keyframe.
     pub(crate) fn is_keyframe(&self, unit: &[u8]) -> bool {

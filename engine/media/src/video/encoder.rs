@@ -5,19 +5,20 @@ use std::fmt;
 use bytes::Bytes;
 use x264_sys::x264 as sys;
 
+use super::Coded;
 use super::colours::Matrix;
 use super::picture::Picture;
-use super::settings::{Preset, Profile, RenditionSettings};
-use super::{Coded, HEADROOM_BYTES};
+use super::settings;
 use crate::MediaError;
 use crate::x264_handle::{DELIMITER, Handle, IDR, Input, NAL_LENGTH_BYTES, PPS, SEI, SPS, preset};
+use shardcast_link::{Preset, Profile, RenditionSpec};
 
 /// Part of the buffer that x264 takes for full before the first picture: half a second for an IDR is
 /// plenty, and over ten seconds it is 5 % of the bit rate.
 const VBV_AT_BEGIN: f32 = 0.5;
 
 /// Encodes pictures of one size at a constant frame rate, each at once and by itself: no B-frames, no
-/// look-ahead, no threads. What the stream says of itself in its parameter sets never changes.
+/// look-ahead, no threads. The parameter sets of the stream never change.
 pub struct VideoEncoder {
     handle: Handle,
     /// As it was opened.
@@ -39,7 +40,7 @@ impl VideoEncoder {
     pub fn new(
         width: u32,
         height: u32,
-        settings: &RenditionSettings,
+        settings: &RenditionSpec,
         first: &Picture,
     ) -> Result<Self, MediaError> {
         Self::open(width, height, settings, first.matrix())
@@ -49,15 +50,15 @@ impl VideoEncoder {
     pub(crate) fn open(
         width: u32,
         height: u32,
-        settings: &RenditionSettings,
+        settings: &RenditionSpec,
         matrix: Matrix,
     ) -> Result<Self, MediaError> {
-        let fixed = RenditionSettings {
+        let fixed = RenditionSpec {
             width: Some(width),
             height,
             ..*settings
         };
-        fixed.check().map_err(MediaError::Encoder)?;
+        settings::check(&fixed).map_err(MediaError::Encoder)?;
         let mut param = parameters(&fixed).map_err(MediaError::Encoder)?;
         // Sides are at most 8192.
         param.i_width = width as i32;
@@ -81,7 +82,7 @@ impl VideoEncoder {
         })
     }
 
-    /// Encodes the next picture and appends [`HEADROOM_BYTES`] zeros and its NAL units to `unit`.
+    /// Encodes the next picture and appends its NAL units, behind lengths of four bytes, to `unit`.
     ///
     /// # Errors
     /// [`MediaError::Encoder`] when the picture is not one of its size that
@@ -94,8 +95,8 @@ impl VideoEncoder {
     ) -> Result<Coded, MediaError> {
         let size = (picture.width(), picture.height());
         if size != (self.width, self.height) || picture.is_empty() || !picture.is_encodable() {
-            let words = format!("{picture:?} for {}x{}", self.width, self.height);
-            return Err(MediaError::Encoder(words));
+            let reason = format!("{picture:?} for {}x{}", self.width, self.height);
+            return Err(MediaError::Encoder(reason));
         }
         let planes = picture.planes();
         let ([y, cb, cr, _], [y_stride, cb_stride, cr_stride, _]) = (planes.data, planes.strides);
@@ -107,11 +108,10 @@ impl VideoEncoder {
         };
         self.pictures += 1;
         let (mut coded_idr, mut sps, mut pps) = (false, None, None);
-        unit.resize(unit.len() + HEADROOM_BYTES, 0);
         let take = |nal: &[u8]| match nal.first().map(|header| header & 0x1F) {
             Some(SPS) => sps = Some(Bytes::copy_from_slice(nal)),
             Some(PPS) => pps = Some(Bytes::copy_from_slice(nal)),
-            // x264 only says in them which version it is.
+            // They only name the version of x264.
             None | Some(SEI | DELIMITER) => {}
             Some(kind) => {
                 coded_idr |= kind == IDR;
@@ -176,12 +176,12 @@ fn append(unit: &mut Vec<u8>, nal: &[u8]) {
     unit.extend_from_slice(nal);
 }
 
-fn parameters(settings: &RenditionSettings) -> Result<sys::x264_param_t, String> {
+fn parameters(settings: &RenditionSpec) -> Result<sys::x264_param_t, String> {
     let mut param = preset(name(settings.preset), Some(c"zerolatency"))?;
     let rate = settings.frames_per_second;
     (param.i_fps_num, param.i_fps_den) = (rate, 1);
     (param.i_timebase_num, param.i_timebase_den) = (1, rate);
-    // The grid says which pictures are IDRs.
+    // The grid decides which pictures are IDRs.
     param.i_keyint_max = sys::X264_KEYINT_MAX_INFINITE as i32;
     // At most 100 Mbit/s. x264 counts kilobits.
     let kilobits = (settings.video_bps / 1_000) as i32;
@@ -215,7 +215,7 @@ fn name(preset: Preset) -> &'static std::ffi::CStr {
     }
 }
 
-/// Takes from a faster preset what x264 can change while it runs and no parameter set tells.
+/// Takes from a faster preset what x264 can change while it runs and no parameter set depends on.
 fn ease(param: &mut sys::x264_param_t, to: Preset) -> Result<(), String> {
     let fast = preset(name(to), Some(c"zerolatency"))?;
     let (now, fast_analyse) = (&mut param.analyse, &fast.analyse);

@@ -8,19 +8,20 @@
 
 use std::ops::Range;
 
-use super::settings::RenditionSettings;
+use super::settings;
 use crate::limits::REPEAT_MS_MAX;
+use shardcast_link::RenditionSpec;
 
 const SECOND_US: i128 = 1_000_000;
 
-/// The slots of one rendition. All renditions of a lane count from the same origin, so slots of equal
+/// The slots of one rendition. All renditions of a transcoder count from the same origin, so slots of equal
 /// time are keyframes in all that have the same keyframe distance.
 #[derive(Clone, Debug)]
 pub(crate) struct Grid {
     frames_per_second: u32,
     /// Slots from one IDR to the next.
     gop: i64,
-    /// Only each so many-th slot is used.
+    /// Of so many slots one is used.
     divisor: i64,
     /// The first slot that is still empty; `None` before the first picture.
     next: Option<i64>,
@@ -29,17 +30,17 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    pub(crate) fn new(settings: &RenditionSettings) -> Self {
+    pub(crate) fn new(settings: &RenditionSpec) -> Self {
         Self {
             frames_per_second: settings.frames_per_second.max(1),
-            gop: settings.gop_pictures(),
+            gop: settings::gop_frames(settings),
             divisor: 1,
             next: None,
             next_idr: i64::MIN,
         }
     }
 
-    /// From now on only each so many-th slot is used.
+    /// Uses one of so many slots from now on.
     pub(crate) fn set_divisor(&mut self, divisor: u32) {
         self.divisor = i64::from(divisor.max(1));
     }
@@ -132,11 +133,11 @@ impl Grid {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::{Preset, Profile};
     use super::*;
+    use shardcast_link::{Preset, Profile};
 
     fn grid(frames_per_second: u32, gop_ms: u32) -> Grid {
-        Grid::new(&RenditionSettings {
+        Grid::new(&RenditionSpec {
             width: None,
             height: 360,
             frames_per_second,
@@ -144,6 +145,7 @@ mod tests {
             gop_ms,
             preset: Preset::Superfast,
             profile: Profile::High,
+            audio_bps: 128_000,
         })
     }
 

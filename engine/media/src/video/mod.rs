@@ -28,16 +28,12 @@ pub use decoder::VideoDecoder;
 pub use encoder::VideoEncoder;
 pub use picture::Picture;
 pub use scaler::Scaler;
-pub use settings::{Preset, Profile, RenditionSettings, VideoCodec};
 pub use transcoder::{RenditionReport, Transcoded, Transcoder, TranscoderReport};
 
-/// Zeros in front of the NAL units of an encoded picture, so that the header of an FLV tag (Adobe
-/// E.4.3.1: five bytes for AVC) can be written there without a copy.
-pub const HEADROOM_BYTES: usize = 5;
-
-/// What [`VideoEncoder::encode`] tells of a picture.
+/// A frame that [`VideoEncoder::encode`] has encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coded {
+    /// Whether decoding can begin here.
     pub idr: bool,
     /// Sequence and picture parameter set, without lengths; with every IDR.
     pub parameter_sets: Option<(Bytes, Bytes)>,

@@ -3,8 +3,8 @@
 use super::Coded;
 use super::colours::Matrix;
 use super::picture::Picture;
-use super::settings::{Preset, RenditionSettings};
 use crate::MediaError;
+use shardcast_link::{Preset, RenditionSpec};
 
 /// This build has no H.264 encoder; there is never one of these.
 #[derive(Debug)]
@@ -13,18 +13,13 @@ pub enum VideoEncoder {}
 impl VideoEncoder {
     /// # Errors
     /// Always [`MediaError::NoEncoder`].
-    pub fn new(_: u32, _: u32, _: &RenditionSettings, _: &Picture) -> Result<Self, MediaError> {
+    pub fn new(_: u32, _: u32, _: &RenditionSpec, _: &Picture) -> Result<Self, MediaError> {
         Err(MediaError::NoEncoder)
     }
 
     /// # Errors
     /// Always [`MediaError::NoEncoder`].
-    pub(crate) fn open(
-        _: u32,
-        _: u32,
-        _: &RenditionSettings,
-        _: Matrix,
-    ) -> Result<Self, MediaError> {
+    pub(crate) fn open(_: u32, _: u32, _: &RenditionSpec, _: Matrix) -> Result<Self, MediaError> {
         Err(MediaError::NoEncoder)
     }
 

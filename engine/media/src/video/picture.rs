@@ -49,7 +49,7 @@ impl Picture {
         }
         let mut frame = ffmpeg::frame::Video::empty();
         // SAFETY: these are plain fields of a frame that is ours and without samples, and its buffer
-        // comes from libavutil, which says by a negative number that there is none.
+        // comes from libavutil, which reports by a negative number that there is none.
         let allocated = unsafe {
             let raw = frame.as_mut_ptr();
             if raw.is_null() {
@@ -137,7 +137,7 @@ impl Picture {
         self.frame.is_key()
     }
 
-    /// Parts of it were lost or cannot be read. VP8 does not tell.
+    /// Parts of it were lost or cannot be read. VP8 does not report it.
     pub fn is_damaged(&self) -> bool {
         self.frame.is_corrupt() || self.frame.has_decode_errors()
     }
@@ -190,10 +190,10 @@ impl Picture {
         unsafe { (*self.frame.as_ptr()).format }
     }
 
-    /// What it is drawn with: as it was told, or else as is usual for its height.
+    /// The matrix that it is drawn with: its own, or else the usual one for its height.
     pub(crate) fn matrix(&self) -> Matrix {
-        let told = self.told_matrix();
-        told.unwrap_or_else(|| Matrix::of_height(self.height()))
+        let declared = self.declared_matrix();
+        declared.unwrap_or_else(|| Matrix::of_height(self.height()))
     }
 
     /// From now on its colours are taken to be of this matrix.
@@ -208,8 +208,8 @@ impl Picture {
         }
     }
 
-    /// What the stream says of its colours, if that can be said in H.264 too.
-    pub(crate) fn told_matrix(&self) -> Option<Matrix> {
+    /// The matrix that the stream declares, if H.264 can declare it too.
+    pub(crate) fn declared_matrix(&self) -> Option<Matrix> {
         match self.frame.color_space() {
             ffmpeg::color::Space::BT709 => Some(Matrix::Bt709),
             ffmpeg::color::Space::BT470BG | ffmpeg::color::Space::SMPTE170M => Some(Matrix::Bt601),

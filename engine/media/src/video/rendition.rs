@@ -1,4 +1,4 @@
-//! One rendition: its slots, its encoder and what became of its pictures.
+//! One rendition: its slots, its encoder and its statistics.
 
 use std::time::Duration;
 
@@ -7,21 +7,22 @@ use super::colours::Matrix;
 use super::encoder::VideoEncoder;
 use super::grid::Grid;
 use super::picture::Picture;
-use super::settings::RenditionSettings;
+use super::settings;
 use super::transcoder::{RenditionReport, Transcoded};
 use crate::MediaError;
 use crate::limits::REPETITIONS_PER_CALL_MAX;
+use shardcast_link::RenditionSpec;
 
-/// What the governor has in force.
+/// What the governor leaves of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Throttle {
     pub(crate) preset_steps: u32,
     pub(crate) frame_divisor: u32,
 }
 
-/// What all renditions of a lane have in common while they work.
+/// What all renditions of a transcoder share while they work.
 #[derive(Debug)]
-pub(crate) struct Bench<'a> {
+pub(crate) struct EncodeContext<'a> {
     pub(crate) canvases: &'a mut Canvases,
     /// Of renditions that begin now.
     pub(crate) shape: Shape,
@@ -48,7 +49,7 @@ impl Shape {
         }
     }
 
-    /// What most publishers have, while there is a slate and none has been seen.
+    /// The shape of most publishers, for a slate before the first picture.
     pub(crate) const USUAL: Self = Self {
         width: 16,
         height: 9,
@@ -56,13 +57,14 @@ impl Shape {
     };
 }
 
+/// One rendition: its settings, its encoder and its statistics.
 #[derive(Debug)]
 pub(crate) struct Rendition {
     key: u64,
-    settings: RenditionSettings,
+    settings: RenditionSpec,
     encoder: Encoder,
     grid: Grid,
-    /// As its parameter sets say, from the first picture on.
+    /// The one in its parameter sets, from the first picture on.
     matrix: Matrix,
     /// Of the last picture encoded.
     generation: u64,
@@ -74,12 +76,12 @@ enum Encoder {
     /// Opened with the first picture, of which the width may follow.
     Closed,
     Open(Box<VideoEncoder>),
-    /// It was said why, and is not tried again.
+    /// The reason was reported, and it is not tried again.
     Failed,
 }
 
 impl Rendition {
-    pub(crate) fn new(key: u64, settings: RenditionSettings) -> Self {
+    pub(crate) fn new(key: u64, settings: RenditionSpec) -> Self {
         Self {
             key,
             settings,
@@ -91,7 +93,7 @@ impl Rendition {
         }
     }
 
-    pub(crate) fn is(&self, key: u64, settings: &RenditionSettings) -> bool {
+    pub(crate) fn is(&self, key: u64, settings: &RenditionSpec) -> bool {
         self.key == key && self.settings == *settings
     }
 
@@ -121,7 +123,7 @@ impl Rendition {
         let preset = self.settings.preset.faster_by(throttle.preset_steps);
         self.report.preset = match &mut self.encoder {
             Encoder::Open(encoder) => {
-                // What x264 refuses stays as it was, and is reported so.
+                // A preset that x264 refuses is not in force, and not reported.
                 encoder.throttle(preset, divisor);
                 encoder.preset()
             }
@@ -133,9 +135,13 @@ impl Rendition {
         self.report
     }
 
-    /// The last picture also stands for the empty slots before this time, but for the last few of them,
+    /// Repeats the last picture in the empty slots before this time, but for the last few of them,
     /// which may be those of pictures that come later. False when there is more to do.
-    pub(crate) fn catch_up(&mut self, pts_us: i64, on: &mut Bench<'_>) -> Result<bool, MediaError> {
+    pub(crate) fn catch_up(
+        &mut self,
+        pts_us: i64,
+        on: &mut EncodeContext<'_>,
+    ) -> Result<bool, MediaError> {
         let slot = self.grid.nearest(on.origin_us, pts_us);
         let gap = self.grid.gap_before(slot);
         let empty = gap.filter(|slot| self.grid.uses(*slot)).count();
@@ -144,22 +150,22 @@ impl Rendition {
         Ok(over <= REPETITIONS_PER_CALL_MAX || self.has_failed())
     }
 
-    /// The last picture also stands for the empty slots before this time.
+    /// Repeats the last picture in the empty slots before this time.
     pub(crate) fn fill_before(
         &mut self,
         pts_us: i64,
-        on: &mut Bench<'_>,
+        on: &mut EncodeContext<'_>,
     ) -> Result<bool, MediaError> {
         let slot = self.grid.nearest(on.origin_us, pts_us);
         self.fill_gap(slot, usize::MAX, on)
     }
 
-    /// The last picture also stands for the empty slots up to this time. False when there is more to
+    /// Repeats the last picture in the empty slots up to this time. False when there is more to
     /// do.
     pub(crate) fn fill_until(
         &mut self,
         until_us: i64,
-        on: &mut Bench<'_>,
+        on: &mut EncodeContext<'_>,
     ) -> Result<bool, MediaError> {
         let slot = self.grid.last_until(on.origin_us, until_us);
         let filled = self.fill_gap(slot, REPETITIONS_PER_CALL_MAX, on)?;
@@ -169,24 +175,24 @@ impl Rendition {
         Ok(filled)
     }
 
-    /// The last picture is of this time.
+    /// Encodes the last picture into the slot of this time.
     pub(crate) fn encode_at(
         &mut self,
         pts_us: i64,
-        on: &mut Bench<'_>,
+        on: &mut EncodeContext<'_>,
     ) -> Result<bool, MediaError> {
         let slot = self.grid.nearest(on.origin_us, pts_us);
         self.encode(slot, on)?;
         Ok(true)
     }
 
-    /// There is no time to encode the picture of this time, nor what came before.
+    /// Leaves out the slot of this time and the empty ones before it.
     pub(crate) fn leave_out(&mut self, pts_us: i64, origin_us: i64) {
         let slot = self.grid.nearest(origin_us, pts_us);
         self.report.dropped += self.grid.leave_out(slot);
     }
 
-    /// There is no time to encode what came up to this time.
+    /// Leaves out the empty slots up to this time.
     pub(crate) fn leave_out_until(&mut self, until_us: i64, origin_us: i64) {
         let slot = self.grid.last_until(origin_us, until_us);
         self.report.dropped += self.grid.leave_out(slot);
@@ -197,7 +203,12 @@ impl Rendition {
     }
 
     /// Repeats the last picture, at most so many times; whether no slot before this one is empty.
-    fn fill_gap(&mut self, slot: i64, most: usize, on: &mut Bench<'_>) -> Result<bool, MediaError> {
+    fn fill_gap(
+        &mut self,
+        slot: i64,
+        most: usize,
+        on: &mut EncodeContext<'_>,
+    ) -> Result<bool, MediaError> {
         let mut left = most;
         for slot in self.grid.gap_before(slot) {
             if self.has_failed() || !self.grid.uses(slot) {
@@ -213,7 +224,7 @@ impl Rendition {
     }
 
     /// Encodes the last picture into a slot, if that is still empty.
-    fn encode(&mut self, slot: i64, on: &mut Bench<'_>) -> Result<(), MediaError> {
+    fn encode(&mut self, slot: i64, on: &mut EncodeContext<'_>) -> Result<(), MediaError> {
         if self.has_failed() || !self.grid.is_empty_at(slot) {
             return Ok(());
         }
@@ -246,12 +257,12 @@ impl Rendition {
         Ok(())
     }
 
-    fn open(&mut self, on: &Bench<'_>) -> Result<(), MediaError> {
+    fn open(&mut self, on: &EncodeContext<'_>) -> Result<(), MediaError> {
         if !matches!(self.encoder, Encoder::Closed) {
             return Ok(());
         }
         let height = self.settings.height;
-        let width = self.settings.width_for(on.shape.width, on.shape.height);
+        let width = settings::width_for(&self.settings, on.shape.width, on.shape.height);
         let encoder = VideoEncoder::open(width, height, &self.settings, on.shape.matrix)?;
         self.matrix = on.shape.matrix;
         self.encoder = Encoder::Open(Box::new(encoder));
@@ -261,6 +272,7 @@ impl Rendition {
     }
 }
 
+/// Whole microseconds.
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

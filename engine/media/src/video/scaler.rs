@@ -120,7 +120,7 @@ struct Context(NonNull<ffi::SwsContext>);
 impl Context {
     fn new(shape: &Shape) -> Option<Self> {
         // SAFETY: the context is checked for null and freed by its owner, also when it does not
-        // become ready; names of options are C strings, and it copies what it is told.
+        // become ready; names of options are C strings, and it copies them.
         unsafe {
             let context = Self(NonNull::new(ffi::sws_alloc_context())?);
             let set = |name: &std::ffi::CStr, value: i64| {

@@ -10,66 +10,75 @@ use super::canvases::Canvases;
 use super::colours::Assumption;
 use super::decoder::VideoDecoder;
 use super::picture::Picture;
-use super::rendition::{Bench, Rendition, Shape, Throttle, micros};
-use super::settings::{Preset, RenditionSettings, VideoCodec};
+use super::rendition::{EncodeContext, Rendition, Shape, Throttle, micros};
+use super::settings;
 use crate::limits::{FAILURES_MAX, FRAME_DIVISOR_MAX, PICTURES_PER_UNIT_MAX, RENDITIONS_MAX};
-use crate::{I420, MediaError, StillError, slate};
+use crate::{I420, MediaError, StillFrameError, slate};
+use shardcast_link::{Preset, RenditionSpec, VideoCodec};
 
 /// One encoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcoded {
+    /// The key that [`Transcoder::set_renditions`] was given for the rendition.
     pub key_of_rendition: u64,
     /// On the grid of the rendition's frame rate; rising, and the DTS too.
     pub pts_us: i64,
+    /// Whether decoding can begin here.
     pub idr: bool,
     /// Sequence and picture parameter set, without lengths; with every IDR, and always the same.
     pub parameter_sets: Option<(Bytes, Bytes)>,
-    /// [`HEADROOM_BYTES`](crate::HEADROOM_BYTES) zeros, then NAL units behind lengths of four bytes,
-    /// without parameter sets, delimiters and SEI.
+    /// NAL units behind lengths of four bytes, without parameter sets, delimiters and SEI.
     pub unit: Vec<u8>,
 }
 
-/// What was done since the beginning, and what that took.
+/// Statistics of a transcoder since its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TranscoderReport {
     /// Pictures decoded.
     pub decoded: u64,
-    /// Access units that gave none to be shown.
+    /// Access units that gave no picture to be shown.
     pub errors: u64,
     /// Pictures decoded but not encoded.
     pub late: u64,
     /// Pixels of the last picture decoded.
     pub width: u32,
+    /// As `width`.
     pub height: u32,
     /// CPU time of decoding, in microseconds.
     pub decode_us: u64,
-    /// The largest first.
+    /// Each rendition, the largest first.
     pub renditions: Vec<RenditionReport>,
 }
 
-/// One rendition since it began.
+/// Statistics of one rendition since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenditionReport {
+    /// The key that [`Transcoder::set_renditions`] was given for it.
     pub key: u64,
     /// Pixels; 0 until the first picture.
     pub width: u32,
+    /// As `width`.
     pub height: u32,
+    /// Frames encoded.
     pub frames: u64,
-    /// Of these, the same picture as before.
+    /// Of `frames`, repetitions of the picture before.
     pub repeated: u64,
-    /// Slots left empty because the lane was late.
+    /// Slots left empty because the transcoder was late.
     pub dropped: u64,
+    /// Of `frames`, the IDRs.
     pub keyframes: u64,
-    /// CPU time, in microseconds. A size that renditions share is paid by one of them.
+    /// CPU time, in microseconds. Scaling to a size that renditions share counts for one of them.
     pub scale_us: u64,
+    /// CPU time, in microseconds.
     pub encode_us: u64,
-    /// In force now.
+    /// In force now; faster than wanted while the governor lowers it.
     pub preset: Preset,
+    /// In force now; below what is wanted while the governor leaves frames out.
     pub frames_per_second: u32,
 }
 
 impl RenditionReport {
-    pub(crate) fn new(key: u64, settings: &RenditionSettings) -> Self {
+    pub(crate) fn new(key: u64, settings: &RenditionSpec) -> Self {
         Self {
             key,
             width: 0,
@@ -88,16 +97,17 @@ impl RenditionReport {
 
 /// Decodes a publisher's video once, and makes all of its renditions.
 ///
-/// A rendition is what its settings say for as long as it lives: one size, one pair of parameter sets,
-/// one frame rate, keyframes at a constant distance. The publisher's sizes are fitted into its own with
+/// A rendition keeps its settings for as long as it lives: one size, one pair of parameter sets, one
+/// frame rate, keyframes at a constant distance. The publisher's sizes are fitted into its own with
 /// black around them, and its pictures into a grid of constant frame rate, for which they are repeated
 /// or left out. Grids begin together, so keyframes of renditions are aligned.
 ///
-/// After a damaged picture none is shown until the next keyframe: the one before stays.
+/// After a damaged picture none is shown until the next keyframe; the picture before the damage is
+/// repeated.
 pub struct Transcoder {
     cpu_time: fn() -> Duration,
     decoder: Option<VideoDecoder>,
-    /// Pictures that come before the next keyframe are not to be seen.
+    /// Pictures before the next keyframe are not shown.
     holds: bool,
     /// While it holds: how many more units may give no picture, because a keyframe among those before
     /// has been decoded, and its picture is held back for its order.
@@ -106,10 +116,10 @@ pub struct Transcoder {
     /// Of the publisher's last picture, for a slate may be the last one.
     shape: Option<Shape>,
     assumption: Assumption,
-    /// The image that was shown last, and as it was drawn: a publisher that comes and goes has the same
-    /// one each time.
+    /// The last slate, as a file and as it was drawn: a publisher that comes and goes has the same one
+    /// each time.
     slate: Option<(Bytes, I420)>,
-    /// For the next picture; its memory goes round.
+    /// For the next picture; its memory is used again.
     spare: Picture,
     /// The highest spatial layer of the unit that is being decoded.
     layer: Picture,
@@ -123,7 +133,7 @@ pub struct Transcoder {
 }
 
 impl Transcoder {
-    /// Without source and renditions. `cpu_time` tells the CPU time of the thread that it is called on.
+    /// Without source and renditions. `cpu_time` returns the CPU time of the calling thread.
     pub fn new(cpu_time: fn() -> Duration) -> Self {
         Self {
             cpu_time,
@@ -159,16 +169,16 @@ impl Transcoder {
         record: Option<&[u8]>,
     ) -> Result<(), MediaError> {
         self.hold();
-        // The old one first: two at a time would be memory for nothing.
+        // The old decoder is closed first, so that never two of them take memory.
         self.decoder = None;
         self.decoder = Some(VideoDecoder::new(codec, record)?);
         Ok(())
     }
 
-    /// These renditions shall be made, each under a key of the caller's, and no others. Those that are
+    /// Makes these renditions, each under a key of the caller's, and no others. Those that are
     /// made already and have not changed go on untouched. An encoder is opened with its first picture;
-    /// what cannot be made is told by [`take_failure`](Self::take_failure).
-    pub fn set_renditions(&mut self, wanted: &[(u64, RenditionSettings)]) {
+    /// what cannot be made is returned by [`take_failure`](Self::take_failure).
+    pub fn set_renditions(&mut self, wanted: &[(u64, RenditionSpec)]) {
         let mut before = std::mem::take(&mut self.renditions);
         for (key, settings) in wanted {
             if self.renditions.iter().any(|other| other.key() == *key) {
@@ -176,8 +186,8 @@ impl Transcoder {
             }
             let known = before.iter().position(|known| known.is(*key, settings));
             if self.renditions.len() >= RENDITIONS_MAX {
-                let words = format!("at most {RENDITIONS_MAX} renditions are made of one source");
-                self.fail(*key, words);
+                let reason = format!("at most {RENDITIONS_MAX} renditions are made of one source");
+                self.fail(*key, reason);
             } else if let Some(index) = known {
                 self.renditions.push(before.swap_remove(index));
             } else {
@@ -190,13 +200,13 @@ impl Transcoder {
             .retain(|canvas| renditions.iter().any(|r| r.is_drawn_on(canvas)));
     }
 
-    fn add(&mut self, key: u64, settings: &RenditionSettings) {
+    fn add(&mut self, key: u64, settings: &RenditionSpec) {
         let mut rendition = Rendition::new(key, *settings);
-        match settings.check() {
+        match settings::check(settings) {
             Ok(()) => rendition.throttle(self.throttle),
-            Err(words) => {
+            Err(reason) => {
                 rendition.fail();
-                self.fail(key, words);
+                self.fail(key, reason);
             }
         }
         self.renditions.push(rendition);
@@ -226,7 +236,7 @@ impl Transcoder {
         result
     }
 
-    /// No picture came up to this time: the last one stands for the slots up to then that are still
+    /// No picture came up to this time: the last one is repeated in the slots up to then that are still
     /// empty. When more than two seconds are empty, only for the last of them. False when that takes
     /// more than a few encodings, and the call is to be made again.
     pub fn fill(&mut self, until_us: i64, out: &mut Vec<Transcoded>) -> bool {
@@ -242,8 +252,7 @@ impl Transcoder {
         self.for_each_rendition(pts_us, out, |rendition, on| rendition.catch_up(pts_us, on))
     }
 
-    /// There is no time for what was to be seen up to this time: slots up to then stay empty, and are
-    /// counted as dropped.
+    /// Leaves out everything up to this time: slots up to then stay empty, and count as dropped.
     pub fn leave_out(&mut self, until_us: i64) {
         let origin_us = self.origin_us.unwrap_or(until_us);
         for rendition in &mut self.renditions {
@@ -252,11 +261,11 @@ impl Transcoder {
     }
 
     /// This PNG or JPEG file is the last picture from now on, until the next decoded one. The same file
-    /// again is not drawn anew, which takes up to half a second for the largest.
+    /// again is not drawn again, which takes up to half a second for the largest.
     ///
     /// # Errors
-    /// [`StillError`] when it is no such file; then the last picture stays.
-    pub fn show(&mut self, image: &Bytes) -> Result<(), StillError> {
+    /// [`StillFrameError`] when it is no such file; then the last picture stays.
+    pub fn show(&mut self, image: &Bytes) -> Result<(), StillFrameError> {
         let drawn = match self.slate.take() {
             Some((file, drawn)) if file == *image => drawn,
             _ => slate::draw_whole(image)?,
@@ -279,13 +288,13 @@ impl Transcoder {
         }
     }
 
-    /// A rendition that cannot be made, or not any more, and in words why. It is not tried again until
+    /// A rendition that cannot be made, or not any more, and the reason. It is not tried again until
     /// it is wanted with other settings.
     pub fn take_failure(&mut self) -> Option<(u64, String)> {
         self.failures.pop_front()
     }
 
-    /// What was done, and what that took.
+    /// Statistics since the beginning.
     pub fn report(&self) -> TranscoderReport {
         TranscoderReport {
             renditions: self.renditions.iter().map(Rendition::report).collect(),
@@ -317,7 +326,7 @@ impl Transcoder {
             ..Layers::default()
         };
         // One unit is one picture, or a few: their order was held back, or they are its spatial layers.
-        // Each call that fails has used up something, but nothing says so.
+        // Each call that fails has used up something, without reporting it.
         for _ in 0..PICTURES_PER_UNIT_MAX {
             let begin = (self.cpu_time)();
             let Some(decoder) = self.decoder.as_mut() else {
@@ -344,7 +353,7 @@ impl Transcoder {
         }
         if result.is_ok() && self.holds {
             self.patience = self.patience.saturating_sub(1);
-            // Some decoders only wait, and do not say what for.
+            // Some decoders wait without an error.
             if self.patience == 0 {
                 result = Err(self.refused("no picture before the next keyframe"));
             }
@@ -358,7 +367,7 @@ impl Transcoder {
         self.patience = 0;
     }
 
-    /// What the decoder gave becomes the last picture, unless a keyframe is waited for.
+    /// Makes the decoded picture the last one, unless a keyframe is awaited.
     fn take_picture(
         &mut self,
         layers: Layers,
@@ -379,7 +388,7 @@ impl Transcoder {
         }
         let pts_us = self.spare.pts_us().unwrap_or(pts_us);
         if let Some(decoder) = &self.decoder {
-            self.assumption.tell(decoder.codec(), &mut self.spare);
+            self.assumption.apply(decoder.codec(), &mut self.spare);
         }
         if encode {
             self.for_each_rendition(pts_us, out, |rendition, on| {
@@ -401,18 +410,17 @@ impl Transcoder {
         Ok(())
     }
 
-    /// Lets all renditions work; whether all have done it all. One that cannot go on ends, and only
-    /// that one.
+    /// Lets all renditions work; true when all are done. A rendition that fails ends alone.
     fn for_each_rendition(
         &mut self,
         pts_us: i64,
         out: &mut Vec<Transcoded>,
-        work: impl Fn(&mut Rendition, &mut Bench<'_>) -> Result<bool, MediaError>,
+        work: impl Fn(&mut Rendition, &mut EncodeContext<'_>) -> Result<bool, MediaError>,
     ) -> bool {
         if self.canvases.last().is_none() || self.renditions.is_empty() {
             return true;
         }
-        let mut bench = Bench {
+        let mut context = EncodeContext {
             canvases: &mut self.canvases,
             shape: self.shape.unwrap_or(Shape::USUAL),
             origin_us: *self.origin_us.get_or_insert(pts_us),
@@ -422,7 +430,7 @@ impl Transcoder {
         };
         let (mut done, mut failed) = (true, Vec::new());
         for rendition in &mut self.renditions {
-            match work(rendition, &mut bench) {
+            match work(rendition, &mut context) {
                 Ok(all) => done &= all,
                 Err(error) => {
                     rendition.fail();
@@ -430,15 +438,15 @@ impl Transcoder {
                 }
             }
         }
-        for (key, words) in failed {
-            self.fail(key, words);
+        for (key, reason) in failed {
+            self.fail(key, reason);
         }
         done
     }
 
-    fn fail(&mut self, key: u64, words: String) {
+    fn fail(&mut self, key: u64, reason: String) {
         if self.failures.len() < FAILURES_MAX {
-            self.failures.push_back((key, words));
+            self.failures.push_back((key, reason));
         }
     }
 
@@ -455,8 +463,8 @@ impl Transcoder {
     }
 }
 
-/// The spatial layers of one picture: the highest one leans on the others. In a keyframe the lowest one
-/// alone says that it is one.
+/// The spatial layers of one picture: the highest one is predicted from the others. In a keyframe the lowest one
+/// alone is marked as one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Layers {
     any: bool,

@@ -2,10 +2,10 @@
 //! holds one second of it, never runs dry (ITU-T H.264 §C.1.2), at every frame rate and with a publisher
 //! whose frame rate varies.
 
-use shardcast_media::RenditionSettings;
+use shardcast_link::RenditionSpec;
 
-use crate::film::{H264, SECOND_US, SMALL, Studio};
 use crate::receiver::{Receiver, Seen};
+use crate::test_clip::{H264, SECOND_US, SMALL, Studio};
 
 /// The least that a receiver waits for before it shows the first picture, as a part of the buffer.
 const BUFFER_AT_BEGIN: f64 = 0.5;
@@ -31,7 +31,7 @@ fn the_bit_rate_is_met_while_the_frame_rate_of_the_publisher_varies() {
 }
 
 fn check(frames_per_second: u32, times: impl Iterator<Item = i64>) {
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         frames_per_second,
         ..SMALL
     };

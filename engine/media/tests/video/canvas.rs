@@ -2,10 +2,11 @@
 //! with every picture; the whole picture is seen, in the middle, with black around it.
 
 use ffmpeg_next::format::Pixel;
-use shardcast_media::{RenditionSettings, Transcoder, VideoCodec};
+use shardcast_link::{RenditionSpec, VideoCodec};
+use shardcast_media::Transcoder;
 
-use crate::film::{H264, SMALL, foreign, frames, no_time, samples};
 use crate::receiver::{Receiver, psnr};
+use crate::test_clip::{H264, SMALL, foreign, frames, no_time, samples};
 
 #[test]
 fn size_and_parameter_sets_stay_while_the_source_changes_its_size_each_picture() {
@@ -78,7 +79,7 @@ fn a_picture_of_another_shape_stands_in_the_middle_of_black() {
         let mut transcoder = Transcoder::new(no_time);
         transcoder.set_renditions(&[(
             1,
-            RenditionSettings {
+            RenditionSpec {
                 video_bps: 4_000_000,
                 ..SMALL
             },
@@ -117,7 +118,7 @@ fn a_picture_of_another_shape_stands_in_the_middle_of_black() {
 #[test]
 fn the_width_follows_from_the_first_picture_and_stays() {
     let mut transcoder = Transcoder::new(no_time);
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         width: None,
         height: 90,
         ..SMALL
@@ -145,7 +146,7 @@ fn a_source_of_the_same_size_is_encoded_as_it_came() {
     let mut transcoder = Transcoder::new(no_time);
     transcoder.set_renditions(&[(
         1,
-        RenditionSettings {
+        RenditionSpec {
             video_bps: 4_000_000,
             ..SMALL
         },

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
-use shardcast_media::{MediaError, RenditionSettings, Transcoder, VideoCodec};
+use shardcast_link::{RenditionSpec, VideoCodec};
+use shardcast_media::{MediaError, Transcoder};
 
-use crate::film::{
+use crate::receiver::{Receiver, psnr};
+use crate::test_clip::{
     H264, LIBAOM_LIVE, LIBVPX_LIVE, SECOND_US, SMALL, foreign, frames, no_time, samples,
 };
-use crate::receiver::{Receiver, psnr};
 
 const PICTURES: u32 = 15;
 
@@ -39,7 +40,7 @@ fn streams() -> Vec<(VideoCodec, Option<Vec<u8>>, Vec<Bytes>)> {
 
 #[test]
 fn every_codec_becomes_the_same_rendition_one_after_the_other() {
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         video_bps: 2_000_000,
         gop_ms: SECOND_US as u32 / 1_000,
         ..SMALL

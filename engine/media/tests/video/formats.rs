@@ -3,16 +3,17 @@
 
 use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
-use shardcast_media::{I420, RenditionSettings, Transcoder, VideoCodec};
+use shardcast_link::{RenditionSpec, VideoCodec};
+use shardcast_media::{I420, Transcoder};
 
-use crate::film::{SMALL, foreign, frame_of, frames, no_time, samples};
 use crate::receiver::{Receiver, psnr};
+use crate::test_clip::{SMALL, foreign, frame_of, frames, no_time, samples};
 
 const VP9: [(&str, &str); 3] = [("deadline", "realtime"), ("cpu-used", "8"), ("crf", "10")];
 
 /// The first picture of a rendition of this size.
 fn rendition(units: &[Bytes], width: u32, height: u32) -> I420 {
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         width: Some(width),
         height,
         video_bps: 8_000_000,

@@ -3,10 +3,10 @@
 //! the publisher's varies.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use shardcast_media::RenditionSettings;
+use shardcast_link::RenditionSpec;
 
-use crate::film::{H264, SECOND_US, SMALL, Studio};
 use crate::receiver::Receiver;
+use crate::test_clip::{H264, SECOND_US, SMALL, Studio};
 
 const BEGIN_US: i64 = 1_234_567;
 const RATES: [u32; 5] = [15, 24, 30, 48, 60];
@@ -14,7 +14,7 @@ const RATES: [u32; 5] = [15, 24, 30, 48, 60];
 /// A rendition of each rate from a publisher with these times, which last three seconds.
 fn publish(times: impl Iterator<Item = i64>) -> Studio {
     let renditions = RATES.map(|frames_per_second| {
-        let settings = RenditionSettings {
+        let settings = RenditionSpec {
             width: Some(64),
             height: 48,
             frames_per_second,

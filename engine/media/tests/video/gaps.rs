@@ -8,8 +8,8 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use shardcast_media::{Transcoded, Transcoder};
 
-use crate::film::{H264, SECOND_US, SMALL, Studio, no_time};
 use crate::receiver::Receiver;
+use crate::test_clip::{H264, SECOND_US, SMALL, Studio, no_time};
 
 fn white(width: u32, height: u32) -> Bytes {
     let image = DynamicImage::from(RgbImage::from_pixel(width, height, Rgb([255; 3])));
@@ -18,7 +18,7 @@ fn white(width: u32, height: u32) -> Bytes {
     file.into_inner().into()
 }
 
-/// Fills as a codec thread does: a few pictures at a time.
+/// Fills as a codec worker does: a few pictures at a time.
 fn fill(transcoder: &mut Transcoder, until_us: i64, out: &mut Vec<Transcoded>) {
     loop {
         let before = out.len();

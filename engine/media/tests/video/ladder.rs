@@ -2,14 +2,14 @@
 //! are as good when they are drawn from each other; one that fails or is changed is none of the others'
 //! business.
 
+use shardcast_link::{Profile, RenditionSpec};
 use shardcast_media::limits::RENDITIONS_MAX;
-use shardcast_media::{Profile, RenditionSettings};
 
-use crate::film::{H264, SECOND_US, SMALL, Studio, samples};
 use crate::receiver::{Receiver, psnr};
+use crate::test_clip::{H264, SECOND_US, SMALL, Studio, samples};
 
-fn of_height(height: u32) -> RenditionSettings {
-    RenditionSettings {
+fn of_height(height: u32) -> RenditionSpec {
+    RenditionSpec {
         width: None,
         height,
         video_bps: 3_000_000,
@@ -41,7 +41,7 @@ fn one_decode_makes_three_renditions_with_aligned_keyframes() {
 
 #[test]
 fn a_rendition_that_joins_later_or_has_another_rate_has_its_keyframes_with_the_others() {
-    let slow = RenditionSettings {
+    let slow = RenditionSpec {
         frames_per_second: 15,
         ..SMALL
     };
@@ -64,7 +64,7 @@ fn a_rendition_that_joins_later_or_has_another_rate_has_its_keyframes_with_the_o
 
 #[test]
 fn a_picture_drawn_from_a_larger_one_is_as_good_as_one_drawn_from_the_source() {
-    let seen = |renditions: &[(u64, RenditionSettings)]| {
+    let seen = |renditions: &[(u64, RenditionSpec)]| {
         let mut studio = Studio::new(H264::new(640, 360, 8_000_000), renditions);
         studio.publish(0);
         let mut receiver = Receiver::new();
@@ -82,21 +82,21 @@ fn a_picture_drawn_from_a_larger_one_is_as_good_as_one_drawn_from_the_source() {
 }
 
 #[test]
-fn what_cannot_be_made_is_said_once_and_the_others_go_on() {
-    let odd = RenditionSettings {
+fn a_rendition_that_cannot_be_made_fails_once_and_the_others_go_on() {
+    let odd = RenditionSpec {
         height: 181,
         ..SMALL
     };
-    let huge = RenditionSettings {
+    let huge = RenditionSpec {
         width: Some(8_192),
         height: 8_192,
         ..SMALL
     };
-    let still = RenditionSettings {
+    let still = RenditionSpec {
         frames_per_second: 0,
         ..SMALL
     };
-    let cheap = RenditionSettings {
+    let cheap = RenditionSpec {
         video_bps: 1,
         ..SMALL
     };
@@ -132,12 +132,12 @@ fn what_cannot_be_made_is_said_once_and_the_others_go_on() {
 }
 
 #[test]
-fn too_many_renditions_are_refused_in_words() {
+fn too_many_renditions_are_refused_with_a_reason() {
     let wanted: Vec<_> = (0..RENDITIONS_MAX as u64 + 2)
         .map(|key| {
             (
                 key,
-                RenditionSettings {
+                RenditionSpec {
                     width: Some(16),
                     height: 16,
                     ..SMALL
@@ -161,7 +161,7 @@ fn profiles_are_those_of_the_parameter_sets() {
         (Profile::Main, 77),
         (Profile::High, 100),
     ] {
-        let settings = RenditionSettings { profile, ..SMALL };
+        let settings = RenditionSpec { profile, ..SMALL };
         let mut studio = Studio::new(H264::new(320, 180, 1_000_000), &[(1, settings)]);
         studio.publish(0);
         let mut receiver = Receiver::new();

@@ -12,7 +12,6 @@
 mod bit_rate;
 mod canvas;
 mod codecs;
-mod film;
 mod formats;
 mod frame_rate;
 mod gaps;
@@ -20,10 +19,11 @@ mod ladder;
 mod receiver;
 mod reordered;
 mod spatial_layers;
+mod test_clip;
 mod throttle;
 
 #[test]
 fn a_transcoder_may_go_to_the_thread_that_drives_it() {
     fn goes<T: Send>(_: &T) {}
-    goes(&shardcast_media::Transcoder::new(film::no_time));
+    goes(&shardcast_media::Transcoder::new(test_clip::no_time));
 }

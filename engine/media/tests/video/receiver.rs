@@ -1,9 +1,10 @@
 //! What a receiver sees of a rendition.
 
 use bytes::Bytes;
-use shardcast_media::{HEADROOM_BYTES, I420, Picture, Transcoded, VideoCodec, VideoDecoder};
+use shardcast_link::VideoCodec;
+use shardcast_media::{I420, Picture, Transcoded, VideoDecoder};
 
-use crate::film::record;
+use crate::test_clip::record;
 
 /// Decodes all of a rendition, and checks on the way that it is one stream.
 pub(crate) struct Receiver {
@@ -45,8 +46,7 @@ impl Receiver {
                     VideoDecoder::new(VideoCodec::H264, Some(&record)).unwrap()
                 });
             }
-            let (headroom, nals) = picture.unit.split_at(HEADROOM_BYTES);
-            assert_eq!(headroom, [0; HEADROOM_BYTES]);
+            let nals = &picture.unit[..];
             assert_eq!(kinds(nals), [if picture.idr { 5 } else { 1 }]);
             let decoder = self.decoder.as_mut().expect("an IDR first");
             decoder.send(nals, picture.pts_us).unwrap();

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
-use shardcast_media::{MediaError, RenditionSettings, Transcoder, VideoCodec};
+use shardcast_link::{RenditionSpec, VideoCodec};
+use shardcast_media::{MediaError, Transcoder};
 
-use crate::film::{SECOND_US, SMALL, frames, no_time, record, samples};
 use crate::receiver::{Receiver, psnr};
+use crate::test_clip::{SECOND_US, SMALL, frames, no_time, record, samples};
 
 const PICTURES: u32 = 36;
 /// Pictures from one IDR to the next.
@@ -90,7 +91,7 @@ fn nals(stream: &[u8]) -> Vec<&[u8]> {
 }
 
 fn transcoder(record: &[u8]) -> Transcoder {
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         video_bps: 4_000_000,
         ..SMALL
     };

@@ -4,9 +4,10 @@
 //! AV1, `L2T1_KEY` of VP9, with its superframe index): a keyframe and two more, each behind its length of
 //! four bytes.
 
-use shardcast_media::{Transcoder, VideoCodec};
+use shardcast_link::VideoCodec;
+use shardcast_media::Transcoder;
 
-use crate::film::{SECOND_US, SMALL, no_time};
+use crate::test_clip::{SECOND_US, SMALL, no_time};
 
 const RECORDED: [(VideoCodec, &[u8]); 2] = [
     (

@@ -4,10 +4,11 @@
 use std::fs;
 use std::time::Duration;
 
-use shardcast_media::{Preset, RenditionSettings, Transcoder};
+use shardcast_link::{Preset, RenditionSpec};
+use shardcast_media::Transcoder;
 
-use crate::film::{H264, SECOND_US, SMALL, Studio};
 use crate::receiver::Receiver;
+use crate::test_clip::{H264, SECOND_US, SMALL, Studio};
 
 /// The CPU time of this thread: the first number in nanoseconds (Documentation/scheduler/sched-stats of
 /// Linux).
@@ -25,7 +26,7 @@ fn steps_of_preset_and_frame_rate_keep_the_parameter_sets() {
         Preset::Veryfast,
         Preset::Faster,
     ] {
-        let settings = RenditionSettings {
+        let settings = RenditionSpec {
             preset,
             gop_ms: 500,
             ..SMALL
@@ -57,7 +58,7 @@ fn steps_of_preset_and_frame_rate_keep_the_parameter_sets() {
 
 #[test]
 fn a_faster_preset_in_force_costs_less_and_the_wanted_one_comes_back() {
-    let settings = RenditionSettings {
+    let settings = RenditionSpec {
         width: Some(640),
         height: 360,
         video_bps: 1_500_000,

@@ -1,13 +1,14 @@
-//! One picture coded by itself, to stand in for a publisher that is away.
+//! One still frame, which replaces the video of a publisher that is away.
 
 use bytes::Bytes;
 
 use crate::limits::{GOP_ACCESS_UNITS_MAX, GOP_BYTES_MAX};
-use crate::{I420, MediaError, Picture, VideoCodec, VideoDecoder, slate};
+use crate::{I420, MediaError, Picture, VideoDecoder, slate};
+use shardcast_link::VideoCodec;
 
 /// What the picture shows.
 #[derive(Clone, Copy, Debug)]
-pub enum StillSource<'a> {
+pub enum StillFrameSource<'a> {
     /// The last of these pictures.
     LastOf {
         /// The AVCDecoderConfigurationRecord that they are coded with.
@@ -21,9 +22,10 @@ pub enum StillSource<'a> {
 
 /// How it is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StillTarget {
+pub struct StillFrameTarget {
     /// Pixels, even.
     pub width: u32,
+    /// Pixels, even.
     pub height: u32,
     /// CABAC, or CAVLC.
     pub cabac: bool,
@@ -37,34 +39,53 @@ pub struct StillTarget {
 
 /// An IDR picture as NAL units without lengths or start codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StillNals {
+pub struct StillFrameNals {
+    /// The sequence parameter set (ITU-T H.264, 7.3.2.1).
     pub sps: Bytes,
+    /// The picture parameter set (ITU-T H.264, 7.3.2.2).
     pub pps: Bytes,
+    /// The slices of the picture, in order.
     pub slices: Vec<Bytes>,
 }
 
 /// There is no such picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StillError {
+pub enum StillFrameError {
     /// The operator's: this program was built without x264.
     #[error("this build has no H.264 encoder; build it with the cargo feature `x264`")]
     NoEncoder,
-    /// Whoever chose the image.
+    /// The one of who chose the image.
     #[error("the image has {bytes} bytes; at most {IMAGE_BYTES_MAX} are taken", IMAGE_BYTES_MAX = crate::limits::IMAGE_BYTES_MAX)]
-    ImageTooLong { bytes: usize },
-    /// Whoever chose the image.
+    ImageTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The one of who chose the image.
     #[error("the image cannot be used: {0}; give a PNG or JPEG file")]
     Image(String),
     /// The caller's: pictures of another size, or no size of a picture.
     #[error("not a picture of {width}x{height} pixels")]
-    Size { width: u32, height: u32 },
+    Size {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
     /// The caller's: more than is kept of a stream.
     #[error("{units} access units with {bytes} bytes are too many to look for the last picture")]
-    TooMuch { units: usize, bytes: usize },
-    /// The publisher's: nothing that it sent can be decoded. `last` says why not in the end.
+    TooMuch {
+        /// Access units since the keyframe.
+        units: usize,
+        /// Bytes of them together.
+        bytes: usize,
+    },
+    /// The publisher's: nothing that it sent can be decoded. `last` is the last reason.
     #[error("no picture can be decoded{}", because(.last.as_ref()))]
-    NoPicture { last: Option<MediaError> },
+    NoPicture {
+        /// What the decoder said of the last unit, if it said anything.
+        last: Option<MediaError>,
+    },
     /// Ours or the operator's: no decoder, or no memory for it.
     #[error(transparent)]
     Decoder(#[from] MediaError),
@@ -81,18 +102,21 @@ fn because(error: Option<&MediaError>) -> String {
 /// access unit of a stream in 720p.
 ///
 /// # Errors
-/// See [`StillError`].
-pub fn make(source: StillSource<'_>, target: &StillTarget) -> Result<StillNals, StillError> {
+/// See [`StillFrameError`].
+pub fn make(
+    source: StillFrameSource<'_>,
+    target: &StillFrameTarget,
+) -> Result<StillFrameNals, StillFrameError> {
     // Before the work of decoding.
     if cfg!(not(feature = "x264")) {
-        return Err(StillError::NoEncoder);
+        return Err(StillFrameError::NoEncoder);
     }
     let picture = match source {
-        StillSource::LastOf {
+        StillFrameSource::LastOf {
             record,
             access_units,
         } => last_of(record, access_units)?,
-        StillSource::Image(file) => {
+        StillFrameSource::Image(file) => {
             slate::draw(file, target.width, target.height, target.full_range)?
         }
     };
@@ -103,13 +127,13 @@ pub fn make(source: StillSource<'_>, target: &StillTarget) -> Result<StillNals, 
 ///
 /// # Errors
 /// When there is none, or the stream is too long.
-pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillError> {
+pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillFrameError> {
     let (units, bytes) = (
         access_units.len(),
         access_units.iter().map(Bytes::len).sum(),
     );
     if units > GOP_ACCESS_UNITS_MAX || bytes > GOP_BYTES_MAX {
-        return Err(StillError::TooMuch { units, bytes });
+        return Err(StillFrameError::TooMuch { units, bytes });
     }
     let mut decoder = VideoDecoder::new(VideoCodec::H264, Some(record))?;
     // Which picture is the last one shows at the end.
@@ -125,7 +149,7 @@ pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillError
     last = receive(&mut decoder, &mut next, &mut picture)
         .err()
         .or(last);
-    let picture = picture.ok_or(StillError::NoPicture { last })?;
+    let picture = picture.ok_or(StillFrameError::NoPicture { last })?;
     Ok(picture.to_i420()?)
 }
 
@@ -143,9 +167,9 @@ fn receive(
 }
 
 #[cfg(feature = "x264")]
-use crate::still_encoder::encode;
+use crate::still_frame_encoder::encode;
 
 #[cfg(not(feature = "x264"))]
-fn encode(_: &StillTarget, _: &I420) -> Result<StillNals, StillError> {
-    Err(StillError::NoEncoder)
+fn encode(_: &StillFrameTarget, _: &I420) -> Result<StillFrameNals, StillFrameError> {
+    Err(StillFrameError::NoEncoder)
 }

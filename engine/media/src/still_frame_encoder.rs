@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use x264_sys::x264 as sys;
 
-use crate::limits::{STILL_BYTES_MIN, STILL_PIXELS_PER_BYTE};
+use crate::limits::{STILL_FRAME_BYTES_MIN, STILL_FRAME_PIXELS_PER_BYTE};
 use crate::x264_handle::{self, Handle, IDR, Input, PPS, SPS};
-use crate::{I420, StillError, StillNals, StillTarget};
+use crate::{I420, StillFrameError, StillFrameNals, StillFrameTarget};
 
 /// Rate factors in the order of trial. The first is near to what the eye can tell; most pictures
 /// stay with it. The last is the coarsest that x264 has.
@@ -13,12 +13,16 @@ const RATE_FACTORS: [f32; 6] = [21.0, 27.0, 33.0, 39.0, 45.0, 51.0];
 
 /// Codes a picture as one IDR of one slice. It is made coarser until it is small enough to be sent
 /// in a moment: 184 kB for 1280×720.
-pub(crate) fn encode(target: &StillTarget, picture: &I420) -> Result<StillNals, StillError> {
+pub(crate) fn encode(
+    target: &StillFrameTarget,
+    picture: &I420,
+) -> Result<StillFrameNals, StillFrameError> {
     let (width, height) = (target.width, target.height);
     if (picture.width(), picture.height()) != (width, height) {
-        return Err(StillError::Size { width, height });
+        return Err(StillFrameError::Size { width, height });
     }
-    let bytes_max = ((width * height) as usize / STILL_PIXELS_PER_BYTE).max(STILL_BYTES_MIN);
+    let bytes_max =
+        ((width * height) as usize / STILL_FRAME_PIXELS_PER_BYTE).max(STILL_FRAME_BYTES_MIN);
     let mut smallest = None;
     for rate_factor in RATE_FACTORS {
         let nals = encode_once(target, picture, rate_factor)?;
@@ -28,14 +32,14 @@ pub(crate) fn encode(target: &StillTarget, picture: &I420) -> Result<StillNals, 
             break;
         }
     }
-    smallest.ok_or_else(|| StillError::Encoder("x264 was not asked".to_owned()))
+    smallest.ok_or_else(|| StillFrameError::Encoder("x264 was not asked".to_owned()))
 }
 
 fn encode_once(
-    target: &StillTarget,
+    target: &StillFrameTarget,
     picture: &I420,
     rate_factor: f32,
-) -> Result<StillNals, StillError> {
+) -> Result<StillFrameNals, StillFrameError> {
     let mut encoder = open(target, rate_factor)?;
     let [y, cb, cr] = picture.planes().map(<[u8]>::as_ptr);
     // A row has at most 8192 samples.
@@ -55,16 +59,20 @@ fn encode_once(
     };
     // SAFETY: the planes are whole by the invariants of `I420`, and of the size of the encoder.
     if !unsafe { encoder.encode(&input, take) } {
-        return Err(StillError::Encoder("x264 refused the picture".to_owned()));
+        return Err(StillFrameError::Encoder(
+            "x264 refused the picture".to_owned(),
+        ));
     }
     match (sps, pps) {
-        (Some(sps), Some(pps)) if !slices.is_empty() => Ok(StillNals { sps, pps, slices }),
-        _ => Err(StillError::Encoder("x264 gave no IDR picture".to_owned())),
+        (Some(sps), Some(pps)) if !slices.is_empty() => Ok(StillFrameNals { sps, pps, slices }),
+        _ => Err(StillFrameError::Encoder(
+            "x264 gave no IDR picture".to_owned(),
+        )),
     }
 }
 
-fn open(target: &StillTarget, rate_factor: f32) -> Result<Handle, StillError> {
-    let mut param = x264_handle::preset(c"medium", None).map_err(StillError::Encoder)?;
+fn open(target: &StillFrameTarget, rate_factor: f32) -> Result<Handle, StillFrameError> {
+    let mut param = x264_handle::preset(c"medium", None).map_err(StillFrameError::Encoder)?;
     param.i_width = target.width as i32;
     param.i_height = target.height as i32;
     param.i_frame_reference = 1;
@@ -84,6 +92,6 @@ fn open(target: &StillTarget, rate_factor: f32) -> Result<Handle, StillError> {
     param.vui.b_fullrange = target.full_range.into();
     Handle::open(&mut param).ok_or_else(|| {
         let (width, height) = (target.width, target.height);
-        StillError::Encoder(format!("x264 does not open for {width}x{height} pixels"))
+        StillFrameError::Encoder(format!("x264 does not open for {width}x{height} pixels"))
     })
 }

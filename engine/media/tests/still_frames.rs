@@ -1,5 +1,5 @@
 //! Proves: an image file becomes a picture of the wanted size with its proportions and colours, and
-//! files and streams that are damaged, hostile or too large are refused in words.
+//! files and streams that are damaged, hostile or too large are refused with a reason.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,9 +13,10 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use shardcast_link::VideoCodec;
 use shardcast_media::limits::{GOP_ACCESS_UNITS_MAX, IMAGE_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX};
-use shardcast_media::still::last_of;
-use shardcast_media::{StillError, VideoCodec, VideoDecoder, draw};
+use shardcast_media::still_frame::last_of;
+use shardcast_media::{StillFrameError, VideoDecoder, draw};
 
 const RED: Rgb<u8> = Rgb([255, 0, 0]);
 
@@ -58,7 +59,7 @@ fn colours_are_those_of_bt_709_in_the_range_of_the_stream() {
 }
 
 #[test]
-fn files_that_are_no_usable_image_are_refused_in_words() {
+fn files_that_are_no_usable_image_are_refused_with_a_reason() {
     let words = |file: &[u8]| draw(file, 320, 180, false).unwrap_err().to_string();
     let gif = b"GIF89a\x01\0\x01\0\0\0\0;";
     assert!(
@@ -84,7 +85,7 @@ fn files_that_are_no_usable_image_are_refused_in_words() {
     let odd = draw(&png, 321, 180, false);
     assert!(matches!(
         odd,
-        Err(StillError::Size {
+        Err(StillFrameError::Size {
             width: 321,
             height: 180
         })
@@ -109,26 +110,26 @@ fn damaged_images_do_not_panic() {
 }
 
 #[test]
-fn what_is_no_stream_is_refused_in_words() {
+fn what_is_no_stream_is_refused_with_a_reason() {
     assert!(VideoDecoder::new(VideoCodec::H264, Some(&[])).is_err());
     assert!(VideoDecoder::new(VideoCodec::H264, Some(&[0, 0, 0, 1, 0x67, 66, 0xC0, 31])).is_err());
     let many = vec![Bytes::from_static(&[0]); GOP_ACCESS_UNITS_MAX + 1];
     assert!(matches!(
         last_of(&[], &many),
-        Err(StillError::TooMuch { .. })
+        Err(StillFrameError::TooMuch { .. })
     ));
     let long = vec![Bytes::from(vec![0; 3 << 20]); 3];
     assert!(matches!(
         last_of(&[], &long),
-        Err(StillError::TooMuch { .. })
+        Err(StillFrameError::TooMuch { .. })
     ));
 }
 
 #[cfg(not(feature = "x264"))]
 #[test]
-fn a_build_without_an_encoder_says_so() {
-    use shardcast_media::{StillSource, StillTarget, still};
-    let target = StillTarget {
+fn a_build_without_an_encoder_reports_it() {
+    use shardcast_media::{StillFrameSource, StillFrameTarget, still_frame};
+    let target = StillFrameTarget {
         width: 64,
         height: 64,
         cabac: false,
@@ -136,8 +137,8 @@ fn a_build_without_an_encoder_says_so() {
         chroma_qp_offset: 0,
         full_range: false,
     };
-    let error = still::make(StillSource::Image(&[]), &target).unwrap_err();
-    assert!(matches!(error, StillError::NoEncoder), "{error}");
+    let error = still_frame::make(StillFrameSource::Image(&[]), &target).unwrap_err();
+    assert!(matches!(error, StillFrameError::NoEncoder), "{error}");
 }
 
 fn noise(width: u32, height: u32, random: &mut StdRng) -> RgbImage {

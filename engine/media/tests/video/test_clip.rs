@@ -6,16 +6,14 @@ use bytes::Bytes;
 use ffmpeg_next::color::Range;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
-use shardcast_media::{
-    HEADROOM_BYTES, I420, Picture, Preset, Profile, RenditionSettings, Transcoded, Transcoder,
-    VideoCodec, VideoEncoder,
-};
+use shardcast_link::{Preset, Profile, RenditionSpec, VideoCodec};
+use shardcast_media::{I420, Picture, Transcoded, Transcoder, VideoEncoder};
 
 /// A second in the unit of all timestamps.
 pub(crate) const SECOND_US: i64 = 1_000_000;
 
 /// A rendition as platforms want it, small enough for a debug build.
-pub(crate) const SMALL: RenditionSettings = RenditionSettings {
+pub(crate) const SMALL: RenditionSpec = RenditionSpec {
     width: Some(320),
     height: 180,
     frames_per_second: 30,
@@ -23,6 +21,7 @@ pub(crate) const SMALL: RenditionSettings = RenditionSettings {
     gop_ms: 2_000,
     preset: Preset::Superfast,
     profile: Profile::High,
+    audio_bps: 128_000,
 };
 
 /// A clock that stands still; tests look at pictures.
@@ -74,7 +73,7 @@ pub(crate) struct H264 {
 
 impl H264 {
     pub(crate) fn new(width: u32, height: u32, video_bps: u32) -> Self {
-        let settings = RenditionSettings {
+        let settings = RenditionSpec {
             width: None,
             height,
             video_bps,
@@ -111,7 +110,7 @@ impl H264 {
         if let Some((sps, pps)) = coded.parameter_sets {
             self.record = record(&sps, &pps);
         }
-        Bytes::from(unit).slice(HEADROOM_BYTES..)
+        Bytes::from(unit)
     }
 }
 
@@ -227,7 +226,7 @@ pub(crate) struct Studio {
 }
 
 impl Studio {
-    pub(crate) fn new(source: H264, renditions: &[(u64, RenditionSettings)]) -> Self {
+    pub(crate) fn new(source: H264, renditions: &[(u64, RenditionSpec)]) -> Self {
         let mut transcoder = Transcoder::new(no_time);
         transcoder.set_renditions(renditions);
         Self {

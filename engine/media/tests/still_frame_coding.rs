@@ -1,5 +1,5 @@
 //! Proves: a picture is coded as asked, is small, and decodes to what it was; the last picture of a
-//! stream is found and coded anew; no damage to a stream makes the decoder panic.
+//! stream is found and encoded again; no damage to a stream makes the decoder panic.
 #![cfg(feature = "x264")]
 #![allow(
     clippy::unwrap_used,
@@ -14,12 +14,14 @@ use std::io::Cursor;
 use bytes::{BufMut, Bytes};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use shardcast_media::still::{self, last_of};
-use shardcast_media::{I420, StillError, StillNals, StillSource, StillTarget, draw};
+use shardcast_media::still_frame::{self, last_of};
+use shardcast_media::{
+    I420, StillFrameError, StillFrameNals, StillFrameSource, StillFrameTarget, draw,
+};
 
 const RED: Rgb<u8> = Rgb([255, 0, 0]);
 
-const TARGET: StillTarget = StillTarget {
+const TARGET: StillFrameTarget = StillFrameTarget {
     width: 320,
     height: 180,
     cabac: true,
@@ -36,14 +38,14 @@ fn a_picture_is_one_idr_slice_and_decodes_to_what_it_was() {
         (true, false, true),
         (false, false, false),
     ] {
-        let target = StillTarget {
+        let target = StillFrameTarget {
             cabac,
             transform_8x8,
             full_range,
             chroma_qp_offset: -4,
             ..TARGET
         };
-        let nals = still::make(StillSource::Image(&image), &target).unwrap();
+        let nals = still_frame::make(StillFrameSource::Image(&image), &target).unwrap();
         assert_eq!((nals.slices.len(), nals.slices[0][0] & 0x1F), (1, 5));
         let seen = last_of(&record(&nals), &[unit(&nals)]).unwrap();
         let wanted = draw(&image, 320, 180, full_range).unwrap();
@@ -60,29 +62,29 @@ fn the_last_picture_of_a_stream_is_coded_anew() {
         &RgbImage::from_pixel(320, 180, RED).into(),
         ImageFormat::Png,
     );
-    let [first, second] =
-        [first, second].map(|image| still::make(StillSource::Image(&image), &TARGET).unwrap());
-    let source = StillSource::LastOf {
+    let [first, second] = [first, second]
+        .map(|image| still_frame::make(StillFrameSource::Image(&image), &TARGET).unwrap());
+    let source = StillFrameSource::LastOf {
         record: &record(&first),
         access_units: &[unit(&first), unit(&second)],
     };
-    let target = StillTarget {
+    let target = StillFrameTarget {
         cabac: false,
         transform_8x8: false,
         ..TARGET
     };
-    let again = still::make(source, &target).unwrap();
+    let again = still_frame::make(source, &target).unwrap();
     let seen = last_of(&record(&again), &[unit(&again)]).unwrap();
     let wanted = last_of(&record(&second), &[unit(&second)]).unwrap();
     let psnr = psnr(&seen, &wanted);
     assert!(psnr > 38.0, "{psnr} dB");
-    let larger = StillTarget {
+    let larger = StillFrameTarget {
         width: 640,
         height: 360,
         ..TARGET
     };
-    let error = still::make(source, &larger).unwrap_err();
-    assert!(matches!(error, StillError::Size { .. }), "{error}");
+    let error = still_frame::make(source, &larger).unwrap_err();
+    assert!(matches!(error, StillFrameError::Size { .. }), "{error}");
 }
 
 #[test]
@@ -90,12 +92,12 @@ fn the_worst_picture_is_made_coarse_until_it_is_small() {
     let mut random = StdRng::seed_from_u64(2);
     let noise = RgbImage::from_fn(1_280, 720, |_, _| Rgb(random.random()));
     let image = file(&noise.into(), ImageFormat::Jpeg);
-    let target = StillTarget {
+    let target = StillFrameTarget {
         width: 1_280,
         height: 720,
         ..TARGET
     };
-    let nals = still::make(StillSource::Image(&image), &target).unwrap();
+    let nals = still_frame::make(StillFrameSource::Image(&image), &target).unwrap();
     assert!(
         nals.slices[0].len() < 200_000,
         "{} bytes",
@@ -107,7 +109,7 @@ fn the_worst_picture_is_made_coarse_until_it_is_small() {
 fn damaged_streams_do_not_panic() {
     let mut random = StdRng::seed_from_u64(3);
     let image = file(&gradient(320, 180), ImageFormat::Png);
-    let nals = still::make(StillSource::Image(&image), &TARGET).unwrap();
+    let nals = still_frame::make(StillFrameSource::Image(&image), &TARGET).unwrap();
     let sound = unit(&nals);
     let mut decoded = 0;
     for _ in 0..200 {
@@ -128,7 +130,7 @@ fn damaged_streams_do_not_panic() {
 }
 
 /// ISO/IEC 14496-15 5.3.3.1.2, without the fields of high profiles, which decoders do not miss.
-fn record(nals: &StillNals) -> Vec<u8> {
+fn record(nals: &StillFrameNals) -> Vec<u8> {
     let (sps, pps) = (&nals.sps, &nals.pps);
     let mut record = vec![1, sps[1], sps[2], sps[3], 0xFF, 0xE1];
     record.put_u16(sps.len() as u16);
@@ -139,7 +141,7 @@ fn record(nals: &StillNals) -> Vec<u8> {
     record
 }
 
-fn unit(nals: &StillNals) -> Bytes {
+fn unit(nals: &StillFrameNals) -> Bytes {
     let mut unit = Vec::new();
     for slice in &nals.slices {
         unit.put_u32(slice.len() as u32);
