@@ -1,73 +1,69 @@
-//! The verbs of the shard: what comes in, what goes out.
+//! Inputs and outputs of a shard.
 //!
-//! The shell calls [`Shard::handle`](crate::Shard::handle) for everything that happens, then
+//! The driver calls [`Shard::handle`](crate::Shard::handle) for everything that happens, then
 //! [`Shard::poll`](crate::Shard::poll) until it is empty, then sleeps until
-//! [`Shard::next_timeout`](crate::Shard::next_timeout).
+//! [`Shard::next_timeout`](crate::Shard::next_timeout). Ids in outputs come back in the inputs that
+//! answer them; the driver does not look into them.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use shardcast_link::{Command, Event, Preset, RenditionSpec, VideoCodec};
 
-/// A TCP connection, named by the shard; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
-
-/// A name look-up, named by the shard; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LookupId(pub u64);
-
-/// An audio codec of one broadcast, named by the shard; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneId(pub u64);
-
-/// A still picture that is being made, named by the shard; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StillId(pub u64);
-
-/// A decoder of one broadcast and the encoders behind it, named by the shard; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct VideoLaneId(pub u64);
-
-/// A rendition that is being made, named by the shard; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RenditionId(pub u64);
+pub use crate::codec::h264::{StillFrame, StillFrameTarget};
+pub use crate::ids::{
+    AudioTranscoderId, ConnId, LookupId, RenditionId, StillFrameId, VideoTranscoderId,
+};
 
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A UDP datagram.
+    /// A UDP datagram arrived.
     Datagram {
+        /// The peer's address, as the socket saw it.
         from: SocketAddr,
-        /// The local address it came to; one of those the shard was told of.
+        /// The local address that it came to.
         to: SocketAddr,
+        /// STUN, DTLS, RTP or RTCP (RFC 7983), or anything that somebody on the Internet made up.
         payload: &'a [u8],
     },
+    /// Something happened on a TCP connection.
     Tcp {
+        /// A connection of [`Output::Connect`], or of [`Shard::accept`](crate::Shard::accept).
         conn: ConnId,
+        /// What happened.
         event: TcpEvent<'a>,
     },
-    /// The answer to [`Output::Resolve`]: addresses in the order of preference, or why not.
+    /// The answer to [`Output::Resolve`].
     Resolved {
+        /// The look-up that is answered.
         lookup: LookupId,
+        /// Addresses in the order of preference, with the port that was asked for, or the reason why
+        /// there are none, as a user is shown it.
         result: Result<Vec<SocketAddr>, String>,
     },
-    /// AAC frames from an audio lane, each 1024 samples at 48 kHz, in order and without gaps over
-    /// the life of the lane.
-    AudioFrames {
-        lane: LaneId,
-        frames: Vec<Bytes>,
+    /// The next AAC frame of an audio transcoder: in order and without gaps over its life.
+    AudioFrame {
+        /// The transcoder that made it.
+        transcoder: AudioTranscoderId,
+        /// A raw AAC-LC frame of 1,024 samples at 48 kHz, without an ADTS header.
+        frame: Bytes,
     },
-    /// The answer to [`Output::Still`]: the picture, or in words why there is none.
-    Still {
-        still: StillId,
-        result: Result<StillPicture, String>,
+    /// The answer to [`Output::StillFrame`].
+    StillFrame {
+        /// The job that is answered.
+        still: StillFrameId,
+        /// The frame, or the reason why there is none, for the log.
+        result: Result<StillFrame, String>,
     },
     /// What became of a [`VideoJob`].
     Video {
-        lane: VideoLaneId,
+        /// The transcoder that says so.
+        transcoder: VideoTranscoderId,
+        /// What it says.
         result: VideoResult,
     },
+    /// Control wants something.
     Command(Command),
     /// The time of [`Shard::next_timeout`](crate::Shard::next_timeout) has come.
     Timeout,
@@ -76,20 +72,24 @@ pub enum Input<'a> {
 /// What happened on a TCP connection. After `Closed` nothing more comes.
 #[derive(Debug)]
 pub enum TcpEvent<'a> {
+    /// The connection stands, and TLS on it where that was asked for.
     Connected,
+    /// The peer sent these bytes, behind all earlier ones and free of TLS.
     Received(&'a [u8]),
-    /// So many bytes of [`Output::Write`] went to the kernel since the last time.
+    /// The kernel took bytes of [`Output::Write`].
     Accepted {
+        /// How many since the last event of this kind, counted before TLS.
         bytes: usize,
     },
     /// The answer to [`Output::Inspect`].
     Info(TcpInfo),
-    /// Connecting failed, the peer closed, or an error ended it; in words.
+    /// Connecting failed, the peer closed, or an error ended it.
     Closed {
+        /// Why, as a user is shown it.
         reason: String,
-        /// Whether another attempt may go better without anybody changing something; false for
-        /// a certificate that is not believed.
-        heals: bool,
+        /// Whether another attempt may succeed without anybody changing something; false for a
+        /// certificate that is not trusted.
+        retryable: bool,
     },
 }
 
@@ -109,44 +109,62 @@ pub struct TcpInfo {
 /// Something to be done outside.
 #[derive(Debug)]
 pub enum Output {
-    /// A UDP datagram. Neighbours to the same peer may be sent in one system call.
+    /// Send a UDP datagram. Neighbours to the same peer may go out in one system call.
     Datagram {
+        /// The local address to send from: a candidate of the shard.
         from: SocketAddr,
+        /// The peer's address.
         to: SocketAddr,
+        /// STUN, DTLS or RTCP.
         payload: Vec<u8>,
     },
-    /// Open a TCP connection, and TLS on it for this server name or address. Answered by
-    /// `Connected`, once both stand, or `Closed`.
+    /// Open a TCP connection. Answered by [`TcpEvent::Connected`] once TCP, and TLS where it is asked
+    /// for, stand, or by [`TcpEvent::Closed`].
     Connect {
+        /// Names the connection from now on.
         conn: ConnId,
+        /// The address to connect to.
         addr: SocketAddr,
+        /// The name or address that the server's certificate has to bear; `None` for plain TCP.
         tls: Option<String>,
     },
-    /// Gather-write these slices behind everything written before. The shard bounds what it has
-    /// outstanding on a connection; the shell keeps what the kernel does not take.
+    /// Write these slices behind everything written before. The shard bounds what it has outstanding
+    /// on a connection; the driver keeps what the kernel does not take.
     Write {
+        /// The connection to write to.
         conn: ConnId,
+        /// For one gathering write. Payloads are shared with other connections.
         slices: Vec<Bytes>,
     },
-    /// Ask the kernel about this connection. Answered by [`TcpEvent::Info`].
+    /// Ask the kernel about a connection. Answered by [`TcpEvent::Info`].
     Inspect {
+        /// The connection that is asked about.
         conn: ConnId,
     },
-    /// No more input is wanted from this connection, and no `Closed` is answered.
+    /// Close a connection. No more input is wanted from it, and no [`TcpEvent::Closed`] is answered.
     Close {
+        /// The connection to close.
         conn: ConnId,
+        /// What becomes of bytes that are still to be written.
         how: Close,
     },
+    /// Look a name up. Answered by [`Input::Resolved`].
     Resolve {
+        /// Names the look-up.
         lookup: LookupId,
+        /// A host name, or an address in text.
         host: String,
+        /// The port that goes into the addresses of the answer.
         port: u16,
     },
+    /// Work for an audio transcoder.
     Audio(AudioJob),
+    /// Work for a video transcoder.
     Video(VideoJob),
-    /// Make one picture, off the executor: it takes tens of milliseconds.
-    Still(StillJob),
-    /// In a box, because it is much larger than what is put out for each packet.
+    /// Encode one frame, off the executor: it takes tens of milliseconds. Answered by
+    /// [`Input::StillFrame`].
+    StillFrame(StillFrameJob),
+    /// Send this to control. In a box, because it is much larger than what is put out for each packet.
     Event(Box<Event>),
 }
 
@@ -159,202 +177,213 @@ pub enum Close {
     Abort,
 }
 
-/// Work for an audio lane: Opus in, AAC out. Every job but `Open` and `Close` may be answered by
-/// [`Input::AudioFrames`].
+/// Work for an audio transcoder: Opus in, AAC-LC at 48 kHz in stereo out. Every job but `Open` and
+/// `Close` may be answered by [`Input::AudioFrame`]s.
 #[derive(Debug)]
 pub enum AudioJob {
+    /// Make a transcoder.
     Open {
-        lane: LaneId,
+        /// Names it from now on.
+        transcoder: AudioTranscoderId,
         /// Bit rate of its AAC, in bits a second.
         audio_bps: u32,
     },
-    /// One Opus packet.
+    /// Transcode one Opus packet.
     Decode {
-        lane: LaneId,
+        /// The transcoder.
+        transcoder: AudioTranscoderId,
+        /// An Opus packet (RFC 6716, 3) of any duration.
         packet: Bytes,
     },
-    /// So many samples at 48 kHz in front of an Opus packet are missing: recovered from the in-band
-    /// redundancy of that packet (RFC 6716, 2.1.7), or concealed where it has none. The packet itself
-    /// is decoded by a job of its own.
+    /// Fill a gap in front of an Opus packet from the in-band redundancy of that packet (RFC 6716,
+    /// 2.1.7), or conceal it where it has none. The packet itself is decoded by a job of its own.
     Recover {
-        lane: LaneId,
+        /// The transcoder.
+        transcoder: AudioTranscoderId,
+        /// The packet behind the gap.
         packet: Bytes,
+        /// Length of the gap at 48 kHz.
         samples: u32,
     },
-    /// So many samples at 48 kHz are missing: concealed from what came before.
+    /// Conceal a gap from what came before it.
     Conceal {
-        lane: LaneId,
+        /// The transcoder.
+        transcoder: AudioTranscoderId,
+        /// Length of the gap at 48 kHz.
         samples: u32,
     },
-    /// So many samples of silence at 48 kHz.
+    /// Fill a gap with silence.
     Silence {
-        lane: LaneId,
+        /// The transcoder.
+        transcoder: AudioTranscoderId,
+        /// Length of the gap at 48 kHz.
         samples: u32,
     },
+    /// Drop a transcoder with what it has not put out yet.
     Close {
-        lane: LaneId,
+        /// The transcoder.
+        transcoder: AudioTranscoderId,
     },
 }
 
-/// Work for a video lane: the publisher's picture is decoded once, and each rendition scaled and
-/// encoded once. A lane does its jobs in order, beside the executor.
+/// Work for a video transcoder: the publisher's video is decoded once, and each rendition scaled and
+/// encoded once. A transcoder does its jobs in order, beside the executor.
 #[derive(Clone, Debug)]
 pub enum VideoJob {
+    /// Make a transcoder.
     Open {
-        lane: VideoLaneId,
+        /// Names it from now on.
+        transcoder: VideoTranscoderId,
     },
-    /// Another stream is decoded from now on. It begins with a keyframe. Renditions go on.
+    /// Decode another stream from now on. It begins with a keyframe. Renditions go on.
     Source {
-        lane: VideoLaneId,
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
+        /// The codec of the stream.
         codec: VideoCodec,
-        /// The AVCDecoderConfigurationRecord of H.264.
+        /// The AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3.1) of H.264; `None` for others.
         record: Option<Bytes>,
     },
-    /// These renditions shall be made, and no others; those that are made already go on. An empty
-    /// list keeps the lane.
+    /// Make these renditions and no others; those that are made already go on. An empty list keeps
+    /// the transcoder.
     Renditions {
-        lane: VideoLaneId,
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
+        /// All renditions that are wanted.
         renditions: Vec<(RenditionId, RenditionSpec)>,
     },
-    /// One access unit.
+    /// Decode one access unit.
     Decode {
-        lane: VideoLaneId,
-        /// When it is shown. Rising within a lane, unless the publisher sends B-frames.
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
+        /// When it is shown, on the media clock in microseconds. Rising within a transcoder, unless
+        /// the publisher sends B-frames.
         pts_us: i64,
         /// H.264: NAL units behind lengths of four bytes. Others: a frame as RTP carries it.
         unit: Bytes,
     },
-    /// No picture came up to this time: the last one stands for it.
+    /// No frame came up to this time: repeat the last one in every rendition.
     Fill {
-        lane: VideoLaneId,
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
+        /// On the media clock, in microseconds.
         until_us: i64,
     },
-    /// This PNG or JPEG file is the last picture.
+    /// Show this image in the place of the last frame.
     Slate {
-        lane: VideoLaneId,
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
+        /// A PNG or JPEG file.
         image: Bytes,
     },
+    /// Drop a transcoder with what it has not put out yet.
     Close {
-        lane: VideoLaneId,
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
     },
 }
 
-/// What a video lane says.
+/// What a video transcoder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VideoResult {
-    Encoded(EncodedPicture),
+    /// A frame of a rendition is encoded.
+    Encoded(EncodedFrame),
     /// Nothing can be decoded before the next keyframe: one shall be asked of the publisher.
     KeyframeWanted,
-    /// Sent once a second.
-    Report(LaneReport),
-    /// This rendition cannot be made, or not any more; in words.
+    /// Counters, sent once a second.
+    Report(VideoTranscoderReport),
+    /// A rendition cannot be made, or not any more.
     Failed {
+        /// Which.
         rendition: RenditionId,
+        /// Why, as a user is shown it.
         reason: String,
     },
 }
 
-/// Bytes in front of the NAL units of an [`EncodedPicture`], for the header of an FLV tag.
-pub const ENCODED_HEADROOM_BYTES: usize = 5;
-
-/// One picture of a rendition.
+/// One frame of a rendition, in H.264 without B-frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedPicture {
+pub struct EncodedFrame {
+    /// The rendition that it is of.
     pub rendition: RenditionId,
-    /// On the grid of the rendition's frame rate; rising, and the DTS too.
+    /// When it is decoded and shown, on the media clock in microseconds: on the grid of the
+    /// rendition's frame rate, and rising.
     pub pts_us: i64,
     /// An IDR.
     pub key: bool,
     /// Sequence and picture parameter set; with every IDR.
     pub parameter_sets: Option<(Bytes, Bytes)>,
-    /// [`ENCODED_HEADROOM_BYTES`] of no meaning, then NAL units behind lengths of four bytes, without
-    /// parameter sets.
-    pub unit: Vec<u8>,
+    /// NAL units behind lengths of four bytes, without parameter sets.
+    pub unit: Bytes,
 }
 
-/// What a lane has done since it was opened, and what that took.
+/// What a video transcoder has done since it was opened, and what that took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LaneReport {
-    /// Pixels of the last picture decoded.
+pub struct VideoTranscoderReport {
+    /// Pixels of the last frame decoded; 0 before the first.
     pub width: u32,
+    /// Lines of the last frame decoded; 0 before the first.
     pub height: u32,
-    /// Pictures decoded.
+    /// Frames decoded.
     pub frames: u64,
-    /// Access units that gave none.
+    /// Access units that gave no frame.
     pub errors: u64,
-    /// Pictures that were decoded too late to be of use.
+    /// Frames that were decoded too late to be of use.
     pub late: u64,
     /// CPU time of decoding, in microseconds.
     pub decode_us: u64,
+    /// Each rendition that is made.
     pub renditions: Vec<RenditionReport>,
 }
 
-/// One rendition of a lane, since it began.
+/// What one rendition came to since it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenditionReport {
+    /// Which.
     pub rendition: RenditionId,
-    /// Pixels; 0 until the first picture.
+    /// Pixels; 0 before the first frame.
     pub width: u32,
+    /// Lines; 0 before the first frame.
     pub height: u32,
+    /// Frames encoded.
     pub frames: u64,
-    /// Of these, repetitions of the picture before.
+    /// Of these, repetitions of the frame before.
     pub repeated: u64,
-    /// Left out because the lane was late.
+    /// Frames left out because the transcoder was late.
     pub dropped: u64,
+    /// IDR frames encoded.
     pub keyframes: u64,
-    /// CPU time, in microseconds.
+    /// CPU time of scaling, in microseconds.
     pub scale_us: u64,
+    /// CPU time of encoding, in microseconds.
     pub encode_us: u64,
-    /// In force now; below what is wanted while the lane is overloaded.
+    /// Preset in force now; below what is wanted while the transcoder is overloaded.
     pub preset: Preset,
+    /// Frame rate in force now; below what is wanted while the transcoder is overloaded.
     pub frames_per_second: u32,
 }
 
-/// One picture to be coded by itself, in place of a publisher that is away.
+/// One frame to be encoded by itself, in the place of a publisher that is away.
 #[derive(Clone, Debug)]
-pub struct StillJob {
-    pub still: StillId,
-    pub source: StillSource,
-    pub target: StillTarget,
+pub struct StillFrameJob {
+    /// Names the job.
+    pub still: StillFrameId,
+    /// What it shows.
+    pub source: StillFrameSource,
+    /// How it is coded.
+    pub target: StillFrameTarget,
 }
 
-/// What it shows.
+/// What a still frame shows.
 #[derive(Clone, Debug)]
-pub enum StillSource {
-    /// The last of these pictures.
+pub enum StillFrameSource {
+    /// The last of these frames.
     LastOf {
-        /// The AVCDecoderConfigurationRecord that they are coded with.
+        /// The AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3.1) that they are coded with.
         record: Bytes,
         /// Access units in decoding order from an IDR on: NAL units behind lengths of four bytes.
         access_units: Vec<Bytes>,
     },
-    /// A PNG or JPEG file, scaled into the picture with black around it.
+    /// A PNG or JPEG file, scaled into the frame with black around it.
     Image(Bytes),
-}
-
-/// How it is coded, so that its slices can stand under the publisher's parameter sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StillTarget {
-    /// Pixels, even.
-    pub width: u32,
-    pub height: u32,
-    /// `profile_idc` and `level_idc` of the publisher.
-    pub profile: u8,
-    pub level: u8,
-    /// `entropy_coding_mode_flag`: CABAC, or CAVLC.
-    pub cabac: bool,
-    /// `transform_8x8_mode_flag`.
-    pub transform_8x8: bool,
-    /// `chroma_qp_index_offset`, -12 to 12.
-    pub chroma_qp_offset: i8,
-    /// Luma uses all of 0 to 255.
-    pub full_range: bool,
-}
-
-/// An IDR picture as NAL units without lengths or start codes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StillPicture {
-    pub sps: Bytes,
-    pub pps: Bytes,
-    pub slices: Vec<Bytes>,
 }

@@ -2,9 +2,13 @@
 
 /// Media kept per broadcast for consumers, in bytes: one GOP of 2 s at 16 Mbit/s.
 pub(crate) const RING_BYTES_MAX: usize = 4 << 20;
-/// Media kept per broadcast for consumers, in microseconds: a publisher that answers keyframe
-/// requests has a keyframe every 2 s, and a consumer that is further behind jumps ahead anyway.
-pub(crate) const RING_US_MAX: i64 = 6_000_000;
+/// Media kept per broadcast for consumers, in microseconds. No destination reads what is older, since it
+/// jumps to the newest keyframe then. Half a second more than the lag, because a destination of a
+/// rendition, which is that much younger than its source when codecs are busy, may change to the source.
+pub(crate) const RING_US: i64 = DESTINATION_LAG_US_MAX + 500_000;
+/// What is older is kept back to the newest keyframe, at most for so long: a publisher that answers
+/// keyframe requests has one every 2 s.
+pub(crate) const RING_GROUP_US_MAX: i64 = 6_000_000;
 
 /// What one destination has written to its socket and the kernel has not taken, in bytes. Enough
 /// for one large IDR, small enough that a slow destination does not hide its lag in our memory.
@@ -37,13 +41,13 @@ pub(crate) const CONNECT_STAGGER_MS: u64 = 250;
 pub(crate) const CONNECTS_AT_ONCE_MAX: usize = 3;
 /// Servers that one attempt is sent on to: a load balancer, a region, a machine. More is a loop.
 pub(crate) const REDIRECTS_MAX: u32 = 3;
-/// A destination that cannot be reached and took media within the last minute is looked for each
-/// second: its server is being restarted, and a connection that is refused costs it nothing.
-pub(crate) const BRISK_MS: u64 = 60_000;
-pub(crate) const BRISK_DELAY_MS_MAX: u64 = 1_000;
-/// For so long after media was taken, a refusal is the server's trouble and not a wrong key.
-pub(crate) const PROVED_MS: u64 = 300_000;
-/// A failure that only a person can heal (stream key refused) is still tried this often.
+/// A destination that cannot be reached and took media within the first of these is retried each time
+/// the second has passed: its server is being restarted, and a refused connection costs it nothing.
+pub(crate) const FAST_RETRY_MS: u64 = 60_000;
+pub(crate) const FAST_RETRY_DELAY_MS_MAX: u64 = 1_000;
+/// For so long after media was taken, a refusal is a problem of the server and not a wrong key.
+pub(crate) const KEY_TRUSTED_MS: u64 = 300_000;
+/// A failure that the destination's owner has to repair (stream key refused) is retried this often.
 pub(crate) const REFUSED_DELAY_MS_MIN: u64 = 30_000;
 pub(crate) const REFUSED_DELAY_MS_MAX: u64 = 300_000;
 /// After so long on air a destination's next failure starts again from the shortest delay.
@@ -60,9 +64,12 @@ pub(crate) const SLATE_BYTES_MAX: usize = 4 << 20;
 /// Broadcasts of one shard.
 pub(crate) const BROADCASTS_MAX: usize = 10_000;
 /// Publishing sessions of one shard, those that have no media yet included.
-pub(crate) const PEERS_MAX: usize = 4_096;
+pub(crate) const SESSIONS_MAX: usize = 4_096;
 /// Remote addresses that one peer may be known by. ICE tests several, one is used.
-pub(crate) const PEER_ADDRESSES_MAX: usize = 16;
+pub(crate) const SESSION_ADDRESSES_MAX: usize = 16;
+/// Candidates that a client may trickle for one generation of ICE credentials; browsers with many
+/// interfaces reach about forty. Each makes pairs in str0m.
+pub(crate) const REMOTE_CANDIDATES_MAX: usize = 200;
 /// Audio behind a packet that is missing waits so long for it. Networks reorder within this; a
 /// packet that was lost never comes, since audio has no retransmission.
 pub(crate) const AUDIO_REORDER_MS: u64 = 100;
@@ -74,7 +81,7 @@ pub(crate) const KEYFRAME_REQUEST_MS_MIN: u64 = 300;
 /// follow one another. What is beyond is left out.
 pub(crate) const RTP_SOURCES_MAX: usize = 16;
 /// A layer of simulcast that sends nothing for so long, while each other layer sends so many
-/// pictures, has been stopped by its sender. The filler begins after 1.5 s without a picture.
+/// frames, has been stopped by its sender. The filler begins after 1.5 s without a frame.
 pub(crate) const LAYER_GONE_MS: u64 = 800;
 pub(crate) const LAYER_GONE_PICTURES: u32 = 3;
 /// A layer that came back is used once it has stayed for so long: near its limit an uplink lets the
@@ -87,33 +94,33 @@ pub(crate) const MEDIA_LOST_MS: u64 = 15_000;
 /// A publisher whose ICE is disconnected for so long is gone. The SDK starts a new session after
 /// 3 s in that state.
 pub(crate) const ICE_LOST_MS: u64 = 8_000;
-/// Connections to the test sink of one shard.
-pub(crate) const SINK_CONNECTIONS_MAX: usize = 64;
+/// RTMP connections that come to one shard.
+pub(crate) const INGEST_CONNECTIONS_MAX: usize = 64;
 
-/// A contract may be broken for so long before a destination slips to a rendition: a browser that
-/// finds its bandwidth goes through several sizes in the first seconds.
-pub(crate) const CONTRACT_GRACE_MS: u64 = 5_000;
-/// It has to be kept for so long before the publisher's picture is passed on again: each change
-/// costs viewers a short disturbance at platforms that look at the stream anew.
-pub(crate) const CONTRACT_KEPT_MS: u64 = 30_000;
-/// A rendition for which there was no room is tried again this often: looking costs nothing, and room
-/// may have been short for a second only, as while many publishers connect.
+/// Passthrough constraints may be violated for so long before a destination falls back to a rendition: a
+/// browser that finds its bandwidth goes through several sizes in the first seconds.
+pub(crate) const CONSTRAINTS_GRACE_MS: u64 = 5_000;
+/// The constraints have to be met for so long before the publisher's video is passed through again: each
+/// change disturbs viewers for a moment at platforms that analyse the stream anew.
+pub(crate) const CONSTRAINTS_KEPT_MS: u64 = 30_000;
+/// A rendition for which there was no capacity is tried again this often: looking costs nothing, and
+/// capacity may have been short for a second only, as while many publishers connect.
 pub(crate) const RENDITION_REFUSED_MS: u64 = 2_000;
-/// One that could not be made is tried again this often: each time opens codecs.
+/// A rendition that failed is tried again this often: each attempt opens codecs.
 pub(crate) const RENDITION_FAILED_MS: u64 = 10_000;
 /// Different renditions of one broadcast: more would be a ladder that no platform asks for, and each
 /// keeps a ring.
 pub(crate) const RENDITIONS_MAX: usize = 16;
 /// The same with those that are being left for another one.
 pub(crate) const RENDITIONS_WITH_LEFT_MAX: usize = 2 * RENDITIONS_MAX;
-/// A publisher's picture may grow for so long without breaking the contract: a browser begins small
-/// and finds its bandwidth.
+/// The size of the publisher's video may grow for so long without a violation: a browser begins small and
+/// finds its bandwidth.
 pub(crate) const SIZE_SETTLES_MS: u64 = 60_000;
 
-/// A destination lags by so much when it takes data more slowly than it comes. Whoever is well is
-/// behind by what one write takes.
+/// A destination that lags by so much takes data more slowly than it comes. One that keeps up is behind
+/// by one write at most.
 pub(crate) const DESTINATION_SLOW_US: i64 = 500_000;
-/// A destination that was slow is well again when it has kept up for so long: one that takes nine
+/// A destination that was slow has recovered when it has kept up for so long: one that takes nine
 /// tenths of what comes is behind again after half of it.
 pub(crate) const SLOW_WELL_MS: u64 = 10_000;
 /// Keyframes are near enough again when none was too late for so long: some publishers send them

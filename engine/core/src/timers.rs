@@ -52,6 +52,25 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     }
 }
 
+/// What a timer is set to whose deadline moves often and is seldom met. The timer is moved only when the
+/// deadline comes nearer; one that fires too early is set to what the deadline is by then.
+#[derive(Debug, Default)]
+pub(crate) struct LazyTimer(Option<Instant>);
+
+impl LazyTimer {
+    /// To when the timer has to be set for a deadline; `None` while it can stay as it is.
+    pub(crate) fn nearer(&mut self, deadline: Option<Instant>) -> Option<Instant> {
+        let at = deadline.filter(|at| self.0.is_none_or(|set| *at < set))?;
+        self.0 = Some(at);
+        Some(at)
+    }
+
+    /// The timer has fired, so it is set to nothing.
+    pub(crate) fn fired(&mut self) {
+        self.0 = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -73,5 +92,27 @@ mod tests {
         assert_eq!(timers.pop_due(at(50)), Some(1));
         assert_eq!(timers.pop_due(at(50)), Some(2));
         assert_eq!(timers.pop_due(at(50)), None);
+    }
+
+    #[test]
+    fn a_lazy_timer_is_set_once_in_a_period_and_never_too_late() {
+        let t0 = Instant::now();
+        let at = |ms| t0 + Duration::from_millis(ms);
+        let (mut lazy, mut timers, mut sets) = (LazyTimer::default(), Timers::new(), 0);
+        // Something is written each 20 ms, with a deadline of 10 s, and taken at once, for 60 s.
+        for ms in (0..60_000).step_by(20) {
+            if timers.pop_due(at(ms)).is_some() {
+                lazy.fired();
+            }
+            for deadline in [Some(at(ms + 10_000)), None] {
+                if let Some(at) = lazy.nearer(deadline) {
+                    timers.set(1, Some(at));
+                    sets += 1;
+                }
+            }
+        }
+        assert_eq!(sets, 6);
+        // A deadline that is nearer counts at once.
+        assert_eq!(lazy.nearer(Some(at(59_999))), Some(at(59_999)));
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use shardcast_link::RetryPolicy;
 
 use crate::limits::{
-    BRISK_DELAY_MS_MAX, BRISK_MS, PROVED_MS, REFUSED_DELAY_MS_MAX, REFUSED_DELAY_MS_MIN,
+    FAST_RETRY_DELAY_MS_MAX, FAST_RETRY_MS, KEY_TRUSTED_MS, REFUSED_DELAY_MS_MAX,
+    REFUSED_DELAY_MS_MIN,
 };
 
 /// What kind of failure a retry follows.
@@ -13,9 +14,9 @@ use crate::limits::{
 pub(super) enum Failure {
     /// No connection came about. Asking again costs the other side next to nothing.
     Unreachable,
-    /// Whatever else may heal by itself.
+    /// Any other failure that may pass by itself.
     Passing,
-    /// Only a person can mend it: the key, the permission, the certificate.
+    /// The owner has to repair it: the key, the permission, the certificate.
     Refused,
 }
 
@@ -79,9 +80,9 @@ impl Backoff {
             return None;
         }
         let within = |ms| since_live.is_some_and(|since| since < Duration::from_millis(ms));
-        // A key that worked a moment ago is not wrong now: the platform is in trouble.
+        // A key that worked a moment ago is not wrong now: the platform is in verdict.
         let failure = match failure {
-            Failure::Refused if within(PROVED_MS) => Failure::Passing,
+            Failure::Refused if within(KEY_TRUSTED_MS) => Failure::Passing,
             other => other,
         };
         let delay_ms = match failure {
@@ -89,11 +90,11 @@ impl Backoff {
             _ if earlier == 0 => return Some(Duration::ZERO),
             _ => {
                 let delay_ms = doubled(self.policy.delay_ms_min, earlier - 1);
-                let brisk = failure == Failure::Unreachable && within(BRISK_MS);
-                let max_ms = if brisk {
+                let fast_retry = failure == Failure::Unreachable && within(FAST_RETRY_MS);
+                let max_ms = if fast_retry {
                     // Never below the shortest: who sets that has a reason to wait.
-                    let brisk_ms = BRISK_DELAY_MS_MAX.max(self.policy.delay_ms_min);
-                    brisk_ms.min(self.policy.delay_ms_max)
+                    let fast_ms = FAST_RETRY_DELAY_MS_MAX.max(self.policy.delay_ms_min);
+                    fast_ms.min(self.policy.delay_ms_max)
                 } else {
                     self.policy.delay_ms_max
                 };
@@ -104,7 +105,7 @@ impl Backoff {
         Some(Duration::from_millis(delay_ms.saturating_add(jitter_ms)))
     }
 
-    /// A number that nobody has been told, for what a login wants of the client.
+    /// A random number for the client's part of a login.
     pub(super) fn nonce(&mut self) -> u32 {
         (self.random() >> 32) as u32
     }

@@ -1,4 +1,4 @@
-//! What follows a failure: words, a retry later, or the end of retries.
+//! What follows a failure: a problem in the status, then a retry later, or the end of retries.
 
 use std::{
     net::IpAddr,
@@ -8,17 +8,24 @@ use std::{
 use shardcast_link::{Fault, Problem};
 
 use super::{
-    Destination, DestinationOutput, Phase,
+    Destination, Phase,
     backoff::Failure,
-    race::Dial,
-    trouble::{About, Trouble},
+    verdict::{About, Verdict},
 };
-use crate::{io::Close, limits::BACKOFF_RESET_MS, rtmp::PublishError};
+use crate::{context::Context, ids::ConnId, limits::BACKOFF_RESET_MS, rtmp::PublishError};
 
 impl Destination {
-    pub(super) fn closed(&mut self, now: Instant, dial: Dial, reason: &str, heals: bool) {
+    /// A connection that it owns was closed.
+    pub(super) fn closed(
+        &mut self,
+        ctx: &mut Context,
+        conn: ConnId,
+        reason: &str,
+        retryable: bool,
+    ) {
+        let now = ctx.now;
         match &self.phase {
-            Phase::Connecting { .. } => self.dial_failed(now, dial, reason, heals),
+            Phase::Connecting { .. } => self.dial_failed(ctx, conn, reason, retryable),
             Phase::Opening {
                 address, client, ..
             } => {
@@ -44,14 +51,14 @@ impl Destination {
         }
     }
 
-    /// The server, or the session with it, says that it cannot go on.
-    pub(super) fn refused(&mut self, now: Instant, error: &PublishError) {
-        let advice = self.key_advice().filter(|_| !error.heals());
+    /// The server refused the stream, or broke the protocol.
+    pub(super) fn refused(&mut self, ctx: &mut Context, error: &PublishError) {
+        let advice = self.key_advice().filter(|_| !error.retryable());
         let words = match advice {
             Some(advice) => format!("{error}; {advice}"),
             None => error.to_string(),
         };
-        self.fail_with(now, problem(words), error.heals());
+        self.fail_with(ctx, problem(words), error.retryable());
     }
 
     /// What to look at first when the address ends before a stream key: platforms show server and
@@ -68,8 +75,8 @@ impl Destination {
         self.back_off(now, problem(words), Failure::Passing);
     }
 
-    pub(super) fn unreachable(&mut self, now: Instant, words: String, heals: bool) {
-        let failure = if heals {
+    pub(super) fn unreachable(&mut self, now: Instant, words: String, retryable: bool) {
+        let failure = if retryable {
             Failure::Unreachable
         } else {
             Failure::Refused
@@ -89,24 +96,18 @@ impl Destination {
         self.back_off(now, problem, Failure::Refused);
     }
 
-    pub(super) fn fail(&mut self, now: Instant, words: &str) {
-        self.fail_with(now, problem(words.to_owned()), true);
+    pub(super) fn fail(&mut self, ctx: &mut Context, words: &str) {
+        self.fail_with(ctx, problem(words.to_owned()), true);
     }
 
-    pub(super) fn fail_with(&mut self, now: Instant, problem: Problem, heals: bool) {
-        if matches!(
-            self.phase,
-            Phase::Connecting { .. } | Phase::Opening { .. } | Phase::Open { .. }
-        ) {
-            self.outputs
-                .push_back(DestinationOutput::Close(None, Close::Abort));
-        }
-        let failure = if heals {
+    pub(super) fn fail_with(&mut self, ctx: &mut Context, problem: Problem, retryable: bool) {
+        self.abort(ctx);
+        let failure = if retryable {
             Failure::Passing
         } else {
             Failure::Refused
         };
-        self.back_off(now, problem, failure);
+        self.back_off(ctx.now, problem, failure);
     }
 
     fn back_off(&mut self, now: Instant, mut problem: Problem, failure: Failure) {
@@ -121,7 +122,8 @@ impl Destination {
             self.winner = None;
         }
         if let Some(route) = self.route.as_ref().filter(|route| route.redirects > 0) {
-            problem.message = format!("sent on to {}: {}", route.url.redacted(), problem.message);
+            let server = route.url.server_address();
+            problem.message = format!("sent on to {server}: {}", problem.message);
         }
         let since_live = self.live_at.map(|at| now.saturating_duration_since(at));
         let delay = self.backoff.next_delay(now, failure, since_live);
@@ -137,7 +139,7 @@ impl Destination {
                 Phase::GivenUp
             }
         };
-        Trouble::note(&mut self.trouble, now, About::Connection, problem);
+        Verdict::note(&mut self.verdict, now, About::Connection, problem);
         self.enter(now, phase);
     }
 
@@ -146,7 +148,7 @@ impl Destination {
             fault: Fault::Operator,
             message: words.to_owned(),
         };
-        self.trouble = Some(Trouble::new(now, About::Connection, unusable));
+        self.verdict = Some(Verdict::new(now, About::Connection, unusable));
         self.phase = Phase::Unusable;
     }
 }

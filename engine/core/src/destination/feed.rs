@@ -10,36 +10,39 @@ use bytes::Bytes;
 use shardcast_link::{Fault, Problem};
 
 use super::{
-    DestinationOutput,
     failure::problem,
-    progress::Progress,
+    liveness::Liveness,
     report::Totals,
     switch::{self, Step, Switch},
-    trouble::About,
+    verdict::About,
 };
 use crate::{
-    h264::ParameterSets,
+    broadcast::renditions::Rings,
+    broadcast::ring::{Kind, Ring, Unit},
+    broadcast::ring::{MediaFacts, RingId},
+    codec::{aac, h264::ParameterSets},
+    ids::ConnId,
+    io::Output,
     limits::{
         DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
         DESTINATION_SLOW_US, FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
-    rendition::{MediaFacts, RingId, Rings},
-    ring::{Kind, Ring, Unit},
     rtmp::{MediaKind, Platform, PublishClient, flv},
 };
 
-/// AAC-LC, 48 kHz, stereo (ISO/IEC 14496-3, 1.6.2.1): what every audio lane makes.
-const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
 /// A keyframe already in the ring is good to start with when it is at most this old; an older one
 /// would make the destination start with a burst of the past.
 const FRESH_KEYFRAME_US: i64 = 500_000;
 
-/// What a connection is written to by.
+/// What the feed writes to: one connection and its RTMP client.
 #[derive(Debug)]
 pub(super) struct Wire<'a> {
+    pub(super) conn: ConnId,
     pub(super) client: &'a mut PublishClient,
     pub(super) totals: &'a mut Totals,
-    pub(super) outputs: &'a mut VecDeque<DestinationOutput>,
+    pub(super) outputs: &'a mut VecDeque<Output>,
+    /// Counts payload bytes that are copied.
+    pub(super) copied_bytes: &'a mut u64,
 }
 
 #[derive(Debug)]
@@ -49,10 +52,10 @@ pub(super) struct Feed {
     switch: Option<Switch>,
     /// It is the ring that was wanted last.
     in_place: bool,
-    /// DTS of the last picture that was sent, and the largest PTS.
+    /// DTS of the last frame that was sent, and the largest PTS.
     video_dts_us: Option<i64>,
     video_pts_us: Option<i64>,
-    /// Time of the last sound that was sent.
+    /// Time of the last audio frame that was sent.
     audio_us: Option<i64>,
     /// Since when a unit to start with is waited for.
     waits_since: Option<Instant>,
@@ -60,12 +63,13 @@ pub(super) struct Feed {
     cursor: Option<u64>,
     /// Media time that is timestamp 0 of this connection.
     base_us: Option<i64>,
-    /// A picture was left out, so none can be decoded before the next keyframe.
+    /// A frame was left out, so none can be decoded before the next keyframe.
     lacks_keyframe: bool,
     config: Option<Rc<ParameterSets>>,
-    pub(super) progress: Progress,
+    pub(super) liveness: Liveness,
     lag_us: i64,
     keyframe_asked: Option<Instant>,
+    keyframe_wanted: bool,
     platform: &'static Platform,
     /// When the last keyframe was.
     keyframe_us: Option<i64>,
@@ -86,9 +90,10 @@ impl Feed {
             base_us: None,
             lacks_keyframe: false,
             config: None,
-            progress: Progress::default(),
+            liveness: Liveness::default(),
             lag_us: 0,
             keyframe_asked: None,
+            keyframe_wanted: false,
             platform,
             keyframe_us: None,
             complaint: None,
@@ -97,7 +102,7 @@ impl Feed {
 
     /// Media was sent and the peer has acknowledged some.
     pub(super) fn is_live(&self) -> bool {
-        self.base_us.is_some() && self.progress.is_acknowledged()
+        self.base_us.is_some() && self.liveness.is_acknowledged()
     }
 
     /// The first media is on its way.
@@ -114,6 +119,11 @@ impl Feed {
         self.complaint.take()
     }
 
+    /// Whether a keyframe to begin with is to be asked for; once.
+    pub(super) fn take_keyframe_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.keyframe_wanted)
+    }
+
     /// It takes data more slowly than it comes.
     pub(super) fn is_slow(&self) -> bool {
         self.lag_us >= DESTINATION_SLOW_US
@@ -121,7 +131,7 @@ impl Feed {
 
     /// More waits than media alone can make: the server lets its questions pile up.
     pub(super) fn is_flooded(&self) -> bool {
-        self.progress.outstanding() > DESTINATION_FLOODED_BYTES
+        self.liveness.outstanding() > DESTINATION_FLOODED_BYTES
     }
 
     /// The ring that it is fed from.
@@ -149,7 +159,7 @@ impl Feed {
                 Step::GoOn { until_us } => until_us,
             };
             self.skip_ahead(ring, wire.totals);
-            if self.cursor.is_none() && !self.start(now, ring, facts, wire.outputs) {
+            if self.cursor.is_none() && !self.start(now, ring, facts) {
                 return;
             }
             if !self.drain(now, ring, facts, until_us, wire) {
@@ -183,7 +193,7 @@ impl Feed {
         }
     }
 
-    /// Goes on in another ring, at a keyframe and at the sound that was not sent yet.
+    /// Goes on in another ring, at a keyframe and at the first audio frame that was not sent yet.
     fn take(&mut self, rings: Rings<'_>, to: RingId, keyframe: u64, totals: &mut Totals) {
         let Some((ring, _)) = rings.get(to) else {
             return;
@@ -198,8 +208,8 @@ impl Feed {
         totals.switches += 1;
     }
 
-    /// A rendition is not to be sent any more, and the publisher's picture cannot be: the sound of
-    /// the broadcast goes on alone.
+    /// A rendition is not to be sent any more, and the publisher's video cannot be: the audio of the
+    /// broadcast goes on alone.
     pub(super) fn leave_rendition(&mut self, source: &Ring) {
         if matches!(self.ring, RingId::Rendition(_)) {
             self.ring = RingId::Source;
@@ -209,7 +219,7 @@ impl Feed {
         }
     }
 
-    /// Sends units up to a picture of `until_us`. True when such a one is next.
+    /// Sends units up to a frame of `until_us`. True when such a one is next.
     fn drain(
         &mut self,
         now: Instant,
@@ -219,7 +229,7 @@ impl Feed {
         wire: &mut Wire<'_>,
     ) -> bool {
         let mut sent = false;
-        while self.progress.outstanding() < DESTINATION_OUTSTANDING_BYTES_MAX
+        while self.liveness.outstanding() < DESTINATION_OUTSTANDING_BYTES_MAX
             && let Some(cursor) = self.cursor
             && let Some(unit) = ring.get(cursor)
         {
@@ -257,19 +267,13 @@ impl Feed {
             self.complaint = Some((About::Pace, slow));
             self.cursor = resume;
             self.waits_since = None;
-            // The distance over what is left out says nothing about the publisher.
+            // The distance over frames that are left out is not the publisher's fault.
             self.keyframe_us = None;
         }
     }
 
     /// Finds the unit to start with: a fresh keyframe, or the newest unit when there is no video.
-    fn start(
-        &mut self,
-        now: Instant,
-        ring: &Ring,
-        facts: MediaFacts,
-        outputs: &mut VecDeque<DestinationOutput>,
-    ) -> bool {
+    fn start(&mut self, now: Instant, ring: &Ring, facts: MediaFacts) -> bool {
         let Some(newest) = ring.newest() else {
             return false;
         };
@@ -279,13 +283,13 @@ impl Feed {
                 .is_some_and(|unit| newest.dts_us - unit.dts_us <= FRESH_KEYFRAME_US)
         });
         let waits_since = *self.waits_since.get_or_insert(now);
-        // Without video, or when none comes, it starts on sound: never inside a GOP.
+        // Without video, or when none comes, it starts with audio: never inside a GOP.
         let no_video = !facts.expects_video
             || (ring.newest_keyframe().is_none()
                 && since(waits_since) > Duration::from_millis(FIRST_KEYFRAME_MS));
         let sound = no_video && matches!(newest.kind, Kind::Audio);
         self.cursor = keyframe.or_else(|| sound.then(|| ring.end() - 1));
-        // Whatever pictures come behind the sound, the first is a keyframe.
+        // If video follows, it begins with a keyframe.
         self.lacks_keyframe |= sound;
         if self.cursor.is_none()
             && self.ring == RingId::Source
@@ -294,85 +298,119 @@ impl Feed {
                 .is_none_or(|asked| since(asked) > Duration::from_millis(KEYFRAME_REQUEST_MS_MIN))
         {
             self.keyframe_asked = Some(now);
-            outputs.push_back(DestinationOutput::WantsKeyframe);
+            self.keyframe_wanted = true;
         }
         self.cursor.is_some()
     }
 
     fn send(&mut self, now: Instant, unit: &Unit, facts: MediaFacts, wire: &mut Wire<'_>) {
-        let video = matches!(unit.kind, Kind::Video { .. });
-        if self.was_sent(unit) {
-            self.lacks_keyframe |= video;
-            return;
-        }
-        if video && self.video_dts_us.is_none() && !self.in_place {
-            // Sound alone was sent so far: the first picture is one of the ring that is wanted.
-            self.lacks_keyframe = true;
-            return;
-        }
         let first = self.base_us.is_none();
-        let base_us = *self.base_us.get_or_insert(unit.dts_us);
-        let since_us = unit.dts_us - base_us;
-        if since_us < 0 {
-            // Sound from before the first picture; or pictures from before the first sound, when
-            // the clock of a publisher that follows another is behind.
-            self.lacks_keyframe |= video;
+        let Some(timestamp) = self.timestamp(unit) else {
             return;
+        };
+        let (kind, head): (_, &[u8]) = match &unit.kind {
+            Kind::Video { key, .. } => (
+                MediaKind::Video,
+                &flv::avc_header(*key, unit.composition_ms()),
+            ),
+            Kind::Audio => (MediaKind::Audio, &flv::AAC_RAW_HEADER),
+        };
+        let client = &*wire.client;
+        let mut slices = self.headers(unit, facts, first, timestamp, client);
+        let media = client.media_behind(kind, timestamp, head, &unit.payload);
+        *wire.copied_bytes += copied_bytes(&media, &unit.payload);
+        if slices.is_empty() {
+            slices = media;
+        } else {
+            slices.extend(media);
         }
-        if let Kind::Video { key, .. } = unit.kind {
-            self.lacks_keyframe &= !key;
-            if self.lacks_keyframe {
-                return;
-            }
-        }
-        // RTMP timestamps are milliseconds modulo 2^32 (RTMP 1.0, 5.3.1.3). A picture's is its DTS;
-        // its body states by how much later it is shown (FLV E.4.3.1).
-        let timestamp = (since_us + 500).div_euclid(1000) as u64 as u32;
-        let mut slices = Vec::new();
-        let mut message =
-            |kind, body: &Bytes| slices.append(&mut wire.client.media(kind, timestamp, body));
-        match &unit.kind {
-            Kind::Video { config, key } => {
-                let same = self
-                    .config
-                    .as_ref()
-                    .is_some_and(|sent| Rc::ptr_eq(sent, config));
-                if !same {
-                    message(MediaKind::Data, &metadata(config, facts));
-                    message(MediaKind::Video, &flv::avc_sequence_header(config.record()));
-                    if first {
-                        message(
-                            MediaKind::Audio,
-                            &flv::aac_sequence_header(&AUDIO_SPECIFIC_CONFIG),
-                        );
-                    }
-                    self.config = Some(config.clone());
-                }
-                message(MediaKind::Video, &unit.body);
+        match unit.kind {
+            Kind::Video { key, .. } => {
                 self.video_dts_us = Some(unit.dts_us);
                 self.video_pts_us = self.video_pts_us.max(Some(unit.pts_us));
                 wire.totals.video_frames += 1;
-                if *key {
+                if key {
                     self.keyframe(unit.pts_us, wire.totals);
                 }
             }
             Kind::Audio => {
-                if first {
-                    let kbps = facts.audio_bps / 1_000;
-                    message(MediaKind::Data, &flv::audio_data_frame(kbps));
-                    message(
-                        MediaKind::Audio,
-                        &flv::aac_sequence_header(&AUDIO_SPECIFIC_CONFIG),
-                    );
-                }
-                message(MediaKind::Audio, &unit.body);
                 self.audio_us = Some(unit.pts_us);
                 wire.totals.audio_frames += 1;
             }
         }
         let bytes = slices.iter().map(Bytes::len).sum();
-        self.progress.written(now, bytes);
-        wire.outputs.push_back(DestinationOutput::Write(slices));
+        self.liveness.written(now, bytes);
+        let conn = wire.conn;
+        wire.outputs.push_back(Output::Write { conn, slices });
+    }
+
+    /// The RTMP timestamp of a unit; `None` for one that is left out.
+    fn timestamp(&mut self, unit: &Unit) -> Option<u32> {
+        let video = matches!(unit.kind, Kind::Video { .. });
+        if self.was_sent(unit) {
+            self.lacks_keyframe |= video;
+            return None;
+        }
+        if video && self.video_dts_us.is_none() && !self.in_place {
+            // Audio alone was sent so far: the first frame is one of the ring that is wanted.
+            self.lacks_keyframe = true;
+            return None;
+        }
+        let base_us = *self.base_us.get_or_insert(unit.dts_us);
+        let since_us = unit.dts_us - base_us;
+        if since_us < 0 {
+            // Audio from before the first frame; or frames from before the first audio, when
+            // the clock of a publisher that follows another is behind.
+            self.lacks_keyframe |= video;
+            return None;
+        }
+        if let Kind::Video { key, .. } = unit.kind {
+            self.lacks_keyframe &= !key;
+            if self.lacks_keyframe {
+                return None;
+            }
+        }
+        // RTMP timestamps are milliseconds modulo 2^32 (RTMP 1.0, 5.3.1.3). A frame's is its DTS;
+        // its tag states by how much later it is shown (FLV E.4.3.1).
+        Some((since_us + 500).div_euclid(1000) as u64 as u32)
+    }
+
+    /// What a server has to know before this unit: metadata and the sequence headers of the codecs,
+    /// at the `first` unit and where the parameter sets change.
+    fn headers(
+        &mut self,
+        unit: &Unit,
+        facts: MediaFacts,
+        first: bool,
+        timestamp: u32,
+        client: &PublishClient,
+    ) -> Vec<Bytes> {
+        let mut slices = Vec::new();
+        let mut message =
+            |kind, body: &Bytes| slices.append(&mut client.media(kind, timestamp, body));
+        match &unit.kind {
+            Kind::Video { config, .. } => {
+                let sent = self.config.as_ref();
+                if sent.is_some_and(|sent| Rc::ptr_eq(sent, config)) {
+                    return slices;
+                }
+                message(MediaKind::Data, &metadata(config, facts));
+                message(MediaKind::Video, &flv::avc_sequence_header(config.record()));
+                self.config = Some(config.clone());
+            }
+            Kind::Audio if first => {
+                let kbps = facts.audio_bps / 1_000;
+                message(MediaKind::Data, &flv::audio_data_frame(kbps));
+            }
+            Kind::Audio => {}
+        }
+        if first {
+            message(
+                MediaKind::Audio,
+                &flv::aac_sequence_header(&aac::AUDIO_SPECIFIC_CONFIG),
+            );
+        }
+        slices
     }
 
     /// After a change of rings: it was in the other one too, or is older than what was.
@@ -384,7 +422,7 @@ impl Feed {
         last_us.is_some_and(|last_us| unit.dts_us < last_us + switch::STEP_US_MIN)
     }
 
-    /// Counts the distance of keyframes, and says when a platform will not like it.
+    /// Counts the distance of keyframes, and complains of one that the platform does not accept.
     fn keyframe(&mut self, pts_us: i64, totals: &mut Totals) {
         let Some(before_us) = self.keyframe_us.replace(pts_us) else {
             return;
@@ -407,7 +445,15 @@ impl Feed {
     }
 }
 
-/// Said of a stream whose frame rate neither its SPS nor a measurement tells yet.
+/// Bytes of a payload that lie elsewhere in the slices of its message than in the ring.
+pub(super) fn copied_bytes(message: &[Bytes], payload: &Bytes) -> u64 {
+    let ring = payload.as_ptr_range();
+    let shared = message.iter().filter(|it| ring.contains(&it.as_ptr()));
+    let shared: usize = shared.map(Bytes::len).sum();
+    payload.len().saturating_sub(shared) as u64
+}
+
+/// The frame rate in metadata while neither the SPS nor a measurement tells it.
 const FRAME_RATE_GUESS: f64 = 30.0;
 
 fn metadata(config: &ParameterSets, facts: MediaFacts) -> Bytes {

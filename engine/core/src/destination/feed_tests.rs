@@ -1,4 +1,4 @@
-//! What a connection is sent of a ring: from which picture on, and what is said about it.
+//! What a connection is sent of a ring: from which frame on, and what is said about it.
 
 use std::{collections::VecDeque, rc::Rc, time::Instant};
 
@@ -6,15 +6,21 @@ use bytes::Bytes;
 use shardcast_link::Fault;
 
 use super::{
-    feed::{Feed, Wire},
+    feed::{Feed, Wire, copied_bytes},
     report::Totals,
     switch::{Step, Switch},
 };
 use crate::{
-    h264::ParameterSets,
-    rendition::{MediaFacts, RingId, Rings},
-    ring::{Kind, Ring, Unit},
-    rtmp::{Platform, PublishClient, RtmpUrl},
+    broadcast::renditions::Rings,
+    broadcast::ring::{Kind, Ring, Unit},
+    broadcast::ring::{MediaFacts, RingId},
+    codec::h264::ParameterSets,
+    ids::ConnId,
+    limits::DESTINATION_OUTSTANDING_BYTES_MAX,
+    rtmp::{
+        Platform, PublishClient, RtmpUrl,
+        body::{MessageHeader, gather_behind},
+    },
 };
 
 const SPS: &[u8] = &[
@@ -28,7 +34,7 @@ fn unit(kind: Kind, pts_ms: i64) -> Unit {
         kind,
         pts_us: pts_ms * 1_000,
         dts_us: pts_ms * 1_000,
-        body: Bytes::from_static(&[0x27, 1, 0, 0, 0, 1]),
+        payload: Bytes::from_static(&[0, 0, 0, 1, 0x41]),
     }
 }
 
@@ -40,7 +46,7 @@ fn alone(source: &Ring) -> Rings<'_> {
     }
 }
 
-/// Says what of the units of a ring was sent so far: frames of sound and of pictures.
+/// Says what of the units of a ring was sent so far: frames of audio and of video.
 fn sender() -> impl FnMut(Unit) -> (u64, u64) {
     let now = Instant::now();
     let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
@@ -49,12 +55,14 @@ fn sender() -> impl FnMut(Unit) -> (u64, u64) {
     let mut feed = Feed::new(platform);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     move |unit| {
-        ring.push(unit);
+        ring.push(unit, None);
         let outputs = &mut VecDeque::new();
         let wire = &mut Wire {
+            conn: ConnId::numbered(1),
             client: &mut client,
             totals: &mut totals,
             outputs,
+            copied_bytes: &mut 0,
         };
         feed.run(now, alone(&ring), Some(RingId::Source), wire);
         (totals.audio_frames, totals.video_frames)
@@ -83,13 +91,15 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     let mut keyframe = |feed: &mut Feed, pts_ms, slow: bool| {
         let config = config.clone();
-        ring.push(unit(Kind::Video { key: true, config }, pts_ms));
+        ring.push(unit(Kind::Video { key: true, config }, pts_ms), None);
         if !slow {
             let outputs = &mut VecDeque::new();
             let wire = &mut Wire {
+                conn: ConnId::numbered(1),
                 client: &mut client,
                 totals: &mut totals,
                 outputs,
+                copied_bytes: &mut 0,
             };
             feed.run(now, alone(&ring), Some(RingId::Source), wire);
         }
@@ -130,10 +140,11 @@ fn pictures_that_come_behind_the_first_sound_begin_with_a_keyframe() {
 fn a_ring_with_b_frames_is_begun_where_its_keyframe_is_decoded_and_not_where_it_is_shown() {
     let (now, picture) = (Instant::now(), picture());
     let mut source = Ring::default();
-    source.push(Unit {
+    let keyframe = Unit {
         dts_us: 933_000,
         ..unit(picture(true), 1_000)
-    });
+    };
+    source.push(keyframe, None);
     let step = |sent_ms: i64, next_ms| {
         let next = unit(picture(false), next_ms);
         let mut switch = Switch::new(RingId::Source);
@@ -147,4 +158,77 @@ fn a_ring_with_b_frames_is_begun_where_its_keyframe_is_decoded_and_not_where_it_
     assert_eq!(step(900, 930), Step::Take { to, keyframe });
     // What comes next is shown before the keyframe is decoded: it is sent first.
     assert!(matches!(step(860, 900), Step::GoOn { until_us: Some(_) }));
+}
+
+/// A destination that stops taking data once it has had the first second, while the publisher sends 30
+/// frames a second and a keyframe each `gop`; it takes data again `away_ms` later. Gives the frames that
+/// it was sent before and after, those that were left out, and those that came meanwhile.
+fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
+    let (now, picture) = (Instant::now(), picture());
+    let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
+    let platform = Platform::generic();
+    let mut client = PublishClient::new(&url, platform.publish_config());
+    let mut feed = Feed::new(platform);
+    let (mut ring, mut totals) = (Ring::default(), Totals::default());
+    let mut blocked = 0;
+    let frames = 30 * (1_000 + away_ms) / 1_000;
+    for n in 0..=frames {
+        ring.push(unit(picture(n % gop == 0), n * 1_000 / 30), None);
+        if n == 30 {
+            // The kernel takes nothing more.
+            blocked = DESTINATION_OUTSTANDING_BYTES_MAX;
+            feed.liveness.written(now, blocked);
+        } else if n == frames {
+            feed.liveness.accepted(now, blocked);
+        }
+        let wire = &mut Wire {
+            conn: ConnId::numbered(1),
+            client: &mut client,
+            totals: &mut totals,
+            outputs: &mut VecDeque::new(),
+            copied_bytes: &mut 0,
+        };
+        feed.run(now, alone(&ring), Some(RingId::Source), wire);
+    }
+    let total = u64::try_from(frames).unwrap() + 1;
+    (30, totals.video_frames - 30, totals.frames_dropped, total)
+}
+
+#[test]
+fn a_destination_within_its_lag_finds_all_that_it_has_not_taken() {
+    for gop in [15, 60, 150] {
+        for away_ms in [500, 1_900, 2_900] {
+            let (before, after, dropped, total) = after_a_pause(away_ms, gop);
+            assert_eq!(dropped, 0, "{away_ms} ms, a keyframe in {gop} frames");
+            assert_eq!(before + after, total);
+        }
+    }
+}
+
+#[test]
+fn a_destination_beyond_its_lag_finds_the_newest_keyframe_or_goes_on_where_it_is() {
+    for away_ms in [3_500, 5_000, 60_000] {
+        let (before, after, dropped, total) = after_a_pause(away_ms, 60);
+        assert_eq!(before + after + dropped, total, "{away_ms} ms");
+        assert!(dropped > 0 && after <= 91, "{away_ms} ms: {after} frames");
+    }
+    // The newest keyframe, of 4.7 seconds ago, is one that it was sent.
+    let (before, after, dropped, total) = after_a_pause(3_700, 150);
+    assert_eq!((before + after, dropped), (total, 0));
+}
+
+#[test]
+fn payloads_that_are_copied_are_counted() {
+    let payload = Bytes::from(vec![7; 10_000]);
+    let header = MessageHeader {
+        csid: 6,
+        timestamp_ms: 0,
+        type_id: 9,
+        stream_id: 1,
+    };
+    for (chunk_bytes, copied) in [(4_096, 0), (128, 0), (4, 10_000)] {
+        let message = gather_behind(header, &[0x27, 1, 0, 0, 0], &payload, chunk_bytes);
+        assert_eq!(copied_bytes(&message, &payload), copied, "{chunk_bytes}");
+    }
+    assert_eq!(copied_bytes(&[], &Bytes::new()), 0);
 }

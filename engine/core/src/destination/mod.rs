@@ -1,90 +1,76 @@
-//! One place that a broadcast is sent to: its own state machine, cursor, timers and verdict.
+//! A destination: one RTMP server that a broadcast is sent to, with its own state machine, cursor, timers
+//! and verdict.
 //!
 //! ```text
 //!  Idle ─► Resolving ─► Connecting ─► Handshaking ─► Publishing ─► Live ⇄ Holding
 //!              │             │              │             │        Stalled
 //!              └─────────────┴──────┬───────┴─────────────┴──────────┘ a failure
 //!                                   └─► BackingOff ─► Resolving …
-//!  Ended: by wish, from anywhere     └─► GivenUp: the policy allows no more retries
+//!  Ended: on request, from anywhere  └─► GivenUp: the policy allows no more retries
 //! ```
 //!
 //! A destination takes units from the broadcast's ring at its own pace and has a bounded number of
-//! bytes outstanding; its trouble stays its own. Unless its policy limits retries it never gives up
-//! by itself: what only a person can mend (a refused stream key) is tried seldom instead.
+//! bytes outstanding; a failure of one never delays another. Unless its policy limits retries it never
+//! gives up by itself: a failure that only its owner can repair (a refused stream key) is retried seldom
+//! instead.
 
-mod attempt;
 mod backoff;
-mod contract;
+mod connect;
 mod failure;
 mod feed;
 #[cfg(test)]
 mod feed_tests;
-mod picture;
-mod progress;
+mod liveness;
 mod race;
 mod report;
 mod switch;
-mod trouble;
+mod verdict;
 
 use std::{
-    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::Instant,
 };
 
-use bytes::Bytes;
 use shardcast_link::{
-    DestinationId, DestinationState, RetryPolicy, WantedDestination, WantedPicture,
+    DestinationId, DestinationState, RetryPolicy, VideoSettings, WantedDestination,
     rtmp_url::is_same_destination,
 };
 
 use self::{
-    attempt::Route,
     backoff::Backoff,
+    connect::Route,
     feed::{Feed, Wire},
-    picture::Picture,
     race::Race,
     report::Totals,
-    trouble::{About, Trouble},
+    verdict::{About, Verdict},
 };
-pub(crate) use self::{contract::SourceFacts, picture::Choice, race::Dial};
 use crate::{
-    io::{Close, TcpEvent},
-    rendition::{RingId, Rings},
+    broadcast::renditions::Rings,
+    broadcast::renditions::VideoSelector,
+    broadcast::ring::RingId,
+    context::{Context, TimerKey},
+    ids::{BroadcastKey, ConnId, DestinationKey, LookupId},
+    io::{Close, Output, TcpEvent},
     rtmp::{Platform, PublishClient, RtmpUrl},
+    timers::LazyTimer,
 };
 pub use shardcast_link::AddressRules;
 
-/// Something a destination wants done. It has one connection that is open, which it need not name,
-/// or several that it is making.
-#[derive(Debug)]
-pub(crate) enum DestinationOutput {
-    Resolve {
-        host: String,
-        port: u16,
-    },
-    Connect {
-        dial: Dial,
-        address: SocketAddr,
-        /// Whom the certificate has to name, where TLS is spoken.
-        tls: Option<String>,
-    },
-    /// The kernel shall tell what the peer has acknowledged.
-    Inspect,
-    Write(Vec<Bytes>),
-    /// This connection, or all that it has.
-    Close(Option<Dial>, Close),
-    /// It waits for a keyframe to start with.
-    WantsKeyframe,
-    /// Its state or verdict has changed.
-    Changed,
+/// What a destination asks of its broadcast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Requests {
+    /// It waits for a keyframe to begin with.
+    pub(crate) keyframe: bool,
+    /// Its state or its verdict has changed: control is to be sent its status.
+    pub(crate) report: bool,
 }
 
 #[derive(Debug)]
 enum Phase {
     Idle,
     Resolving {
+        lookup: LookupId,
         until: Instant,
     },
     Connecting {
@@ -92,11 +78,13 @@ enum Phase {
     },
     /// From TCP connected to the answer to `publish`.
     Opening {
+        conn: ConnId,
         until: Instant,
         address: SocketAddr,
         client: Box<PublishClient>,
     },
     Open {
+        conn: ConnId,
         client: Box<PublishClient>,
         feed: Box<Feed>,
         since: Instant,
@@ -111,74 +99,119 @@ enum Phase {
     Unusable,
 }
 
+impl Phase {
+    /// Whether `conn` is the connection that is open, or one of those that are being made.
+    fn owns(&self, conn: ConnId) -> bool {
+        match self {
+            Self::Connecting { race } => race.is_making(conn),
+            Self::Opening { conn: open, .. } | Self::Open { conn: open, .. } => *open == conn,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) id: DestinationId,
+    broadcast: BroadcastKey,
+    key: DestinationKey,
     url_text: String,
     url: Option<RtmpUrl>,
     platform: &'static Platform,
-    pub(crate) picture: Picture,
+    pub(crate) video: VideoSelector,
     rules: Rc<AddressRules>,
     /// Where the last attempt led.
     route: Option<Route>,
     /// The address at which the stream was taken last, which is tried first.
     winner: Option<IpAddr>,
-    /// Connections made so far.
+    /// Connections made and names looked up so far: the number of the next.
     dials: u64,
+    lookups: u64,
     phase: Phase,
     on_air: bool,
-    /// Nobody publishes, and whoever did is waited for.
+    /// The publisher was lost and is waited for.
     holding: bool,
     backoff: Backoff,
     attempts: u32,
-    trouble: Option<Trouble>,
+    verdict: Option<Verdict>,
     /// When media was last known to arrive there.
     live_at: Option<Instant>,
     since: Instant,
     reported: Option<DestinationState>,
     totals: Totals,
-    outputs: VecDeque<DestinationOutput>,
+    /// Each write moves its deadlines.
+    timer: LazyTimer,
+    requests: Requests,
 }
 
 impl Destination {
-    /// `seed` makes the jitter of retries repeatable.
     pub(crate) fn new(
-        now: Instant,
+        ctx: &mut Context,
+        broadcast: BroadcastKey,
         wanted: &WantedDestination,
-        rules: Rc<AddressRules>,
-        seed: u64,
     ) -> Self {
+        let key = DestinationKey(ctx.ids.next());
         let mut destination = Self {
             id: wanted.id.clone(),
+            broadcast,
+            key,
             url_text: wanted.url.clone(),
             url: None,
             platform: Platform::generic(),
-            picture: Picture::new(wanted.picture, Platform::generic()),
-            rules,
+            video: VideoSelector::new(wanted.video, Platform::generic()),
+            rules: Rc::clone(&ctx.address_rules),
             route: None,
             winner: None,
             dials: 0,
+            lookups: 0,
             phase: Phase::Idle,
             on_air: false,
             holding: false,
-            backoff: Backoff::new(wanted.retry, seed),
+            backoff: Backoff::new(wanted.retry, ctx.seed ^ key.0),
             attempts: 0,
-            trouble: None,
+            verdict: None,
             live_at: None,
-            since: now,
+            since: ctx.now,
             reported: None,
             totals: Totals::default(),
-            outputs: VecDeque::new(),
+            timer: LazyTimer::default(),
+            requests: Requests::default(),
         };
         match RtmpUrl::parse(&wanted.url) {
             Ok(url) => {
                 destination.platform = Platform::of(url.host());
-                destination.picture = Picture::new(wanted.picture, destination.platform);
+                destination.video = VideoSelector::new(wanted.video, destination.platform);
                 destination.url = Some(url);
             }
-            Err(error) => destination.unusable(now, &error.to_string()),
+            Err(error) => destination.unusable(ctx.now, &error.to_string()),
         }
         destination
+    }
+
+    pub(crate) fn key(&self) -> DestinationKey {
+        self.key
+    }
+
+    /// Whether `conn` is open or being made for it.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn owns(&self, conn: ConnId) -> bool {
+        self.phase.owns(conn)
+    }
+
+    /// Connections that are open or being made.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn connections(&self) -> usize {
+        match &self.phase {
+            Phase::Connecting { race } => race.making().count(),
+            Phase::Opening { .. } | Phase::Open { .. } => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether it waits for this look-up.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn awaits(&self, lookup: LookupId) -> bool {
+        matches!(self.phase, Phase::Resolving { lookup: asked, .. } if asked == lookup)
     }
 
     /// Whether this is the destination for `url`, however that is written.
@@ -187,23 +220,23 @@ impl Destination {
     }
 
     /// The broadcast has gone on or off air. Off air, the stream is ended properly.
-    pub(crate) fn set_on_air(&mut self, now: Instant, on_air: bool) {
+    pub(crate) fn set_on_air(&mut self, ctx: &mut Context, on_air: bool) {
         if self.on_air == on_air {
             return;
         }
         self.on_air = on_air;
-        self.picture.reset(self.platform);
+        self.video.reset(self.platform);
         if on_air {
             self.backoff.reset();
             self.attempts = 0;
             if matches!(self.phase, Phase::Idle | Phase::Ended | Phase::GivenUp) {
-                self.resolve(now);
+                self.resolve(ctx);
             }
         } else {
-            self.finish();
+            self.shut_down(ctx);
             if !matches!(self.phase, Phase::Unusable) {
-                self.end_trouble(now);
-                self.enter(now, Phase::Ended);
+                self.end_verdict(ctx.now);
+                self.enter(ctx.now, Phase::Ended);
             }
         }
     }
@@ -216,17 +249,20 @@ impl Destination {
         }
     }
 
-    /// The destination is no longer wanted. What that takes comes out of [`Self::poll`].
-    pub(crate) fn remove(&mut self, now: Instant) {
-        self.finish();
+    /// The destination is no longer wanted: its stream is ended properly, and nothing more comes of it.
+    pub(crate) fn remove(&mut self, ctx: &mut Context) {
+        self.shut_down(ctx);
         self.on_air = false;
-        self.end_trouble(now);
-        self.enter(now, Phase::Ended);
+        self.end_verdict(ctx.now);
+        self.enter(ctx.now, Phase::Ended);
+        debug_assert!(self.next_timeout().is_none(), "it was removed and waits");
+        let timer = TimerKey::Destination(self.broadcast, self.key);
+        ctx.timers.set(timer, None);
     }
 
-    /// Takes over another wish for the picture.
-    pub(crate) fn set_picture(&mut self, wanted: WantedPicture) {
-        self.picture.want(wanted, self.platform);
+    /// Takes over other video settings.
+    pub(crate) fn set_video(&mut self, wanted: VideoSettings) {
+        self.video.want(wanted, self.platform);
     }
 
     /// Whether it is sent media, or will be by itself.
@@ -243,124 +279,146 @@ impl Destination {
     }
 
     /// Takes over another policy. A destination that was given up is tried again.
-    pub(crate) fn set_retry(&mut self, now: Instant, policy: RetryPolicy) {
+    pub(crate) fn set_retry(&mut self, ctx: &mut Context, policy: RetryPolicy) {
         if self.backoff.policy() == policy {
             return;
         }
         self.backoff.set_policy(policy);
         if matches!(self.phase, Phase::GivenUp) && self.on_air {
             self.backoff.reset();
-            self.resolve(now);
+            self.resolve(ctx);
         }
     }
 
-    pub(crate) fn resolved(&mut self, now: Instant, result: Result<Vec<SocketAddr>, String>) {
-        if !matches!(self.phase, Phase::Resolving { .. }) {
+    /// The answer to a look-up. One that is no longer waited for is passed over.
+    pub(crate) fn resolved(
+        &mut self,
+        ctx: &mut Context,
+        lookup: LookupId,
+        result: Result<Vec<SocketAddr>, String>,
+    ) {
+        if !matches!(self.phase, Phase::Resolving { lookup: asked, .. } if asked == lookup) {
             return;
         }
         match result {
-            Ok(addresses) if !addresses.is_empty() => self.pick(now, &addresses),
-            Ok(_) => self.fail(now, "its name has no address: check the host in the URL"),
+            Ok(addresses) if !addresses.is_empty() => self.pick(ctx, &addresses),
+            Ok(_) => self.fail(ctx, "its name has no address: check the host in the URL"),
             Err(reason) => {
                 let words =
                     format!("its name does not resolve ({reason}): check the host in the URL");
-                self.fail(now, &words);
+                self.fail(ctx, &words);
             }
         }
     }
 
-    /// Something happened on the connection that it made as `dial`.
-    pub(crate) fn tcp(&mut self, now: Instant, dial: Dial, event: TcpEvent<'_>) {
+    /// Something happened on a connection. One that was left is passed over.
+    pub(crate) fn tcp(&mut self, ctx: &mut Context, conn: ConnId, event: TcpEvent<'_>) {
+        if !self.phase.owns(conn) {
+            return;
+        }
+        let now = ctx.now;
         match event {
-            TcpEvent::Connected => self.connected(now, dial),
-            TcpEvent::Received(bytes) => self.received(now, bytes),
+            TcpEvent::Connected => self.connected(ctx, conn),
+            TcpEvent::Received(bytes) => self.received(ctx, bytes),
             TcpEvent::Accepted { bytes } => {
                 self.totals.bytes_sent += bytes as u64;
                 if let Phase::Open { feed, .. } = &mut self.phase {
-                    feed.progress.accepted(now, bytes);
+                    feed.liveness.accepted(now, bytes);
                 }
             }
             TcpEvent::Info(info) => {
                 if let Phase::Open { feed, .. } = &mut self.phase {
-                    let news = feed.progress.inspected(now, info);
+                    let news = feed.liveness.inspected(now, info);
                     self.totals.acked(now, news);
                     if news > 0 && feed.is_live() {
                         self.live_at = Some(now);
-                        if let Some(trouble) = &mut self.trouble {
-                            trouble.connected(now);
+                        if let Some(verdict) = &mut self.verdict {
+                            verdict.connected(now);
                         }
                     }
                     self.changed(now);
                 }
             }
-            TcpEvent::Closed { reason, heals } => self.closed(now, dial, &reason, heals),
+            TcpEvent::Closed { reason, retryable } => self.closed(ctx, conn, &reason, retryable),
         }
     }
 
     /// New units are in the rings, or room is in the socket. `wanted` is the ring that it shall be
     /// fed from, if that can be had.
-    pub(crate) fn feed(&mut self, now: Instant, rings: Rings<'_>, wanted: Option<RingId>) {
-        let Phase::Open { client, feed, .. } = &mut self.phase else {
+    pub(crate) fn feed(&mut self, ctx: &mut Context, rings: Rings<'_>, wanted: Option<RingId>) {
+        let now = ctx.now;
+        let Phase::Open {
+            conn, client, feed, ..
+        } = &mut self.phase
+        else {
             return;
         };
+        let conn = *conn;
         let wire = &mut Wire {
+            conn,
             client,
             totals: &mut self.totals,
-            outputs: &mut self.outputs,
+            outputs: &mut ctx.outputs,
+            copied_bytes: &mut ctx.counters.payload_copied_bytes,
         };
         feed.run(now, rings, wanted, wire);
+        self.requests.keyframe |= feed.take_keyframe_wanted();
         let complaint = feed.take_complaint();
-        if feed.is_open_for_media() && feed.progress.wants_inspection(now) {
-            self.outputs.push_back(DestinationOutput::Inspect);
+        if feed.is_open_for_media() && feed.liveness.wants_inspection(now) {
+            ctx.output(Output::Inspect { conn });
         }
         if feed.is_slow()
-            && let Some(trouble) = &mut self.trouble
+            && let Some(verdict) = &mut self.verdict
         {
-            trouble.persists(now, About::Pace);
+            verdict.persists(now, About::Pace);
         }
         if let Some((about, problem)) = complaint
-            && Trouble::note(&mut self.trouble, now, about, problem)
+            && Verdict::note(&mut self.verdict, now, about, problem)
         {
-            self.outputs.push_back(DestinationOutput::Changed);
+            self.requests.report = true;
         }
     }
 
-    /// Nothing that is made from the publisher's picture is to be sent any more.
+    /// Nothing that is made from the publisher's video is to be sent any more.
     pub(crate) fn leave_rendition(&mut self, rings: Rings<'_>) {
         if let Phase::Open { feed, .. } = &mut self.phase {
             feed.leave_rendition(rings.source);
         }
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) {
+    pub(crate) fn timeout(&mut self, ctx: &mut Context) {
+        let now = ctx.now;
+        self.timer.fired();
         if self.next_timeout().is_none_or(|at| at > now) {
             return;
         }
         match &mut self.phase {
             Phase::Resolving { .. } => {
                 self.fail(
-                    now,
+                    ctx,
                     "its name was not resolved in time: check the host and this machine's DNS",
                 );
             }
-            Phase::Connecting { .. } => self.dial_timeout(now),
+            Phase::Connecting { .. } => self.dial_timeout(ctx),
             Phase::Opening { .. } => self.fail(
-                now,
+                ctx,
                 "it accepted the connection but did not answer as an RTMP server: check the port",
             ),
-            Phase::Open { feed, .. } if feed.progress.deadline().is_none_or(|at| at > now) => {
-                if feed.progress.wants_inspection(now) {
-                    self.outputs.push_back(DestinationOutput::Inspect);
+            Phase::Open { conn, feed, .. }
+                if feed.liveness.deadline().is_none_or(|at| at > now) =>
+            {
+                if feed.liveness.wants_inspection(now) {
+                    ctx.output(Output::Inspect { conn: *conn });
                 }
             }
             Phase::Open { .. } => {
                 self.fail(
-                    now,
+                    ctx,
                     "it took or acknowledged no data for 10 seconds: its network or the server is \
                      stuck",
                 );
             }
-            Phase::BackingOff { .. } => self.resolve(now),
+            Phase::BackingOff { .. } => self.resolve(ctx),
             Phase::Idle | Phase::Ended | Phase::GivenUp | Phase::Unusable => {}
         }
     }
@@ -368,46 +426,58 @@ impl Destination {
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Connecting { race } => race.next_timeout(),
-            Phase::Resolving { until }
+            Phase::Resolving { until, .. }
             | Phase::Opening { until, .. }
             | Phase::BackingOff { until } => Some(*until),
             Phase::Open { feed, .. } => {
-                let times = [feed.progress.deadline(), feed.progress.next_look()];
+                let times = [feed.liveness.deadline(), feed.liveness.next_look()];
                 times.into_iter().flatten().min()
             }
             Phase::Idle | Phase::Ended | Phase::GivenUp | Phase::Unusable => None,
         }
     }
 
-    /// Whether [`Self::poll`] has something.
-    pub(crate) fn wants_something(&self) -> bool {
-        !self.outputs.is_empty()
+    /// Sets its timer, and gives back what it asks of its broadcast; once.
+    pub(crate) fn flush(&mut self, ctx: &mut Context) -> Requests {
+        let deadline = self.next_timeout();
+        if let Some(at) = self.timer.nearer(deadline) {
+            let timer = TimerKey::Destination(self.broadcast, self.key);
+            ctx.timers.set(timer, Some(at));
+        }
+        std::mem::take(&mut self.requests)
     }
 
-    pub(crate) fn poll(&mut self) -> Option<DestinationOutput> {
-        self.outputs.pop_front()
+    /// A requested end: FCUnpublish and deleteStream, then close.
+    fn shut_down(&mut self, ctx: &mut Context) {
+        if let Phase::Open { conn, client, .. } = &mut self.phase {
+            let (conn, slices) = (*conn, vec![client.finish()]);
+            ctx.output(Output::Write { conn, slices });
+            let how = Close::Flush;
+            ctx.output(Output::Close { conn, how });
+        } else {
+            self.abort(ctx);
+        }
     }
 
-    /// A wished end: FCUnpublish and deleteStream, then close.
-    fn finish(&mut self) {
-        match &mut self.phase {
-            Phase::Open { client, .. } => {
-                self.outputs
-                    .push_back(DestinationOutput::Write(vec![client.finish()]));
-                self.outputs
-                    .push_back(DestinationOutput::Close(None, Close::Flush));
+    /// Closes what is open or being made, whatever is still to be written.
+    fn abort(&self, ctx: &mut Context) {
+        let how = Close::Abort;
+        match &self.phase {
+            Phase::Connecting { race } => {
+                for conn in race.making() {
+                    ctx.output(Output::Close { conn, how });
+                }
             }
-            Phase::Connecting { .. } | Phase::Opening { .. } => {
-                self.outputs
-                    .push_back(DestinationOutput::Close(None, Close::Abort));
+            Phase::Opening { conn, .. } | Phase::Open { conn, .. } => {
+                ctx.output(Output::Close { conn: *conn, how });
             }
             _ => {}
         }
     }
 
-    fn end_trouble(&mut self, now: Instant) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.end(now);
+    fn end_verdict(&mut self, now: Instant) {
+        if let Some(verdict) = &mut self.verdict {
+            verdict.end(now);
         }
     }
 
@@ -422,7 +492,7 @@ impl Destination {
         if self.reported != Some(state) {
             self.reported = Some(state);
             self.since = now;
-            self.outputs.push_back(DestinationOutput::Changed);
+            self.requests.report = true;
         }
     }
 }

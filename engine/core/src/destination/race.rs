@@ -7,15 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::limits::{ADDRESSES_MAX, CONNECT_STAGGER_MS, CONNECTS_AT_ONCE_MAX};
-
-/// A connection that a destination is making; never used twice by one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Dial(pub(crate) u64);
+use crate::{
+    ids::ConnId,
+    limits::{ADDRESSES_MAX, CONNECT_STAGGER_MS, CONNECTS_AT_ONCE_MAX},
+};
 
 #[derive(Debug)]
-struct Dialing {
-    dial: Dial,
+struct Attempt {
+    conn: ConnId,
     address: SocketAddr,
     until: Instant,
 }
@@ -26,10 +25,10 @@ pub(super) struct Race {
     /// How long one connection may take, TLS included.
     patience: Duration,
     waiting: VecDeque<SocketAddr>,
-    dialing: Vec<Dialing>,
+    attempts: Vec<Attempt>,
     /// The next address is not begun before that, unless one fails.
     next_at: Instant,
-    /// The first reason that only a person can mend.
+    /// The first reason that the destination's owner has to repair.
     refusal: Option<String>,
     /// The last reason.
     failure: String,
@@ -59,7 +58,7 @@ impl Race {
         Self {
             patience,
             waiting,
-            dialing: Vec::new(),
+            attempts: Vec::new(),
             next_at: now,
             refusal: None,
             failure: String::new(),
@@ -67,14 +66,14 @@ impl Race {
     }
 
     /// The next address to connect to, if it is time; ask until `None`.
-    pub(super) fn begin(&mut self, now: Instant, dial: Dial) -> Option<SocketAddr> {
-        if now < self.next_at || self.dialing.len() >= CONNECTS_AT_ONCE_MAX {
+    pub(super) fn begin(&mut self, now: Instant, conn: ConnId) -> Option<SocketAddr> {
+        if now < self.next_at || self.attempts.len() >= CONNECTS_AT_ONCE_MAX {
             return None;
         }
         let address = self.waiting.pop_front()?;
         self.next_at = now + Duration::from_millis(CONNECT_STAGGER_MS);
-        self.dialing.push(Dialing {
-            dial,
+        self.attempts.push(Attempt {
+            conn,
             address,
             until: now + self.patience,
         });
@@ -82,38 +81,48 @@ impl Race {
     }
 
     /// A connection did not come about: the next address need not wait.
-    pub(super) fn failed(&mut self, now: Instant, dial: Dial, reason: &str, heals: bool) {
-        let Some(index) = self.dialing.iter().position(|each| each.dial == dial) else {
+    pub(super) fn failed(&mut self, now: Instant, conn: ConnId, reason: &str, retryable: bool) {
+        let Some(index) = self.attempts.iter().position(|each| each.conn == conn) else {
             return;
         };
-        let address = self.dialing.swap_remove(index).address;
+        let address = self.attempts.swap_remove(index).address;
         self.failure = format!("no connection to {address}: {reason}");
-        if !heals {
+        if !retryable {
             self.refusal.get_or_insert_with(|| self.failure.clone());
         }
         self.next_at = self.next_at.min(now);
     }
 
-    /// A connection that has taken too long; ask until `None`, and tell each as failed.
-    pub(super) fn late(&self, now: Instant) -> Option<Dial> {
-        let late = self.dialing.iter().find(|each| each.until <= now);
-        late.map(|each| each.dial)
+    /// Whether `conn` is still being made.
+    pub(super) fn is_making(&self, conn: ConnId) -> bool {
+        self.attempts.iter().any(|each| each.conn == conn)
     }
 
-    /// Whether `dial` was still in the race: its address, and who has lost.
-    pub(super) fn won(&mut self, dial: Dial) -> Option<(SocketAddr, Vec<Dial>)> {
-        let index = self.dialing.iter().position(|each| each.dial == dial)?;
-        let winner = self.dialing.swap_remove(index);
-        let losers = self.dialing.drain(..).map(|each| each.dial).collect();
+    /// The connections that are being made.
+    pub(super) fn making(&self) -> impl Iterator<Item = ConnId> {
+        self.attempts.iter().map(|each| each.conn)
+    }
+
+    /// A connection that has taken too long; ask until `None`, and tell each as failed.
+    pub(super) fn late(&self, now: Instant) -> Option<ConnId> {
+        let late = self.attempts.iter().find(|each| each.until <= now);
+        late.map(|each| each.conn)
+    }
+
+    /// Whether `conn` was still in the race: its address, and who has lost.
+    pub(super) fn won(&mut self, conn: ConnId) -> Option<(SocketAddr, Vec<ConnId>)> {
+        let index = self.attempts.iter().position(|each| each.conn == conn)?;
+        let winner = self.attempts.swap_remove(index);
+        let losers = self.attempts.drain(..).map(|each| each.conn).collect();
         self.waiting.clear();
         Some((winner.address, losers))
     }
 
-    /// When nothing is left to try: why, and whether it may heal by itself. The first address that a
-    /// person has to look at decides, in whichever order they were tried: that another is only away
+    /// When nothing is left to try: why, and whether a retry may succeed. The first address that the
+    /// owner has to look at decides, in whichever order they were tried: that another is only away
     /// for a moment makes no certificate right.
     pub(super) fn lost(&self) -> Option<(String, bool)> {
-        let is_over = self.waiting.is_empty() && self.dialing.is_empty();
+        let is_over = self.waiting.is_empty() && self.attempts.is_empty();
         is_over.then(|| match &self.refusal {
             Some(refusal) => (refusal.clone(), false),
             None => (self.failure.clone(), true),
@@ -121,9 +130,9 @@ impl Race {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let may_begin = !self.waiting.is_empty() && self.dialing.len() < CONNECTS_AT_ONCE_MAX;
+        let may_begin = !self.waiting.is_empty() && self.attempts.len() < CONNECTS_AT_ONCE_MAX;
         let begins = may_begin.then_some(self.next_at);
-        let ends = self.dialing.iter().map(|each| each.until);
+        let ends = self.attempts.iter().map(|each| each.until);
         ends.chain(begins).min()
     }
 }
@@ -170,10 +179,10 @@ mod tests {
             while let Some(late) = race.late(at) {
                 race.failed(at, late, "no answer", true);
             }
-            while race.begin(at, Dial(dials)).is_some() {
+            while race.begin(at, ConnId::numbered(dials)).is_some() {
                 dials += 1;
             }
-            assert!(race.dialing.len() <= CONNECTS_AT_ONCE_MAX);
+            assert!(race.attempts.len() <= CONNECTS_AT_ONCE_MAX);
             assert!(at < now + Duration::from_secs(60));
             at = race.next_timeout().unwrap_or(at);
         }

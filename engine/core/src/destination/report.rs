@@ -1,11 +1,13 @@
-//! What a destination says of itself.
+//! The status of a destination.
 
 use std::time::Instant;
 
-use shardcast_link::{DestinationState, DestinationStatus, PicturePath, PictureStatus};
+use shardcast_link::{DestinationState, DestinationStatus, VideoPath, VideoSelectionStatus};
 
-use super::{Destination, Phase, picture::Choice};
-use crate::{io::TcpInfo, rendition::RingId};
+use super::{Destination, Phase};
+use crate::{
+    broadcast::renditions::VideoSource, broadcast::ring::RingId, context::Context, io::TcpInfo,
+};
 
 /// Counted over all connections.
 #[derive(Debug, Default)]
@@ -14,7 +16,7 @@ pub(crate) struct Totals {
     pub(crate) video_frames: u64,
     pub(crate) audio_frames: u64,
     pub(crate) frames_dropped: u64,
-    /// Changes between the publisher's picture and a rendition.
+    /// Changes between the publisher's video and a rendition.
     pub(crate) switches: u32,
     /// Of the last two that were sent.
     pub(crate) keyframe_interval_ms: u32,
@@ -34,20 +36,22 @@ impl Totals {
 }
 
 impl Destination {
-    pub(crate) fn status(&self, now: Instant, clock: impl Fn(Instant) -> u64) -> DestinationStatus {
+    pub(crate) fn status(&self, ctx: &Context) -> DestinationStatus {
+        let now = ctx.now;
+        let clock = |at| ctx.clock.unix_ms(at);
         let info = match &self.phase {
-            Phase::Open { feed, .. } => feed.progress.info(),
+            Phase::Open { feed, .. } => feed.liveness.info(),
             _ => TcpInfo::default(),
         };
-        let trouble = self.trouble.as_ref();
+        let verdict = self.verdict.as_ref();
         DestinationStatus {
             id: self.id.clone(),
             state: self.state(now),
             since_unix_ms: clock(self.since),
             attempts: self.attempts,
-            last_problem: trouble.map(|it| it.problem.clone()),
-            problem_since_unix_ms: trouble.map(|it| clock(it.since)),
-            problem_until_unix_ms: trouble.and_then(|it| it.until(now)).map(&clock),
+            last_problem: verdict.map(|it| it.problem.clone()),
+            problem_since_unix_ms: verdict.map(|it| clock(it.since)),
+            problem_until_unix_ms: verdict.and_then(|it| it.until(now)).map(clock),
             next_attempt_unix_ms: match &self.phase {
                 Phase::BackingOff { until } => Some(clock(*until)),
                 _ => None,
@@ -57,10 +61,10 @@ impl Destination {
                 .route
                 .as_ref()
                 .filter(|route| route.redirects > 0)
-                .map(|route| route.url.redacted().to_string()),
+                .map(|route| route.url.server_address()),
             bytes_sent: self.totals.bytes_sent,
             bytes_acked: self.totals.bytes_acked,
-            acked_unix_ms: self.totals.acked_at.map(&clock),
+            acked_unix_ms: self.totals.acked_at.map(clock),
             rtt_us: info.rtt_us,
             unsent_bytes: info.unsent_bytes,
             keyframe_interval_ms: self.totals.keyframe_interval_ms,
@@ -75,26 +79,26 @@ impl Destination {
             video_frames: self.totals.video_frames,
             audio_frames: self.totals.audio_frames,
             frames_dropped: self.totals.frames_dropped,
-            picture: self.on_air.then(|| self.picture_status()),
+            video: self.on_air.then(|| self.picture_status()),
         }
     }
 
-    fn picture_status(&self) -> PictureStatus {
-        let chosen = match self.picture.choice() {
-            Choice::Source => PicturePath::Passthrough,
-            Choice::Rendition(_) => PicturePath::Rendition,
-            Choice::Nothing => PicturePath::None,
+    fn picture_status(&self) -> VideoSelectionStatus {
+        let chosen = match self.video.selected() {
+            VideoSource::Passthrough => VideoPath::Passthrough,
+            VideoSource::Rendition(_) => VideoPath::Rendition,
+            VideoSource::None => VideoPath::None,
         };
         let path = match self.ring() {
-            Some(RingId::Source) if chosen == PicturePath::Rendition => PicturePath::Passthrough,
-            Some(RingId::Rendition(_)) => PicturePath::Rendition,
+            Some(RingId::Source) if chosen == VideoPath::Rendition => VideoPath::Passthrough,
+            Some(RingId::Rendition(_)) => VideoPath::Rendition,
             _ => chosen,
         };
-        PictureStatus {
+        VideoSelectionStatus {
             path,
             width: 0,
             height: 0,
-            reason: self.picture.reason().to_owned(),
+            reason: self.video.reason().to_owned(),
             switches: self.totals.switches,
         }
     }
@@ -111,7 +115,7 @@ impl Destination {
             Phase::Connecting { .. } => DestinationState::Connecting,
             Phase::Opening { .. } => DestinationState::Handshaking,
             Phase::Open { feed, .. } if !feed.is_live() => DestinationState::Publishing,
-            Phase::Open { feed, .. } if feed.progress.is_silent(now) => DestinationState::Stalled,
+            Phase::Open { feed, .. } if feed.liveness.is_silent(now) => DestinationState::Stalled,
             Phase::Open { .. } if self.holding => DestinationState::Holding,
             Phase::Open { .. } => DestinationState::Live,
             Phase::BackingOff { .. } => DestinationState::BackingOff,

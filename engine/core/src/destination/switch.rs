@@ -1,8 +1,8 @@
-//! From one ring of a broadcast to another, without a step in timestamps and without a picture that
+//! From one ring of a broadcast to another, without a step in timestamps and without a frame that
 //! cannot be decoded.
 //!
-//! A rendition comes some tens of milliseconds behind the publisher's picture, and both are on one
-//! clock. So there is a cut: the time of a keyframe of the ring that is gone to. Pictures from before
+//! A rendition comes some tens of milliseconds behind the publisher's video, and both are on one
+//! clock. So there is a cut: the time of a keyframe of the ring that is gone to. Frames from before
 //! it are taken from the ring that is left, those from it on out of the other, and what comes first
 //! waits for what comes late.
 //!
@@ -12,14 +12,15 @@
 //! ```
 //!
 //! The cut is the DTS of that keyframe, and what is left is sent as long as its PTS is before it.
-//! With B-frames on one side, both times rise over the cut and no picture is shown on its other side.
-//! What is then missing is at most what stands between two pictures that are decoded in order.
+//! With B-frames on one side, both times rise over the cut and no frame is shown on its other side.
+//! What is then missing is at most what stands between two frames that are decoded in order.
 
 use std::time::{Duration, Instant};
 
 use crate::{
-    rendition::{RingId, Rings},
-    ring::{Kind, Ring, Unit},
+    broadcast::renditions::Rings,
+    broadcast::ring::RingId,
+    broadcast::ring::{Kind, Ring, Unit},
 };
 
 /// What is sent behind something of its kind is at least so much later: RTMP counts milliseconds, and
@@ -55,7 +56,7 @@ struct Cut {
 /// What a change is at.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Pictures of the old ring that are shown before this time go on; without one, all.
+    /// Frames of the old ring that are shown before this time go on; without one, all.
     GoOn { until_us: Option<i64> },
     /// The new ring is taken from this keyframe on.
     Take { to: RingId, keyframe: u64 },
@@ -66,7 +67,7 @@ impl Switch {
         Self { to, cut: None }
     }
 
-    /// `sent_us` is the largest PTS of the pictures that were sent, `next` comes next in the old
+    /// `sent_us` is the largest PTS of the frames that were sent, `next` comes next in the old
     /// ring.
     pub(super) fn step(
         &mut self,
@@ -127,7 +128,7 @@ impl Switch {
             let gops = (sent_us - newest_us) / gop_us + 1;
             newest_us + gops * gop_us
         };
-        // A destination may have rested, so what was sent last says nothing of what time it is.
+        // A destination may have been idle, so the time of what was sent last is not the time now.
         let now_us = ring.newest().map_or(sent_us, |it| it.dts_us.max(sent_us));
         let ahead_us = (at_us - now_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
         Some(Cut {
@@ -153,13 +154,13 @@ fn newest_keyframe_us(ring: &Ring) -> Option<i64> {
     Some(ring.get(ring.newest_keyframe()?)?.dts_us)
 }
 
-/// Whether it is a picture that is shown from `until_us` on, so it has to wait for the cut.
+/// Whether it is a frame that is shown from `until_us` on, so it has to wait for the cut.
 pub(super) fn is_behind(unit: &Unit, until_us: Option<i64>) -> bool {
     matches!(unit.kind, Kind::Video { .. })
         && until_us.is_some_and(|until_us| unit.pts_us >= until_us)
 }
 
-/// Where to begin in a ring that is taken from `keyframe` on: sound that was not sent yet may stand
+/// Where to begin in a ring that is taken from `keyframe` on: audio that was not sent yet may stand
 /// before it.
 pub(super) fn entry(ring: &Ring, keyframe: u64, sound_sent_us: Option<i64>) -> u64 {
     let sent_us = sound_sent_us.unwrap_or(i64::MIN / 2);

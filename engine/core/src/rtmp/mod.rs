@@ -1,10 +1,10 @@
 //! The RTMP wire: bytes in, bytes out. No sockets, no clocks, nothing is logged.
 //!
 //! ```text
-//!  RtmpUrl ──► publish::PublishClient ─┐                    ┌─ server::ServerSession
-//!                                      ├─ connection ───────┤
-//!  flv bodies ──► body (chunks out) ───┘  handshake, acks,  └─ (bench sink, ingest)
-//!                                         pings, chunk (in)
+//!  RtmpUrl ──► client::PublishClient ─┐                    ┌─ server::ServerSession
+//!                                     ├─ wire::connection ─┤
+//!  wire::flv ──► wire::body (out) ────┘  handshake, acks,  └─ ingest: encoders, the test sink
+//!                                        pings, wire::chunk (in)
 //! ```
 //!
 //! Follows "Adobe's Real Time Messaging Protocol 1.0" (December 2012), called *the RTMP
@@ -13,24 +13,19 @@
 //! it panic) and allocates whatever length the peer announces. Writing is ours so that a message
 //! body can be shared by every destination. The handshake is `rml_rtmp`'s.
 
-pub mod amf;
-pub mod body;
-pub mod chunk;
-pub mod command;
-mod connection;
-mod cursor;
-pub mod flv;
-pub mod limits;
-pub mod message;
+pub mod client;
+pub(crate) mod ingest;
 pub mod platform;
-pub mod publish;
 pub mod server;
+mod wire;
+
+pub use wire::{amf, body, chunk, command, flv, limits, message};
 
 pub use chunk::{ChunkError, ChunkReader};
-pub use connection::ConnectionError;
+pub use client::{PublishClient, PublishConfig, PublishError, PublishOutput};
 pub use message::{MediaKind, Message};
 pub use platform::Platform;
-pub use publish::{PublishClient, PublishConfig, PublishError, PublishOutput};
 pub use server::{ServerConfig, ServerOutput, ServerSession, UnpublishedBy};
 pub use shardcast_link::rtmp_url as url;
 pub use url::{RtmpUrl, UrlError};
+pub use wire::connection::ConnectionError;

@@ -13,9 +13,9 @@ use rml_rtmp::handshake::PeerType;
 
 use super::amf::{self, Value};
 use super::command::Command;
-use super::connection::{Connection, ConnectionError};
 use super::limits::{CHUNK_BYTES_SENT, MESSAGE_STREAMS_MAX, WINDOW_ACK_BYTES};
 use super::message::{Message, type_id};
+use super::wire::connection::{Connection, ConnectionError};
 
 /// How a server behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,11 @@ impl Default for ServerConfig {
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnpublishedBy {
+    /// `FCUnpublish`: the stream ends, and the connection stays.
     FcUnpublish,
+    /// `deleteStream` (RTMP specification 7.2.2.3).
     DeleteStream,
+    /// `closeStream`.
     CloseStream,
 }
 
@@ -58,10 +61,18 @@ pub enum ServerOutput {
     Send(Bytes),
     /// The client connected to an application; it has been accepted, or waits for an answer
     /// ([`ServerConfig::asks_on_connect`]).
-    Connect { application: String, tc_url: String },
+    Connect {
+        /// `app` of the command object (RTMP specification 7.2.1.1).
+        application: String,
+        /// `tcUrl` of the command object.
+        tc_url: String,
+    },
     /// The client wants to publish under this key, which is secret, and empty where the
     /// application names the stream. It waits for an answer.
-    Publish { stream_key: String },
+    Publish {
+        /// Publishing name (7.2.2.6).
+        stream_key: String,
+    },
     /// What `onMetaData` says.
     Metadata(Vec<(String, Value)>),
     /// An audio or video message of the accepted stream.
@@ -69,7 +80,10 @@ pub enum ServerOutput {
     /// The client ended the stream by a command. A clean end is `FCUnpublish` and then
     /// `deleteStream`, each told when it comes. Closing the connection without a command is the
     /// other way to end, which the caller sees for itself.
-    Unpublish { by: UnpublishedBy },
+    Unpublish {
+        /// How the client said it.
+        by: UnpublishedBy,
+    },
 }
 
 impl fmt::Debug for ServerOutput {
@@ -116,6 +130,7 @@ pub struct ServerSession {
 }
 
 impl ServerSession {
+    /// A session for a client that has just connected.
     pub fn new(config: ServerConfig) -> Self {
         Self {
             connection: Connection::new(PeerType::Server),

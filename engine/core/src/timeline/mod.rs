@@ -39,8 +39,11 @@ const TRUST_US: i64 = 3_000_000;
 /// How much one report moves the offset towards what its arrival says, so that two clocks that run
 /// at different speeds do not part over hours: 1 ms a report outruns 200 ppm.
 const DRIFT_STEP_US: i64 = 1_000;
+/// A report that arrives earlier than the offset allows by more than this shows that the offset is
+/// wrong: no network delivers early. Such an offset was taken from a report that was held back.
+const EARLY_US: i64 = 100_000;
 
-/// A picture tells the network's delay of audio that comes so much before or after it.
+/// A frame tells the network's delay of audio that comes so much before or after it.
 const NETWORK_US: i64 = 200_000;
 
 /// Which of a publisher's two streams.
@@ -58,7 +61,7 @@ pub(crate) struct Timeline {
     /// The offset when it was taken, less what the arrival of that report said: the delay that
     /// belongs to it. Drift is what departs from this.
     arrival_lag_us: i64,
-    /// When the last picture came, and how late.
+    /// When the last frame came, and how late.
     video_arrival: Option<(i64, i64)>,
     video: StreamClock,
     audio: StreamClock,
@@ -96,7 +99,7 @@ impl Timeline {
 
     /// How late an audio packet is that came at `arrived_us`, in microseconds, without what the
     /// network delays: negative if it is earlier than any before it. Both streams come the same way
-    /// (RFC 8843), so pictures that came lately tell the delay of the network.
+    /// (RFC 8843), so frames that came lately tell the delay of the network.
     pub(crate) fn audio_lateness_us(&self, rtp: u64, arrived_us: i64) -> i64 {
         let late_us = self.audio.lateness_us(rtp, arrived_us).unwrap_or_default();
         let network_us = self
@@ -139,8 +142,17 @@ impl Timeline {
                 self.arrival_lag_us = local_us - ntp_us - arrival_us;
             }
             Some(offset_us) => {
+                // No network delivers early, so a report that comes earlier than the offset allows
+                // proves that the offset is too large.
+                let early_us = offset_us - arrival_us;
+                if early_us > EARLY_US {
+                    self.offset_us = Some(arrival_us);
+                    self.arrival_lag_us = 0;
+                    return;
+                }
                 let drift_us = arrival_us + arrival_lag_us - offset_us;
-                self.offset_us = Some(offset_us + drift_us.clamp(-DRIFT_STEP_US, DRIFT_STEP_US));
+                let step_us = drift_us.clamp(-DRIFT_STEP_US, DRIFT_STEP_US);
+                self.offset_us = Some(offset_us + step_us);
             }
         }
     }
@@ -292,6 +304,44 @@ mod tests {
         for _ in 0..50 {
             let apart = sender.tick();
             assert!(apart.abs() < 2_000, "{apart} us apart");
+        }
+    }
+
+    #[test]
+    fn a_first_report_that_is_late_moves_nothing_when_the_next_is_in_time() {
+        for late_ms in [100, 150, 300, 450] {
+            let mut sender = Sender::new(20_000, 20_000);
+            for _ in 0..20 {
+                sender.tick();
+            }
+            for second in 0..10 {
+                let late_us = if second == 0 { late_ms * 1_000 } else { 30_000 };
+                for stream in [Stream::Video, Stream::Audio] {
+                    let rtp = match stream {
+                        Stream::Video => {
+                            9_000_000 + u64::try_from(sender.now_us).unwrap() * 90 / 1000
+                        }
+                        Stream::Audio => 7_000 + u64::try_from(sender.now_us).unwrap() * 48 / 1000,
+                    };
+                    let ntp_us = 3_900_000_000 * SECOND + sender.now_us;
+                    sender
+                        .timeline
+                        .report(stream, rtp, ntp_us, sender.now_us + late_us);
+                }
+                for _ in 0..50 {
+                    sender.tick();
+                    let placed_us = sender.timeline.place(
+                        Stream::Video,
+                        9_000_000 + u64::try_from(sender.now_us).unwrap() * 90 / 1000,
+                        sender.now_us + 20_000,
+                    );
+                    let off_us = placed_us - sender.now_us - 20_000;
+                    assert!(
+                        off_us.abs() < 40_000,
+                        "{late_ms} ms late, second {second}: {off_us} us"
+                    );
+                }
+            }
         }
     }
 

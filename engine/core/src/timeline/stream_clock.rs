@@ -1,7 +1,7 @@
 //! The clock of one RTP stream: where its sender reports, or the arrival of its packets, put an
 //! RTP time on the local clock.
 
-use super::{CLOCK_SET_US, SLEW_PER_MILLE, STEP_US};
+use super::{CLOCK_SET_US, EARLY_US, SLEW_PER_MILLE, STEP_US};
 
 /// How fast the line of arrival gives way to packets that stay late, in thousandths: it follows a
 /// sender whose clock is slow by up to 1,000 ppm.
@@ -9,6 +9,9 @@ const ARRIVAL_CREEP_PER_MILLE: i64 = 1;
 
 /// Packets that stay late for so long are not held back by the network.
 const REDRAW_US: i64 = 1_000_000;
+
+/// What the network held back is delivered within so long after a clock began anew.
+const SETTLE_US: i64 = 2_000_000;
 
 /// One sender report (RFC 3550, 6.4.1).
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,8 @@ pub(super) struct StreamClock {
     report_lead_us: Option<i64>,
     /// RTP time and result of the last frame.
     last: Option<(u64, i64)>,
+    /// Until then the burst that led to [`Self::restart`] may go on.
+    settled_us: i64,
 }
 
 impl StreamClock {
@@ -48,6 +53,7 @@ impl StreamClock {
             report: None,
             report_lead_us: None,
             last: None,
+            settled_us: i64::MIN,
         }
     }
 
@@ -62,7 +68,11 @@ impl StreamClock {
                 let step_us = self.ticks_us(last_rtp, rtp);
                 let free_us = last_us + step_us;
                 let error_us = target_us - free_us;
-                if error_us.abs() > STEP_US {
+                // Ahead of its arrival just after the clock began anew: it did so within a burst, and
+                // came faster than real time since.
+                let caught_up =
+                    now_us < self.settled_us && free_us - now_us > EARLY_US && error_us < -EARLY_US;
+                if caught_up || error_us.abs() > STEP_US {
                     target_us
                 } else {
                     let most_us = step_us.abs() * SLEW_PER_MILLE / 1000;
@@ -138,6 +148,7 @@ impl StreamClock {
     pub(super) fn restart(&mut self, rtp: u64, now_us: i64) {
         self.redraw(rtp, now_us);
         self.last = Some((rtp, now_us));
+        self.settled_us = now_us + SETTLE_US;
         self.report = None;
         self.report_lead_us = None;
     }

@@ -3,12 +3,13 @@
 //! RTP times are the sender's word. They stop while a microphone stalls, a track is replaced or a
 //! page mutes by `replaceTrack(null)`, and then say of all that follows that it is late. A network
 //! makes packets late as well. The two look the same for one packet and differ over a few: what a
-//! network held back comes faster than real time until it has caught up, and pictures that come the
+//! network held back comes faster than real time until it has caught up, and frames that come the
 //! same way are as late.
 //!
 //! ```text
 //!  late by 80 ms or more: packets are held
-//!      one comes in time              the network: each is placed where its RTP time says
+//!      one comes in time, or they     the network: each is placed where its RTP time says
+//!      come three times too fast
 //!      none for 80 ms of arrivals     the RTP clock stood still: the timeline is shifted by the
 //!                                     least of what they were late, then each is placed
 //! ```
@@ -22,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    opus,
+    codec::opus,
     timeline::{Stream, Timeline},
 };
 
@@ -37,6 +38,9 @@ const IN_TIME_PER_USUAL_PERCENT: i64 = 140;
 const USUAL_US_MAX: i64 = 200_000;
 /// So much of the arrival of late packets decides (80 ms: four packets of the usual 20 ms).
 const CONFIRM_US: i64 = 80_000;
+/// Lateness that fell by more than this meanwhile (160 ms: three times the pace of real time, and
+/// twice what jitter explains) is that of packets which a network held back.
+const CATCHING_UP_US: i64 = 160_000;
 /// And this decides when no further packet comes.
 const CONFIRM_MS_MAX: u64 = 120;
 /// Packets held at a time; 120 ms of the shortest Opus packets, of 2.5 ms.
@@ -60,7 +64,7 @@ pub(crate) struct OpusArrival {
 
 /// An Opus packet and its place.
 #[derive(Debug)]
-pub(crate) struct PlacedOpus {
+pub(crate) struct PlacedPacket {
     pub(crate) pts_us: i64,
     pub(crate) packet: Arc<[u8]>,
     /// So many packets before it did not come.
@@ -82,7 +86,7 @@ pub(crate) struct AudioReceiver {
     usual_us: i64,
     /// Sequence number of the last packet, and the RTP time behind it.
     last: Option<(u64, u64)>,
-    placed: VecDeque<PlacedOpus>,
+    placed: VecDeque<PlacedPacket>,
 }
 
 impl AudioReceiver {
@@ -121,11 +125,11 @@ impl AudioReceiver {
         self.decide_at
     }
 
-    pub(crate) fn poll(&mut self) -> Option<PlacedOpus> {
+    pub(crate) fn poll(&mut self) -> Option<PlacedPacket> {
         self.placed.pop_front()
     }
 
-    /// When the first packet came that is still to be placed: sound is there from then on.
+    /// When the first packet came that is still to be placed: audio is there from then on.
     pub(crate) fn held_since_us(&self) -> Option<i64> {
         self.held.front().map(|held| held.arrival.arrived_us)
     }
@@ -158,9 +162,16 @@ impl AudioReceiver {
         self.decide_at
             .get_or_insert(now + Duration::from_millis(CONFIRM_MS_MAX));
         let since_us = self.held_since_us().unwrap_or(arrived_us);
-        if arrived_us - since_us >= CONFIRM_US || self.held.len() >= HELD_MAX {
+        if self.is_catching_up() {
+            self.release(timeline);
+        } else if arrived_us - since_us >= CONFIRM_US || self.held.len() >= HELD_MAX {
             self.shift(timeline);
         }
+    }
+
+    fn is_catching_up(&self) -> bool {
+        let ends = self.held.front().zip(self.held.back());
+        ends.is_some_and(|(first, last)| first.late_us - last.late_us > CATCHING_UP_US)
     }
 
     /// The RTP clock stood still: what is held belongs where it came.
@@ -181,7 +192,7 @@ impl AudioReceiver {
 
     fn place(&mut self, timeline: &mut Timeline, held: Held) {
         let Held { arrival, lost, .. } = held;
-        self.placed.push_back(PlacedOpus {
+        self.placed.push_back(PlacedPacket {
             pts_us: timeline.place(Stream::Audio, arrival.rtp, arrival.arrived_us),
             packet: arrival.packet,
             lost,

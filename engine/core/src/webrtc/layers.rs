@@ -1,4 +1,4 @@
-//! Which video stream of a publisher is used: the largest picture that is alive.
+//! Which video stream of a publisher is used: the largest layer that is alive.
 //!
 //! With simulcast (RFC 8853) a browser encodes one picture in several sizes, each an RTP stream of
 //! its own. It stops the larger ones when its uplink is short, and begins them again. A change to
@@ -17,7 +17,7 @@ use crate::limits::{
 pub(super) struct Layers {
     known: Vec<Layer>,
     current: Option<SourceId>,
-    /// Pictures of some stream have been used.
+    /// Frames of some stream have been used.
     has_begun: bool,
     /// A stream in use has gone: what comes back has to stay for a while before it is used.
     has_fallen: bool,
@@ -31,7 +31,7 @@ struct Layer {
     last: Instant,
     /// When it came, or came back.
     since: Instant,
-    /// Pictures of the other streams since its own last one.
+    /// Frames of the other streams since its own last one.
     missed: u32,
     keyframe_asked: Option<Instant>,
 }
@@ -47,7 +47,7 @@ impl Layers {
         source.rid.is_none() && self.current == Some(source)
     }
 
-    /// Takes note of a picture of `source`; `pixels` of one that decoding can begin with. True if it
+    /// Takes note of a frame of `source`; `pixels` of one that decoding can begin with. True if it
     /// shall be used.
     pub(super) fn picture(&mut self, now: Instant, source: SourceId, pixels: Option<u32>) -> bool {
         if !self.arrived(now, source, pixels) {
@@ -116,7 +116,8 @@ impl Layers {
                 layer.missed = layer.missed.saturating_add(1);
                 continue;
             }
-            layer.pixels = pixels.unwrap_or(layer.pixels);
+            // A keyframe without its SPS does not tell its size.
+            layer.pixels = pixels.filter(|it| *it > 0).unwrap_or(layer.pixels);
             layer.since = if came_back { now } else { layer.since };
             layer.last = now;
             layer.missed = 0;
@@ -164,8 +165,8 @@ mod tests {
 
     const SIZES: [(&str, u32); 3] = [("q", 320 * 180), ("h", 640 * 360), ("f", 1280 * 720)];
 
-    /// A browser with three layers at so many pictures a second; each answers a keyframe request
-    /// with its next picture.
+    /// A browser with three layers at so many frames a second; each answers a keyframe request
+    /// with its next frame.
     struct Browser {
         now: Instant,
         layers: Layers,
@@ -173,7 +174,7 @@ mod tests {
         /// This layer's keyframes are lost on their way.
         keyframes_lost: Option<usize>,
         period: Duration,
-        /// Layer of each picture that was used, and whether it was a keyframe.
+        /// Layer of each frame that was used, and whether it was a keyframe.
         used: Vec<(usize, bool)>,
         requests: u32,
     }
@@ -253,6 +254,20 @@ mod tests {
             assert!(ms >= LAYER_STEADY_MS - 1_000, "after {ms} ms");
             assert_eq!(browser.run(8_000, &[0]), 0, "{frames_per_second}");
             browser.assert_changes_are_keyframes();
+        }
+    }
+
+    #[test]
+    fn a_keyframe_that_does_not_tell_its_size_leaves_the_layer_its_own() {
+        for frames_per_second in [1, 5, 30] {
+            let mut browser = Browser::new(frames_per_second);
+            browser.run(5_000, &[0, 1, 2]);
+            let before = browser.used.len();
+            for index in [2, 1, 0] {
+                browser.layers.picture(browser.now, source(index), Some(0));
+                assert_eq!(browser.run(2_000, &[0, 1, 2]), 2, "{frames_per_second}");
+            }
+            assert!(browser.used[before..].iter().all(|(layer, _)| *layer == 2));
         }
     }
 

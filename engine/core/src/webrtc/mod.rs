@@ -1,12 +1,15 @@
 //! WebRTC peers, each a str0m session with what Shardcast adds to it.
 
 pub(crate) mod audio_receiver;
+pub(crate) mod demux;
 mod layers;
 pub(crate) mod negotiation;
 pub(crate) mod offer;
 pub(crate) mod publisher;
+mod rtc_timer;
 mod source;
 mod superframe;
+mod totals;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,9 +1,6 @@
 //! Offers of a publisher and their answers: the first one, and those that change a running session.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use shardcast_link::{Fault, Problem, SessionId, check_offer};
 use str0m::{Candidate, Rtc, change::SdpOffer};
@@ -14,11 +11,13 @@ use super::{
     layers::Layers,
     offer::{Terms, configuration, offered, sending_only},
     publisher::{Publisher, Reception},
+    rtc_timer::RtcTimer,
     source::Splice,
+    totals::Totals,
 };
-use crate::timeline::Timeline;
+use crate::{context::Context, limits::REMOTE_CANDIDATES_MAX, timeline::Timeline};
 
-/// What a client is told whose offer is no SDP, or asks for what is not possible.
+/// The problem of an offer that is no SDP, or asks for what is not possible.
 const UNREADABLE: &str =
     "the SDP offer cannot be read: send what RTCPeerConnection.createOffer gives, unchanged";
 const UNANSWERABLE: &str =
@@ -57,17 +56,37 @@ pub(super) struct Agreement {
     offer: String,
 }
 
+/// How many candidates the client has trickled for these ICE credentials. An ICE restart has others on
+/// both sides (RFC 8445, 9).
+#[derive(Debug, Default)]
+pub(super) struct RemoteCandidates {
+    /// Ours of the last answer.
+    ufrag: String,
+    count: usize,
+}
+
+impl RemoteCandidates {
+    fn agreed(&mut self, ufrag: &str) {
+        if self.ufrag != ufrag {
+            ufrag.clone_into(&mut self.ufrag);
+            self.count = 0;
+        }
+    }
+
+    /// False when there were [`REMOTE_CANDIDATES_MAX`].
+    pub(super) fn admit(&mut self) -> bool {
+        self.count += usize::from(self.count <= REMOTE_CANDIDATES_MAX);
+        self.count <= REMOTE_CANDIDATES_MAX
+    }
+}
+
 impl Publisher {
     /// Takes the first SDP offer of a session.
     ///
     /// # Errors
     /// When the offer is not SDP or asks for what no browser asks; the publisher's fault.
-    pub(crate) fn accept(
-        now: Instant,
-        epoch: Instant,
-        identity: &Identity,
-        offer: Offer<'_>,
-    ) -> Result<(Self, Answer), Problem> {
+    pub(crate) fn accept(ctx: &Context, offer: Offer<'_>) -> Result<(Self, Answer), Problem> {
+        let (now, identity) = (ctx.now, &ctx.identity);
         let Offer {
             session,
             ufrag,
@@ -81,7 +100,7 @@ impl Publisher {
         let mut publisher = Self {
             session,
             rtc,
-            epoch,
+            clock: ctx.clock,
             timeline: Timeline::new(),
             audio_receiver: AudioReceiver::default(),
             tracks: Vec::new(),
@@ -94,19 +113,22 @@ impl Publisher {
                 terms: terms.clone(),
                 offer: sdp,
             },
-            outputs: VecDeque::new(),
-            rtc_timeout: now,
+            remote_candidates: RemoteCandidates::default(),
+            audio_pending: false,
+            rtc_timer: RtcTimer::new(now),
             start_deadline: now + start_timeout,
             first_media: None,
             last_media: now,
             disconnected_since: None,
             keyframe_requested: None,
             reception: Reception::default(),
-            stream_bytes: [(0, 0); 2],
+            totals: Totals::default(),
+            last_picture: None,
+            unreadable: false,
             remote: None,
+            ending: None,
             ended: false,
         };
-        publisher.drain(now);
         let answer = publisher.complete(identity, answer);
         Ok((publisher, answer))
     }
@@ -137,17 +159,18 @@ impl Publisher {
         let answer = answer(&mut self.rtc, &self.session, &sdp)?;
         self.offers = offered(&sdp);
         self.agreement.offer = sdp;
-        self.drain(now);
         self.choose_tracks();
         Ok(self.complete(identity, answer))
     }
 
     fn complete(&mut self, identity: &Identity, sdp: String) -> Answer {
         let candidates = hosts(identity).map(|candidate| candidate.to_sdp_string());
+        let ufrag = self.rtc.direct_api().local_ice_credentials().ufrag;
+        self.remote_candidates.agreed(&ufrag);
         Answer {
             sdp,
             candidates: candidates.collect(),
-            ufrag: self.rtc.direct_api().local_ice_credentials().ufrag,
+            ufrag,
         }
     }
 }
@@ -187,7 +210,7 @@ fn fingerprints(sdp: &str) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.strip_prefix("a=fingerprint:"))
 }
 
-/// The client is told `message` alone. Errors of str0m quote what they were made of, up to addresses
+/// The client is sent `message` alone. Errors of str0m quote what they were made of, up to addresses
 /// of objects in memory, so they are for the log.
 fn refused_for(session: &SessionId, error: &dyn std::fmt::Display, message: &str) -> Problem {
     tracing::debug!(%session, %error, message, "an offer was refused");
@@ -198,5 +221,24 @@ fn refused(message: &str) -> Problem {
     Problem {
         fault: Fault::Publisher,
         message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_are_bounded_for_each_generation_of_credentials() {
+        let mut candidates = RemoteCandidates::default();
+        for (ufrag, more) in [
+            ("one", REMOTE_CANDIDATES_MAX),
+            ("one", 0),
+            ("two", REMOTE_CANDIDATES_MAX),
+        ] {
+            candidates.agreed(ufrag);
+            let admitted = (0..1_000).filter(|_| candidates.admit()).count();
+            assert_eq!(admitted, more, "{ufrag}");
+        }
     }
 }

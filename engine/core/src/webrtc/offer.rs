@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use shardcast_link::VideoCodec;
 use str0m::{
     IceCreds, RtcConfig,
@@ -16,8 +17,8 @@ use crate::limits::{AUDIO_REORDER_MS, AUDIO_REORDER_PACKETS_MAX};
 /// The payload type of Opus where the offer has none; each offer has its own.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
 /// Header extensions that this server acts on (RFC 8285). An answer that accepts another one makes
-/// the sender rely on it: a browser that may say "turn the picture" (`urn:3gpp:video-orientation`)
-/// no longer turns the picture itself, and no destination could be told.
+/// the sender rely on it: a browser that may say "turn the frame" (`urn:3gpp:video-orientation`)
+/// no longer turns the frame itself, and no destination could be told.
 const EXTENSIONS: [(u8, Extension); 4] = [
     (3, Extension::TransportSequenceNumber),
     (4, Extension::RtpMid),
@@ -42,12 +43,24 @@ pub(crate) struct Offers {
     pub(crate) audio: bool,
 }
 
+/// 24 characters of 6 random bits each. RFC 8445, 5.3 asks for 128 bits that nobody can guess, and
+/// what str0m generates by itself comes from a generator that is not cryptographic.
+fn ice_password() -> String {
+    let mut random = [0; 18];
+    // aws-lc-rs fails only where the machine has no randomness at all; DTLS keys fail there as well.
+    if aws_lc_rs::rand::fill(&mut random).is_err() {
+        tracing::error!("this machine has no source of randomness");
+        return IceCreds::new().pass;
+    }
+    BASE64.encode(random)
+}
+
 /// The configuration of a session. The answer names codecs in the order of `terms`, and browsers
 /// send the first that they can.
 pub(super) fn configuration(identity: &Identity, ufrag: String, terms: &Terms) -> RtcConfig {
     let creds = IceCreds {
         ufrag,
-        pass: IceCreds::new().pass,
+        pass: ice_password(),
     };
     let mut config = RtcConfig::new()
         .set_crypto_provider(identity.crypto.clone())
@@ -184,6 +197,19 @@ pub(super) fn offered(narrowed: &str) -> Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ice_passwords_are_long_enough_of_the_alphabet_that_ice_allows_and_never_the_same() {
+        let passwords: Vec<String> = (0..100).map(|_| ice_password()).collect();
+        for (index, password) in passwords.iter().enumerate() {
+            let is_ice_char = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+            assert!(
+                password.len() == 24 && password.bytes().all(is_ice_char),
+                "{password}"
+            );
+            assert!(!passwords[..index].contains(password));
+        }
+    }
 
     fn directions(sdp: &str) -> Vec<String> {
         let narrowed = sending_only(sdp);

@@ -5,9 +5,7 @@
 //! knows when it has started, gone stale, and ended.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,46 +14,26 @@ use str0m::{
     Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError,
     media::{KeyframeRequestKind, MediaData, MediaKind, Mid},
     net::{Protocol, Receive},
+    stats::MediaIngressStats,
 };
 
 use super::{
-    audio_receiver::{AudioReceiver, OpusArrival, PlacedOpus},
+    audio_receiver::{AudioReceiver, OpusArrival},
     layers::Layers,
-    negotiation::Agreement,
+    negotiation::{Agreement, RemoteCandidates},
     offer::{Offers, video_codec},
+    rtc_timer::RtcTimer,
     source::{SourceId, Splice},
     superframe::with_index,
+    totals::{Received, Totals},
 };
 use crate::{
-    frame_size::keyframe_pixels,
+    codec::frame_size::keyframe_pixels,
+    context::{Clock, Context},
+    ingest_event::IngestEvent,
     limits::{ICE_LOST_MS, KEYFRAME_REQUEST_MS_MIN, MEDIA_LOST_MS},
     timeline::{Stream, Timeline},
 };
-
-/// Something a publisher wants done or known.
-#[derive(Debug)]
-pub(crate) enum PublisherOutput {
-    Datagram {
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: Vec<u8>,
-    },
-    Video {
-        pts_us: i64,
-        codec: VideoCodec,
-        /// As a decoder takes it: H.264 in Annex B.
-        access_unit: Arc<[u8]>,
-        /// Nothing was lost since the unit before.
-        contiguous: bool,
-    },
-    /// A picture came that cannot be put together, and what follows leans on it.
-    Unreadable,
-    Audio(PlacedOpus),
-    /// Audio came whose place is decided later; it is there from this time on, in microseconds.
-    AudioHeld(i64),
-    /// The session is over, by the peer or by time.
-    Ended(EndReason),
-}
 
 /// What the last second looked like.
 #[derive(Clone, Debug, Default)]
@@ -70,8 +48,7 @@ pub(crate) struct Reception {
 pub(crate) struct Publisher {
     pub(crate) session: SessionId,
     pub(super) rtc: Rtc,
-    /// Start of the shard's clock.
-    pub(super) epoch: Instant,
+    pub(super) clock: Clock,
     pub(super) timeline: Timeline,
     pub(super) audio_receiver: AudioReceiver,
     /// All tracks that were ever offered, in the order of their media sections.
@@ -84,8 +61,10 @@ pub(crate) struct Publisher {
     pub(super) splices: [Splice; 2],
     pub(super) offers: Offers,
     pub(super) agreement: Agreement,
-    pub(super) outputs: VecDeque<PublisherOutput>,
-    pub(super) rtc_timeout: Instant,
+    pub(super) remote_candidates: RemoteCandidates,
+    /// The audio receiver has been given something since it was last asked.
+    pub(super) audio_pending: bool,
+    pub(super) rtc_timer: RtcTimer,
     /// Without media until then, the session ends.
     pub(super) start_deadline: Instant,
     pub(super) first_media: Option<Instant>,
@@ -93,8 +72,14 @@ pub(crate) struct Publisher {
     pub(super) disconnected_since: Option<Instant>,
     pub(super) keyframe_requested: Option<Instant>,
     pub(super) reception: Reception,
-    pub(super) stream_bytes: [(u64, u64); 2],
+    pub(super) totals: Totals,
+    /// The source and the last RTP sequence number of the last picture that was used.
+    pub(super) last_picture: Option<(SourceId, u64)>,
+    /// A picture of some layer could not be put together since then.
+    pub(super) unreadable: bool,
     pub(super) remote: Option<SocketAddr>,
+    /// Why the session ends, until that was handed on.
+    pub(super) ending: Option<EndReason>,
     pub(super) ended: bool,
 }
 
@@ -128,6 +113,7 @@ impl Publisher {
             .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
     }
 
+    /// Takes a datagram. What comes of it is handed on by [`Self::poll`], here as everywhere.
     pub(crate) fn datagram(
         &mut self,
         now: Instant,
@@ -142,30 +128,28 @@ impl Publisher {
         if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
             self.note(&error);
         }
-        self.drain(now);
+        if self.first_media.is_some() {
+            self.rtc_timer.driven(now);
+        }
     }
 
-    /// A candidate that the client trickled. We answer whoever reaches us, so it only helps str0m
-    /// to know the peer earlier; mDNS names and the like are passed over.
-    pub(crate) fn candidate(&mut self, now: Instant, candidate: &str) {
-        if let Ok(candidate) = Candidate::from_sdp_string(candidate) {
+    /// A candidate that the client trickled. ICE-lite answers every address that authenticates, so it
+    /// only lets str0m know the peer earlier; mDNS names and the like are passed over.
+    pub(crate) fn candidate(&mut self, candidate: &str) {
+        if self.remote_candidates.admit()
+            && let Ok(candidate) = Candidate::from_sdp_string(candidate)
+        {
             self.rtc.add_remote_candidate(candidate);
-            self.drain(now);
         }
     }
 
     pub(crate) fn timeout(&mut self, now: Instant) {
-        if now >= self.rtc_timeout {
-            if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
-                self.note(&error);
-            }
-            self.drain(now);
+        if self.rtc_timer.is_due(now)
+            && let Err(error) = self.rtc.handle_input(Input::Timeout(now))
+        {
+            self.note(&error);
         }
-        self.audio_receiver.timeout(now, &mut self.timeline);
-        self.pass_audio_on();
-        if let Some(reason) = self.overdue(now) {
-            self.end(reason);
-        }
+        self.audio_pending = true;
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -175,27 +159,76 @@ impl Publisher {
             (Some(_), None) => self.last_media + Duration::from_millis(MEDIA_LOST_MS),
         };
         let audio = self.audio_receiver.next_timeout().unwrap_or(own);
-        (!self.ended).then(|| self.rtc_timeout.min(own).min(audio))
+        (!self.ended).then(|| self.rtc_timer.wake_at().min(own).min(audio))
     }
 
-    pub(crate) fn poll(&mut self) -> Option<PublisherOutput> {
-        self.outputs.pop_front()
+    /// What the session hands to its broadcast; ask until `None` after everything that is done to
+    /// the session. Datagrams go out on the way.
+    pub(crate) fn poll(&mut self, ctx: &mut Context) -> Option<IngestEvent> {
+        loop {
+            if let Some(event) = self.poll_audio() {
+                return Some(event);
+            }
+            if let Some(reason) = self.ending.take() {
+                return Some(IngestEvent::Ended(reason));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    let reason = self.rtc.last_timeout_reason();
+                    self.rtc_timer.set(ctx.now, at, reason);
+                    self.audio_receiver.timeout(ctx.now, &mut self.timeline);
+                    if let Some(event) = self.poll_audio() {
+                        return Some(event);
+                    }
+                    self.end(self.overdue(ctx.now)?);
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let (from, to) = (transmit.source, transmit.destination);
+                    ctx.datagram(from, to, transmit.contents.into());
+                }
+                Ok(Output::Event(event)) => {
+                    if let Some(event) = self.event(ctx.now, event) {
+                        return Some(event);
+                    }
+                }
+                // One frame that is no frame of its codec; str0m has put it away.
+                Err(error @ RtcError::Packet(mid, ..)) => {
+                    self.note(&error);
+                    // It names no layer. With layers the next frame of the one in use tells by
+                    // its sequence number whether it was of that one.
+                    let has_layers = self.layers.current().is_some_and(|it| it.rid.is_some());
+                    if Some(mid) == self.video && !has_layers {
+                        return Some(IngestEvent::Unreadable);
+                    }
+                    self.unreadable |= Some(mid) == self.video;
+                }
+                Err(error) => {
+                    self.note(&error);
+                    self.rtc.disconnect();
+                    self.end(EndReason::Lost);
+                }
+            }
+        }
     }
 
-    /// Asks for a keyframe, unless that was just done.
-    pub(crate) fn request_keyframe(&mut self, now: Instant) {
+    /// Asks for a keyframe, unless that was just done; whether it was asked for.
+    pub(crate) fn request_keyframe(&mut self, now: Instant) -> bool {
         let recently = self.keyframe_requested.is_some_and(|at| {
             now.saturating_duration_since(at) < Duration::from_millis(KEYFRAME_REQUEST_MS_MIN)
         });
-        // Before its first picture a track is asked as one without layers.
+        // Before its first frame a track is asked as one without layers.
         let first = || self.video.map(|mid| SourceId { mid, rid: None });
         let Some(source) = self.layers.current().or_else(first).filter(|_| !recently) else {
-            return;
+            return false;
         };
-        if self.request_of(source) {
+        let requested = self.request_of(source);
+        if requested {
             self.keyframe_requested = Some(now);
-            self.drain(now);
         }
+        requested
     }
 
     fn request_of(&mut self, source: SourceId) -> bool {
@@ -205,14 +238,22 @@ impl Publisher {
         })
     }
 
-    /// Says goodbye to the client; what that takes comes out of [`Self::poll`].
-    pub(crate) fn close(&mut self, now: Instant) {
+    /// Says goodbye to the client. Nothing is handed on any more.
+    pub(crate) fn close(&mut self, ctx: &mut Context) {
         self.ended = true;
-        if self.rtc.close().is_ok() {
-            self.drain(now);
+        if self.rtc.close().is_err() {
+            return;
         }
-        self.outputs
-            .retain(|output| matches!(output, PublisherOutput::Datagram { .. }));
+        while let Ok(output) = self.rtc.poll_output() {
+            match output {
+                Output::Timeout(_) => return,
+                Output::Transmit(transmit) => {
+                    let (from, to) = (transmit.source, transmit.destination);
+                    ctx.datagram(from, to, transmit.contents.into());
+                }
+                Output::Event(_) => {}
+            }
+        }
     }
 
     fn overdue(&self, now: Instant) -> Option<EndReason> {
@@ -238,54 +279,20 @@ impl Publisher {
     fn end(&mut self, reason: EndReason) {
         if !self.ended {
             self.ended = true;
-            self.outputs.push_back(PublisherOutput::Ended(reason));
+            self.ending = Some(reason);
         }
     }
 
-    pub(super) fn drain(&mut self, now: Instant) {
-        loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
-                    self.rtc_timeout = at;
-                    return;
-                }
-                Ok(Output::Transmit(transmit)) => {
-                    self.outputs.push_back(PublisherOutput::Datagram {
-                        from: transmit.source,
-                        to: transmit.destination,
-                        payload: transmit.contents.into(),
-                    });
-                }
-                Ok(Output::Event(event)) => self.event(now, event),
-                // One frame that is no frame of its codec; str0m has put it away.
-                Err(error @ RtcError::Packet(mid, ..)) => {
-                    self.note(&error);
-                    if Some(mid) == self.video {
-                        self.outputs.push_back(PublisherOutput::Unreadable);
-                    }
-                }
-                Err(error) => {
-                    self.note(&error);
-                    self.rtc.disconnect();
-                    self.end(EndReason::Lost);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn event(&mut self, now: Instant, event: Event) {
+    fn event(&mut self, now: Instant, event: Event) -> Option<IngestEvent> {
         match event {
             Event::MediaAdded(media) => {
                 self.tracks.push((media.mid, media.kind));
                 self.choose_tracks();
             }
             Event::MediaChanged(_) => self.choose_tracks(),
-            Event::MediaData(data) => self.media(now, data),
+            Event::MediaData(data) => return self.media(now, data),
             Event::SenderFeedback(feedback) => {
-                let Some(stream) = self.stream(feedback.mid) else {
-                    return;
-                };
+                let stream = self.stream(feedback.mid)?;
                 let info = feedback.sender_info;
                 let ntp_us = unix_us(info.ntp_time);
                 let (mid, rid) = (feedback.mid, feedback.rid);
@@ -299,18 +306,7 @@ impl Publisher {
                 let down = state == IceConnectionState::Disconnected;
                 self.disconnected_since = down.then(|| self.disconnected_since.unwrap_or(now));
             }
-            Event::MediaIngressStats(stats) => {
-                let index = usize::from(Some(stats.mid) == self.video);
-                let ticks_per_ms = if index == 1 { 90 } else { 48 };
-                if let Some((packets, bytes)) = self.stream_bytes.get_mut(index) {
-                    let received = stats.packets.saturating_sub(*packets);
-                    let lost = stats.loss.unwrap_or(0.0).clamp(0.0, 1.0) * received as f32;
-                    self.reception.packets_lost += lost as u64;
-                    self.reception.bytes += stats.bytes.saturating_sub(*bytes);
-                    (*packets, *bytes) = (stats.packets, stats.bytes);
-                }
-                self.reception.jitter_ms = stats.jitter / ticks_per_ms;
-            }
+            Event::MediaIngressStats(stats) => self.received(&stats),
             Event::PeerStats(stats) => {
                 let path = stats
                     .selected_candidate_pair
@@ -322,19 +318,45 @@ impl Publisher {
             Event::Closed => self.end(EndReason::PeerClosed),
             _ => {}
         }
+        None
     }
 
-    fn media(&mut self, now: Instant, data: MediaData) {
-        let Some(stream) = self.stream(data.mid) else {
+    /// Adds the totals of one RTP stream. The jitter is that of the frame in use, or of audio
+    /// where there is no frame.
+    fn received(&mut self, stats: &MediaIngressStats) {
+        let Some(stream) = self.stream(stats.mid) else {
             return;
         };
+        let source = SourceId {
+            mid: stats.mid,
+            rid: stats.rid,
+        };
+        let total = Received {
+            packets: stats.packets,
+            bytes: stats.bytes,
+        };
+        let since = self.totals.since_last(source, total);
+        let lost = stats.loss.unwrap_or(0.0).clamp(0.0, 1.0) * since.packets as f32;
+        self.reception.packets_lost += lost as u64;
+        self.reception.bytes += since.bytes;
+        match (stream, self.layers.current()) {
+            (Stream::Video, Some(current)) if current == source => {
+                self.reception.jitter_ms = stats.jitter / 90;
+            }
+            (Stream::Audio, None) => self.reception.jitter_ms = stats.jitter / 48,
+            _ => {}
+        }
+    }
+
+    fn media(&mut self, now: Instant, data: MediaData) -> Option<IngestEvent> {
+        let stream = self.stream(data.mid)?;
         let codec = video_codec(data.params.spec().codec);
         self.first_media.get_or_insert(now);
         self.last_media = now;
         let (mid, rid) = (data.mid, data.rid);
         let source = SourceId { mid, rid };
         if stream == Stream::Video && !self.is_used(now, source, codec, &data.data) {
-            return;
+            return None;
         }
         let arrived_us = self.us(data.network_time);
         let rtp = data.time.numer();
@@ -347,27 +369,37 @@ impl Publisher {
                 packet: data.data,
             };
             self.audio_receiver.packet(now, &mut self.timeline, arrival);
-            self.pass_audio_on();
-            return;
+            self.audio_pending = true;
+            return None;
         }
-        let Some(codec) = codec else {
-            return; // Not of the answer.
-        };
-        self.outputs.push_back(PublisherOutput::Video {
+        let follows = self.follows(source, **data.seq_range.start(), **data.seq_range.end());
+        let codec = codec?; // Else it is none of the answer.
+        Some(IngestEvent::Video {
             pts_us: self.timeline.place(stream, rtp, arrived_us),
             codec,
             access_unit: with_index(data.data, &data.codec_extra),
-            contiguous: data.contiguous,
-        });
+            contiguous: data.contiguous && follows,
+        })
     }
 
-    fn pass_audio_on(&mut self) {
-        while let Some(placed) = self.audio_receiver.poll() {
-            self.outputs.push_back(PublisherOutput::Audio(placed));
+    /// Whether no unreadable picture of the same source stands before this one, whose RTP packets
+    /// have the sequence numbers `first` to `last`. str0m takes unreadable ones for received.
+    fn follows(&mut self, source: SourceId, first: u64, last: u64) -> bool {
+        let before = self.last_picture.replace((source, last));
+        let unreadable = std::mem::take(&mut self.unreadable);
+        !(unreadable
+            && before.is_some_and(|(of, end)| of == source && first > end.saturating_add(1)))
+    }
+
+    fn poll_audio(&mut self) -> Option<IngestEvent> {
+        if let Some(placed) = self.audio_receiver.poll() {
+            return Some(IngestEvent::Audio(placed));
         }
-        if let Some(since_us) = self.audio_receiver.held_since_us() {
-            self.outputs.push_back(PublisherOutput::AudioHeld(since_us));
+        if std::mem::take(&mut self.audio_pending) {
+            let since_us = self.audio_receiver.held_since_us()?;
+            return Some(IngestEvent::AudioHeld(since_us));
         }
+        None
     }
 
     /// Uses the first track of each kind that sends, and one that is used for as long as it sends.
@@ -389,13 +421,16 @@ impl Publisher {
             choose(self.video, MediaKind::Video),
             choose(self.audio, MediaKind::Audio),
         );
+        let tracks = &self.tracks;
+        self.totals
+            .retain(|mid| tracks.iter().any(|(kept, _)| *kept == mid));
         if video != self.video {
             self.layers.retain(|source| Some(source.mid) == video);
         }
         (self.video, self.audio) = (video, audio);
     }
 
-    /// Whether this picture is of the stream that the broadcast is sent, as it should be now.
+    /// Whether this frame is of the stream that the broadcast is sent, as it should be now.
     fn is_used(
         &mut self,
         now: Instant,
@@ -431,8 +466,7 @@ impl Publisher {
     }
 
     fn us(&self, at: Instant) -> i64 {
-        let since = at.saturating_duration_since(self.epoch);
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        self.clock.us(at)
     }
 
     fn note(&self, error: &RtcError) {

@@ -180,7 +180,7 @@ mod tests {
         let mut splice = Splice::new(90_000);
         let before = splice.place(source("a"), 500, 1_000_000);
         splice.report(source("a"), 500, 10_000_000);
-        // A picture that was captured before the last one of the other stream.
+        // A frame that was captured before the last one of the other stream.
         splice.report(source("b"), 7, 9_900_000);
         assert_eq!(splice.place(source("b"), 7, 1_010_000), before);
     }

@@ -1,4 +1,4 @@
-//! The spatial layers of one VP9 picture as a decoder takes them.
+//! The spatial layers of one VP9 frame as a decoder takes them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ const FRAMES_MAX: usize = 8;
 /// Bytes of each size in the index.
 const SIZE_BYTES: u8 = 4;
 
-/// The frame as one unit for a decoder. RTP carries the layers of a picture one behind the other and
+/// The frame as one unit for a decoder. RTP carries the layers of a frame one behind the other and
 /// tells them apart by packets (RFC 9628, 4.2), which are gone here. A decoder goes by an index at the
 /// end of the unit (annex B); without one it takes the lowest layer for the whole.
 pub(super) fn with_index(frame: Arc<[u8]>, extra: &CodecExtra) -> Arc<[u8]> {
@@ -22,7 +22,7 @@ pub(super) fn with_index(frame: Arc<[u8]>, extra: &CodecExtra) -> Arc<[u8]> {
         let Some(size) = end.checked_sub(begin).filter(|_| *end <= frame.len()) else {
             return frame;
         };
-        // A layer that was left out of the picture ends where it begins.
+        // A layer that was left out of the frame ends where it begins.
         if size > 0 {
             sizes.push(size);
         }

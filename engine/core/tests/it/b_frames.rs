@@ -3,13 +3,13 @@
 //! a rendition at once; nobody else notices.
 
 use shardcast_core::rtmp::message::type_id;
-use shardcast_link::{Command, PicturePath, Reencode};
+use shardcast_link::{Command, Reencode, VideoPath};
 
 use crate::sim::{
     World,
     client::{Client, Sends},
+    renditions::{HD, always, assert_gapless_audio, kinds_of_video, reencoding, run_s, want},
     session,
-    wishes::{HD, always, assert_whole_sound, of, run_s, turns, want},
 };
 
 const FRAME_MS: i64 = 33;
@@ -54,7 +54,7 @@ fn assert_order(times_ms: &[(i64, i64)], gap_ms_max: i64) {
 #[test]
 fn b_frames_are_passed_on_with_their_composition_times_where_re_encoding_is_off() {
     let mut world = World::new();
-    want(&mut world, &[("off", of(Reencode::Off))]);
+    want(&mut world, &[("off", reencoding(Reencode::Off))]);
     let client = client(&world, 4000, true);
     world.publish("first", client);
     run_s(&mut world, 10);
@@ -65,24 +65,24 @@ fn b_frames_are_passed_on_with_their_composition_times_where_re_encoding_is_off(
     let later = times.iter().filter(|(dts_ms, pts_ms)| pts_ms > dts_ms);
     assert!(later.count() * 4 > times.len());
     assert!(times.iter().all(|(dts, pts)| pts - dts <= 4 * FRAME_MS));
-    assert_whole_sound(&world, "off");
-    let off = world.destination("off").picture.unwrap();
-    assert_eq!(off.path, PicturePath::Passthrough);
+    assert_gapless_audio(&world, "off");
+    let off = world.destination("off").video.unwrap();
+    assert_eq!(off.path, VideoPath::Passthrough);
 }
 
 #[test]
 fn a_contract_without_b_frames_slips_to_a_rendition_at_once() {
     let mut world = World::with_codecs(900);
-    want(&mut world, &[("auto", of(Reencode::Auto))]);
+    want(&mut world, &[("auto", reencoding(Reencode::Auto))]);
     let client = client(&world, 4000, true);
     world.publish("first", client);
     world.run_ms(800);
     assert_eq!(world.video.len(), 1, "it has not slipped");
     run_s(&mut world, 8);
-    assert!(turns(&world, "auto").ends_with(&[true]));
+    assert!(kinds_of_video(&world, "auto").ends_with(&[true]));
     assert_order(&times_ms(&world, "auto"), 5 * FRAME_MS);
-    assert_whole_sound(&world, "auto");
-    let auto = world.destination("auto").picture.unwrap();
+    assert_gapless_audio(&world, "auto");
+    let auto = world.destination("auto").video.unwrap();
     assert!(auto.reason.contains("B-frames"), "{}", auto.reason);
 }
 
@@ -93,20 +93,24 @@ fn a_change_between_a_rendition_and_b_frames_keeps_times_and_order() {
     let client = client(&world, 4000, true);
     world.publish("first", client);
     run_s(&mut world, 6);
-    for picture in [of(Reencode::Off), always(HD), of(Reencode::Off)] {
+    for picture in [
+        reencoding(Reencode::Off),
+        always(HD),
+        reencoding(Reencode::Off),
+    ] {
         want(&mut world, &[("one", picture)]);
         run_s(&mut world, 6);
     }
-    assert_eq!(turns(&world, "one"), [true, false, true, false]);
+    assert_eq!(kinds_of_video(&world, "one"), [true, false, true, false]);
     assert_order(&times_ms(&world, "one"), 6 * FRAME_MS);
-    assert_whole_sound(&world, "one");
+    assert_gapless_audio(&world, "one");
     assert_eq!(world.connections("one"), 1);
 }
 
 #[test]
 fn publishers_with_and_without_b_frames_follow_each_other_on_one_connection() {
     let mut world = World::new();
-    want(&mut world, &[("off", of(Reencode::Off))]);
+    want(&mut world, &[("off", reencoding(Reencode::Off))]);
     for (n, b_frames) in [true, false, true].into_iter().enumerate() {
         let client = client(&world, 4000 + n as u16, b_frames);
         world.publish(["first", "second", "third"][n], client);
@@ -118,7 +122,7 @@ fn publishers_with_and_without_b_frames_follow_each_other_on_one_connection() {
     }
     let times = times_ms(&world, "off");
     assert_order(&times, 300);
-    assert_whole_sound(&world, "off");
+    assert_gapless_audio(&world, "off");
     assert_eq!(world.connections("off"), 1);
     assert!(world.server("off", 0).sequence_headers(type_id::VIDEO) >= 3);
 }

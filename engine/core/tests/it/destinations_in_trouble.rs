@@ -2,20 +2,21 @@
 //! and its status says in words what happened.
 
 use crate::sim::{
-    Site, World,
+    FaultMode, World,
     client::{Client, Sends},
 };
 use shardcast_link::DestinationState;
+use shardcast_sim::picture::{Picture, Shows};
 
 /// Ten seconds with a well destination beside one that is not.
-fn beside(bad: Site) -> World {
+fn beside(bad: FaultMode) -> World {
     let mut world = World::new();
-    world.want(&[("well", Site::Well), ("bad", bad)]);
+    world.want(&[("well", FaultMode::Well), ("bad", bad)]);
     let client = Client::new(world.now, 4000, Sends::default());
     world.publish("first", client);
     world.run_ms(10_000);
     let server = world.server("well", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert_eq!(world.connections("well"), 1);
     // The first frame may be older than the connection; every later one has arrived.
     let sent = world.clients[0].frames_sent;
@@ -39,14 +40,14 @@ fn says(world: &mut World, state: DestinationState, words: &str) {
 
 #[test]
 fn one_that_refuses_is_tried_again_and_again() {
-    let mut world = beside(Site::Refuses);
+    let mut world = beside(FaultMode::Refuses);
     says(&mut world, DestinationState::BackingOff, "refused");
     assert!(
         world.connections("bad") >= 4,
         "{} attempts",
         world.connections("bad")
     );
-    world.replace("bad", Site::Well);
+    world.set_mode("bad", FaultMode::Well);
     assert!(world.run_until(12_000, |world| {
         let last = world.connections("bad") - 1;
         !world.server("bad", last).video().is_empty()
@@ -56,7 +57,7 @@ fn one_that_refuses_is_tried_again_and_again() {
 #[test]
 fn one_whose_name_does_not_resolve_says_so() {
     let mut world = World::new();
-    world.want(&[("well", Site::Well)]);
+    world.want(&[("well", FaultMode::Well)]);
     let mut wanted = shardcast_link::WantedBroadcast::new(crate::sim::broadcast());
     for name in ["well", "nowhere"] {
         wanted
@@ -70,13 +71,13 @@ fn one_whose_name_does_not_resolve_says_so() {
     let client = Client::new(world.now, 4000, Sends::default());
     world.publish("first", client);
     world.run_ms(5_000);
-    world.server("well", 0).assert_sound();
+    world.server("well", 0).assert_well_formed();
     says(&mut world, DestinationState::BackingOff, "does not resolve");
 }
 
 #[test]
 fn a_black_hole_is_given_up_after_a_while_and_tried_again() {
-    let mut world = beside(Site::BlackHole);
+    let mut world = beside(FaultMode::Silent);
     assert!(world.connections("bad") >= 2);
     world.run_ms(3_000);
     let status = world.destination("bad");
@@ -86,7 +87,7 @@ fn a_black_hole_is_given_up_after_a_while_and_tried_again() {
 
 #[test]
 fn one_that_accepts_and_says_nothing_is_told_apart() {
-    let mut world = beside(Site::Mute);
+    let mut world = beside(FaultMode::Mute);
     world.run_ms(1_000);
     let message = world
         .destination("bad")
@@ -101,7 +102,7 @@ fn one_that_accepts_and_says_nothing_is_told_apart() {
 
 #[test]
 fn one_that_answers_garbage_is_closed() {
-    let mut world = beside(Site::Garbage);
+    let mut world = beside(FaultMode::Garbage);
     says(
         &mut world,
         DestinationState::BackingOff,
@@ -111,7 +112,7 @@ fn one_that_answers_garbage_is_closed() {
 
 #[test]
 fn one_that_refuses_the_key_is_tried_seldom() {
-    let mut world = beside(Site::RejectsKey);
+    let mut world = beside(FaultMode::RejectsKey);
     says(&mut world, DestinationState::BackingOff, "no such key");
     assert_eq!(
         world.connections("bad"),
@@ -122,17 +123,17 @@ fn one_that_refuses_the_key_is_tried_seldom() {
 
 #[test]
 fn one_that_resets_is_on_air_again_at_a_keyframe() {
-    let world = beside(Site::ResetsAfterMs(2_000));
+    let world = beside(FaultMode::Resets(2_000));
     assert!(world.connections("bad") >= 3);
     for n in 0..world.connections("bad") - 1 {
-        world.server("bad", n).assert_sound();
+        world.server("bad", n).assert_well_formed();
     }
 }
 
 #[test]
 fn one_that_is_too_slow_gets_whole_keyframes_and_is_told_so() {
     // 60 bytes a millisecond of the 190 that the stream needs.
-    let mut world = beside(Site::Slow(60));
+    let mut world = beside(FaultMode::Crawls(60_000));
     world.run_ms(20_000);
     let status = world.destination("bad");
     assert!(status.frames_dropped > 100, "{status:?}");
@@ -142,18 +143,15 @@ fn one_that_is_too_slow_gets_whole_keyframes_and_is_told_so() {
             .is_some_and(|problem| problem.message.contains("slower"))
     );
     let server = world.server("bad", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     let received = server.video();
     for pair in received.windows(2) {
         let number = |message: &shardcast_core::rtmp::Message| {
-            let at = message
-                .payload
-                .windows(2)
-                .position(|two| two == [0x9a, 4000_u16.rem_euclid(251) as u8]);
-            let from = at.unwrap() + 2;
-            message.payload[from..from + 8]
-                .iter()
-                .fold(0_u64, |n, byte| n << 7 | u64::from(byte & 0x7f))
+            let picture = Picture::read(&message.payload).expect("a picture of the client");
+            match picture.shows {
+                Shows::Sent(number) => number,
+                other => panic!("{other:?}"),
+            }
         };
         let follows = number(pair[1]) == number(pair[0]) + 1;
         assert!(

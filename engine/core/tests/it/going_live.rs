@@ -5,13 +5,13 @@ use shardcast_core::rtmp::{message::type_id, server::UnpublishedBy};
 use shardcast_link::EndReason;
 
 use crate::sim::{
-    Site, World,
+    FaultMode, World,
     client::{Client, Sends},
 };
 
-fn live(sites: &[(&str, Site)], sends: Sends) -> World {
+fn live(hosts: &[(&str, FaultMode)], sends: Sends) -> World {
     let mut world = World::new();
-    world.want(sites);
+    world.want(hosts);
     let client = Client::new(world.now, 4000, sends);
     world.publish("first", client);
     world
@@ -21,9 +21,9 @@ fn live(sites: &[(&str, Site)], sends: Sends) -> World {
 fn three_destinations_get_every_frame_in_order() {
     let mut world = live(
         &[
-            ("one", Site::Well),
-            ("two", Site::Well),
-            ("three", Site::Well),
+            ("one", FaultMode::Well),
+            ("two", FaultMode::Well),
+            ("three", FaultMode::Well),
         ],
         Sends::default(),
     );
@@ -36,7 +36,7 @@ fn three_destinations_get_every_frame_in_order() {
     );
     for name in ["one", "two", "three"] {
         let server = world.server(name, 0);
-        server.assert_sound();
+        server.assert_well_formed();
         assert_eq!(server.pictures(), pictures, "{name} differs");
         assert_eq!(
             server.key.as_deref(),
@@ -53,7 +53,7 @@ fn three_destinations_get_every_frame_in_order() {
 
 #[test]
 fn the_rates_of_sound_and_of_all_that_comes_are_told_each_second() {
-    let mut world = live(&[("one", Site::Well)], Sends::default());
+    let mut world = live(&[("one", FaultMode::Well)], Sends::default());
     world.run_ms(5_000);
     let status = world.latest();
     let publisher = status.broadcasts[0].publisher.clone().unwrap();
@@ -66,7 +66,7 @@ fn the_rates_of_sound_and_of_all_that_comes_are_told_each_second() {
 
 #[test]
 fn keyframes_are_two_seconds_apart_for_a_publisher_that_sends_them_only_when_asked() {
-    let mut world = live(&[("one", Site::Well)], Sends::default());
+    let mut world = live(&[("one", FaultMode::Well)], Sends::default());
     world.run_ms(20_000);
     let times = world.server("one", 0).keyframe_times_ms();
     assert!(times.len() >= 9, "{times:?}");
@@ -81,7 +81,7 @@ fn keyframes_are_two_seconds_apart_for_a_publisher_that_sends_them_only_when_ask
 
 #[test]
 fn sound_and_picture_start_together_within_700_ms_of_the_first_media() {
-    let mut world = live(&[("one", Site::Well)], Sends::default());
+    let mut world = live(&[("one", FaultMode::Well)], Sends::default());
     let started = world.run_until(5_000, |world| world.clients[0].frames_sent > 0);
     assert!(started, "the client never connected");
     let at = world.elapsed_ms();
@@ -95,16 +95,16 @@ fn sound_and_picture_start_together_within_700_ms_of_the_first_media() {
 
 #[test]
 fn a_destination_added_while_live_starts_at_once_on_a_keyframe_of_its_own() {
-    let mut world = live(&[("one", Site::Well)], Sends::default());
+    let mut world = live(&[("one", FaultMode::Well)], Sends::default());
     world.run_ms(5_500);
-    world.want(&[("one", Site::Well), ("late", Site::Well)]);
+    world.want(&[("one", FaultMode::Well), ("late", FaultMode::Well)]);
     let at = world.elapsed_ms();
     let started = world.run_until(2_000, |world| {
         world.connections("late") == 1 && !world.server("late", 0).video().is_empty()
     });
     assert!(started, "not started after {} ms", world.elapsed_ms() - at);
     world.run_ms(3_000);
-    world.server("late", 0).assert_sound();
+    world.server("late", 0).assert_well_formed();
     let (one, late) = (
         world.server("one", 0).pictures(),
         world.server("late", 0).pictures(),
@@ -115,12 +115,12 @@ fn a_destination_added_while_live_starts_at_once_on_a_keyframe_of_its_own() {
 #[test]
 fn a_removed_destination_is_ended_properly_and_the_other_loses_nothing() {
     let mut world = live(
-        &[("one", Site::Well), ("two", Site::Well)],
+        &[("one", FaultMode::Well), ("two", FaultMode::Well)],
         Sends::default(),
     );
     world.run_ms(4_000);
     let before = world.server("one", 0).pictures().len();
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     world.run_ms(2_000);
     let ended = &world.server("two", 0).ended_by;
     assert_eq!(
@@ -141,10 +141,10 @@ fn a_publisher_without_audio_gets_silence() {
         audio: false,
         ..Sends::default()
     };
-    let mut world = live(&[("one", Site::Well)], sends);
+    let mut world = live(&[("one", FaultMode::Well)], sends);
     world.run_ms(6_000);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     let (video, audio) = (server.video(), server.audio());
     let behind = i64::from(video.last().unwrap().timestamp_ms)
         - i64::from(audio.last().unwrap().timestamp_ms);
@@ -161,7 +161,7 @@ fn a_publisher_without_video_is_sent_on_as_sound() {
         video: false,
         ..Sends::default()
     };
-    let mut world = live(&[("one", Site::Well)], sends);
+    let mut world = live(&[("one", FaultMode::Well)], sends);
     world.run_ms(4_000);
     let server = world.server("one", 0);
     assert_eq!(server.sequence_headers(type_id::AUDIO), 1);
@@ -176,7 +176,7 @@ fn a_publisher_without_video_is_sent_on_as_sound() {
 
 #[test]
 fn a_change_of_size_sends_the_sequence_header_again_and_breaks_nothing() {
-    let mut world = live(&[("one", Site::Well)], Sends::default());
+    let mut world = live(&[("one", FaultMode::Well)], Sends::default());
     world.run_ms(3_000);
     let small = Client::new(
         world.now,
@@ -189,7 +189,7 @@ fn a_change_of_size_sends_the_sequence_header_again_and_breaks_nothing() {
     world.publish("second", small);
     world.run_ms(4_000);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert_eq!(world.connections("one"), 1);
     assert_eq!(server.sequence_headers(type_id::VIDEO), 2);
     assert_eq!(world.ended("first"), Some(EndReason::Replaced));
@@ -197,12 +197,12 @@ fn a_change_of_size_sends_the_sequence_header_again_and_breaks_nothing() {
 
 #[test]
 fn payloads_are_shared_by_all_destinations_and_not_copied() {
-    let sites = [
-        ("one", Site::Well),
-        ("two", Site::Well),
-        ("three", Site::Well),
+    let hosts = [
+        ("one", FaultMode::Well),
+        ("two", FaultMode::Well),
+        ("three", FaultMode::Well),
     ];
-    let mut world = live(&sites, Sends::default());
+    let mut world = live(&hosts, Sends::default());
     world.run_ms(5_000);
     let places = |name: &str| &world.written_at[&world.history[name][0]];
     assert!(places("one").len() > 100);

@@ -6,7 +6,7 @@ use crate::pictures::{Stream, decode, nals};
 use bytes::Bytes;
 use proptest::prelude::*;
 use shardcast_core::h264::{AdoptError, Repeater, adopt, renumber};
-use shardcast_core::io::{StillPicture, StillTarget};
+use shardcast_core::io::{StillFrame, StillFrameTarget};
 
 #[test]
 fn a_picture_stands_under_chromiums_parameter_sets() {
@@ -56,7 +56,7 @@ fn a_keyframe_of_the_stream_is_sent_again_under_another_number() {
 fn the_target_is_what_the_parameter_sets_say() {
     assert_eq!(
         Stream::of_chromium().sets.still_target(),
-        Some(StillTarget {
+        Some(StillFrameTarget {
             width: 320,
             height: 180,
             profile: 66,
@@ -70,7 +70,7 @@ fn the_target_is_what_the_parameter_sets_say() {
     let high = "-profile:v high -x264-params chroma-qp-offset=4:no-psy=1:level=40";
     assert_eq!(
         Stream::by_x264("1280x720", 1, high).sets.still_target(),
-        Some(StillTarget {
+        Some(StillFrameTarget {
             width: 1_280,
             height: 720,
             profile: 100,
@@ -145,7 +145,7 @@ proptest! {
             slice[at] ^= mask;
         }
         slice.truncate(cut);
-        let picture = StillPicture {
+        let picture = StillFrame {
             slices: vec![Bytes::from(slice)],
             ..still(&stream)
         };
@@ -160,7 +160,7 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let stream = Stream::of_chromium();
-        let picture = StillPicture {
+        let picture = StillFrame {
             sps: Bytes::from(sps),
             pps: Bytes::from(pps),
             slices: vec![Bytes::from(slice)],
@@ -171,8 +171,8 @@ proptest! {
 }
 
 /// The first picture of a stream, with the parameter sets that it was coded under.
-fn still(stream: &Stream) -> StillPicture {
-    StillPicture {
+fn still(stream: &Stream) -> StillFrame {
+    StillFrame {
         sps: stream.sets.sps_nal().clone(),
         pps: stream.sets.pps_nals()[0].clone(),
         slices: slices(&stream.bodies[0]),
@@ -199,7 +199,6 @@ fn stands_under(stream: &Stream) {
     let adopted = bodies.len();
     for id in [300, 301] {
         let body = adopt(&stream.sets, &still(&coded), id).unwrap();
-        assert_eq!(body[..5], [0x17, 1, 0, 0, 0]);
         repeater = Repeater::after(&stream.sets, &body, 0).unwrap();
         bodies.push(body);
         bodies.extend((0..3).map(|_| repeater.repeat()));

@@ -1,5 +1,5 @@
-//! Proves: an access unit in Annex B becomes the body of an RTMP video message with the right NAL
-//! units in the right order, whatever the start codes; anything else gives no picture, no panic.
+//! Proves: an access unit in Annex B becomes one in AVCC form with the right NAL units in the right
+//! order, whatever the start codes; anything else gives no picture, no panic.
 
 use proptest::prelude::*;
 use shardcast_core::h264::{PPS_COUNT_MAX, UNIT_BYTES_MAX, UnitError, VideoUnit, annex_b};
@@ -16,26 +16,24 @@ const FILLER: &[u8] = &[12, 0xFF, 0x80];
 #[test]
 fn a_keyframe_keeps_its_slices_and_sei_and_gives_its_parameter_sets() {
     let stream = annex(&[AUD, SPS, PPS, OTHER_PPS, PPS, SEI, IDR, IDR, FILLER]);
-    let unit = VideoUnit::from_annex_b(&stream, 0).unwrap();
+    let unit = VideoUnit::from_annex_b(&stream).unwrap();
     assert!(unit.key && unit.has_picture());
     assert_eq!(unit.sps.as_deref(), Some(SPS));
     assert_eq!(unit.pps, [PPS, OTHER_PPS]);
-    assert_eq!(unit.body[..5], [0x17, 1, 0, 0, 0]);
-    assert_eq!(unit.body[5..], lengths(&[SEI, IDR, IDR]));
+    assert_eq!(unit.avcc, lengths(&[SEI, IDR, IDR]));
 }
 
 #[test]
-fn an_inter_frame_says_so_and_carries_its_composition_time() {
-    let unit = VideoUnit::from_annex_b(&annex(&[SLICE]), -2).unwrap();
+fn an_inter_frame_says_so() {
+    let unit = VideoUnit::from_annex_b(&annex(&[SLICE])).unwrap();
     assert!(!unit.key && unit.has_picture());
-    assert_eq!(unit.body[..5], [0x27, 1, 0xFF, 0xFF, 0xFE]);
-    assert_eq!(unit.body[5..], lengths(&[SLICE]));
+    assert_eq!(unit.avcc, lengths(&[SLICE]));
     assert!(unit.sps.is_none() && unit.pps.is_empty());
 }
 
 #[test]
 fn parameter_sets_alone_are_no_picture() {
-    let unit = VideoUnit::from_annex_b(&annex(&[SPS, PPS, SEI]), 0).unwrap();
+    let unit = VideoUnit::from_annex_b(&annex(&[SPS, PPS, SEI])).unwrap();
     assert!(!unit.key && !unit.has_picture());
     assert_eq!(unit.sps.as_deref(), Some(SPS));
 }
@@ -57,19 +55,19 @@ fn short_start_codes_and_trailing_zeros_do_not_matter() {
 fn units_beyond_the_limits_are_refused() {
     let mut long = annex(&[IDR]);
     long.resize(UNIT_BYTES_MAX + 1, 0x55);
-    assert_eq!(VideoUnit::from_annex_b(&long, 0), Err(UnitError::TooLong));
+    assert_eq!(VideoUnit::from_annex_b(&long), Err(UnitError::TooLong));
     let pps: Vec<[u8; 2]> = (0..=PPS_COUNT_MAX as u8)
         .map(|id| [0x68, id | 0x80])
         .collect();
     let nals: Vec<&[u8]> = pps.iter().map(|nal| &nal[..]).collect();
     assert_eq!(
-        VideoUnit::from_annex_b(&annex(&nals), 0),
+        VideoUnit::from_annex_b(&annex(&nals)),
         Err(UnitError::TooManyPps)
     );
-    // A body grows by a byte for each short start code, and must stay within the limit too.
+    // A unit grows by a byte for each short start code, and must stay within the limit too.
     let short_codes = [0, 0, 1, 0x41].repeat(UNIT_BYTES_MAX / 4);
     assert_eq!(
-        VideoUnit::from_annex_b(&short_codes, 0),
+        VideoUnit::from_annex_b(&short_codes),
         Err(UnitError::TooLong)
     );
 }
@@ -88,8 +86,8 @@ proptest! {
         let wanted: Vec<&[u8]> = nals.iter().map(|(nal, _, _)| &nal[..]).collect();
         let seen: Vec<_> = annex_b(&stream).collect();
         prop_assert_eq!(&seen, &wanted);
-        let unit = VideoUnit::from_annex_b(&stream, 0).unwrap();
-        prop_assert_eq!(&unit.body[5..], &lengths(&wanted)[..]);
+        let unit = VideoUnit::from_annex_b(&stream).unwrap();
+        prop_assert_eq!(&unit.avcc[..], &lengths(&wanted)[..]);
         prop_assert_eq!(unit.key, wanted.iter().any(|nal| nal[0] & 31 == 5));
     }
 
@@ -98,8 +96,8 @@ proptest! {
         for nal in annex_b(&stream) {
             prop_assert!(!nal.is_empty());
         }
-        let unit = VideoUnit::from_annex_b(&stream, i32::MAX).unwrap();
-        prop_assert!(unit.body.len() >= 5);
+        let unit = VideoUnit::from_annex_b(&stream).unwrap();
+        prop_assert!(unit.avcc.len() <= 2 * stream.len());
     }
 }
 

@@ -3,11 +3,11 @@
 //! keyframe, which is asked for at once. A grid of networks below a real WebRTC session.
 
 use shardcast_link::{AudioStatus, VideoStatus};
+use shardcast_sim::udp::{Path, Traffic};
 
 use crate::sim::{
-    Site, World,
+    FaultMode, World,
     client::{Client, Sends},
-    path::{Path, Traffic},
 };
 
 const SECONDS: u64 = 12;
@@ -25,9 +25,13 @@ struct Outcome {
 }
 
 fn show(path: Path) -> Outcome {
+    show_of(Sends::default(), path)
+}
+
+fn show_of(sends: Sends, path: Path) -> Outcome {
     let mut world = World::new();
-    world.want(&[("one", Site::Well)]);
-    let mut client = Client::new(world.now, 40_001, Sends::default());
+    world.want(&[("one", FaultMode::Well)]);
+    let mut client = Client::new(world.now, 40_001, sends);
     client.traffic = Some(Traffic::on(path));
     world.publish("s1", client);
     world.run_ms(SECONDS * 1_000);
@@ -36,7 +40,7 @@ fn show(path: Path) -> Outcome {
     let traffic = client.traffic.as_ref().unwrap();
     let publisher = status.broadcasts[0].publisher.clone().unwrap();
     Outcome {
-        audio: publisher.audio.unwrap(),
+        audio: publisher.audio.unwrap_or_default(),
         audio_lost: traffic.audio_lost,
         video: publisher.video.unwrap(),
         frames_sent: client.frames_sent,
@@ -61,11 +65,12 @@ fn grid(reorders: bool) -> impl Iterator<Item = Path> {
             jitter_ms,
             reorders,
             seed,
+            ..Path::default()
         },
     )
 }
 
-fn assert_sound_costs_what_is_lost(path: Path, outcome: &Outcome) {
+fn assert_well_formed_costs_what_is_lost(path: Path, outcome: &Outcome) {
     let filled_ms = outcome.audio.samples_filled / 48;
     let allowed_ms = outcome.audio_lost * (PACKET_MS * 3 / 2) + 3 * PACKET_MS;
     assert!(
@@ -80,7 +85,7 @@ fn a_lost_packet_costs_its_own_sound_and_pictures_are_mended() {
     let (mut shows, mut sum_percent) = (0, 0);
     for path in grid(false) {
         let outcome = show(path);
-        assert_sound_costs_what_is_lost(path, &outcome);
+        assert_well_formed_costs_what_is_lost(path, &outcome);
         let seen = outcome.video.frames - outcome.video.frames_damaged;
         let percent = 100 * seen / outcome.frames_sent;
         // Of a tenth, and with a round trip of 300 ms, much is not mended before it is due.
@@ -109,6 +114,23 @@ fn a_lost_packet_costs_its_own_sound_and_pictures_are_mended() {
 #[test]
 fn packets_that_overtake_each_other_are_heard_in_order() {
     for path in grid(true) {
-        assert_sound_costs_what_is_lost(path, &show(path));
+        assert_well_formed_costs_what_is_lost(path, &show(path));
     }
+}
+
+/// NACK waits for a datagram that drives it. Ten pictures a second without audio have the fewest.
+#[test]
+fn pictures_are_mended_where_datagrams_are_few_and_far_between() {
+    let sends = Sends {
+        audio: false,
+        frame_ms: 100,
+        ..Sends::default()
+    };
+    let (mut seen, mut sent) = (0, 0);
+    for path in grid(false).filter(|path| path.loss_permille > 0 && path.delay_ms <= 50) {
+        let outcome = show_of(sends, path);
+        seen += outcome.video.frames - outcome.video.frames_damaged;
+        sent += outcome.frames_sent;
+    }
+    assert!(seen * 100 >= sent * 95, "{seen} of {sent} pictures");
 }

@@ -5,15 +5,15 @@ use shardcast_core::rtmp::message::type_id;
 use shardcast_link::{Command, DestinationState, DestinationStatus};
 
 use crate::sim::{
-    Site, World,
+    FaultMode, World,
     client::{Client, Sends},
     session,
 };
 
 /// Ten seconds of a show with one destination.
-fn show(site: Site) -> World {
+fn show(mode: FaultMode) -> World {
     let mut world = World::new();
-    world.want(&[("one", site)]);
+    world.want(&[("one", mode)]);
     let client = Client::new(world.now, 4000, Sends::default());
     world.publish("first", client);
     world.run_ms(10_000);
@@ -30,16 +30,16 @@ fn times(status: &DestinationStatus) -> (u64, Option<u64>) {
 
 #[test]
 fn a_destination_that_was_slow_for_a_while_is_said_to_have_been_slow() {
-    let mut world = show(Site::Well);
+    let mut world = show(FaultMode::Well);
     let status = world.destination("one");
     assert!(status.last_problem.is_none() && status.problem_since_unix_ms.is_none());
-    world.turn("one", Site::Slow(60));
+    world.set_mode_at_once("one", FaultMode::Crawls(60_000));
     world.run_ms(20_000);
     let (since, until) = times(&world.destination("one"));
     // Its socket takes some, then it falls three seconds behind.
     assert!((140..250).contains(&since), "since {since}");
     assert_eq!(until, None);
-    world.turn("one", Site::Well);
+    world.set_mode_at_once("one", FaultMode::Well);
     let mended = u64::try_from(world.elapsed_ms()).unwrap() / 100;
     world.run_ms(5_000);
     assert_eq!(times(&world.destination("one")), (since, None));
@@ -53,7 +53,7 @@ fn a_destination_that_was_slow_for_a_while_is_said_to_have_been_slow() {
     assert_eq!(status.state, DestinationState::Live);
     assert_eq!(times(&status), (since, Some(over)));
     // Slow again: another problem.
-    world.turn("one", Site::Slow(60));
+    world.set_mode_at_once("one", FaultMode::Crawls(60_000));
     world.run_ms(20_000);
     let (again, until) = times(&world.destination("one"));
     assert!(again > over && until.is_none(), "{again}, {until:?}");
@@ -61,11 +61,11 @@ fn a_destination_that_was_slow_for_a_while_is_said_to_have_been_slow() {
 
 #[test]
 fn a_connection_that_fails_is_a_problem_from_the_first_failure_until_media_is_acknowledged() {
-    let mut world = show(Site::Refuses);
+    let mut world = show(FaultMode::Refuses);
     let (since, until) = times(&world.destination("one"));
     assert!(since < 30, "since {since}");
     assert_eq!(until, None);
-    world.replace("one", Site::Well);
+    world.set_mode("one", FaultMode::Well);
     assert!(world.run_until(40_000, |world| {
         let last = world.connections("one") - 1;
         let media = &world.server("one", last).media;
@@ -84,8 +84,8 @@ fn a_connection_that_fails_is_a_problem_from_the_first_failure_until_media_is_ac
 
 #[test]
 fn a_problem_is_over_when_the_broadcast_is() {
-    for site in [Site::Refuses, Site::Slow(60)] {
-        let mut world = show(site);
+    for mode in [FaultMode::Refuses, FaultMode::Crawls(60_000)] {
+        let mut world = show(mode);
         world.run_ms(15_000);
         assert_eq!(times(&world.destination("one")).1, None);
         let session = session("first");

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::sim::{
-    Site, World, broadcast,
+    FaultMode, World, broadcast,
     client::{Client, Sends},
     session,
 };
@@ -13,7 +13,7 @@ use shardcast_link::{Command, DestinationState, EndReason, Event};
 
 fn on_air() -> World {
     let mut world = World::new();
-    world.want(&[("one", Site::Well), ("two", Site::Well)]);
+    world.want(&[("one", FaultMode::Well), ("two", FaultMode::Well)]);
     let client = Client::new(world.now, 4000, Sends::default());
     world.publish("first", client);
     world.run_ms(3_000);
@@ -45,7 +45,7 @@ fn a_publisher_that_vanishes_and_returns_resumes_on_the_same_connections() {
     for name in ["one", "two"] {
         assert_eq!(world.connections(name), 1, "{name} was connected again");
         let server = world.server(name, 0);
-        server.assert_sound();
+        server.assert_well_formed();
         assert!(server.ended_by.is_empty());
         assert!(server.largest_gap_ms(0) < 200, "a hole in {name}");
         let last_ms = server.video().last().unwrap().timestamp_ms;
@@ -88,7 +88,7 @@ fn nobody_returns_and_the_destinations_are_ended_properly() {
     returns(&mut world, "second", 4001);
     world.run_ms(3_000);
     assert_eq!(world.connections("one"), 2);
-    world.server("one", 1).assert_sound();
+    world.server("one", 1).assert_well_formed();
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_second_session_takes_over_when_its_media_arrives_and_not_before() {
     world.clients[1].dead = false;
     world.run_ms(2_000);
     assert_eq!(world.ended("first"), Some(EndReason::Replaced));
-    world.server("one", 0).assert_sound();
+    world.server("one", 0).assert_well_formed();
     assert_eq!(world.connections("one"), 1);
 }
 
@@ -207,7 +207,7 @@ fn garbage_datagrams_change_nothing() {
         "{frames} frames in three seconds"
     );
     assert!(world.latest().datagrams_unknown >= 2_900);
-    world.server("one", 0).assert_sound();
+    world.server("one", 0).assert_well_formed();
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn lost_packets_are_repaired_or_closed_by_a_keyframe() {
     world.clients[0].lose_every = 20;
     world.run_ms(20_000);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     let frames = server.video().len();
     assert!(frames > 600, "{frames} frames in 23 seconds with 5 % loss");
     let apart = i64::from(server.video().last().unwrap().timestamp_ms)
@@ -279,7 +279,9 @@ fn forgetting_a_broadcast_ends_everything_and_leaves_nothing() {
     world.command(Command::Forget {
         broadcast: broadcast(),
     });
-    assert_eq!(world.ended("first"), Some(EndReason::Wished));
+    assert_eq!(world.ended("first"), Some(EndReason::Requested));
+    // On its way to the servers.
+    world.run_ms(5);
     for name in ["one", "two"] {
         assert!(
             world
@@ -296,7 +298,7 @@ fn forgetting_a_broadcast_ends_everything_and_leaves_nothing() {
 fn commands_may_be_repeated() {
     let mut world = on_air();
     for _ in 0..3 {
-        world.want(&[("one", Site::Well), ("two", Site::Well)]);
+        world.want(&[("one", FaultMode::Well), ("two", FaultMode::Well)]);
         world.command(Command::Publish {
             session: session("first"),
             broadcast: broadcast(),

@@ -2,27 +2,28 @@
 //! for all that want the same, of one size, without a hole while the publisher is away.
 
 use crate::sim::{
-    Site, World, broadcast,
+    FaultMode, World, broadcast,
     client::{Client, Sends},
-    session,
-    wishes::{
-        HD, SMALL, always, assert_constant_gop, assert_whole_sound, of, on_air, run_s, turns, want,
+    renditions::{
+        HD, SMALL, always, assert_constant_gop, assert_gapless_audio, kinds_of_video, on_air,
+        reencoding, run_s, want,
     },
+    session,
 };
 use bytes::Bytes;
 use shardcast_core::rtmp::message::type_id;
 use shardcast_link::{
-    Command, ContractOverrides, DestinationId, PicturePath, Reencode, RenditionSpec, VideoCodec,
+    Command, DestinationId, PassthroughOverrides, Reencode, RenditionSpec, VideoCodec, VideoPath,
     WantedBroadcast, WantedDestination,
 };
 use str0m::format::Codec;
 
 /// One destination that is sent a rendition always, and a slate for the broadcast.
 fn want_slate(world: &mut World, name: &str) {
-    world.stand(&[(name, Site::Well)]);
+    world.add_hosts(&[(name, FaultMode::Well)]);
     let mut wanted = WantedBroadcast::new(broadcast());
     wanted.destinations.push(WantedDestination {
-        picture: always(HD),
+        video: always(HD),
         ..WantedDestination::new(
             DestinationId(name.to_owned()),
             format!("rtmp://{name}/app/key-of-{name}"),
@@ -39,31 +40,31 @@ fn want_slate(world: &mut World, name: &str) {
 
 #[test]
 fn equal_renditions_are_made_once_and_keep_their_size_and_keyframe_distance() {
-    let wishes = [
+    let settings = [
         ("one", always(HD)),
         ("two", always(HD)),
         ("three", always(SMALL)),
     ];
-    let mut world = on_air(&wishes, Codec::H264);
+    let mut world = on_air(&settings, Codec::H264);
     run_s(&mut world, 4);
     world.clients[0].resize(true);
     run_s(&mut world, 4);
     world.clients[0].resize(false);
     run_s(&mut world, 4);
     assert_eq!(world.video.len(), 1);
-    let lane = &world.video[0];
-    assert_eq!(lane.renditions(), [HD, SMALL]);
-    let decoded = lane.decoded;
+    let transcoder = &world.video[0];
+    assert_eq!(transcoder.renditions(), [HD, SMALL]);
+    let decoded = transcoder.decoded;
     let sent = world.clients[0].frames_sent;
     assert!(sent - decoded < 4, "{decoded} of {sent} decoded");
-    for (name, _) in wishes {
+    for (name, _) in settings {
         let server = world.server(name, 0);
-        server.assert_sound();
-        assert_eq!(turns(&world, name), [true]);
+        server.assert_well_formed();
+        assert_eq!(kinds_of_video(&world, name), [true]);
         assert_eq!(server.sequence_headers(type_id::VIDEO), 1, "{name}");
         assert_constant_gop(&world, name);
         assert!(server.largest_gap_ms(0) <= 34, "{name}");
-        assert_whole_sound(&world, name);
+        assert_gapless_audio(&world, name);
     }
     let ladder = ["one", "three"].map(|name| world.server(name, 0).keyframe_times_ms());
     assert_eq!(ladder[0], ladder[1]);
@@ -78,57 +79,60 @@ fn equal_renditions_are_made_once_and_keep_their_size_and_keyframe_distance() {
 
 #[test]
 fn a_codec_that_rtmp_does_not_carry_is_re_encoded_unless_that_is_off() {
-    let wishes = [("auto", of(Reencode::Auto)), ("off", of(Reencode::Off))];
-    let mut world = on_air(&wishes, Codec::Vp8);
+    let settings = [
+        ("auto", reencoding(Reencode::Auto)),
+        ("off", reencoding(Reencode::Off)),
+    ];
+    let mut world = on_air(&settings, Codec::Vp8);
     run_s(&mut world, 8);
     assert_eq!(world.video[0].sources, [VideoCodec::Vp8]);
-    // The keyframe because of which the lane was opened is its first picture.
+    // The keyframe because of which the transcoder was opened is its first picture.
     assert_eq!(world.clients[0].frames_sent, world.video[0].decoded);
-    assert_eq!(turns(&world, "auto"), [true]);
-    world.server("auto", 0).assert_sound();
-    assert_whole_sound(&world, "auto");
+    assert_eq!(kinds_of_video(&world, "auto"), [true]);
+    world.server("auto", 0).assert_well_formed();
+    assert_gapless_audio(&world, "auto");
     assert!(world.server("off", 0).media.is_empty());
-    let auto = world.destination("auto").picture.unwrap();
-    assert_eq!(auto.path, PicturePath::Rendition);
+    let auto = world.destination("auto").video.unwrap();
+    assert_eq!(auto.path, VideoPath::Rendition);
     assert!(auto.reason.contains("VP8"), "{}", auto.reason);
-    let off = world.destination("off").picture.unwrap();
-    assert_eq!(off.path, PicturePath::None);
+    let off = world.destination("off").video.unwrap();
+    assert_eq!(off.path, VideoPath::None);
     assert!(off.reason.contains("reencode"), "{}", off.reason);
 }
 
 #[test]
 fn a_broken_contract_slips_to_a_rendition_and_back_without_a_step_in_time() {
-    let mut picture = of(Reencode::Auto);
-    picture.contract = ContractOverrides {
+    let mut picture = reencoding(Reencode::Auto);
+    picture.passthrough = PassthroughOverrides {
         size_stable: Some(true),
-        ..ContractOverrides::default()
+        ..PassthroughOverrides::default()
     };
-    let wishes = [("strict", picture), ("easy", of(Reencode::Auto))];
-    let mut world = on_air(&wishes, Codec::H264);
+    let settings = [("strict", picture), ("easy", reencoding(Reencode::Auto))];
+    let mut world = on_air(&settings, Codec::H264);
     run_s(&mut world, 8);
     world.clients[0].resize(true);
     run_s(&mut world, 12);
-    assert_eq!(turns(&world, "strict"), [false, true]);
-    let status = world.destination("strict").picture.unwrap();
-    assert_eq!(status.path, PicturePath::Rendition);
+    assert_eq!(kinds_of_video(&world, "strict"), [false, true]);
+    let status = world.destination("strict").video.unwrap();
+    assert_eq!(status.path, VideoPath::Rendition);
     assert!(status.reason.contains("1280x720"), "{}", status.reason);
     assert_eq!(status.switches, 1);
     world.clients[0].resize(false);
     run_s(&mut world, 40);
-    assert_eq!(turns(&world, "strict"), [false, true, false]);
+    assert_eq!(kinds_of_video(&world, "strict"), [false, true, false]);
     let server = world.server("strict", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert!(
         server.largest_gap_ms(0) <= 100,
         "{}",
         server.largest_gap_ms(0)
     );
-    assert_whole_sound(&world, "strict");
+    assert_gapless_audio(&world, "strict");
     assert_eq!(world.connections("strict"), 1);
-    // The lane is closed when nobody takes from it.
+    // The transcoder is closed when nobody takes from it.
     run_s(&mut world, 2);
     assert!(!world.video[0].open);
-    assert_eq!(turns(&world, "easy"), [false]);
+    assert_eq!(kinds_of_video(&world, "easy"), [false]);
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn a_publisher_that_is_away_leaves_no_hole_in_a_rendition() {
     assert_eq!(server.sequence_headers(type_id::VIDEO), 1);
     assert!(server.largest_gap_ms(0) <= 34);
     assert_constant_gop(&world, "one");
-    assert_whole_sound(&world, "one");
+    assert_gapless_audio(&world, "one");
 }
 
 #[test]
@@ -160,37 +164,37 @@ fn a_rendition_may_have_a_bit_rate_of_sound_of_its_own() {
         audio_bps: 64_000,
         ..SMALL
     };
-    let wishes = [("one", of(Reencode::Auto)), ("two", always(quiet))];
-    let mut world = on_air(&wishes, Codec::H264);
+    let settings = [("one", reencoding(Reencode::Auto)), ("two", always(quiet))];
+    let mut world = on_air(&settings, Codec::H264);
     run_s(&mut world, 4);
     assert_eq!(world.audio_bps, [128_000, 64_000]);
     for name in ["one", "two"] {
-        assert_whole_sound(&world, name);
-        world.server(name, 0).assert_sound();
+        assert_gapless_audio(&world, name);
+        world.server(name, 0).assert_well_formed();
     }
 }
 
 #[test]
 fn another_wish_is_followed_on_the_same_connection() {
-    let mut world = on_air(&[("one", of(Reencode::Auto))], Codec::H264);
+    let mut world = on_air(&[("one", reencoding(Reencode::Auto))], Codec::H264);
     run_s(&mut world, 4);
     want(&mut world, &[("one", always(SMALL))]);
     run_s(&mut world, 6);
     want(&mut world, &[("one", always(HD))]);
     run_s(&mut world, 6);
-    want(&mut world, &[("one", of(Reencode::Off))]);
+    want(&mut world, &[("one", reencoding(Reencode::Off))]);
     run_s(&mut world, 6);
-    assert_eq!(turns(&world, "one"), [false, true, false]);
+    assert_eq!(kinds_of_video(&world, "one"), [false, true, false]);
     assert_eq!(world.connections("one"), 1);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert_eq!(server.sequence_headers(type_id::VIDEO), 4);
     assert!(
         server.largest_gap_ms(0) <= 100,
         "{}",
         server.largest_gap_ms(0)
     );
-    assert_whole_sound(&world, "one");
+    assert_gapless_audio(&world, "one");
     assert!(!world.video[0].open);
 }
 
@@ -216,19 +220,19 @@ fn a_bit_rate_of_sound_that_nobody_takes_any_more_is_not_made() {
     };
     let mut world = on_air(&[("one", always(quiet))], Codec::H264);
     run_s(&mut world, 3);
-    assert_eq!(world.audio_lanes(), 2);
+    assert_eq!(world.audio_transcoders(), 2);
     want(&mut world, &[("one", always(SMALL))]);
     run_s(&mut world, 6);
-    assert_eq!(world.audio_lanes(), 1);
+    assert_eq!(world.audio_transcoders(), 1);
     want(&mut world, &[("one", always(quiet))]);
     run_s(&mut world, 6);
-    assert_eq!(world.audio_lanes(), 2);
-    assert_whole_sound(&world, "one");
+    assert_eq!(world.audio_transcoders(), 2);
+    assert_gapless_audio(&world, "one");
 }
 
 #[test]
 fn a_destination_that_begins_while_the_publisher_is_away_is_shown_the_slate() {
-    let mut world = on_air(&[("one", of(Reencode::Off))], Codec::Vp8);
+    let mut world = on_air(&[("one", reencoding(Reencode::Off))], Codec::Vp8);
     run_s(&mut world, 3);
     world.clients[0].dead = true;
     world.command(Command::Unpublish {

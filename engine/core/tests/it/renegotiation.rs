@@ -5,14 +5,14 @@ use shardcast_link::Command;
 use str0m::media::{Direction, MediaKind};
 
 use crate::sim::{
-    Site, World,
+    FaultMode, World,
     client::{Client, Sends},
     session,
 };
 
 fn live(sends: Sends) -> World {
     let mut world = World::new();
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     let client = Client::new(world.now, 4000, sends);
     world.publish("first", client);
     world.run_ms(3_000);
@@ -68,7 +68,7 @@ fn assert_undisturbed(world: &World) {
     assert_eq!(world.ended("first"), None);
     assert!(!world.clients[0].is_disconnected);
     assert_eq!(world.connections("one"), 1);
-    world.server("one", 0).assert_sound();
+    world.server("one", 0).assert_well_formed();
 }
 
 #[test]

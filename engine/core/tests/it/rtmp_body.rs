@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use rml_rtmp::chunk_io::ChunkDeserializer;
 use shardcast_core::rtmp::ChunkReader;
-use shardcast_core::rtmp::body::{MessageHeader, encode, gather};
+use shardcast_core::rtmp::body::{MessageHeader, encode, gather, gather_behind};
 use shardcast_core::rtmp::limits::MESSAGE_BYTES_ON_WIRE_MAX;
 
 const VIDEO: MessageHeader = MessageHeader {
@@ -86,6 +86,9 @@ proptest! {
         let payload: Bytes = (0..len).map(|at| (at * 31 % 251) as u8).collect();
         let wire = gather(header, &payload, chunk_bytes).concat();
         prop_assert_eq!(&wire[..], &encode(header, &payload, chunk_bytes)[..]);
+        let (head, shared) = (payload.slice(..len.min(5)), payload.slice(len.min(5)..));
+        let behind = gather_behind(header, &head, &shared, chunk_bytes).concat();
+        prop_assert_eq!(&behind, &wire);
 
         let mut ours = ChunkReader::default();
         ours.push(&set_chunk_size(chunk_bytes));

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use shardcast_core::rtmp::{
     PublishClient, PublishConfig, PublishError, PublishOutput, RtmpUrl, ServerConfig, ServerOutput,
     ServerSession,
-    publish::{Challenge, Login},
+    client::{Challenge, Login},
 };
 
 const NONCE: u32 = 0xdead_beef;
@@ -147,7 +147,7 @@ fn what_is_wrong_with_user_or_password_is_told_and_does_not_heal() {
         let (_, seen) = refuse(&url, login, &words);
         assert_eq!(seen, Err(error.clone()), "{words}");
         assert!(
-            !error.heals() && !error.to_string().contains("secret"),
+            !error.retryable() && !error.to_string().contains("secret"),
             "{error}"
         );
     }

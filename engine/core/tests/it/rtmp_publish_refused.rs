@@ -5,8 +5,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use shardcast_core::rtmp::amf::Value;
 use shardcast_core::rtmp::body::{MessageHeader, encode, gather};
+use shardcast_core::rtmp::client::Step;
 use shardcast_core::rtmp::command::Command;
-use shardcast_core::rtmp::publish::Step;
 use shardcast_core::rtmp::{
     ChunkError, ConnectionError, PublishClient, PublishConfig, PublishError, PublishOutput,
     RtmpUrl, ServerConfig, ServerOutput, ServerSession,
@@ -23,63 +23,70 @@ enum Until {
     Live,
 }
 
+/// Code and description of a refusal, whether it is retried, and what is reported.
+const REFUSALS: [(&str, &str, bool, &str); 10] = [
+    (
+        "NetStream.Publish.BadName",
+        "Already publishing",
+        true,
+        "stream key is in use",
+    ),
+    (
+        "NetStream.Publish.BadName",
+        "Stream name is busy",
+        true,
+        "stream key is in use",
+    ),
+    (
+        "NetStream.Publish.BadName",
+        "no such stream",
+        false,
+        "check the key",
+    ),
+    (
+        "NetStream.Publish.Unauthorized",
+        "",
+        false,
+        "denies permission",
+    ),
+    (
+        "NetStream.Publish.Denied",
+        "go away",
+        false,
+        "denies permission",
+    ),
+    (
+        "NetConnection.Connect.InvalidApp",
+        "unknown application",
+        false,
+        "no such application",
+    ),
+    (
+        "NetConnection.Connect.Rejected",
+        "[ code=403 permission denied ]",
+        false,
+        "denies",
+    ),
+    (
+        "NetConnection.Connect.Rejected",
+        "server full",
+        true,
+        "server full",
+    ),
+    ("NetStream.Failed", "internal error", true, "internal error"),
+    ("", "", true, "it said: nothing"),
+];
+
 #[test]
-fn what_the_server_says_decides_whether_it_heals() {
-    for (code, text, heals, words) in [
-        (
-            "NetStream.Publish.BadName",
-            "Already publishing",
-            true,
-            "stream key is in use",
-        ),
-        (
-            "NetStream.Publish.BadName",
-            "Stream name is busy",
-            true,
-            "stream key is in use",
-        ),
-        (
-            "NetStream.Publish.BadName",
-            "no such stream",
-            false,
-            "check the key",
-        ),
-        (
-            "NetStream.Publish.Unauthorized",
-            "",
-            false,
-            "denies permission",
-        ),
-        (
-            "NetStream.Publish.Denied",
-            "go away",
-            false,
-            "denies permission",
-        ),
-        (
-            "NetConnection.Connect.InvalidApp",
-            "unknown application",
-            false,
-            "no such application",
-        ),
-        (
-            "NetConnection.Connect.Rejected",
-            "[ code=403 permission denied ]",
-            false,
-            "denies",
-        ),
-        (
-            "NetConnection.Connect.Rejected",
-            "server full",
-            true,
-            "server full",
-        ),
-        ("NetStream.Failed", "internal error", true, "internal error"),
-        ("", "", true, "it said: nothing"),
-    ] {
+fn what_the_server_says_decides_whether_it_is_retried() {
+    for (code, text, retryable, words) in REFUSALS {
         for until in [Until::Connect, Until::Publish, Until::Live] {
             let error = refuse(until, "onStatus", code, text);
-            assert_eq!(error.heals(), heals, "{code} {text} {until:?}: {error}");
+            assert_eq!(
+                error.retryable(),
+                retryable,
+                "{code} {text} {until:?}: {error}"
+            );
             assert!(error.to_string().contains(words), "{code} {text}: {error}");
         }
     }
@@ -109,7 +116,7 @@ fn a_running_stream_that_the_server_ends_is_told_as_ended() {
         "kicked",
     );
     assert!(
-        matches!(error, PublishError::Ended { .. }) && error.heals(),
+        matches!(error, PublishError::Ended { .. }) && error.retryable(),
         "{error:?}"
     );
 }
@@ -224,7 +231,7 @@ fn a_server_of_another_protocol_is_told_apart() {
         ),
         "{error:?}"
     );
-    assert!(!error.heals());
+    assert!(!error.retryable());
     assert_eq!(client.handle(&[]), Err(PublishError::AlreadyFailed));
 }
 
@@ -242,7 +249,7 @@ fn a_port_that_speaks_tls_is_told_by_its_first_byte() {
         client.handle(&[]).unwrap();
         let error = client.handle(answer).unwrap_err();
         assert!(
-            error.to_string().contains("rtmps://") && !error.heals(),
+            error.to_string().contains("rtmps://") && !error.retryable(),
             "{error}"
         );
     }
@@ -269,7 +276,7 @@ fn a_huge_announced_message_ends_the_attempt() {
             panic!("{error:?}")
         };
         assert!(matches!(chunk, ChunkError::MessageTooLong { .. }));
-        assert!(error.heals());
+        assert!(error.retryable());
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use shardcast_core::h264::{ParameterSets, VideoUnit};
-use shardcast_core::rtmp::flv::{Metadata, aac_raw, aac_sequence_header, avc_sequence_header};
+use shardcast_core::rtmp::flv::{
+    AAC_RAW_HEADER, Metadata, aac_sequence_header, avc_header, avc_sequence_header,
+};
 use shardcast_core::rtmp::{
     MediaKind, PublishClient, PublishConfig, PublishError, PublishOutput, RtmpUrl, ServerConfig,
     ServerOutput, ServerSession,
@@ -149,7 +151,7 @@ fn our_client_hears_from_nginx_that_a_key_is_in_use() {
     first.publish_until_live().unwrap();
     let error = Publisher::open(&text).publish_until_live().unwrap_err();
     assert!(
-        matches!(error, PublishError::InUse { .. }) && error.heals(),
+        matches!(error, PublishError::InUse { .. }) && error.retryable(),
         "{error:?}"
     );
     first.finish();
@@ -296,7 +298,7 @@ impl Publisher {
         ])
         .output_bytes();
         let units: Vec<_> = access_units(&annex_b)
-            .map(|unit| VideoUnit::from_annex_b(unit, 0).unwrap())
+            .map(|unit| VideoUnit::from_annex_b(unit).unwrap())
             .collect();
         assert_eq!(units.len(), FRAMES);
         let sets = ParameterSets::new(units[0].sps.as_ref().unwrap(), &units[0].pps).unwrap();
@@ -312,13 +314,19 @@ impl Publisher {
         self.send(MediaKind::Audio, 0, &aac_sequence_header(&[0x11, 0x90]));
         for (index, unit) in units.iter().enumerate() {
             let timestamp_ms = index as u32 * 1_000 / 30;
-            self.send(MediaKind::Video, timestamp_ms, &unit.body);
-            self.send(MediaKind::Audio, timestamp_ms, &aac_raw(&SILENT_AAC_FRAME));
+            let head = avc_header(unit.key, 0);
+            self.send_behind(MediaKind::Video, timestamp_ms, &head, &unit.avcc);
+            let silence = Bytes::from_static(&SILENT_AAC_FRAME);
+            self.send_behind(MediaKind::Audio, timestamp_ms, &AAC_RAW_HEADER, &silence);
         }
     }
 
     fn send(&mut self, kind: MediaKind, timestamp_ms: u32, body: &Bytes) {
-        for slice in self.client.media(kind, timestamp_ms, body) {
+        self.send_behind(kind, timestamp_ms, &[], body);
+    }
+
+    fn send_behind(&mut self, kind: MediaKind, timestamp_ms: u32, head: &[u8], body: &Bytes) {
+        for slice in self.client.media_behind(kind, timestamp_ms, head, body) {
             self.stream.write_all(&slice).unwrap();
         }
     }

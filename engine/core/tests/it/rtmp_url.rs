@@ -432,3 +432,27 @@ const SHAPES: &[&str] = &[
     "/x?slist=KEY&a=VALUE",
     "/ondemand/KEY",
 ];
+
+/// A redirect may name the stream behind the application, alone, or not at all; what is shown of
+/// it never holds the key.
+#[test]
+fn a_redirect_gives_the_application_and_shows_no_key_wherever_that_stands() {
+    let url = RtmpUrl::parse("rtmp://h/app/KEY").unwrap();
+    for (redirect, application, shown) in [
+        ("rtmp://h2/live", "live", "rtmp://h2"),
+        ("rtmp://h2/live/KEY", "live", "rtmp://h2"),
+        ("rtmp://h2/live/inst/KEY", "live/inst", "rtmp://h2"),
+        ("rtmp://h2/KEY", "", "rtmp://h2"),
+        ("rtmp://h2//KEY", "", "rtmp://h2"),
+        ("rtmps://h2:444/KEY", "", "rtmps://h2:444"),
+        ("rtmp://user:KEY@[::1]/KEY/app", "KEY/app", "rtmp://[::1]"),
+        ("rtmp://h2/otherKEY", "otherKEY", "rtmp://h2"),
+        ("rtmp://h2", "", "rtmp://h2"),
+        ("rtmp://h2:1935/?key=KEY", "?key=KEY", "rtmp://h2"),
+    ] {
+        let next = url.redirected(redirect).unwrap();
+        assert_eq!(next.application(), application, "{redirect}");
+        assert_eq!(next.stream_key(), "KEY", "{redirect}");
+        assert_eq!(next.server_address(), shown, "{redirect}");
+    }
+}

@@ -2,26 +2,27 @@
 //! or the slate, on time, with keyframes to begin at, on the same connection and clock.
 
 use crate::sim::{
-    Site, World, broadcast,
-    client::{Client, PPS, SPS_360P, Sends},
+    FaultMode, World, broadcast,
+    client::{Client, Sends},
     session,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use shardcast_core::{
-    io::{StillPicture, StillSource},
+    io::{StillFrame, StillFrameSource},
     rtmp::message::type_id,
 };
 use shardcast_link::{
     Command, DestinationId, DestinationState, Event, WantedBroadcast, WantedDestination,
 };
+use shardcast_sim::picture::{PPS, SPS_360P};
 
 /// No more than this between two pictures.
 const GAP_MS_MAX: u32 = 200;
 
 fn on_air() -> World {
     let mut world = World::new();
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     let client = Client::new(world.now, 4000, Sends::default());
     world.publish("first", client);
     world.run_ms(5_000);
@@ -62,8 +63,8 @@ fn slate(name: &str, image: &[u8]) -> Command {
 }
 
 /// Coded under parameter sets of its own.
-fn picture() -> StillPicture {
-    StillPicture {
+fn picture() -> StillFrame {
+    StillFrame {
         sps: Bytes::from_static(SPS_360P),
         pps: Bytes::from_static(PPS),
         slices: vec![Bytes::from_static(&[
@@ -89,7 +90,7 @@ fn an_absence_of_any_length_leaves_no_hole_and_no_step() {
         world.run_ms(ms);
         returns(&mut world, Sends::default());
         let server = world.server("one", 0);
-        server.assert_sound();
+        server.assert_well_formed();
         let gap_ms = server.largest_gap_ms(0);
         assert!(gap_ms <= GAP_MS_MAX, "{gap_ms} ms after {ms} ms away");
         assert_eq!(world.connections("one"), 1);
@@ -103,15 +104,15 @@ fn a_publisher_that_is_only_silent_is_stood_in_for_before_it_is_given_up() {
     let mut world = on_air();
     world.clients[0].dead = true;
     world.run_ms(3_000);
-    assert!(world.latest().broadcasts[0].standing_in);
+    assert!(world.latest().broadcasts[0].filler);
     let server = world.server("one", 0);
     assert!(server.largest_gap_ms(0) <= GAP_MS_MAX);
     assert!(server.audio().len() > 300, "no silence with it");
     world.clients[0].dead = false;
     world.run_ms(2_000);
-    assert!(!world.latest().broadcasts[0].standing_in);
+    assert!(!world.latest().broadcasts[0].filler);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert!(server.largest_gap_ms(0) <= GAP_MS_MAX);
 }
 
@@ -140,11 +141,11 @@ fn keyframes_go_on_and_a_destination_that_returns_begins_on_one() {
             format!("rtmp://{name}/app/key-of-{name}"),
         ));
     }
-    world.replace("two", Site::Well);
+    world.set_mode("two", FaultMode::Well);
     world.command(Command::Want { broadcast: wanted });
     world.run_ms(1_000);
     let server = world.server("two", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert!(server.video().len() > 15, "{}", server.video().len());
     assert_eq!(world.destination("two").state, DestinationState::Holding);
 }
@@ -182,14 +183,17 @@ fn destinations_that_come_while_sound_alone_is_published_begin_on_a_keyframe() {
     // At any moment between two pictures and two packets.
     let names = ["one", "two", "three", "four", "five", "six", "seven"];
     for count in 2..=names.len() {
-        let sites: Vec<_> = names[..count].iter().map(|it| (*it, Site::Well)).collect();
-        world.want(&sites);
+        let hosts: Vec<_> = names[..count]
+            .iter()
+            .map(|it| (*it, FaultMode::Well))
+            .collect();
+        world.want(&hosts);
         world.run_ms(607);
     }
     world.run_ms(1_500);
     for name in names {
         let server = world.server(name, 0);
-        server.assert_sound();
+        server.assert_well_formed();
         assert!(server.video().len() > 30, "{}", server.video().len());
     }
 }
@@ -199,7 +203,7 @@ fn the_last_picture_is_asked_for_once_and_shown_at_each_keyframe() {
     let mut world = on_air();
     lost(&mut world);
     world.run_ms(100);
-    let StillSource::LastOf { access_units, .. } = &world.stills[0].source else {
+    let StillFrameSource::LastOf { access_units, .. } = &world.stills[0].source else {
         panic!("{:?}", world.stills);
     };
     assert!(
@@ -216,7 +220,7 @@ fn the_last_picture_is_asked_for_once_and_shown_at_each_keyframe() {
     world.run_ms(8_000);
     assert_eq!(world.stills.len(), 1);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     let shown = server.pictures();
     let times = shown
         .iter()
@@ -226,7 +230,7 @@ fn the_last_picture_is_asked_for_once_and_shown_at_each_keyframe() {
     assert_eq!(server.sequence_headers(type_id::VIDEO), 2);
     returns(&mut world, Sends::default());
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert_eq!(server.sequence_headers(type_id::VIDEO), 3);
     assert!(server.largest_gap_ms(0) <= GAP_MS_MAX);
 }
@@ -241,7 +245,7 @@ fn a_slate_is_shown_at_once_while_the_publisher_is_away_and_not_otherwise() {
     assert!(world.stills.is_empty());
     lost(&mut world);
     world.run_ms(100);
-    let StillSource::Image(image) = &world.stills[0].source else {
+    let StillFrameSource::Image(image) = &world.stills[0].source else {
         panic!("{:?}", world.stills);
     };
     assert_eq!(&image[..], b"a file");
@@ -260,10 +264,10 @@ fn a_slate_is_shown_at_once_while_the_publisher_is_away_and_not_otherwise() {
     world.command(slate("red", b"another"));
     world.run_ms(100);
     let newest = &world.stills.last().unwrap().source;
-    assert!(matches!(newest, StillSource::Image(image) if image == "another"));
+    assert!(matches!(newest, StillFrameSource::Image(image) if image == "another"));
     world.answer_still(Err("not an image".into()));
     world.run_ms(6_000);
-    world.server("one", 0).assert_sound();
+    world.server("one", 0).assert_well_formed();
     assert!(world.server("one", 0).largest_gap_ms(0) <= GAP_MS_MAX);
 }
 
@@ -279,7 +283,7 @@ fn a_slate_that_is_none_or_is_not_wanted_changes_nothing() {
     });
     assert_eq!(world.latest().broadcasts[0].slate, None);
     world.command(slate("blue", b"a file"));
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     assert_eq!(world.latest().broadcasts[0].slate, None);
 }
 
@@ -294,7 +298,7 @@ fn another_size_after_the_absence_brings_its_own_header() {
     };
     returns(&mut world, sends);
     let server = world.server("one", 0);
-    server.assert_sound();
+    server.assert_well_formed();
     assert_eq!(server.sequence_headers(type_id::VIDEO), 2);
     assert!(server.largest_gap_ms(0) <= GAP_MS_MAX);
     assert_eq!(world.connections("one"), 1);
@@ -345,13 +349,13 @@ fn a_slate_is_coded_once_and_stays_until_the_first_picture_of_who_returns() {
         .iter()
         .filter(|body| body.ends_with(&[0xaa, 0xbb, 0xcc]));
     assert!(slates.count() >= 5);
-    world.server("one", 0).assert_sound();
+    world.server("one", 0).assert_well_formed();
 }
 
 #[test]
 fn sound_alone_that_breaks_off_is_silence_within_half_a_second() {
     let mut world = World::new();
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     let sends = Sends {
         video: false,
         ..Sends::default()
@@ -377,7 +381,7 @@ fn sound_alone_that_breaks_off_is_silence_within_half_a_second() {
 #[test]
 fn a_publisher_of_few_pictures_is_not_taken_for_an_absent_one() {
     let mut world = World::new();
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     let sends = Sends {
         audio: false,
         frame_ms: 500,
@@ -407,4 +411,20 @@ fn a_destination_says_since_when_it_holds() {
     let later = world.destination("one");
     assert_eq!(held.since_unix_ms, later.since_unix_ms);
     assert!(held.since_unix_ms >= 1_700_000_005_000);
+}
+
+#[test]
+fn the_last_picture_is_made_from_its_whole_group_though_a_keyframe_was_sent_since() {
+    let mut world = on_air();
+    world.clients[0].no_video = true;
+    // Audio goes on. A destination that begins meanwhile is sent the keyframe of the group again.
+    world.run_ms(1_700);
+    world.want(&[("one", FaultMode::Well), ("two", FaultMode::Well)]);
+    let asked = world.run_until(3_000, |world| !world.stills.is_empty());
+    assert!(asked, "no still frame was asked for");
+    assert_eq!(world.server("two", 0).sequence_headers(type_id::VIDEO), 1);
+    let StillFrameSource::LastOf { access_units, .. } = &world.stills[0].source else {
+        panic!("{:?}", world.stills[0].source);
+    };
+    assert!(access_units.len() > 1, "its keyframe alone");
 }

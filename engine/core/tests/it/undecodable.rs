@@ -1,10 +1,10 @@
 //! A publisher whose pictures cannot be decoded is told so in the status of its broadcast, with what to do
 //! about it, and is not asked for keyframes more often than it could answer.
 
-use shardcast_core::io::{Input, LaneReport, VideoResult};
+use shardcast_core::io::{Input, VideoResult, VideoTranscoderReport};
 
 use crate::sim::{
-    Site, World,
+    FaultMode, World,
     client::{Client, Sends},
 };
 
@@ -16,7 +16,7 @@ fn problem(world: &mut World) -> Option<String> {
 #[test]
 fn pictures_without_a_keyframe_are_said_after_some_seconds_and_asked_for_ever_less_often() {
     let mut world = World::new();
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     let mut client = Client::new(world.now, 4000, Sends::default());
     client.no_keyframes = true;
     world.publish("first", client);
@@ -38,17 +38,19 @@ fn pictures_without_a_keyframe_are_said_after_some_seconds_and_asked_for_ever_le
     assert!(!world.server("one", 0).video().is_empty());
 }
 
-/// The lane says once a second what it has done.
-fn report_of(world: &mut World, report: &LaneReport) {
-    let lane = world.video[0].id;
+/// The transcoder says once a second what it has done.
+fn report_of(world: &mut World, report: &VideoTranscoderReport) {
+    let transcoder = world.video[0].id;
     let result = VideoResult::Report(report.clone());
-    world.shard.handle(world.now, Input::Video { lane, result });
+    world
+        .shard
+        .handle(world.now, Input::Video { transcoder, result });
 }
 
 #[test]
 fn a_decoder_that_makes_nothing_of_the_source_is_said_with_its_codec() {
     let mut world = World::with_codecs(4_000);
-    world.want(&[("one", Site::Well)]);
+    world.want(&[("one", FaultMode::Well)]);
     let sends = Sends {
         codec: str0m::format::Codec::Vp8,
         ..Sends::default()
@@ -56,7 +58,7 @@ fn a_decoder_that_makes_nothing_of_the_source_is_said_with_its_codec() {
     let client = Client::new(world.now, 4000, sends);
     world.publish("first", client);
     world.run_ms(2_000);
-    let mut report = LaneReport::default();
+    let mut report = VideoTranscoderReport::default();
     for second in 0..8 {
         report.errors += 30;
         report_of(&mut world, &report);

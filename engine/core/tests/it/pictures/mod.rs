@@ -63,7 +63,7 @@ impl Stream {
         units.push(unit);
         let units: Vec<VideoUnit> = units
             .into_iter()
-            .map(|nals| VideoUnit::from_nals(nals, stream.len(), 0).unwrap())
+            .map(|nals| VideoUnit::from_nals(nals, stream.len()).unwrap())
             .collect();
         let sps = units[0]
             .sps
@@ -72,14 +72,14 @@ impl Stream {
         Self {
             name: name.to_owned(),
             sets: ParameterSets::new(&sps, &units[0].pps).unwrap(),
-            bodies: units.into_iter().map(|unit| unit.body).collect(),
+            bodies: units.into_iter().map(|unit| unit.avcc).collect(),
         }
     }
 }
 
-/// The NAL units behind the header of a body.
+/// The NAL units of an access unit in AVCC form.
 pub(crate) fn nals(body: &[u8]) -> Vec<&[u8]> {
-    let (mut rest, mut nals) = (&body[5..], Vec::new());
+    let (mut rest, mut nals) = (body, Vec::new());
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
         let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
         nals.push(nal);

@@ -1,0 +1,13 @@
+//! Audio of a broadcast: gaps in what the publisher sends are filled ([`gap_filler`]), and Opus becomes
+//! AAC of each bit rate that somebody takes ([`transcoders`]), which is written with pictures
+//! ([`picture_wait`]).
+
+pub(crate) mod gap_filler;
+#[cfg(test)]
+mod microphone_tests;
+mod picture_wait;
+mod transcoders;
+
+pub(crate) use self::picture_wait::PictureWait;
+pub(crate) use self::transcoders::AudioTranscoders;
+pub(crate) use self::transcoders::{AUDIO_BPS_DEFAULT, AudioInput};

@@ -1,0 +1,294 @@
+//! Selects which video each consumer is sent, begins and ends the renditions that this takes, and takes
+//! the results of the transcoders that make them.
+
+use std::time::Instant;
+
+use shardcast_link::{RenditionSpec, VideoCodec};
+
+use super::{Rendition, SourceFacts, VideoSource};
+use crate::{
+    broadcast::{AUDIO_BPS_DEFAULT, Broadcast},
+    context::Context,
+    ids::{AudioTranscoderId, RenditionId, VideoTranscoderId},
+    io::{AudioJob, Output, VideoResult},
+    limits::{RENDITION_FAILED_MS, RENDITION_REFUSED_MS, RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
+    transcode_budget::{Budget, SourceShape},
+};
+
+/// Taken for the publisher's video until it is known.
+const SHAPE_DEFAULT: SourceShape = SourceShape {
+    width: 1_280,
+    height: 720,
+    frames_per_second: 30,
+};
+
+impl Broadcast {
+    /// Selects which video each consumer is sent, begins the renditions that are lacking and ends those
+    /// without consumers.
+    pub(crate) fn select_renditions(&mut self, ctx: &mut Context) {
+        if std::mem::take(&mut self.selection_due) {
+            let facts = self.source_facts(ctx.now);
+            let mut refusals = Vec::new();
+            for place in 0..self.consumers.len() {
+                self.select_for(ctx, place, &facts, &mut refusals);
+            }
+            let unused: Vec<RenditionId> = self
+                .renditions
+                .list()
+                .iter()
+                .filter(|it| !self.uses(it))
+                .map(|it| it.id)
+                .collect();
+            self.renditions.retain(|it| !unused.contains(&it.id));
+            if !self.renditions.is_at_work() {
+                self.renditions.close(ctx);
+            }
+            self.close_idle_audio_transcoders(ctx);
+            self.renditions.begin(ctx);
+            self.count_codec(ctx);
+        }
+        self.renditions.flush(ctx);
+    }
+
+    /// `refusals` are those of this selection, which hold for all consumers.
+    fn select_for(
+        &mut self,
+        ctx: &mut Context,
+        place: usize,
+        facts: &SourceFacts,
+        refusals: &mut Vec<(RenditionSpec, String)>,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(place) else {
+            return;
+        };
+        let usual = &self.wanted.rendition_default;
+        let takes_media = consumer.takes_media();
+        let picture = consumer.video_mut();
+        if !takes_media {
+            return picture.idle();
+        }
+        let spec = match picture.select(ctx.now, facts, usual) {
+            VideoSource::Passthrough if facts.codec == Some(VideoCodec::H264) => {
+                return picture.passed(ctx.now, facts);
+            }
+            VideoSource::Passthrough | VideoSource::None => return,
+            VideoSource::Rendition(spec) => spec,
+        };
+        if self.renditions.of(&spec).is_some() {
+            return;
+        }
+        let known = refusals.iter().find(|(refused, _)| *refused == spec);
+        let reason = match known {
+            Some((_, reason)) => reason.clone(),
+            None => match self.begin_rendition(ctx, spec) {
+                Ok(()) => return,
+                Err(reason) => reason,
+            },
+        };
+        self.refuse(ctx.now, RENDITION_REFUSED_MS, spec, &reason, facts);
+        refusals.push((spec, reason));
+    }
+
+    fn begin_rendition(&mut self, ctx: &mut Context, spec: RenditionSpec) -> Result<(), String> {
+        let renditions = self.renditions.list();
+        let chosen = renditions.iter().filter(|it| self.chooses(it)).count();
+        if chosen >= RENDITIONS_MAX || renditions.len() >= RENDITIONS_WITH_LEFT_MAX {
+            return Err(format!(
+                "a broadcast may have {RENDITIONS_MAX} different renditions: let destinations \
+                 share one"
+            ));
+        }
+        let shape = self.source_shape();
+        let estimate_permille = ctx.budget.rendition_permille(&spec, shape);
+        let first = self.renditions.transcoder().is_none();
+        let decode_permille = if first {
+            ctx.budget.decode_permille(shape)
+        } else {
+            0
+        };
+        self.count_codec(ctx);
+        ctx.budget
+            .admit(&spec, estimate_permille + decode_permille)?;
+        if first {
+            let transcoder = VideoTranscoderId {
+                broadcast: self.key,
+                number: ctx.ids.next(),
+            };
+            self.renditions.open(ctx, transcoder);
+        }
+        let id = RenditionId(ctx.ids.next());
+        let rendition = Rendition::new(id, spec, estimate_permille);
+        self.renditions.add(rendition);
+        tracing::info!(
+            broadcast = %self.wanted.id,
+            height = spec.height,
+            frames_per_second = spec.frames_per_second,
+            video_bps = spec.video_bps,
+            "a rendition begins"
+        );
+        Ok(())
+    }
+
+    /// Takes a result of the video transcoder. One that was closed is passed over.
+    pub(crate) fn video(
+        &mut self,
+        ctx: &mut Context,
+        transcoder: VideoTranscoderId,
+        result: VideoResult,
+    ) {
+        if self.renditions.transcoder() != Some(transcoder) {
+            return;
+        }
+        let now = ctx.now;
+        let before = match &result {
+            VideoResult::Report(_) => self.renditions.report().cloned(),
+            _ => None,
+        };
+        let news = self.renditions.result(now, result);
+        if news.fed {
+            self.feed(ctx);
+        }
+        if let Some(failed) = news.failed {
+            let facts = self.source_facts(now);
+            let mut renditions = self.renditions.list().iter();
+            if let Some(failed) = renditions.find(|it| it.id == failed)
+                && let Some(reason) = failed.problem.clone()
+            {
+                self.refuse(now, RENDITION_FAILED_MS, failed.spec, &reason, &facts);
+            }
+            self.selection_due = true;
+        }
+        if news.report
+            && let (Some(before), Some(after)) = (before, self.renditions.report())
+        {
+            ctx.budget.measure(&before, after);
+            self.count_codec(ctx);
+        }
+        self.flush(ctx);
+    }
+
+    /// Gives the audio transcoders what is waiting for them.
+    pub(crate) fn feed_audio(&mut self, ctx: &mut Context) {
+        while let Some(feed) = self.ingest.audio_inputs.pop_front() {
+            self.open_audio_transcoders(ctx);
+            let samples = feed.samples();
+            // The last one takes the packet itself: sharing it costs an allocation.
+            if let Some((last, others)) = self.audio.list.split_last() {
+                for transcoder in others {
+                    ctx.output(Output::Audio(feed.clone().job(transcoder.id)));
+                }
+                ctx.output(Output::Audio(feed.job(last.id)));
+            }
+            self.audio.fed(samples);
+        }
+    }
+
+    /// Opens one for each bit rate that a consumer takes.
+    fn open_audio_transcoders(&mut self, ctx: &mut Context) {
+        let renditions = self.renditions.list().iter();
+        let wanted =
+            std::iter::once(AUDIO_BPS_DEFAULT).chain(renditions.map(|it| it.spec.audio_bps));
+        for audio_bps in wanted {
+            if self.audio.has(audio_bps) {
+                continue;
+            }
+            let transcoder = AudioTranscoderId {
+                broadcast: self.key,
+                number: ctx.ids.next(),
+            };
+            let samples = self.audio.open(transcoder, audio_bps);
+            ctx.output(Output::Audio(AudioJob::Open {
+                transcoder,
+                audio_bps,
+            }));
+            if samples > 0 {
+                ctx.output(Output::Audio(AudioJob::Silence {
+                    transcoder,
+                    samples,
+                }));
+            }
+        }
+    }
+
+    /// Closes those whose bit rate no consumer takes any more.
+    fn close_idle_audio_transcoders(&mut self, ctx: &mut Context) {
+        let renditions = self.renditions.list();
+        let closed = self.audio.close_unless(|audio_bps| {
+            audio_bps == AUDIO_BPS_DEFAULT
+                || renditions.iter().any(|it| it.spec.audio_bps == audio_bps)
+        });
+        for transcoder in closed {
+            ctx.output(Output::Audio(AudioJob::Close { transcoder }));
+        }
+    }
+
+    /// Closes all transcoders of a broadcast that is off air or taken away.
+    pub(crate) fn close_transcoders(&mut self, ctx: &mut Context) {
+        for transcoder in self.audio.end() {
+            let transcoder = transcoder.id;
+            ctx.output(Output::Audio(AudioJob::Close { transcoder }));
+        }
+        self.renditions.retain(|_| false);
+        self.renditions.close(ctx);
+        ctx.budget.set_used(self.key, 0);
+    }
+
+    /// Refuses a rendition to each consumer that was to be sent it, with the reason.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        again_ms: u64,
+        spec: RenditionSpec,
+        reason: &str,
+        facts: &SourceFacts,
+    ) {
+        for consumer in self.consumers.iter_mut() {
+            let picture = consumer.video_mut();
+            if picture.selected() == VideoSource::Rendition(spec)
+                && picture.refuse(now, again_ms, reason, facts)
+            {
+                tracing::warn!(
+                    broadcast = %self.wanted.id,
+                    consumer = consumer.name(),
+                    "a rendition is refused: {reason}"
+                );
+            }
+        }
+    }
+
+    /// Enters what the video transcoder of this broadcast takes into the budget of the shard.
+    fn count_codec(&self, ctx: &mut Context) {
+        let used_permille = self.codec_permille(&ctx.budget);
+        ctx.budget.set_used(self.key, used_permille);
+    }
+
+    /// What its video transcoder takes, in thousandths of a core.
+    fn codec_permille(&self, budget: &Budget) -> u32 {
+        let renditions = &self.renditions;
+        if renditions.transcoder().is_none() {
+            return 0;
+        }
+        let decode_permille = renditions
+            .decode_permille()
+            .unwrap_or_else(|| budget.decode_permille(self.source_shape()));
+        // What is being left for another one has a GOP to live at most.
+        let list = renditions.list().iter().filter(|it| self.chooses(it));
+        decode_permille + list.map(Rendition::used_permille).sum::<u32>()
+    }
+
+    fn source_shape(&self) -> SourceShape {
+        let known = self.ingest.picture_size();
+        let size = self.renditions.decoded_size().or(known);
+        let (width, height) = size.unwrap_or((SHAPE_DEFAULT.width, SHAPE_DEFAULT.height));
+        let measured = self.ingest.frames_per_second();
+        SourceShape {
+            width,
+            height,
+            frames_per_second: if measured > 0 {
+                measured
+            } else {
+                SHAPE_DEFAULT.frames_per_second
+            },
+        }
+    }
+}

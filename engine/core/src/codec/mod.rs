@@ -1,0 +1,10 @@
+//! What is known of codecs: bitstreams are read and written here, and nothing is said of who sends or
+//! takes them.
+
+pub mod aac;
+pub(crate) mod frame_size;
+pub mod h264;
+pub(crate) mod keyframe;
+pub mod opus;
+
+pub use keyframe::is_keyframe;

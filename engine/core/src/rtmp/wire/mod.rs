@@ -1,0 +1,11 @@
+//! Bytes of RTMP, AMF0 and FLV, in and out, for both ends of a connection.
+
+pub mod amf;
+pub mod body;
+pub mod chunk;
+pub mod command;
+pub(super) mod connection;
+mod cursor;
+pub mod flv;
+pub mod limits;
+pub mod message;
