@@ -3,6 +3,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use shardcast_link::settings::UnknownVariables;
+
 use crate::tcp::trust::RootsError;
 
 /// The process stopped as it was asked to.
@@ -23,6 +25,9 @@ pub enum EngineError {
     /// The settings contradict each other or this machine.
     #[error("{0}")]
     Settings(String),
+    /// A misspelt variable, which might be a restriction.
+    #[error(transparent)]
+    Variables(#[from] UnknownVariables),
     /// The kernel or a container forbids io_uring.
     #[error("io_uring cannot be used: {0}")]
     NoIoUring(String),
@@ -32,10 +37,20 @@ pub enum EngineError {
          raise it (`ulimit -l unlimited`, systemd `LimitMEMLOCK=infinity`, docker \
          `--ulimit memlock=-1`)"
     )]
-    LockedMemory { limit_bytes: u64, needed_bytes: u64 },
+    LockedMemory {
+        /// The limit in force.
+        limit_bytes: u64,
+        /// The smallest one that suffices.
+        needed_bytes: u64,
+    },
     /// The link directory cannot be used.
     #[error("cannot use the link directory {}: {source}", path.display())]
-    LinkDir { path: PathBuf, source: io::Error },
+    LinkDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Another engine runs with this link directory.
     #[error(
         "another engine{} holds the link directory {}: stop it, or give this one its own \
@@ -44,21 +59,33 @@ pub enum EngineError {
         path.display()
     )]
     LinkDirHeld {
+        /// The directory.
         path: PathBuf,
+        /// The process id of the other engine, if its lock file has one.
         holder: Option<String>,
     },
     /// A UDP port is taken, most often by another engine.
     #[error("UDP {address} is in use by another process: stop it, or choose --udp-port-base")]
-    UdpPortInUse { address: SocketAddr },
+    UdpPortInUse {
+        /// The address with the port.
+        address: SocketAddr,
+    },
     /// A UDP socket cannot be made.
     #[error("cannot open UDP {address}: {source}")]
     Udp {
+        /// The address to be bound.
         address: SocketAddr,
+        /// Why.
         source: io::Error,
     },
     /// The RTMP port is taken, most often by another media server, or may not be bound.
     #[error("cannot listen for RTMP on port {port}: {source}: stop what has it, or choose another")]
-    Rtmp { port: u16, source: io::Error },
+    Rtmp {
+        /// The TCP port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
     /// The operator's file of certificates cannot be used.
     #[error("--ca-file: {0}")]
     Roots(#[from] RootsError),
@@ -68,15 +95,27 @@ pub enum EngineError {
     /// The operating system refused something that an engine cannot do without.
     #[error("{what}: {source}")]
     System {
+        /// What was asked for, as a gerund.
         what: &'static str,
+        /// Why it was refused.
         source: io::Error,
     },
     /// The executor of a shard could not be made.
     #[error("shard {shard} cannot start its executor: {reason}")]
-    Executor { shard: u16, reason: String },
+    Executor {
+        /// The number of the shard.
+        shard: u16,
+        /// Why.
+        reason: String,
+    },
     /// A shard ended without being asked to. The log says why.
     #[error("shard {shard} died: {reason}")]
-    ShardDied { shard: u16, reason: String },
+    ShardDied {
+        /// The number of the shard.
+        shard: u16,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl EngineError {

@@ -5,30 +5,29 @@
 //! the only crate of the workspace that makes system calls, so it is also the only one (with the
 //! codec bindings) that may hold `unsafe`, each block with its reason.
 
-mod audio;
 pub mod cli;
-mod clock;
+mod codecs;
+mod completions;
+mod driver;
 pub mod error;
-pub mod executor;
-mod host;
-mod lanes;
 mod limits;
-mod link;
-mod machine;
-mod pacemaker;
-mod resolve;
-mod rtmp_port;
+mod link_server;
+mod os;
 mod run;
-mod sched;
-mod shell;
-mod signals;
-mod still;
 mod tcp;
 mod udp;
+mod work;
 
-pub use lanes::CodecPlan;
-pub use machine::Machine;
-pub use rtmp_port::RtmpPort;
+pub use codecs::CodecPlan;
+pub use driver::{
+    machine::Machine,
+    thread::{ShardEnd, ShardPlan, Shards},
+};
+pub use os::memory::give_memory_back;
 pub use run::run;
-pub use tcp::trust::{RootsError, TrustedRoots};
+pub use shardcast_media::AacCoder;
+pub use tcp::{
+    rtmp_port::RtmpPort,
+    trust::{RootsError, TrustedRoots},
+};
 pub use udp::socket::{BoundUdp, UdpOptions};

@@ -2,12 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use shardcast_engine::cli::Cli;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
-    shardcast_engine::run(Cli::parse())
+    shardcast_engine::give_memory_back();
+    shardcast_engine::run(Cli::read())
 }

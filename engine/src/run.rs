@@ -12,14 +12,14 @@ use shardcast_core::{Shard, ShardConfig};
 
 use crate::{
     cli::{Cli, Settings},
+    codecs::CodecPlan,
+    driver::thread::{ShardEnd, ShardPlan, Shards},
     error::{EXIT_INTERRUPTED, EXIT_STOPPED, EngineError},
-    executor::{ShardEnd, ShardPlan, Shards},
-    host::{self, LinkDir},
-    lanes::CodecPlan,
     limits::STOP_SHARDS,
-    rtmp_port::RtmpPort,
-    sched,
-    signals::{StopSignals, wait},
+    os::host::{self, LinkDir},
+    os::sched,
+    os::signals::{StopSignals, wait},
+    tcp::rtmp_port::RtmpPort,
     tcp::trust::TrustedRoots,
     udp::socket::{BoundUdp, UdpOptions},
 };
@@ -27,8 +27,7 @@ use crate::{
 /// Weight of a shard in placement: a whole core.
 const CAPACITY_OF_A_CORE: u32 = 100;
 
-/// Runs the engine until it is told to stop; the exit code of the process. What went wrong is in
-/// the log.
+/// Runs the engine until a signal stops it; the exit code of the process. Errors are in the log.
 pub fn run(cli: Cli) -> ExitCode {
     // Before the log starts its thread: a signal goes to any thread that does not block it.
     let started = StopSignals::block()
@@ -37,7 +36,8 @@ pub fn run(cli: Cli) -> ExitCode {
             source,
         })
         .and_then(|signals| {
-            let log = shardcast_log::start(&cli.log, cli.log_format.map(Into::into))?;
+            cli.check_environment()?;
+            let log = shardcast_log::start(cli.log(), cli.log_format())?;
             Ok((signals, log))
         });
     let (signals, log) = match started {
@@ -107,18 +107,18 @@ fn serve(signals: &StopSignals, shards: &Shards) -> Result<ExitCode, EngineError
 fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, EngineError> {
     let system = |what| move |source| EngineError::System { what, source };
     let cores = cores(settings)?;
-    let shards = match settings.shards {
+    let shards = match settings.engine.shards {
         Some(shards) => shards,
         None => u16::try_from(cores.len())
             .map_err(|_| EngineError::Settings("more than 65,535 cores".into()))?,
     };
-    if settings.udp_port_base != 0 && settings.udp_port_base.checked_add(shards - 1).is_none() {
+    let udp_port_base = settings.engine.udp_port_base();
+    if udp_port_base != 0 && udp_port_base.checked_add(shards - 1).is_none() {
         return Err(EngineError::Settings(format!(
-            "{shards} shards need as many UDP ports, and --udp-port-base {} leaves fewer",
-            settings.udp_port_base
+            "{shards} shards need as many UDP ports, and --udp-port-base {udp_port_base} leaves fewer"
         )));
     }
-    let roots = TrustedRoots::load(settings.ca_file.as_deref())?;
+    let roots = TrustedRoots::load(settings.engine.rtmps_ca_file.as_deref())?;
     let interfaces = host::local_addresses().map_err(system("listing network addresses"))?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -131,7 +131,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
     };
     let mut plans = Vec::with_capacity(usize::from(shards));
     for (shard, core) in (0..shards).zip(cores.iter().copied().cycle()) {
-        let port = match settings.udp_port_base {
+        let port = match udp_port_base {
             0 => 0,
             base => base + shard,
         };
@@ -139,7 +139,7 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             address: SocketAddr::new(settings.bind, port),
             interfaces: interfaces.clone(),
         })?;
-        let rtmp = match settings.rtmp_port {
+        let rtmp = match settings.engine.rtmp_port {
             Some(port) if shard == 0 => Some(bind_rtmp(port)?),
             _ => None,
         };
@@ -154,13 +154,14 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             link_socket: link_dir.socket(shard),
             roots: roots.clone(),
             codecs,
+            aac_coder: settings.aac_coder(),
             machine: Box::new(move || Box::new(Shard::new(config))),
         });
     }
     Ok(plans)
 }
 
-/// On loopback only: nothing but the test sink is behind it yet, and that is nobody else's.
+/// On loopback only: nothing but the test sink is behind it yet, which only this machine may use.
 fn bind_rtmp(port: u16) -> Result<RtmpPort, EngineError> {
     RtmpPort::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
         .map_err(|source| EngineError::Rtmp { port, source })
@@ -189,29 +190,30 @@ impl Start {
             shards: self.shards,
             engine: self.engine.clone(),
             rtmp_port: rtmp.map(|rtmp| rtmp.port),
-            advertise: udp.candidates(&settings.advertise),
+            advertise: udp.candidates(settings.engine.advertise()),
             seed,
             epoch: self.epoch,
             epoch_unix_ms: self.epoch_unix_ms,
             capacity: CAPACITY_OF_A_CORE,
-            address_rules: settings.address_rules.clone(),
+            address_rules: settings.address_rules(),
             codec_capacity_permille: codecs.capacity_permille(),
             codecs_beside: codecs.is_beside() && !codecs.is_inline(),
         }
     }
 }
 
-/// The codec threads of one shard. `cores` are those of the shards.
+/// The codec workers of one shard. `cores` are those of the shards.
 fn codecs(settings: &Settings, cores: &[usize], shard: u16, shards: u16) -> CodecPlan {
     if !cfg!(feature = "x264") {
         return CodecPlan::off("not possible: this server was built without x264");
     }
-    if !settings.reencode_enabled {
+    if !settings.engine.reencode_enabled() {
         return CodecPlan::off("switched off on this server");
     }
-    if !settings.codec_cores.is_empty() {
+    let codec_cores = settings.codec_cores();
+    if !codec_cores.is_empty() {
         let of_shards = cores.get(..usize::from(shards)).unwrap_or(cores);
-        return CodecPlan::on(&settings.codec_cores, of_shards, shard, shards);
+        return CodecPlan::on(&codec_cores, of_shards, shard, shards);
     }
     let count = cores.len().max(1);
     let place = usize::from(shard) % count;
@@ -231,14 +233,14 @@ fn cores(settings: &Settings) -> Result<Vec<usize>, EngineError> {
         what: "reading the CPU affinity",
         source,
     })?;
-    check_cores("--cores", &settings.cores, &allowed)?;
-    check_cores("--codec-cores", &settings.codec_cores, &allowed)?;
-    check_named_once("--codec-cores", &settings.codec_cores)?;
-    if !settings.cores.is_empty() {
-        return Ok(settings.cores.clone());
+    let (named, codec_cores) = (settings.cores(), settings.codec_cores());
+    check_cores("--cores", &named, &allowed)?;
+    check_cores("--codec-cores", &codec_cores, &allowed)?;
+    check_named_once("--codec-cores", &codec_cores)?;
+    if !named.is_empty() {
+        return Ok(named);
     }
     // Where all cores are set apart for codecs, shards have to share them.
-    let codec_cores = &settings.codec_cores;
     let left = allowed.iter().filter(|core| !codec_cores.contains(core));
     let left: Vec<usize> = left.copied().collect();
     Ok(if left.is_empty() { allowed } else { left })
@@ -253,7 +255,7 @@ fn check_cores(flag: &str, named: &[usize], allowed: &[usize]) -> Result<(), Eng
     }
 }
 
-/// Two codec threads on one core would be promised twice what it has.
+/// Two codec workers on one core would be promised twice what it has.
 fn check_named_once(flag: &str, named: &[usize]) -> Result<(), EngineError> {
     let mut seen = named.iter().enumerate();
     let twice = seen.find(|(index, core)| named.iter().take(*index).any(|other| other == *core));

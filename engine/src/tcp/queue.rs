@@ -9,8 +9,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 
-use crate::limits::TCP_SLICES_PER_WRITE;
+use crate::{limits::TCP_SLICES_PER_WRITE, work::Work};
 
+/// What waits to be written on one connection.
 #[derive(Debug, Default)]
 pub(super) struct WriteQueue {
     slices: VecDeque<Bytes>,
@@ -62,6 +63,7 @@ impl WriteQueue {
 
     /// The first `bytes` have been written.
     pub(super) fn advance(&mut self, mut bytes: usize) {
+        debug_assert!(bytes <= self.bytes, "more was written than waits");
         self.bytes = self.bytes.saturating_sub(bytes);
         while bytes > 0
             && let Some(front) = self.slices.front_mut()
@@ -77,7 +79,7 @@ impl WriteQueue {
 
     /// Writes until nothing waits or the socket takes no more (`WouldBlock`): the bytes written,
     /// and how it ended.
-    pub(super) fn write_to(&mut self, socket: RawFd) -> (usize, io::Result<()>) {
+    pub(super) fn write_to(&mut self, socket: RawFd, work: &Work) -> (usize, io::Result<()>) {
         // SAFETY: the caller holds the stream that owns the descriptor.
         let socket = unsafe { BorrowedFd::borrow_raw(socket) };
         let socket = SockRef::from(&socket);
@@ -91,9 +93,11 @@ impl WriteQueue {
                 count += 1;
             }
             let gathered = gathered.get(..count).unwrap_or_default();
+            work.tcp_writes.add(1);
             match socket.send_vectored_with_flags(gathered, flags) {
                 Ok(bytes) => {
                     written += bytes;
+                    work.tcp_written_bytes.add(bytes);
                     self.advance(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,7 +1,8 @@
-//! The life of one connection: connect, agree on TLS, read, wait for room when the kernel is full,
+//! The life of one connection: connect, TLS handshake, read, wait while the kernel takes no more,
 //! close.
 
 use std::{
+    cell::RefCell,
     future::Future,
     io,
     net::{Shutdown, SocketAddr},
@@ -10,170 +11,152 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_lite::{
     AsyncRead, AsyncWrite, FutureExt,
-    future::{or, poll_fn, yield_now},
+    future::{or, poll_fn},
 };
-use glommio::{net::TcpStream, timer::Timer};
-use shardcast_core::io::{Close, ConnId, Input, TcpEvent};
+use glommio::{
+    net::TcpStream,
+    timer::{Timer, sleep},
+};
+use shardcast_core::io::{Close, ConnId, TcpEvent};
 use socket2::SockRef;
 
-use super::{Connection, Ended, SharedConnection, tls::Tls, words};
+use super::{Completion, Connection, Ended, SharedConnection, error_text};
 use crate::{
+    completions::Completions,
     limits::{TCP_FLUSH, TCP_UNSENT_BYTES},
-    shell::{Shell, ShellHandle},
-    udp::socket::set_option,
+    os::sockets::set_option,
 };
 
 /// Reads in one poll while a closing connection is drained, before others get their turn.
 const DRAIN_READS_PER_TURN: usize = 16;
 
-/// Starts a connection, with TLS where `tls` names the server; an error when there are too many,
-/// or when that can be nobody's name.
-pub(crate) fn spawn(
-    shell: &mut Shell,
-    handle: ShellHandle,
-    id: ConnId,
-    address: SocketAddr,
-    tls: Option<&str>,
-) -> Result<(), Ended> {
-    let tls = tls
-        .map(|server| Tls::new(&shell.tcp.tls_config, server).map(Box::new))
-        .transpose()?;
-    let connection = shell.tcp.insert(id, tls)?;
-    let shared = Rc::clone(&connection);
-    let life = {
-        let handle = handle.clone();
-        async move { run(&handle, &shared, address).await }
-    };
-    live(shell, handle, id, connection, life);
-    Ok(())
+/// How long the reading pauses then: 64 KiB a millisecond is more than a network brings.
+const DRAIN_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the task of a connection works with.
+pub(super) struct Life {
+    pub(super) id: ConnId,
+    pub(super) shared: SharedConnection,
+    /// Of the whole table.
+    pub(super) read_buffer: Rc<RefCell<Box<[u8]>>>,
+    pub(super) completions: Completions<Completion>,
+    /// Counts the connections that exist.
+    pub(super) alive: Rc<()>,
 }
 
-/// Takes over a connection that somebody made to us; an error when there are too many.
-pub(crate) fn adopt(
-    shell: &mut Shell,
-    handle: ShellHandle,
-    id: ConnId,
-    stream: TcpStream,
-) -> Result<(), Ended> {
-    let connection = shell.tcp.insert(id, None)?;
-    configure(&stream);
-    connection.borrow_mut().stream = Some(stream);
-    let shared = Rc::clone(&connection);
-    let life = {
-        let handle = handle.clone();
-        async move { serve(&handle, &shared, id, Vec::new()).await }
-    };
-    live(shell, handle, id, connection, life);
-    Ok(())
-}
+impl Life {
+    /// The connection stands.
+    pub(super) fn begin(&self, stream: TcpStream) {
+        configure(&stream);
+        self.shared.borrow_mut().stream = Some(stream);
+    }
 
-/// Runs a connection's life as a task and sees to its end.
-fn live(
-    shell: &Shell,
-    handle: ShellHandle,
-    id: ConnId,
-    connection: SharedConnection,
-    life: impl Future<Output = Option<Ended>> + 'static,
-) {
-    let alive = Rc::clone(&shell.tcp.alive);
-    glommio::spawn_local(async move {
-        // glommio runs a new task at once, up to its first wait, and the shell is still borrowed
-        // by whoever asked for the connection. A life may end without waiting, for want of a
-        // descriptor or of the address family, and then tells the shell.
-        yield_now().await;
-        let life = AssertUnwindSafe(life).catch_unwind();
-        let ended = life.await.unwrap_or_else(|_| {
-            tracing::error!(conn = id.0, "the task of a connection panicked");
-            Some(Ended::passing(
-                "a defect of this server ended the connection; its log has the details",
-            ))
-        });
-        connection.borrow_mut().stream = None;
-        drop(alive);
-        if let Some(ended) = ended {
-            report_closed(&handle, id, ended);
+    /// Runs a connection's life as a task, which reports its end unless the shard has ended it.
+    /// glommio runs a new task at once, up to its first wait; all that it touches of the table is
+    /// the queue of completions.
+    pub(super) fn spawn(self, life: impl AsyncFnOnce(&Self) -> Option<Ended> + 'static) {
+        glommio::spawn_local(async move {
+            let run = AssertUnwindSafe(life(&self)).catch_unwind();
+            let ended = run.await.unwrap_or_else(|_| {
+                tracing::error!(conn = %self.id, "the task of a connection panicked");
+                Some(Ended::retryable(
+                    "a defect of this server ended the connection; its log has the details",
+                ))
+            });
+            self.shared.borrow_mut().stream = None;
+            drop(self.alive);
+            match ended {
+                Some(ended) => self.completions.push(Completion::closed(self.id, ended)),
+                None => self.completions.notify(),
+            }
+        })
+        .detach();
+    }
+
+    /// Connects and serves; the reason when it was not the shard that ended it.
+    pub(super) async fn run(&self, address: SocketAddr) -> Option<Ended> {
+        let connected = async { Some(TcpStream::connect(address).await.map_err(io::Error::from)) };
+        match or(self.given_up(), connected).await? {
+            Ok(stream) => self.begin(stream),
+            Err(error) => return Some(Ended::retryable(error_text::not_connected(&error))),
         }
-    })
-    .detach();
-}
-
-fn report_closed(handle: &ShellHandle, id: ConnId, Ended { reason, heals }: Ended) {
-    handle.with(|shell| {
-        if shell.tcp.open.remove(&id).is_some() {
-            report(shell, id, TcpEvent::Closed { reason, heals });
+        let mut early = Vec::new();
+        if self.shared.borrow().tls.is_some() {
+            let agreed = async { Some(self.agree(&mut early).await) };
+            if let Err(ended) = or(self.given_up(), agreed).await? {
+                return Some(ended);
+            }
         }
-    });
-}
+        self.report(TcpEvent::Connected);
+        self.serve(early).await
+    }
 
-fn report(shell: &mut Shell, conn: ConnId, event: TcpEvent<'_>) {
-    let now = Instant::now();
-    shell.feed(now, Input::Tcp { conn, event });
-    shell.drive(now);
-}
+    /// `None` once the shard has given the connection up. How long it may take is the shard's
+    /// business.
+    async fn given_up<T>(&self) -> Option<T> {
+        poll_fn(|cx| {
+            let mut connection = self.shared.borrow_mut();
+            if connection.closing.is_some() {
+                return Poll::Ready(None);
+            }
+            connection.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
 
-/// Runs to the end; the reason when it was not the shard that ended it.
-async fn run(
-    handle: &ShellHandle,
-    shared: &SharedConnection,
-    address: SocketAddr,
-) -> Option<Ended> {
-    let connected = async { Some(TcpStream::connect(address).await.map_err(io::Error::from)) };
-    let stream = match or(given_up(shared), connected).await? {
-        Ok(stream) => stream,
-        Err(error) => return Some(Ended::passing(words::not_connected(&error))),
-    };
-    configure(&stream);
-    let (id, tls) = {
-        let mut connection = shared.borrow_mut();
-        connection.stream = Some(stream);
-        (connection.id, connection.tls.is_some())
-    };
-    let mut early = Vec::new();
-    if tls {
-        let agreed = async { Some(agree(handle, shared, &mut early).await) };
-        if let Err(ended) = or(given_up(shared), agreed).await? {
-            return Some(ended);
+    /// The TLS handshake. What the server sends right behind it is appended to `early`.
+    async fn agree(&self, early: &mut Vec<u8>) -> Result<(), Ended> {
+        poll_fn(|cx| {
+            let mut buffer = self.read_buffer.borrow_mut();
+            self.shared.borrow_mut().poll_agreed(cx, &mut buffer, early)
+        })
+        .await
+    }
+
+    /// Reads, and writes on when the kernel takes more, until the end. `early` has been received already.
+    pub(super) async fn serve(&self, early: Vec<u8>) -> Option<Ended> {
+        if !early.is_empty() {
+            self.hand_over(early).await;
+        }
+        loop {
+            let step = poll_fn(|cx| {
+                let mut buffer = self.read_buffer.borrow_mut();
+                self.shared.borrow_mut().poll_step(cx, &mut buffer)
+            });
+            match step.await {
+                Step::Received(bytes) => self.hand_over(bytes).await,
+                Step::Accepted(bytes) => self.report(TcpEvent::Accepted { bytes }),
+                Step::Ended(ended) => return Some(ended),
+                Step::Closing(Close::Abort) => {
+                    reset(&self.shared);
+                    return None;
+                }
+                Step::Closing(Close::Flush) => {
+                    finish(&self.shared).await;
+                    return None;
+                }
+            }
+            glommio::yield_if_needed().await;
         }
     }
-    handle.with(|shell| {
-        if shell.tcp.open.contains_key(&id) {
-            report(shell, id, TcpEvent::Connected);
-        }
-    });
-    serve(handle, shared, id, early).await
-}
 
-/// `None` once the shard has given the connection up. How long it may take is the shard's business.
-async fn given_up<T>(shared: &SharedConnection) -> Option<T> {
-    poll_fn(|cx| {
-        let mut connection = shared.borrow_mut();
-        if connection.closing.is_some() {
-            return Poll::Ready(None);
-        }
-        connection.waker = Some(cx.waker().clone());
-        Poll::Pending
-    })
-    .await
-}
+    fn report(&self, event: TcpEvent<'static>) {
+        self.completions.push(Completion::other(self.id, event));
+    }
 
-/// The TLS handshake. What the server says right behind it is appended to `early`.
-async fn agree(
-    handle: &ShellHandle,
-    shared: &SharedConnection,
-    early: &mut Vec<u8>,
-) -> Result<(), Ended> {
-    let buffer = handle.with(|shell| Rc::clone(&shell.tcp.read_buffer));
-    poll_fn(|cx| {
-        shared
-            .borrow_mut()
-            .poll_agreed(cx, &mut buffer.borrow_mut(), early)
-    })
-    .await
+    /// Nothing more is read until the driver has taken this, so that at most
+    /// [`TCP_READ_BYTES`](crate::limits::TCP_READ_BYTES) of a connection are on their way to it.
+    async fn hand_over(&self, bytes: Vec<u8>) {
+        self.completions
+            .hand_over(Completion::received(self.id, bytes))
+            .await;
+    }
 }
 
 fn configure(stream: &TcpStream) {
@@ -189,11 +172,9 @@ fn configure(stream: &TcpStream) {
 
 /// What the task woke up for.
 enum Step {
-    /// So much lies in the buffer.
-    Received(usize),
-    /// This came through TLS; it may be nothing.
-    Opened(Vec<u8>),
-    /// The kernel had room again and took so much.
+    /// This came; it may be nothing where TLS is spoken.
+    Received(Vec<u8>),
+    /// The kernel took more again: so many bytes.
     Accepted(usize),
     Ended(Ended),
     Closing(Close),
@@ -201,58 +182,11 @@ enum Step {
 
 impl Step {
     fn broken(error: &io::Error) -> Self {
-        Self::Ended(Ended::passing(words::broken(error)))
+        Self::Ended(Ended::retryable(error_text::broken(error)))
     }
 
     fn closed_by_peer() -> Self {
-        Self::Ended(Ended::passing(words::CLOSED_BY_PEER))
-    }
-}
-
-/// `early` has been received already.
-async fn serve(
-    handle: &ShellHandle,
-    shared: &SharedConnection,
-    id: ConnId,
-    early: Vec<u8>,
-) -> Option<Ended> {
-    let buffer = handle.with(|shell| Rc::clone(&shell.tcp.read_buffer));
-    if !early.is_empty() {
-        handle.with(|shell| report(shell, id, TcpEvent::Received(&early)));
-    }
-    loop {
-        let step = poll_fn(|cx| shared.borrow_mut().poll_step(cx, &mut buffer.borrow_mut())).await;
-        match step {
-            Step::Received(length) => {
-                // Nothing has run since the read, so the shared buffer still holds it.
-                let buffer = buffer.borrow();
-                let bytes = buffer.get(..length).unwrap_or_default();
-                handle.with(|shell| report(shell, id, TcpEvent::Received(bytes)));
-            }
-            Step::Opened(bytes) => handle.with(|shell| {
-                // TLS may have to answer by itself.
-                shell.tcp.mark_dirty(shared);
-                if bytes.is_empty() {
-                    shell.drive(Instant::now());
-                } else {
-                    report(shell, id, TcpEvent::Received(&bytes));
-                }
-            }),
-            Step::Accepted(bytes) => handle.with(|shell| {
-                shell.tcp.mark_dirty(shared);
-                report(shell, id, TcpEvent::Accepted { bytes });
-            }),
-            Step::Ended(ended) => return Some(ended),
-            Step::Closing(Close::Abort) => {
-                reset(shared);
-                return None;
-            }
-            Step::Closing(Close::Flush) => {
-                finish(shared).await;
-                return None;
-            }
-        }
-        glommio::yield_if_needed().await;
+        Self::Ended(Ended::retryable(error_text::CLOSED_BY_PEER))
     }
 }
 
@@ -272,25 +206,46 @@ impl Connection {
                 Err(error) => Step::broken(&error),
             });
         }
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(Step::closed_by_peer());
-        };
-        if let Poll::Ready(result) = Pin::new(stream).poll_read(cx, buffer) {
+        if let Poll::Ready(result) = self.poll_read(cx, buffer) {
             return Poll::Ready(match result {
                 Ok(0) => Step::closed_by_peer(),
                 Ok(length) if self.tls.is_some() => {
                     let mut plain = Vec::new();
                     match self.open(buffer.get(..length).unwrap_or_default(), &mut plain) {
-                        Ok(()) => Step::Opened(plain),
+                        Ok(()) => Step::Received(plain),
                         Err(ended) => Step::Ended(ended),
                     }
                 }
-                Ok(length) => Step::Received(length),
+                Ok(length) => Step::Received(buffer.get(..length).unwrap_or_default().to_vec()),
                 Err(error) => Step::broken(&error),
             });
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Reads what the kernel has; nothing when there is no stream any more, as at its end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(0));
+        };
+        let result = Pin::new(stream).poll_read(cx, buffer);
+        // glommio waits for more by itself after a read that did not fill the buffer, and makes no
+        // system call while it waits.
+        match &result {
+            Poll::Ready(read) => {
+                self.work.tcp_reads.add(1);
+                let length = read.as_ref().copied().unwrap_or_default();
+                self.awaits_data = length > 0 && length < buffer.len();
+            }
+            Poll::Pending if !self.awaits_data => {
+                self.work.tcp_reads.add(1);
+                self.work.tcp_reads_empty.add(1);
+                self.awaits_data = true;
+            }
+            Poll::Pending => {}
+        }
+        result
     }
 
     /// Takes what was received through TLS.
@@ -299,20 +254,20 @@ impl Connection {
             return Ok(());
         };
         let opened = tls.open(received, plain);
-        // An answer, or the alert that tells the peer what is wrong.
+        // An answer, or the alert that names the error to the peer.
         let sealed = tls.seal(&mut self.queue);
         match opened {
-            Ok(()) => sealed.map_err(|error| Ended::passing(words::broken(&error))),
+            Ok(()) => sealed.map_err(|error| Ended::retryable(error_text::broken(&error))),
             Err(error) => {
                 if !self.blocked {
                     let _ = self.write();
                 }
-                Err(words::tls(&error))
+                Err(error_text::tls(&error))
             }
         }
     }
 
-    /// Says and hears what it takes until TLS stands.
+    /// Writes and reads until the TLS handshake is done.
     fn poll_agreed(
         &mut self,
         cx: &mut Context<'_>,
@@ -320,9 +275,9 @@ impl Connection {
         early: &mut Vec<u8>,
     ) -> Poll<Result<(), Ended>> {
         let broken = |error: &io::Error| {
-            Ended::passing(format!(
+            Ended::retryable(format!(
                 "{}, during the TLS handshake",
-                words::broken(error)
+                error_text::broken(error)
             ))
         };
         loop {
@@ -331,13 +286,10 @@ impl Connection {
             if !agrees && written.is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            let Some(stream) = &mut self.stream else {
-                return Poll::Ready(Err(Ended::passing(words::CLOSED_IN_HANDSHAKE)));
-            };
-            match Pin::new(stream).poll_read(cx, buffer) {
+            match self.poll_read(cx, buffer) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(Ended::passing(words::CLOSED_IN_HANDSHAKE)));
+                    return Poll::Ready(Err(Ended::retryable(error_text::CLOSED_IN_HANDSHAKE)));
                 }
                 Poll::Ready(Ok(length)) => {
                     self.open(buffer.get(..length).unwrap_or_default(), early)?;
@@ -353,13 +305,17 @@ impl Connection {
         let Self {
             stream: Some(stream),
             queue,
+            work,
             ..
         } = self
         else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        match Pin::new(stream).poll_write(cx, queue.front()) {
+        let result = Pin::new(stream).poll_write(cx, queue.front());
+        work.tcp_writes.add(1);
+        match result {
             Poll::Ready(Ok(bytes)) => {
+                work.tcp_written_bytes.add(bytes);
                 queue.advance(bytes);
                 self.blocked = false;
                 Poll::Ready(Ok(self.taken(bytes)))
@@ -381,26 +337,23 @@ impl Connection {
         }
     }
 
-    /// Reads and forgets until the peer has closed its side.
-    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(());
-        };
+    /// Reads and forgets until the peer has closed its side; false when it has sent so much that others
+    /// are to have their turn.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut buffer = [0; 4_096];
         for _ in 0..DRAIN_READS_PER_TURN {
-            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            match self.poll_read(cx, &mut buffer) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
                 Poll::Ready(Ok(_)) => {}
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Poll::Ready(false)
     }
 }
 
-/// Writes what waits, says that nothing more comes, and waits for the peer to do the same: closing
-/// with unread data would send a reset, which can destroy what the peer has not read yet.
+/// Writes what waits, shuts the sending side down, and waits for the peer to do the same: closing with
+/// unread data would send a reset, which can destroy what the peer has not read yet.
 async fn finish(shared: &SharedConnection) {
     if let Some(tls) = &mut shared.borrow_mut().tls {
         tls.close();
@@ -426,16 +379,23 @@ async fn finish(shared: &SharedConnection) {
         // It fails when the peer has gone already, and then there is nothing to shut down.
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
     }
-    poll_fn(|cx| {
-        if Pin::new(&mut timer).poll(cx).is_ready() {
-            return Poll::Ready(());
+    let mut is_over = false;
+    while !is_over {
+        is_over = poll_fn(|cx| {
+            if Pin::new(&mut timer).poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            shared.borrow_mut().poll_drained(cx)
+        })
+        .await;
+        if !is_over {
+            // A task that can always go on keeps the executor from its rings for 100 ms.
+            sleep(DRAIN_PAUSE).await;
         }
-        shared.borrow_mut().poll_drained(cx)
-    })
-    .await;
+    }
 }
 
-/// Drops what the kernel still holds and tells the peer so, at once.
+/// Resets the connection at once: the kernel drops what it still holds.
 fn reset(shared: &SharedConnection) {
     if let Some(stream) = &shared.borrow().stream {
         disconnect(stream);
@@ -452,15 +412,15 @@ pub(super) fn disconnect(stream: &TcpStream) {
     if let Err(error) = SockRef::from(&socket).set_linger(Some(Duration::ZERO)) {
         tracing::debug!("SO_LINGER was refused: {error}");
     }
-    let nobody = libc::sockaddr {
+    let unspecified = libc::sockaddr {
         sa_family: libc::AF_UNSPEC as libc::sa_family_t,
         sa_data: [0; 14],
     };
-    // SAFETY: `nobody` is a whole socket address and is only read; the descriptor is open.
+    // SAFETY: `unspecified` is a whole socket address and is only read; the descriptor is open.
     let result = unsafe {
         libc::connect(
             stream.as_raw_fd(),
-            &raw const nobody,
+            &raw const unspecified,
             size_of::<libc::sockaddr>() as libc::socklen_t,
         )
     };

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, pki_types::ServerName};
 
-use super::{Ended, queue::WriteQueue, words};
+use super::{Ended, error_text, queue::WriteQueue};
 use crate::limits::{TLS_SEALED_BYTES_MAX, TLS12_RECORDS_MAX};
 
 /// How many TLS records these are (RFC 8446, 5.1).
@@ -39,9 +39,9 @@ pub(super) struct Tls {
     sealed_bytes: usize,
     /// Sealed on this connection.
     records: u64,
-    /// Good-bye is to be said.
+    /// A close_notify alert is to be sent (RFC 8446, 6.1).
     closing: bool,
-    /// The peer has said good-bye.
+    /// The peer has sent its close_notify alert.
     peer_closed: bool,
 }
 
@@ -50,12 +50,12 @@ impl Tls {
     /// When `server` can be no name in a certificate.
     pub(super) fn new(config: &Arc<ClientConfig>, server: &str) -> Result<Self, Ended> {
         let name = ServerName::try_from(server.to_owned()).map_err(|_| {
-            Ended::lasting(format!(
+            Ended::permanent(format!(
                 "'{server}' cannot be the name in a certificate: check the host in the URL"
             ))
         })?;
-        let mut session =
-            ClientConnection::new(Arc::clone(config), name).map_err(|error| words::tls(&error))?;
+        let mut session = ClientConnection::new(Arc::clone(config), name)
+            .map_err(|error| error_text::tls(&error))?;
         // What is sealed is bounded here, by what is taken from the plain queue.
         session.set_buffer_limit(None);
         Ok(Self {
@@ -83,7 +83,7 @@ impl Tls {
         mut received: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<(), rustls::Error> {
-        // What comes behind a good-bye is nobody's, and rustls takes none of it.
+        // Bytes behind a close_notify are ignored (RFC 8446, 6.1), and rustls takes none of them.
         while !received.is_empty() && !self.peer_closed {
             // Reading from a slice cannot fail; a full buffer is emptied below.
             match self.session.read_tls(&mut received) {
@@ -102,7 +102,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Moves what TLS wants to say, and what is to be sealed while the wire is idle, onto `wire`.
+    /// Moves the records of TLS itself, and what is to be sealed while the wire is idle, onto `wire`.
     pub(super) fn seal(&mut self, wire: &mut WriteQueue) -> io::Result<()> {
         if wire.is_empty() && !self.session.is_handshaking() {
             while self.sealed_bytes < TLS_SEALED_BYTES_MAX && !self.plain.is_empty() {
@@ -148,7 +148,7 @@ impl Tls {
         }
     }
 
-    /// Says good-bye behind everything that waits (RFC 8446, 6.1).
+    /// Sends a close_notify alert behind everything that waits (RFC 8446, 6.1).
     pub(super) fn close(&mut self) {
         self.closing = true;
     }

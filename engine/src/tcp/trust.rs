@@ -26,10 +26,20 @@ pub struct TrustedRoots {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootsError {
+    /// It cannot be read.
     #[error("cannot read {path}: {source}")]
-    Unreadable { path: String, source: io::Error },
+    Unreadable {
+        /// Of the file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It holds none.
     #[error("{path} holds no certificate that can be used: it has to be PEM")]
-    NoCertificate { path: String },
+    NoCertificate {
+        /// Of the file.
+        path: String,
+    },
 }
 
 impl TrustedRoots {
@@ -176,7 +186,7 @@ fn is_about_signer(reason: &CertificateError) -> bool {
     }
 }
 
-/// Whether webpki says that a server's own certificate is one of an authority.
+/// Whether webpki refuses a server's own certificate for being one of an authority.
 pub(super) fn is_authority(error: &rustls::OtherError) -> bool {
     matches!(
         error.0.downcast_ref(),

@@ -5,20 +5,23 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
     ptr,
-    time::{Duration, Instant},
+    rc::Rc,
+    time::Instant,
 };
 
-use glommio::{net::UdpSocket, timer::sleep};
-use shardcast_core::io::Input;
+use glommio::net::UdpSocket;
 use shardcast_log::Limiter;
 
-use super::control::{self, CONTROL_BYTES};
+use super::{
+    control::{self, CONTROL_BYTES},
+    linger::Linger,
+};
 use crate::{
     limits::{
-        MODERATION_PAUSE, MODERATION_WAKES_BUSY, MODERATION_WAKES_CALM, MODERATION_WINDOW,
-        UDP_RECEIVE_BUFFER_BYTES, UDP_RECEIVE_SLOTS, UDP_ROUNDS_PER_TURN,
+        MEDIA_FLOWS, RECEIVE_RETRY, UDP_RECEIVE_BUFFER_BYTES, UDP_RECEIVE_SLOTS,
+        UDP_RECEIVE_STRIDE_BYTES, UDP_ROUNDS_PER_TURN,
     },
-    shell::{Shell, ShellHandle},
+    work::Work,
 };
 
 fn log_failure(what: &str, error: &dyn fmt::Display) {
@@ -28,72 +31,139 @@ fn log_failure(what: &str, error: &dyn fmt::Display) {
     }
 }
 
-/// Feeds the shard with what arrives, for as long as the shard lives.
-pub(crate) async fn run(shell: ShellHandle, socket: UdpSocket, locals: Vec<SocketAddr>) {
-    let mut batch = Batch::new();
-    let mut moderation = Moderation::new(Instant::now());
-    let mut addresses = LocalAddresses {
-        locals,
-        told: false,
-    };
-    loop {
-        // An io_uring receive that only looks: it costs nothing while nothing comes.
-        if !moderation.is_busy()
-            && let Err(error) = socket.peek_from(&mut [0]).await
-        {
-            log_failure("waiting for", &error);
-            sleep(Duration::from_millis(10)).await;
-        }
-        let mut drained = 0;
-        for round in 1_usize.. {
-            let received = match batch.receive(&socket) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    log_failure("receiving", &error);
-                    break;
-                }
-            };
-            drained += shell.with(|shell| feed(shell, &batch, &mut addresses));
-            if received < UDP_RECEIVE_SLOTS {
-                break;
-            }
-            if round.is_multiple_of(UDP_ROUNDS_PER_TURN) {
-                glommio::yield_if_needed().await;
-            }
-        }
-        match moderation.after_drain(Instant::now(), drained) {
-            Some(pause) => {
-                shell.with(|shell| shell.looks_at(Instant::now() + pause));
-                sleep(pause).await;
-            }
-            None => glommio::yield_if_needed().await,
-        }
-    }
+/// Waits until the socket has something: an io_uring receive that only looks, and costs nothing while
+/// nothing comes.
+pub(crate) async fn readable(socket: &UdpSocket) -> io::Result<()> {
+    socket.peek_from(&mut [0]).await?;
+    Ok(())
 }
 
-/// Hands a batch to the shard and lets it answer; how many datagrams there were.
-fn feed(shell: &mut Shell, batch: &Batch, addresses: &mut LocalAddresses) -> usize {
-    let now = Instant::now();
-    let mut datagrams = 0;
-    for message in batch.messages() {
-        let Some(to) = addresses.resolve(message.to) else {
-            continue;
-        };
-        for payload in segments(message.payload, message.segment_bytes) {
-            shell.feed(
-                now,
-                Input::Datagram {
+/// When the receiver looks into the socket again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Once it is [`readable`].
+    Readable,
+    /// Then, whether something has come or not.
+    At(Instant),
+    /// In the next turn: there is more.
+    Next,
+}
+
+/// A datagram that was received, in the memory of the receiver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) payload: &'a [u8],
+}
+
+/// The receiving side of a shard's socket. The driver polls it; nothing is queued here.
+pub(crate) struct Receiver {
+    socket: Rc<UdpSocket>,
+    batch: Batch,
+    addresses: LocalAddresses,
+    linger: Linger,
+    /// When a drain last found something.
+    found: Option<Instant>,
+    work: Rc<Work>,
+    /// In this drain so far.
+    datagrams: usize,
+    rounds: usize,
+    began: Instant,
+    look: Look,
+}
+
+impl Receiver {
+    /// `locals` are the addresses that datagrams may come to; never empty.
+    pub(crate) fn new(socket: Rc<UdpSocket>, locals: Vec<SocketAddr>, work: Rc<Work>) -> Self {
+        Self {
+            socket,
+            batch: Batch::new(),
+            addresses: LocalAddresses {
+                locals,
+                logged: false,
+            },
+            linger: Linger::default(),
+            found: None,
+            work,
+            datagrams: 0,
+            rounds: 0,
+            began: Instant::now(),
+            look: Look::Readable,
+        }
+    }
+
+    /// Whether datagrams have come lately, so that more are to be expected.
+    pub(crate) fn is_flowing(&self, now: Instant) -> bool {
+        self.found
+            .is_some_and(|found| now.saturating_duration_since(found) < MEDIA_FLOWS)
+    }
+
+    pub(crate) fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Waiting for the socket has failed, which is tried again after a while.
+    pub(crate) fn waiting_failed(&mut self, now: Instant, error: &io::Error) {
+        log_failure("waiting for", error);
+        self.look = Look::At(now + RECEIVE_RETRY);
+    }
+
+    /// Takes what the kernel has, up to one batch; false when this drain is over, and then
+    /// [`Self::look`] says when the next one begins.
+    pub(crate) fn receive(&mut self) -> bool {
+        if self.rounds == 0 {
+            self.began = Instant::now();
+        }
+        self.rounds += 1;
+        match self.batch.receive(&*self.socket) {
+            Ok(_) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => log_failure("receiving", &error),
+        }
+        self.end_drain();
+        false
+    }
+
+    /// The datagrams of the batch, one by one.
+    pub(crate) fn for_each_datagram(&mut self, mut take: impl FnMut(Datagram<'_>)) {
+        for message in self.batch.messages() {
+            let Some(to) = self.addresses.resolve(message.to) else {
+                continue;
+            };
+            for payload in segments(message.payload, message.segment_bytes) {
+                take(Datagram {
                     from: message.from,
                     to,
                     payload,
-                },
-            );
-            datagrams += 1;
+                });
+                self.datagrams += 1;
+            }
         }
     }
-    shell.drive(now);
-    datagrams
+
+    /// The batch has been handled. Whether to go on in this turn: a batch that was not full has
+    /// emptied the socket, and after some full ones others have their turn.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        if self.batch.received < UDP_RECEIVE_SLOTS {
+            self.end_drain();
+            return false;
+        }
+        self.look = Look::Next;
+        !self.rounds.is_multiple_of(UDP_ROUNDS_PER_TURN)
+    }
+
+    fn end_drain(&mut self) {
+        let datagrams = mem::take(&mut self.datagrams);
+        self.rounds = 0;
+        self.work.udp_drains.add(1);
+        self.work.udp_drains_empty.add(usize::from(datagrams == 0));
+        self.work.udp_datagrams.add(datagrams);
+        if datagrams > 0 {
+            self.found = Some(self.began);
+        }
+        self.look = self.linger.after_drain(self.began, datagrams > 0);
+    }
 }
 
 /// Takes apart what GRO has joined: all datagrams have the same length but the last, which may be
@@ -106,16 +176,17 @@ fn segments(payload: &[u8], segment_bytes: Option<usize>) -> impl Iterator<Item 
 struct LocalAddresses {
     /// Never empty.
     locals: Vec<SocketAddr>,
-    told: bool,
+    logged: bool,
 }
 
 impl LocalAddresses {
     fn resolve(&mut self, to: Option<IpAddr>) -> Option<SocketAddr> {
+        debug_assert!(!self.locals.is_empty(), "a socket without an address");
         let Some(to) = to else {
             return self.locals.first().copied();
         };
         let known = self.locals.iter().find(|local| local.ip() == to).copied();
-        if known.is_none() && !mem::replace(&mut self.told, true) {
+        if known.is_none() && !mem::replace(&mut self.logged, true) {
             tracing::warn!(
                 address = %to,
                 "datagrams for an address that this machine did not have when the engine started \
@@ -139,7 +210,8 @@ struct ControlRoom([u8; CONTROL_BYTES]);
 
 /// The memory of one `recvmmsg`, used again and again.
 struct Batch {
-    /// One buffer of [`UDP_RECEIVE_BUFFER_BYTES`] for each slot.
+    /// One buffer for each slot. What was never written takes no memory, and few datagrams are
+    /// joined, so that all slots together take a page or two each.
     payloads: Box<[u8]>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<ControlRoom>,
@@ -154,7 +226,7 @@ impl Batch {
         // lengths of zero).
         let (name, vector, header) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
         Self {
-            payloads: vec![0; UDP_RECEIVE_SLOTS * UDP_RECEIVE_BUFFER_BYTES].into_boxed_slice(),
+            payloads: vec![0; UDP_RECEIVE_SLOTS * UDP_RECEIVE_STRIDE_BYTES].into_boxed_slice(),
             names: vec![name; UDP_RECEIVE_SLOTS],
             controls: vec![ControlRoom([0; CONTROL_BYTES]); UDP_RECEIVE_SLOTS],
             vectors: vec![vector; UDP_RECEIVE_SLOTS],
@@ -184,12 +256,12 @@ impl Batch {
 
     /// Makes the headers refer to the buffers again; the kernel overwrites their lengths.
     fn point(&mut self) {
-        let buffers = self.payloads.chunks_exact_mut(UDP_RECEIVE_BUFFER_BYTES);
+        let buffers = self.payloads.chunks_exact_mut(UDP_RECEIVE_STRIDE_BYTES);
         let slots = self.headers.iter_mut().zip(&mut self.vectors).zip(buffers);
         let rooms = self.names.iter_mut().zip(&mut self.controls);
         for (((header, vector), buffer), (name, control)) in slots.zip(rooms) {
             vector.iov_base = buffer.as_mut_ptr().cast();
-            vector.iov_len = buffer.len();
+            vector.iov_len = UDP_RECEIVE_BUFFER_BYTES;
             header.msg_len = 0;
             header.msg_hdr.msg_name = ptr::from_mut(name).cast();
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -203,7 +275,7 @@ impl Batch {
 
     /// What the last [`Self::receive`] brought. Empty and cut datagrams are left out.
     fn messages(&self) -> impl Iterator<Item = Message<'_>> {
-        let buffers = self.payloads.chunks_exact(UDP_RECEIVE_BUFFER_BYTES);
+        let buffers = self.payloads.chunks_exact(UDP_RECEIVE_STRIDE_BYTES);
         let rooms = self.names.iter().zip(&self.controls);
         let slots = self
             .headers
@@ -253,53 +325,9 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Interrupt moderation: whether to wait for a datagram, or to look again after a pause.
-///
-/// Waking the executor costs more than handling ten datagrams. When datagrams come so often that
-/// nearly every pause would find some, looking on time wakes less often than they would. An idle
-/// socket is never slept on: its first datagrams are handled at once.
-#[derive(Debug)]
-struct Moderation {
-    window_since: Instant,
-    /// Drains in this window that found something.
-    fruitful: usize,
-    busy: bool,
-}
-
-impl Moderation {
-    fn new(now: Instant) -> Self {
-        Self {
-            window_since: now,
-            fruitful: 0,
-            busy: false,
-        }
-    }
-
-    fn is_busy(&self) -> bool {
-        self.busy
-    }
-
-    /// How long to pause after a drain that found so many datagrams.
-    fn after_drain(&mut self, now: Instant, datagrams: usize) -> Option<Duration> {
-        self.fruitful += usize::from(datagrams > 0);
-        let elapsed = now.saturating_duration_since(self.window_since);
-        if elapsed >= MODERATION_WINDOW {
-            let enough = match self.busy {
-                true => MODERATION_WAKES_CALM,
-                false => MODERATION_WAKES_BUSY,
-            };
-            // A window that nobody closed in time was a quiet one.
-            self.busy = elapsed < 2 * MODERATION_WINDOW && self.fruitful >= enough;
-            self.window_since = now;
-            self.fruitful = 0;
-        }
-        self.busy.then_some(MODERATION_PAUSE)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::{net::UdpSocket, time::Duration};
 
     use super::*;
     use crate::udp::socket::{BoundUdp, UdpOptions};
@@ -320,57 +348,8 @@ mod tests {
         assert_eq!(segments(&[], None).count(), 0);
     }
 
-    /// Drains at these distances, each finding `datagrams`; whether the receiver ends up busy.
-    fn is_busy_after(
-        moderation: &mut Moderation,
-        now: &mut Instant,
-        gap_us: u64,
-        datagrams: usize,
-    ) -> bool {
-        for _ in 0..100 {
-            *now += Duration::from_micros(gap_us);
-            moderation.after_drain(*now, datagrams);
-        }
-        moderation.is_busy()
-    }
-
     #[test]
-    fn a_socket_is_slept_on_only_while_sleeping_wakes_less_often() {
-        let mut now = Instant::now();
-        let mut moderation = Moderation::new(now);
-        assert!(
-            !is_busy_after(&mut moderation, &mut now, 20_000, 1),
-            "a lone audio stream"
-        );
-        assert!(
-            !is_busy_after(&mut moderation, &mut now, 2_000, 8),
-            "few wakes, many datagrams"
-        );
-        assert!(
-            is_busy_after(&mut moderation, &mut now, 300, 1),
-            "many wakes"
-        );
-        assert!(
-            is_busy_after(&mut moderation, &mut now, 1_250, 4),
-            "each pause finds some"
-        );
-        assert!(
-            !is_busy_after(&mut moderation, &mut now, 1_250, 0),
-            "the pauses find nothing"
-        );
-    }
-
-    #[test]
-    fn the_first_datagram_after_silence_is_not_slept_on() {
-        let mut now = Instant::now();
-        let mut moderation = Moderation::new(now);
-        assert!(is_busy_after(&mut moderation, &mut now, 300, 1));
-        now += Duration::from_secs(1);
-        assert_eq!(moderation.after_drain(now, 1), None);
-    }
-
-    #[test]
-    fn a_batch_says_who_sent_and_which_of_our_addresses_it_came_to() {
+    fn a_batch_has_the_sender_and_the_local_address_of_each_datagram() {
         let here = IpAddr::from([127, 0, 0, 1]);
         for bind in ["0.0.0.0:0", "[::]:0"] {
             let options = UdpOptions {

@@ -6,12 +6,16 @@ use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, RawFd},
+    rc::Rc,
 };
 
 use socket2::{MsgHdr, SockAddr, SockRef};
 
 use super::control::Sent;
-use crate::limits::{UDP_SEGMENTED_BYTES_MAX, UDP_SEGMENTS_MAX, UDP_SEND_BATCH};
+use crate::{
+    limits::{UDP_SEGMENTED_BYTES_MAX, UDP_SEGMENTS_MAX, UDP_SEND_BATCH},
+    work::Work,
+};
 
 struct Datagram {
     from: SocketAddr,
@@ -32,13 +36,14 @@ pub(crate) struct SendCounters {
 pub(crate) struct SendQueue {
     fd: RawFd,
     is_v6: bool,
-    /// When bound to all addresses: those from which a datagram can be told to leave. Any other
+    /// When bound to all addresses: those that a datagram can be sent from. Any other
     /// source is the outside of a NAT, and the kernel chooses by the route.
     sources: Vec<IpAddr>,
     segmentation: bool,
     waiting: Vec<Datagram>,
     control: Sent,
     pub(crate) counters: SendCounters,
+    work: Rc<Work>,
 }
 
 impl SendQueue {
@@ -48,6 +53,7 @@ impl SendQueue {
         socket: &impl AsRawFd,
         bound: SocketAddr,
         locals: &[SocketAddr],
+        work: Rc<Work>,
     ) -> Self {
         let sources = match bound.ip().is_unspecified() {
             true => locals.iter().map(SocketAddr::ip).collect(),
@@ -61,6 +67,7 @@ impl SendQueue {
             waiting: Vec::with_capacity(UDP_SEND_BATCH),
             control: Sent::default(),
             counters: SendCounters::default(),
+            work,
         }
     }
 
@@ -129,6 +136,7 @@ impl SendQueue {
         // SAFETY: the descriptor is open by the contract of `new`.
         let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
         loop {
+            self.work.udp_sends.add(1);
             match SockRef::from(&socket).sendmsg(&message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
             {
                 Ok(_) => return Ok(()),
@@ -156,7 +164,7 @@ impl SendQueue {
         };
         let before = *counter;
         *counter += datagrams as u64;
-        // At each doubling only: a flood of log lines helps nobody.
+        // At each doubling only, which bounds the log.
         if before.leading_zeros() != counter.leading_zeros() {
             tracing::warn!(datagrams = *counter, "datagrams could not be sent: {error}");
         }
@@ -260,7 +268,8 @@ mod tests {
             .unwrap();
         let from = SocketAddr::new(here, bound.address.port());
         // SAFETY: `bound` lives until the end of this function.
-        let mut queue = unsafe { SendQueue::new(&bound.fd, bound.address, &bound.locals) };
+        let mut queue =
+            unsafe { SendQueue::new(&bound.fd, bound.address, &bound.locals, Rc::default()) };
         queue.segmentation = segmentation;
         for (n, size) in sizes.iter().enumerate() {
             queue.push(from, peer.local_addr().unwrap(), vec![n as u8; *size]);
@@ -302,7 +311,8 @@ mod tests {
         peer.set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         // SAFETY: `bound` lives until the end of this function.
-        let mut queue = unsafe { SendQueue::new(&bound.fd, bound.address, &bound.locals) };
+        let mut queue =
+            unsafe { SendQueue::new(&bound.fd, bound.address, &bound.locals, Rc::default()) };
         // IPv6 cannot be reached from an IPv4 socket.
         queue.push(
             bound.address,

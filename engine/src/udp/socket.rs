@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     error::EngineError,
     limits::{UDP_KERNEL_RECEIVE_BYTES, UDP_KERNEL_SEND_BYTES},
+    os::sockets::set_option,
 };
 
 /// What a socket is opened with.
@@ -33,7 +34,7 @@ pub struct BoundUdp {
 }
 
 impl BoundUdp {
-    /// Binds without SO_REUSEPORT, so that a second engine on the same port is told so instead of
+    /// Binds without SO_REUSEPORT, so that a second engine on the same port is refused instead of
     /// taking half of the datagrams.
     ///
     /// # Errors
@@ -145,30 +146,6 @@ fn enlarge_queues(socket: &Socket) {
     }
 }
 
-pub(crate) fn set_option(
-    socket: &impl AsRawFd,
-    level: i32,
-    option: i32,
-    value: i32,
-) -> io::Result<()> {
-    // SAFETY: `value` is a c_int that outlives the call, and its size is given; the descriptor is
-    // open for as long as `socket` is borrowed.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_refused_and_the_words_name_it() {
+    fn a_port_that_is_taken_is_refused_and_the_message_names_it() {
         let first = bind("127.0.0.1:0", &[]).unwrap();
         let second = bind(&first.address.to_string(), &[]).unwrap_err();
         assert!(
