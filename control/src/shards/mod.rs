@@ -1,7 +1,11 @@
 //! The shards as control sees them: which are reachable, what they reported last, which broadcast
 //! is assigned to which.
 
-pub(crate) mod link;
+mod cost;
+mod placement;
+mod placing;
+mod reservations;
+mod transcode_admission;
 mod view;
 
 use std::{
@@ -18,21 +22,23 @@ use shardcast_link::{
     BroadcastId, BroadcastStatus, Command, DestinationStatus, SessionId, ShardHello, ShardStatus,
 };
 
+pub(crate) use cost::{Cost, ExpectedLoad};
+pub(crate) use placing::{Placed, PlacementRefusal, Room};
+pub(crate) use transcode_admission::{RenditionDelta, TranscodeRefusal};
 pub(crate) use view::{Commands, ShardView};
 
+use self::reservations::Reservations;
 use crate::{
-    codec_room::{RoomError, Turnover},
     limits,
-    placement::{self, Member},
-    signalling::LastMedia,
-    store::SlateRecord,
+    publishing::LastMedia,
+    store::{ShardRecord, SlateRecord},
 };
 
 /// All shards. Every method is short and never waits.
 #[derive(Debug, Default)]
 pub(crate) struct Shards {
     inner: Mutex<Inner>,
-    /// Nobody listened on shard 0's socket when it was last tried.
+    /// Shard 0's socket refused the last connection.
     absent: AtomicBool,
 }
 
@@ -41,7 +47,10 @@ struct Inner {
     shards: BTreeMap<u16, ShardView>,
     /// Recorded when a broadcast is placed; sticky until it is over.
     assignments: HashMap<BroadcastId, u16>,
-    /// Broadcasts that ended while their shard could not be told.
+    reservations: Reservations,
+    /// What the operator has said; of other shards it is what they say themselves.
+    policies: BTreeMap<u16, ShardRecord>,
+    /// Broadcasts that ended while their shard was unreachable.
     forget_later: HashSet<BroadcastId>,
     /// When each shard was last heard, with a hello, a report or anything else.
     heard: HashMap<u16, Heard>,
@@ -53,7 +62,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     last: Instant,
-    /// Since then without a pause of [`limits::SHARD_HEARD`].
+    /// Since then without a pause of [`limits::SHARD_SILENCE_MAX`].
     since: Instant,
 }
 
@@ -66,7 +75,7 @@ impl Shards {
             since: now,
         };
         let heard = inner.heard.entry(shard).or_insert(first);
-        if now.saturating_duration_since(heard.last) > limits::SHARD_HEARD {
+        if now.saturating_duration_since(heard.last) > limits::SHARD_SILENCE_MAX {
             heard.since = now;
         }
         heard.last = now;
@@ -85,12 +94,13 @@ impl Shards {
     }
 
     /// For how long the shard of `id` has been heard without a pause; of one without a shard, any
-    /// shard. `None`: it is not heard now, so nobody knows what becomes of `id`.
+    /// shard. `None`: it is silent now, so the state of `id` is unknown.
     pub(crate) fn heard_for(&self, now: Instant, id: &BroadcastId) -> Option<Duration> {
         let inner = self.lock();
         let for_how_long = |heard: &Heard| {
             let silent = now.saturating_duration_since(heard.last);
-            (silent <= limits::SHARD_HEARD).then(|| now.saturating_duration_since(heard.since))
+            (silent <= limits::SHARD_SILENCE_MAX)
+                .then(|| now.saturating_duration_since(heard.since))
         };
         match inner.assignments.get(id) {
             Some(shard) => inner.heard.get(shard).and_then(for_how_long),
@@ -102,7 +112,7 @@ impl Shards {
     pub(crate) fn are_silent(&self, now: Instant) -> bool {
         let inner = self.lock();
         let is_silent =
-            |heard: &Heard| now.saturating_duration_since(heard.last) > limits::SHARD_HEARD;
+            |heard: &Heard| now.saturating_duration_since(heard.last) > limits::SHARD_SILENCE_MAX;
         !inner.heard.is_empty() && inner.heard.values().all(is_silent)
     }
 
@@ -112,12 +122,12 @@ impl Shards {
         let connected = inner.shards.iter().filter(|(_, view)| view.is_connected());
         let silent = connected.filter_map(|(shard, _)| {
             let since = now.saturating_duration_since(inner.heard.get(shard)?.last);
-            (since > limits::SHARD_HEARD).then_some((*shard, since.as_secs()))
+            (since > limits::SHARD_SILENCE_MAX).then_some((*shard, since.as_secs()))
         });
         silent.collect()
     }
 
-    /// The shard has said hello and reported. Returns whether it belongs to another engine
+    /// The shard has sent its hello and a report. Returns whether it belongs to another engine
     /// process than before.
     pub(crate) fn connected(
         &self,
@@ -202,38 +212,6 @@ impl Shards {
         sent
     }
 
-    /// The reachable shard that has `id` or shall have it; the assignment is recorded.
-    pub(crate) fn place(&self, id: &BroadcastId) -> Option<u16> {
-        let mut inner = self.lock();
-        let assigned = inner.assignments.get(id).copied();
-        let reachable = |shard: &u16| inner.shards.get(shard).is_some_and(ShardView::is_connected);
-        if let Some(shard) = assigned.filter(reachable) {
-            return Some(shard);
-        }
-        let (shards, members) = inner.members();
-        let shard = *shards.get(placement::choose(id, &members)?)?;
-        inner.assignments.insert(id.clone(), shard);
-        inner.forget_later.remove(id);
-        Some(shard)
-    }
-
-    /// The assignment of `id`, if it has one, and all reachable shards in its hash order.
-    pub(crate) fn preference(&self, id: &BroadcastId) -> (Option<u16>, Vec<u16>) {
-        let inner = self.lock();
-        let (shards, members) = inner.members();
-        let order = placement::order(id, &members);
-        let order = order
-            .into_iter()
-            .filter_map(|index| shards.get(index).copied());
-        (inner.assignments.get(id).copied(), order.collect())
-    }
-
-    /// The reachable shard that a new broadcast `id` would go to now.
-    pub(crate) fn would_take(&self, id: &BroadcastId) -> Option<u16> {
-        let (shards, members) = self.lock().members();
-        shards.get(placement::choose(id, &members)?).copied()
-    }
-
     pub(crate) fn assignment(&self, id: &BroadcastId) -> Option<u16> {
         self.lock().assignments.get(id).copied()
     }
@@ -258,15 +236,16 @@ impl Shards {
             view.forget(id);
         }
         inner.media_seen.remove(id);
+        inner.reservations.remove(id);
     }
 
-    /// Whether `id` has ended while its shard could not be told; asked once.
+    /// Whether `id` has ended while its shard was unreachable; true once.
     pub(crate) fn is_forgotten(&self, id: &BroadcastId) -> bool {
         self.lock().forget_later.remove(id)
     }
 
     /// Drops assignments of broadcasts that no shard has and for which `is_used` does not hold,
-    /// and gives those that a shard still has without anybody using them.
+    /// and returns those that a shard still has though they are unused.
     pub(crate) fn unused(&self, is_used: impl Fn(&BroadcastId) -> bool) -> Vec<BroadcastId> {
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -308,12 +287,16 @@ impl Shards {
     ///
     /// # Errors
     /// When it has none.
-    pub(crate) fn admit(&self, id: &BroadcastId, turnover: &Turnover) -> Result<(), RoomError> {
+    pub(crate) fn admit(
+        &self,
+        id: &BroadcastId,
+        delta: &RenditionDelta,
+    ) -> Result<(), TranscodeRefusal> {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let assigned = inner.assignments.get(id);
         match assigned.and_then(|shard| inner.shards.get_mut(shard)) {
-            Some(view) => view.admit(id, turnover),
+            Some(view) => view.admit(id, delta),
             None => Ok(()),
         }
     }
@@ -388,25 +371,6 @@ impl Shards {
 }
 
 impl Inner {
-    fn members(&self) -> (Vec<u16>, Vec<Member>) {
-        let mut loads: HashMap<u16, u64> = HashMap::new();
-        for shard in self.assignments.values() {
-            *loads.entry(*shard).or_default() += 1;
-        }
-        let connected = self.shards.iter().filter(|(_, view)| view.is_connected());
-        connected
-            .map(|(shard, view)| {
-                let load = loads.get(shard).copied().unwrap_or(0);
-                let member = Member {
-                    name: shard.to_string(),
-                    weight: view.hello.capacity,
-                    load,
-                };
-                (*shard, member)
-            })
-            .unzip()
-    }
-
     fn find(&self, id: &BroadcastId) -> Option<&BroadcastStatus> {
         let assigned = self.assignments.get(id)?;
         self.shards.get(assigned)?.broadcasts.get(id)

@@ -8,11 +8,8 @@ use shardcast_link::{
 };
 use tokio::sync::{Notify, mpsc};
 
-use crate::{
-    codec_room::{Admitted, RoomError, Turnover},
-    limits,
-    store::SlateRecord,
-};
+use super::transcode_admission::{Admitted, RenditionDelta, TranscodeRefusal};
+use crate::{limits, store::SlateRecord};
 
 /// The way to a shard over one link.
 #[derive(Clone, Debug)]
@@ -26,7 +23,7 @@ pub(crate) struct Commands {
 #[derive(Debug)]
 pub(crate) struct ShardView {
     pub(crate) hello: ShardHello,
-    /// Process that listens on the shard's socket, when the kernel tells.
+    /// The process that listens on the shard's socket, if the kernel reports it.
     pub(crate) engine_pid: Option<i32>,
     /// Without its broadcasts.
     pub(crate) status: ShardStatus,
@@ -103,12 +100,16 @@ impl ShardView {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn admit(&mut self, id: &BroadcastId, turnover: &Turnover) -> Result<(), RoomError> {
+    pub(crate) fn admit(
+        &mut self,
+        id: &BroadcastId,
+        delta: &RenditionDelta,
+    ) -> Result<(), TranscodeRefusal> {
         if !self.is_connected() || !self.has_reported {
             return Ok(());
         }
         let live = self.broadcasts.get(id);
-        self.admitted.admit(&self.status.codec, id, live, turnover)
+        self.admitted.admit(&self.status.codec, id, live, delta)
     }
 
     /// The broadcast is over: nothing of it is waited for.

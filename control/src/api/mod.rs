@@ -1,0 +1,273 @@
+//! Shardcast's own API, for its pages and for operators.
+//!
+//! `GET /api/v1/status`: the state of shards and broadcasts.
+//!
+//! ```json
+//! {
+//!   "version": "0.1.0", "instance": "…", "uptime_s": 12, "ready": true,
+//!   "shards": [{
+//!     "shard": 0, "connected": true, "engine": "…", "udp_port": 50000, "capacity": 100,
+//!     "cpu_permille": 12, "datagrams_received": 1, "datagrams_sent": 1, "datagrams_unknown": 0,
+//!     "codec": {"capacity_permille": 800, "used_permille": 210, "…": 0},
+//!     "work": {"sleeps": 1, "turns": 1, "…": 0}
+//!   }],
+//!   "broadcasts": [{
+//!     "application": "StreamLick", "stream": "s1", "name": null, "status": "broadcasting",
+//!     "zombi": false, "shard": 0, "holding": false, "hold_until_unix_ms": null,
+//!     "standing_in": false, "slate": null, "ring_bytes": 0,
+//!     "publisher": null, "decoder": null, "renditions": [],
+//!     "destinations": []
+//!   }],
+//!   "local_sink": {"url_base": "rtmp://127.0.0.1:1935/sink", "streams": []}
+//! }
+//! ```
+//!
+//! `codec` is [`shardcast_link::CodecStatus`], `work` is [`shardcast_link::WorkCounters`], `publisher`
+//! is [`shardcast_link::PublisherStatus`] or null, `decoder` is [`shardcast_link::DecoderStatus`] or
+//! null, each of `renditions` is [`shardcast_link::RenditionStatus`]; each of `destinations` is
+//! [`shardcast_link::DestinationStatus`] with `url` beside it, cut so that no stream key is shown.
+//! `local_sink` is there while the engine takes RTMP; `streams` are [`SinkStatus`].
+//!
+//! `GET /api/v1/placement/{app}/{stream}`: which shard has the stream, or would get it.
+//!
+//! ```json
+//! {"application": "StreamLick", "stream": "s1", "shard": 0, "assigned": true, "order": [0, 1]}
+//! ```
+//!
+//! `shard` is null when no shard is reachable; `order` is the hash order of reachable shards.
+//!
+//! `GET /api/v1/drain`: whether the server drains, and what it waits for. `POST` starts it,
+//! `DELETE` cancels it; both give the same as `GET`.
+//!
+//! ```json
+//! {"draining": true, "live_broadcasts": 3}
+//! ```
+//!
+//! `/placements`, `/shards`, `/nodes`: [`placements`] and [`shards`]. `GET /api/v1/openapi.json` describes
+//! them all; a test compares it with the router.
+
+mod placements;
+mod shards;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, patch},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, SinkStatus};
+
+use crate::{
+    access, clock, drain, health, lifecycle, limits, redact,
+    state::Control,
+    store::{BroadcastRecord, EndpointRecord},
+};
+
+/// Routes below `/api/v1`.
+pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
+    let filter = middleware::from_fn_with_state(Arc::clone(control), access::server_filter);
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(filter)
+}
+
+/// The document that describes them.
+const OPENAPI: &str = include_str!("openapi.json");
+
+fn routes() -> [(&'static str, MethodRouter<Arc<Control>>); 9] {
+    [
+        ("/status", get(status)),
+        ("/placement/{app}/{stream}", get(placement)),
+        (
+            "/drain",
+            get(drain_state).post(drain_start).delete(drain_cancel),
+        ),
+        (
+            "/placements",
+            get(placements::list).post(placements::reserve),
+        ),
+        (
+            "/placements/{id}",
+            get(placements::show).delete(placements::cancel),
+        ),
+        ("/shards", get(shards::list)),
+        ("/shards/{shard}", patch(shards::change)),
+        ("/nodes", get(shards::nodes)),
+        ("/openapi.json", get(openapi)),
+    ]
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// Which broadcasts the status shows.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+struct StatusPage {
+    offset: usize,
+    size: usize,
+}
+
+impl Default for StatusPage {
+    fn default() -> Self {
+        Self {
+            offset: 0,
+            size: limits::STATUS_ROWS_MAX,
+        }
+    }
+}
+
+async fn status(
+    State(control): State<Arc<Control>>,
+    Query(page): Query<StatusPage>,
+) -> Json<Value> {
+    let mut shards = Vec::new();
+    let mut sink = None;
+    let mut sinks: Vec<SinkStatus> = Vec::new();
+    control.shards.each(|shard, view| {
+        if view.is_connected() && sink.is_none() {
+            sink = view.hello.rtmp_port;
+        }
+        sinks.extend(view.status.sinks.iter().cloned());
+        shards.push(json!({
+            "shard": shard,
+            "connected": view.is_connected(),
+            "engine": view.hello.engine,
+            "udp_port": view.hello.udp_port,
+            "capacity": view.hello.capacity,
+            "cpu_permille": view.status.cpu_permille,
+            "datagrams_received": view.status.datagrams_received,
+            "datagrams_sent": view.status.datagrams_sent,
+            "datagrams_unknown": view.status.datagrams_unknown,
+            "codec": view.status.codec,
+            "work": view.status.work,
+        }));
+    });
+    let size = page.size.min(limits::STATUS_ROWS_MAX);
+    let (records, stored) = control.catalog.page_of_broadcasts(page.offset, size);
+    let broadcasts: Vec<Value> = records
+        .iter()
+        .map(|record| broadcast(&control, record))
+        .collect();
+    let mut status = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "instance": control.instance,
+        "uptime_s": (clock::unix_ms().saturating_sub(control.started_unix_ms)) / 1000,
+        "ready": health::is_ready(&control),
+        "shards_expected": control.shards_expected.load(Ordering::Relaxed),
+        "shards": shards,
+        "broadcasts": broadcasts,
+        "broadcasts_stored": stored,
+    });
+    if let (Some(port), Some(object)) = (sink, status.as_object_mut()) {
+        // The engine binds the RTMP port to loopback, whatever `bind` is.
+        let url_base = format!("rtmp://127.0.0.1:{port}/sink");
+        object.insert(
+            "local_sink".to_owned(),
+            json!({"url_base": url_base, "streams": sinks}),
+        );
+    }
+    Json(status)
+}
+
+fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
+    let live = control.shards.broadcast(&record.id);
+    let endpoints = record.endpoints().iter();
+    let destinations = endpoints.map(|endpoint| destination(endpoint, live.as_ref()));
+    json!({
+        "application": record.id.application(),
+        "stream": record.id.stream(),
+        "name": record.profile.name,
+        "status": lifecycle::status_word(control, record),
+        "zombi": record.zombi,
+        "shard": control.shards.assignment(&record.id),
+        "holding": live.as_ref().is_some_and(|live| live.holding),
+        "hold_until_unix_ms": live.as_ref().and_then(|live| live.hold_until_unix_ms),
+        "standing_in": live.as_ref().is_some_and(|live| live.filler),
+        "slate": live.as_ref().and_then(|live| live.slate.as_ref()),
+        "ring_bytes": live.as_ref().map_or(0, |live| live.ring_bytes),
+        "publisher": live.as_ref().and_then(|live| live.publisher.as_ref()),
+        "decoder": live.as_ref().and_then(|live| live.decoder.as_ref()),
+        "renditions": live.as_ref().map_or(&[][..], |live| &live.renditions),
+        "destinations": destinations.collect::<Vec<_>>(),
+    })
+}
+
+fn destination(endpoint: &EndpointRecord, live: Option<&BroadcastStatus>) -> Value {
+    let live = live.and_then(|live| live.destinations.iter().find(|d| d.id == endpoint.id));
+    let last = endpoint.last.as_ref().map(|last| &last.status);
+    let mut value = match live.or(last) {
+        Some(status) => {
+            let mut status = status.clone();
+            if let Some(problem) = &mut status.last_problem {
+                problem.message = redact::text(&problem.message);
+            }
+            json!(status)
+        }
+        None => json!({"id": endpoint.id, "state": DestinationState::Idle}),
+    };
+    if let Some(object) = value.as_object_mut() {
+        object.insert("url".to_owned(), json!(redact::url(&endpoint.url)));
+    }
+    value
+}
+
+async fn placement(
+    State(control): State<Arc<Control>>,
+    Path((application, stream)): Path<(String, String)>,
+) -> Response {
+    let id = BroadcastId::new(&application, &stream).ok();
+    let Some(id) = id.filter(|id| control.application(id.application()).is_some()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let (assigned, order) = control.shards.preference(&id);
+    Json(json!({
+        "application": application,
+        "stream": stream,
+        "shard": assigned.or_else(|| control.shards.would_take(&id)),
+        "assigned": assigned.is_some(),
+        "order": order,
+    }))
+    .into_response()
+}
+
+async fn drain_state(State(control): State<Arc<Control>>) -> Json<Value> {
+    Json(drain::report(&control))
+}
+
+async fn drain_start(State(control): State<Arc<Control>>) -> Json<Value> {
+    drain::start(&control);
+    Json(drain::report(&control))
+}
+
+async fn drain_cancel(State(control): State<Arc<Control>>) -> Json<Value> {
+    drain::cancel(&control);
+    Json(drain::report(&control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_route_is_described() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described = document["paths"].as_object().unwrap();
+        let routed: Vec<_> = routes().iter().map(|(path, _)| *path).collect();
+        for path in &routed {
+            assert!(described.contains_key(*path), "{path}");
+        }
+        assert_eq!(described.len(), routed.len());
+    }
+}
