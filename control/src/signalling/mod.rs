@@ -1,30 +1,12 @@
-//! WebRTC signalling as the browser SDK of Ant Media Server speaks it.
+//! The two ways in which a client offers its media: the signalling WebSocket of the browser SDK of Ant
+//! Media Server, and WHIP.
 //!
-//! [`message`] reads and writes the JSON texts, [`Hub`] decides (pure: time, tokens and the
-//! shards' reports come in as arguments, effects go out), [`socket`] moves the frames.
+//! [`socket`] moves the frames, [`commands`] carries out what a client says; [`whip`] says the same for
+//! each of its HTTP requests. The rules are in [`crate::publishing`].
 
-pub(crate) mod admission;
-mod claims;
-mod deadlines;
-mod eviction;
-mod hub;
-pub(crate) mod message;
+mod caller;
+mod commands;
 mod metered;
 mod pending;
-mod renegotiation;
-mod reports;
-mod session;
 pub(crate) mod socket;
-mod turns;
-
-#[cfg(test)]
-mod claims_tests;
-#[cfg(test)]
-mod hub_tests;
-#[cfg(test)]
-mod turns_tests;
-
-pub(crate) use eviction::Eviction;
-pub(crate) use hub::{Client, Effect, Hub, LastMedia, PublishRequest, SocketId};
-pub(crate) use pending::Verdict;
-pub(crate) use reports::NO_MEDIA_OFFERED;
+pub(crate) mod whip;

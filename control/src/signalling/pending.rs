@@ -1,4 +1,4 @@
-//! Attempts to publish that wait for the word of the application's backend
+//! Attempts to publish that wait for the answer of the application's backend
 //! (`webhookAuthenticateURL`). They belong to the task of their socket, so they end with it, and its
 //! other messages go on meanwhile.
 
@@ -7,11 +7,7 @@ use std::{collections::HashMap, future::Future};
 use shardcast_link::BroadcastId;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::message::Publish;
-use crate::limits;
-
-/// The backend's word: an error is the definition that the client is told.
-pub(crate) type Verdict = Result<(), &'static str>;
+use crate::{backend::Verdict, limits, publishing::message::Publish};
 
 /// The attempts of one socket, at most one for each broadcast.
 #[derive(Debug, Default)]
@@ -37,7 +33,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Takes back the attempt to publish `broadcast`; whether there was one.
+    /// Withdraws the attempt to publish `broadcast`. Returns whether there was one.
     pub(super) fn withdraw(&mut self, broadcast: &BroadcastId) -> bool {
         let before = self.attempts.len();
         self.attempts.retain(|_, (publish, call)| {
@@ -50,13 +46,13 @@ impl Pending {
         self.attempts.len() < before
     }
 
-    /// The next word; pending for ever while nothing is asked. Safe to be dropped half-way.
+    /// The next answer; pending while no question is open. Cancel-safe.
     pub(super) async fn next(&mut self) -> (Publish, Verdict) {
         loop {
             let (id, verdict) = match self.calls.join_next_with_id().await {
                 None => std::future::pending().await,
                 Some(Ok(answer)) => answer,
-                // Withdrawn, or broken: then nobody has said yes.
+                // Withdrawn, or it panicked: that is no yes.
                 Some(Err(error)) => (error.id(), Err("server_error_check_logs")),
             };
             if let Some((publish, _)) = self.attempts.remove(&id) {

@@ -1,19 +1,10 @@
 //! The signalling WebSocket: frames in, messages to the hub; messages from the hub, frames out.
 //!
 //! The upgrade is done here and not by axum, because a client that sends a frame over the limit
-//! must be told so (close code 1009) while it still writes: what it goes on to send is read and
+//! must receive close code 1009 while it still writes: what it goes on to send is read and
 //! thrown away, or its kernel would discard our close frame with a reset.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{io, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -41,107 +32,23 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    SocketId,
-    message::{self, ClientMessage, Publish, ServerMessage},
+    caller::Caller,
+    commands::{self, Sender},
     metered::Metered,
-    pending::{Pending, Verdict},
+    pending::Pending,
 };
 use crate::{
-    commands::{self, Sender},
-    control::Control,
-    forwarded, limits,
-    places::{Network, Place},
-    rest::ip_filter::{self, Peer},
+    access,
+    backend::Verdict,
+    connection_limits::ConnectionPermit,
+    limits,
+    publishing::{
+        SocketId,
+        message::{self, ClientMessage, Publish, ServerMessage},
+    },
+    state::{Control, Outgoing},
     webhooks::authenticate,
 };
-
-/// What is on its way to a client.
-#[derive(Debug)]
-enum Outgoing {
-    Text(String),
-    Close(u16),
-}
-
-/// The queues towards all open sockets.
-#[derive(Debug, Default)]
-pub(crate) struct Sockets {
-    open: Mutex<Open>,
-    made: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    /// Without those that are about to be closed.
-    queues: HashMap<SocketId, mpsc::Sender<Outgoing>>,
-    /// Every socket until its task has ended, by the network at its other end.
-    networks: HashMap<SocketId, Network>,
-    per_network: HashMap<Network, usize>,
-}
-
-impl Sockets {
-    /// Queues a message; a client that does not read loses its socket.
-    pub(crate) fn send(&self, socket: SocketId, message: &ServerMessage) {
-        self.push(socket, Outgoing::Text(message.to_text()));
-    }
-
-    pub(crate) fn close(&self, socket: SocketId, code: u16) {
-        self.push(socket, Outgoing::Close(code));
-    }
-
-    /// Tells every client that this process goes away, so that the SDK looks for the next one.
-    pub(crate) fn close_all(&self) {
-        let sockets: Vec<SocketId> = self.lock().queues.keys().copied().collect();
-        for socket in sockets {
-            self.send(socket, &ServerMessage::ServerWillStop);
-            self.close(socket, CloseCode::Restart.into());
-        }
-    }
-
-    fn push(&self, socket: SocketId, outgoing: Outgoing) {
-        let mut open = self.lock();
-        let Some(queue) = open.queues.get(&socket) else {
-            return;
-        };
-        if queue.try_send(outgoing).is_err() {
-            // Dropping the sender ends the socket's task.
-            open.queues.remove(&socket);
-        }
-    }
-
-    /// `None` when there are too many, in all or of `address` unless that is `trusted`.
-    fn open(&self, address: IpAddr, trusted: bool) -> Option<(SocketId, mpsc::Receiver<Outgoing>)> {
-        let mut open = self.lock();
-        let network = Network::of(address);
-        let of_network = open.per_network.get(&network).copied().unwrap_or(0);
-        if open.networks.len() >= limits::SOCKETS_MAX
-            || (!trusted && of_network >= limits::SOCKETS_PER_ADDRESS_MAX)
-        {
-            return None;
-        }
-        let socket = SocketId(self.made.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = mpsc::channel(limits::SOCKET_QUEUE_MAX);
-        open.queues.insert(socket, sender);
-        open.networks.insert(socket, network);
-        open.per_network.insert(network, of_network + 1);
-        Some((socket, receiver))
-    }
-
-    fn forget(&self, socket: SocketId) {
-        let mut open = self.lock();
-        open.queues.remove(&socket);
-        let Some(network) = open.networks.remove(&socket) else {
-            return;
-        };
-        let left = open.per_network.remove(&network).unwrap_or(1) - 1;
-        if left > 0 {
-            open.per_network.insert(network, left);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Answers the upgrade request of a socket for `application` (RFC 6455 §4.2).
 pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Request) -> Response {
@@ -154,35 +61,32 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
         )
             .into_response();
     };
-    if let Err(refusal) = ip_filter::check_publisher_origin(&control.settings, request.headers()) {
+    if let Err(refusal) = access::check_publisher_origin(&control.settings, request.headers()) {
         return (StatusCode::FORBIDDEN, format!("{refusal}.\n")).into_response();
     }
-    let address = request.extensions().get::<Peer>();
-    let address = address.map_or(IpAddr::from([0, 0, 0, 0]), |peer| {
-        peer.0.ip().to_canonical()
-    });
-    let allowed = control
-        .application(&application)
-        .and_then(|application| application.allowed_publisher_cidr.as_ref());
-    let from_allowed_address = ip_filter::may_publish(allowed, address, request.headers());
-    let trusted = control.settings.remote_allowed_cidr.contains(address);
-    let Some((socket, queue)) = control.sockets.open(address, trusted) else {
+    let caller = Caller::of(
+        control,
+        &application,
+        request.headers(),
+        request.extensions(),
+    );
+    let Some((socket, queue)) = caller.open(control) else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many signalling sockets\n",
         )
             .into_response();
     };
-    let allowed = &control.settings.remote_allowed_cidr;
-    let address = forwarded::client(address, request.headers(), allowed);
-    let origin = super::Client {
-        address,
-        is_trusted: allowed.contains(address),
-    };
+    let Caller {
+        client: origin,
+        from_allowed_address,
+        ..
+    } = caller;
     let control = Arc::clone(control);
-    let place = request.extensions().get::<Arc<Place>>().cloned();
+    let permit = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
     tokio::spawn(async move {
-        control.socket_opened(socket, origin);
+        let opened = Instant::now();
+        control.lock_hub().socket_opened(opened, socket, origin);
         match hyper::upgrade::on(request).await {
             Ok(upgraded) => {
                 let client = Client {
@@ -196,9 +100,14 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
             Err(error) => tracing::debug!(%error, "a socket was not upgraded"),
         }
         control.sockets.forget(socket);
-        control.socket_closed(socket);
-        drop(place);
+        control.lock_hub().socket_closed(Instant::now(), socket);
+        drop(permit);
     });
+    switching_protocols(accept)
+}
+
+/// The server's side of the opening handshake (RFC 6455 §4.2.2).
+fn switching_protocols(accept: String) -> Response {
     let headers = [
         (header::UPGRADE, "websocket".to_owned()),
         (header::CONNECTION, "Upgrade".to_owned()),
@@ -244,31 +153,59 @@ impl Client {
 
     fn carry_out(&mut self, control: &Arc<Control>, message: ClientMessage) {
         match message {
-            ClientMessage::Publish(attempt) if self.must_ask(control, &attempt) => {
-                self.ask(control, attempt);
-            }
+            ClientMessage::Publish(attempt) => self.publish(control, attempt),
             ClientMessage::Stop { broadcast } if self.pending.withdraw(&broadcast) => {
-                let stream = broadcast.stream().to_owned();
-                let definition = "publish_finished";
-                let message = ServerMessage::Notification { stream, definition };
-                control.sockets.send(self.socket, &message);
+                self.stop_asked(control, broadcast);
             }
             message => commands::carry_out(control, self.sender(), message),
         }
     }
 
-    /// Whether the backend has the last word. What is refused anyhow is not asked.
-    fn must_ask(&self, control: &Control, attempt: &Publish) -> bool {
-        authenticate::url(control, attempt).is_some()
-            && commands::admission(control, self.sender(), attempt).is_ok()
+    /// Where there is a backend, it has the last word: no attempt goes on without its yes. What is
+    /// refused anyhow is not asked.
+    fn publish(&mut self, control: &Arc<Control>, attempt: Publish) {
+        let admission = commands::admission(control, self.sender(), &attempt);
+        if admission.is_err() || authenticate::url(control, &attempt).is_none() {
+            commands::publish(control, self.sender(), admission, attempt, false);
+        } else {
+            self.ask(control, attempt);
+        }
     }
 
     fn ask(&mut self, control: &Arc<Control>, attempt: Publish) {
         let broadcast = attempt.broadcast.clone();
+        let begun = control.lock_hub().begin_question(self.socket, &broadcast);
+        let client = match begun {
+            Ok(client) => client,
+            Err(definition) => return self.refuse(control, &broadcast, definition),
+        };
         let (asking, question) = (Arc::clone(control), attempt.clone());
-        let call = async move { authenticate::allows(&asking, &question).await };
+        let call = async move { authenticate::allows(&asking, &question, client).await };
         if let Err(definition) = self.pending.ask(attempt, call) {
+            control.lock_hub().end_question(self.socket, &broadcast);
             self.refuse(control, &broadcast, definition);
+        }
+    }
+
+    /// Goes on with the `stop` of an attempt that was taken back.
+    fn stop_asked(&self, control: &Arc<Control>, broadcast: BroadcastId) {
+        let (is_held, awaits_stop) = {
+            let mut hub = control.lock_hub();
+            hub.end_question(self.socket, &broadcast);
+            (
+                hub.is_held_by(&broadcast, self.socket),
+                hub.awaits_stop(self.socket, &broadcast),
+            )
+        };
+        if !is_held {
+            let stream = broadcast.stream().to_owned();
+            let definition = "publish_finished";
+            let message = ServerMessage::Notification { stream, definition };
+            control.sockets.send(self.socket, &message);
+        }
+        if awaits_stop {
+            let message = ClientMessage::Stop { broadcast };
+            commands::carry_out(control, self.sender(), message);
         }
     }
 
@@ -276,9 +213,16 @@ impl Client {
     fn answered(&mut self, control: &Arc<Control>, attempt: Publish, verdict: Verdict) {
         match verdict {
             Ok(()) => {
-                commands::carry_out(control, self.sender(), ClientMessage::Publish(attempt));
+                let admission = commands::admission(control, self.sender(), &attempt);
+                commands::publish(control, self.sender(), admission, attempt, true);
             }
-            Err(definition) => self.refuse(control, &attempt.broadcast, definition),
+            Err(definition) => {
+                let broadcast = &attempt.broadcast;
+                let is_awaited = control.lock_hub().end_question(self.socket, broadcast);
+                if is_awaited {
+                    self.refuse(control, broadcast, definition);
+                }
+            }
         }
     }
 
@@ -311,7 +255,7 @@ async fn serve(
         tokio::select! {
             frame = stream.next() => {
                 heard = Instant::now();
-                control.with_hub(|hub, _| hub.socket_heard(heard, client.socket));
+                control.lock_hub().socket_heard(heard, client.socket);
                 match take(control, &mut client, frame, &mut budget) {
                     Next::Go => {}
                     Next::Close(code) => break Some(code),
@@ -320,7 +264,9 @@ async fn serve(
             }
             outgoing = queue.recv() => {
                 let sent = match outgoing {
-                    Some(Outgoing::Text(text)) => write(&mut stream, Message::text(text)).await,
+                    Some(Outgoing::Message(message)) => {
+                        write(&mut stream, Message::text(message.to_text())).await
+                    }
                     Some(Outgoing::Close(code)) => break Some(CloseCode::from(code)),
                     None => break Some(CloseCode::Policy),
                 };
@@ -457,31 +403,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_counts_until_its_task_has_ended_and_one_address_does_not_take_them_all() {
-        let sockets = Sockets::default();
-        let [one, other] = [[203, 0, 113, 1], [203, 0, 113, 2]].map(IpAddr::from);
-        let mut open: Vec<_> = std::iter::from_fn(|| sockets.open(one, false)).collect();
-        assert_eq!(open.len(), limits::SOCKETS_PER_ADDRESS_MAX);
-        assert!(sockets.open(other, false).is_some());
-        assert!(sockets.open(one, true).is_some());
-        sockets.forget(open.remove(0).0);
-        sockets.forget(open.remove(0).0);
-        let (slow, queue) = sockets.open(one, false).unwrap();
-        for _ in 0..=limits::SOCKET_QUEUE_MAX {
-            sockets.send(slow, &ServerMessage::Pong);
-        }
-        assert!(queue.is_closed() || queue.len() == limits::SOCKET_QUEUE_MAX);
-        assert!(sockets.open(one, false).is_none(), "it still counts");
-        sockets.forget(slow);
-        assert!(sockets.open(one, false).is_some());
-    }
-
-    #[test]
     fn a_flood_of_messages_runs_out_of_budget_and_earns_it_back() {
         let start = Instant::now();
         let mut budget = Budget::new(start);
         let taken = (0..10_000).take_while(|_| budget.take(start)).count();
         assert_eq!(taken, limits::MESSAGES_BURST as usize);
         assert!(budget.take(start + Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn nobody_passes_the_backend_while_what_is_allowed_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = crate::settings::Settings::in_folder(folder.path());
+        let name = settings.application.keys().next().unwrap().clone();
+        for application in settings.application.values_mut() {
+            // Nobody listens there, so nobody says yes.
+            application.webhooks.authenticate_url = "http://127.0.0.1:1/".to_owned();
+        }
+        let store = crate::store::RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        let catalog = crate::store::Catalog::open(store).unwrap();
+        let control = Arc::new(Control::new(settings, catalog));
+        let socket = SocketId(1);
+        let origin = crate::publishing::Client {
+            address: [192, 0, 2, 1].into(),
+            is_trusted: false,
+        };
+        control
+            .lock_hub()
+            .socket_opened(Instant::now(), socket, origin);
+        let mut client = Client {
+            application: name.clone(),
+            socket,
+            from_allowed_address: true,
+            pending: Pending::default(),
+        };
+        let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (changing, until) = (Arc::clone(&control), Arc::clone(&is_over));
+        let changes = std::thread::spawn(move || {
+            while !until.load(std::sync::atomic::Ordering::Relaxed) {
+                changing.drain.set(true);
+                changing.drain.set(false);
+            }
+        });
+        for n in 0..20_000 {
+            let broadcast = BroadcastId::new(&name, &format!("s{}", n % 8)).unwrap();
+            let attempt = Publish {
+                broadcast: broadcast.clone(),
+                token: String::new(),
+                subscriber_id: String::new(),
+                subscriber_code: String::new(),
+                name: String::new(),
+                meta_data: String::new(),
+            };
+            client.carry_out(&control, ClientMessage::Publish(attempt));
+            assert!(!control.lock_hub().is_claimed(&broadcast), "after {n}");
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        changes.join().unwrap();
     }
 }
