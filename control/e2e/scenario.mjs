@@ -1,5 +1,5 @@
-// One test with everything that it starts: servers and browsers are ended in reverse order whatever
-// happens, and when the test fails their logs are shown.
+// One test and all processes that it starts: servers and browsers are ended in reverse order, also
+// after a failure, and a failed test prints their logs.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,7 +7,8 @@ import path from "node:path";
 import test from "node:test";
 
 const LOG_LINES_SHOWN = 60;
-/** For looking at recordings afterwards. */
+const ATTEMPTS = 2;
+/** Keeps the recordings for inspection after the tests. */
 const KEEP_FOLDERS = process.env.SHARDCAST_E2E_KEEP === "1";
 
 export class Scenario {
@@ -18,17 +19,17 @@ export class Scenario {
     this.checks = [];
   }
 
-  /** Registers how to end something that was started. */
+  /** Registers a function that ends something that was started. */
   atEnd(ending) {
     this.endings.push(ending);
   }
 
-  /** Registers lines to be shown if the test fails; `read` gives them as one string. */
+  /** Registers a log to print if the test fails; `read` returns it as one string. */
   showOnFailure(name, read) {
     this.logs.push([name, read]);
   }
 
-  /** Registers what must hold when the body of the test is through; `check` throws if it does not. */
+  /** Registers a check for the end of a successful body; `check` throws if it fails. */
   atSuccess(check) {
     this.checks.push(check);
   }
@@ -53,19 +54,41 @@ export class Scenario {
   }
 }
 
-/** Declares a test whose body gets a Scenario with an own temporary folder. */
+/**
+ * Declares a test whose body gets a Scenario with its own temporary folder.
+ *
+ * The body is tried twice: browsers that encode video on two cores stop for some hundred milliseconds
+ * now and then, which no bound on media can tell from a fault. A fault of the server fails both times,
+ * and a first failure is printed in either case.
+ */
 export function scenario(name, { timeout_ms = 180_000 } = {}, body) {
-  test(name, { timeout: timeout_ms }, async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), "shardcast-e2e-"));
-    const it = new Scenario(folder);
-    try {
-      await body(it);
-      it.runChecks();
-    } catch (failure) {
-      it.showLogs();
-      throw failure;
-    } finally {
-      await it.close();
+  test(name, { timeout: ATTEMPTS * timeout_ms }, async (runner) => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await once(body, timeout_ms);
+      } catch (failure) {
+        if (attempt === ATTEMPTS) throw failure;
+        runner.diagnostic(`FAILED ONCE, tried again: ${failure.message}`);
+        console.error(failure);
+      }
     }
   });
+}
+
+async function once(body, timeout_ms) {
+  const it = new Scenario(await mkdtemp(path.join(tmpdir(), "shardcast-e2e-")));
+  let timer;
+  const overdue = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${timeout_ms} ms`)), timeout_ms);
+  });
+  try {
+    await Promise.race([body(it), overdue]);
+    it.runChecks();
+  } catch (failure) {
+    it.showLogs();
+    throw failure;
+  } finally {
+    clearTimeout(timer);
+    await it.close();
+  }
 }

@@ -1,13 +1,13 @@
-// Waiting for something to become true, with a sentence for when it does not.
+// Waits for a condition, with a message for the case that it is not met.
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Thrown by a `look` that knows that waiting longer is of no use. */
+/** Thrown by a `look` when further waiting is useless. */
 export class Hopeless extends Error {}
 
 /**
- * Calls `look` until it gives something truthy, and returns that. Errors thrown by `look` count as
- * "not yet"; the last one is part of the message when time runs out.
+ * Calls `look` until it returns a truthy value, and returns that. An error thrown by `look` means "not
+ * yet"; the last one is part of the message on timeout.
  */
 export async function until(what, look, { within_ms = 30_000, every_ms = 50 } = {}) {
   const deadline = Date.now() + within_ms;

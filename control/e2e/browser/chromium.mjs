@@ -1,4 +1,4 @@
-// Debian's Chromium, driven by playwright-core, with everything off that a test does not need.
+// Debian's Chromium, driven by playwright-core, without the features that tests do not need.
 
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
@@ -20,8 +20,8 @@ const FLAGS = [
 ];
 
 /**
- * A page of a new browser. What the browser's pages write to their consoles is shown when the test
- * fails. An error that a page does not catch fails the test: every studio would have it.
+ * A page of a new browser. A failed test prints the consoles of the browser's pages. An uncaught error
+ * of a page fails the test, because every studio would have it.
  */
 export async function openPage(it, url, context = {}) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: FLAGS });

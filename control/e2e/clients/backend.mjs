@@ -1,5 +1,5 @@
-// The backend service of the StreamLick guide: axios against the REST API, with the guide's request
-// shapes. `validateStatus` lets every status through, so that tests can look at refusals too.
+// The backend service of the StreamLick guide: axios against the REST API, with the request shapes of
+// the guide. `validateStatus` accepts every status, so that tests can check refusals too.
 
 import axios from "axios";
 
@@ -29,7 +29,7 @@ export class AntMediaBackend {
     return this.client.post(`/broadcasts/${streamId}/rtmp-endpoint`, { rtmpUrl });
   }
 
-  /** With fields that the guide does not know. */
+  /** Adds a destination with fields that are not in the guide. */
   addEndpoint(streamId, endpoint) {
     return this.client.post(`/broadcasts/${streamId}/rtmp-endpoint`, endpoint);
   }

@@ -5,8 +5,8 @@ import { WebRTCAdaptor } from "/sdk/index.js";
 
 export class AntMediaFrontEnd {
   /**
-   * `variant` tells how the stream reaches the SDK: "constructor" is right; "assigned" is what the
-   * guide does, an assignment that the SDK never looks at.
+   * `variant` says how the SDK gets the stream: "constructor" is right; "assigned" is the guide's way,
+   * an assignment that the SDK never reads.
    */
   constructor({ http, websocket, application = "StreamLick", variant = "constructor" }) {
     this.rest = `${http}/${application}/rest/v2/broadcasts`;
@@ -54,7 +54,7 @@ export class AntMediaFrontEnd {
     this.adaptor.closeWebSocket();
   }
 
-  /** How often a notification of this name has come. */
+  /** Number of notifications with this name. */
   count(info) {
     return this.events.filter((event) => event.info === info).length;
   }

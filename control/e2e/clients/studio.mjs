@@ -20,7 +20,7 @@ class Studio {
     );
   }
 
-  /** Offers this codec before all others, as a browser would that prefers it. */
+  /** Offers this codec first, like a browser that prefers it. */
   prefer(codec) {
     return this.page.evaluate((name) => {
       const createOffer = RTCPeerConnection.prototype.createOffer;
@@ -43,7 +43,7 @@ class Studio {
     await until(`publish_started number ${times} for ${streamId}`, async () => (await this.count("publish_started")) >= times, { within_ms });
   }
 
-  /** Closes the browser, as somebody does who shuts the laptop. */
+  /** Closes the browser, like the lid of a laptop. */
   close() {
     return this.page.context().browser().close();
   }

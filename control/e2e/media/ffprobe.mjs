@@ -1,4 +1,4 @@
-// What ffprobe and ffmpeg think of a file: its streams, and every complaint while decoding all of it.
+// Reads a file with ffprobe and ffmpeg: its streams, and all errors of a complete decode.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -12,13 +12,13 @@ export async function streams(file) {
   return { video: all.find((s) => s.codec_type === "video"), audio: all.find((s) => s.codec_type === "audio") };
 }
 
-/** Sizes of the pictures, in the order in which they first come. */
+/** Sizes of the frames, in the order of their first occurrence. */
 export async function sizes(file) {
   const { stdout } = await run("ffprobe", ["-v", "error", "-select_streams", "v", "-show_entries", "frame=width,height", "-of", "csv=p=0:s=x", file], { maxBuffer: 64 * 1024 * 1024 });
   return [...new Set(stdout.split("\n").map((line) => line.replace(/x$/, "")).filter(Boolean))];
 }
 
-/** Red, green and blue of the picture at this time, each the mean over all pixels, 0 to 255. */
+/** Red, green and blue of the frame at this time, each the mean of all pixels, 0 to 255. */
 export async function meanColour(file, at_ms) {
   const args = ["-hide_banner", "-nostdin", "-v", "error", "-i", file, "-ss", String(at_ms / 1000), "-frames:v", "1",
     "-vf", "scale=1:1:flags=area", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"];
@@ -26,10 +26,10 @@ export async function meanColour(file, at_ms) {
   return [...stdout];
 }
 
-/** Decodes everything and returns what was complained about; an empty string means clean. */
+/** Decodes the whole file and returns the errors of ffmpeg; empty if there are none. */
 export async function complaints(file) {
-  // Time stamps go through as they are: frames of a browser come at any distance, and ffmpeg would
-  // complain about its own rounding to a frame rate. So do sizes that change.
+  // Timestamps and sizes are passed through. A browser sends frames at any distance, and ffmpeg would
+  // report its own rounding to a frame rate as an error.
   const untouched = ["-fps_mode", "passthrough", "-enc_time_base", "-1", "-autoscale", "0"];
   const args = ["-hide_banner", "-nostdin", "-v", "warning", "-xerror", "-i", file, ...untouched, "-f", "null", "-"];
   const { stderr } = await run("ffmpeg", args, { maxBuffer: 64 * 1024 * 1024 }).catch((failure) => ({ stderr: failure.stderr || failure.message }));

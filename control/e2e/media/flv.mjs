@@ -1,5 +1,5 @@
-// Reads FLV as written by RTMP servers: tag by tag, so that timestamps are seen exactly as they were
-// sent, before any player smooths them. Adobe, "Video File Format Specification", version 10.
+// Reads FLV files of RTMP servers tag by tag, so that timestamps are exactly those that were sent,
+// before a player smooths them. Adobe, "Video File Format Specification", version 10.
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -22,7 +22,7 @@ function videoTag(tag, body) {
     header: isAvc && body[1] === 0,
     end: isAvc && body[1] === 2,
     composition_ms: body.readIntBE(2, 3),
-    // Of the access unit alone, so that the same picture is known again at another destination.
+    // Hash of the access unit alone, which is equal for the same frame at another destination.
     hash: createHash("sha1").update(body.subarray(5)).digest("base64"),
   };
 }
@@ -55,7 +55,7 @@ export function readFlv(file) {
 /** Access units and audio frames without sequence headers, ends of sequence and metadata. */
 export const frames = (tags, kind) => tags.filter((tag) => tag.kind === kind && !tag.header && !tag.end);
 
-/** Places where a timestamp of one kind is lower than the one before it. */
+/** Tags whose timestamp is lower than that of the tag before. */
 export function stepsBack(list) {
   return list.flatMap((tag, i) => (i > 0 && tag.dts_ms < list[i - 1].dts_ms ? [{ index: i, from_ms: list[i - 1].dts_ms, to_ms: tag.dts_ms }] : []));
 }
@@ -67,8 +67,8 @@ export function keyframeDistances(video) {
 }
 
 /**
- * Length of each group of pictures that has an end, where it begins, how many pictures are in it, and
- * the longest pause between two of them.
+ * Each complete group of pictures: length, start, number of frames, and the longest pause between two
+ * frames.
  */
 export function groupsOfPictures(video) {
   const keys = video.flatMap((tag, i) => (tag.key ? [i] : []));
@@ -79,8 +79,9 @@ export function groupsOfPictures(video) {
 }
 
 /**
- * Compares what two destinations got of the same broadcast, from the first picture that both have to
- * the last that both could have. Returns how many pictures were compared and where they part.
+ * Compares the frames of two destinations of the same broadcast, from the first frame that both have to
+ * the last that both can have. Returns the number of compared frames and the place of the first
+ * difference.
  */
 export function compareVideo(one, other) {
   const place = new Map(one.map((tag, i) => [tag.hash, i]));

@@ -1,19 +1,19 @@
-// Measures how far sound is from picture in a recording of the test card: the white field lights up
-// in the same instant as the tone begins, once a second.
+// Measures the offset between audio and video in a recording of the test card: once a second the white
+// field lights up at the moment the tone begins.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const OUTPUT_BYTES_MAX = 256 * 1024 * 1024;
-/** Fineness with which the start of a tone is found. */
+/** Resolution of the search for the start of a tone. */
 const AUDIO_STEP_SAMPLES = 120;
 const SAMPLE_RATE_HZ = 48_000;
 /** A white field gives about 235, a black one about 16. */
 const BRIGHT_LUMA = 128;
-/** The tone has about -9 dB, silence far less than -50. */
+/** The tone has about -9 dB, silence less than -50 dB. */
 const LOUD_DB = -30;
-/** Onsets further apart do not belong together. */
+/** A flash and a beep further apart are no pair. */
 const PAIR_DISTANCE_S_MAX = 0.45;
 
 async function metadata(args) {
@@ -52,9 +52,7 @@ async function beeps(file) {
   return rises(readings(text.replaceAll("=-inf", "=-200"), "lavfi.astats.Overall.RMS_level"), LOUD_DB);
 }
 
-/**
- * Each flash that has a beep near it: when it was, and how late the sound is (negative when early).
- */
+/** Each flash with a beep near it: its time, and how late the audio is (negative when early). */
 export async function soundOffsets(file) {
   const [lights, tones] = await Promise.all([flashes(file), beeps(file)]);
   const pairs = lights.flatMap((light) => {

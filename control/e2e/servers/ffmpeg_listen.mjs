@@ -16,7 +16,7 @@ export async function ffmpegListen(it, name = "ffmpeg") {
   ]);
   it.atEnd(() => child.stop());
   it.showOnFailure(name, () => child.output);
-  // A probe by connecting would be taken for the publisher, so the kernel's table is asked.
+  // ffmpeg would take a test connection for the publisher, so the kernel's table is read.
   await until("ffmpeg to listen", () => {
     if (!child.running) throw new Hopeless(child.output);
     return listens(port);

@@ -1,4 +1,4 @@
-// TCP ports that nobody listens on at this moment.
+// TCP ports without a listener at this moment.
 
 import { createServer } from "node:net";
 

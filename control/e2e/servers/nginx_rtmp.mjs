@@ -1,5 +1,5 @@
-// Debian's nginx with its RTMP module, as destinations: each application records what it gets as
-// FLV, one file per connection, and reports the start and the end of each publication.
+// Debian's nginx with its RTMP module as destinations: each application records its streams as FLV, one
+// file for each connection, and reports the start and the end of each publication.
 
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -73,7 +73,7 @@ class NginxRtmp {
     });
   }
 
-  /** Ends master and worker as a crash would. */
+  /** Kills master and worker with SIGKILL, like a crash. */
   async kill() {
     const workers = readFileSync(`/proc/${this.child.pid}/task/${this.child.pid}/children`, "utf8").split(" ").filter(Boolean);
     for (const pid of [this.child.pid, ...workers.map(Number)]) process.kill(pid, "SIGKILL");
@@ -92,7 +92,7 @@ class NginxRtmp {
       .sort((a, b) => statSync(a).birthtimeMs - statSync(b).birthtimeMs);
   }
 
-  /** Starts (`publish`) or ends (`publish_done`) that an application has seen. */
+  /** Starts (`publish`) or ends (`publish_done`) that an application has reported. */
   seen(kind, application) {
     return this.events.filter((event) => event.kind === kind && event.application === application);
   }

@@ -1,4 +1,4 @@
-// A child process with its output kept, ended by its own id and by nothing broader.
+// A child process whose output is kept. It is ended by its process id only.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -31,7 +31,7 @@ export class Child {
     return this.code === null && this.signal === null && this.process.pid !== undefined;
   }
 
-  /** SIGTERM, and SIGKILL if that does not help in time. */
+  /** Sends SIGTERM, and SIGKILL if the process does not end in time. */
   async stop(within_ms = 10_000) {
     if (!this.running) return;
     this.process.kill("SIGTERM");

@@ -9,7 +9,7 @@ import { Child } from "./process.mjs";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const BINARY = process.env.SHARDCAST_BIN ?? path.join(ROOT, "target/debug/shardcast");
 
-/** Whether this process is an engine that runs: numbers are used again, and dead children keep theirs. */
+/** Whether this process is a running engine: ids are reused, and a zombie keeps its id. */
 function isEngine(pid) {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -64,14 +64,14 @@ class Shardcast {
     return this.readRuntime()?.engine_pid;
   }
 
-  /** Ends the engine as a crash would. */
+  /** Kills the engine with SIGKILL, like a crash. */
   killEngine() {
     const pid = this.enginePid;
     process.kill(pid, "SIGKILL");
     return pid;
   }
 
-  /** Ends the control process as a crash would; the engine is left alone. */
+  /** Kills control with SIGKILL, like a crash; the engine goes on. */
   async killControl() {
     await this.child.kill();
   }
@@ -82,7 +82,7 @@ class Shardcast {
     return response.json();
   }
 
-  /** What is known of a broadcast. */
+  /** The status of a broadcast. */
   async broadcast(id) {
     const { broadcasts } = await this.status();
     return broadcasts.find(({ stream }) => stream === id) ?? {};
@@ -94,7 +94,7 @@ class Shardcast {
 
   async stop() {
     await this.child?.stop();
-    // After a killed control process the engine may be nobody's child any more.
+    // After control was killed, the engine may have no parent that ends it.
     const pid = this.enginePid;
     if (pid && isEngine(pid)) {
       await sleep(500);

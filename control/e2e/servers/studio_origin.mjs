@@ -1,5 +1,5 @@
-// Serves the studio page of the tests from an origin of its own, so that every REST call of it is a
-// cross-origin one, as it is for a real studio.
+// Serves the studio page of the tests from its own origin, so that its REST calls are cross-origin, as
+// those of a real studio are.
 
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";

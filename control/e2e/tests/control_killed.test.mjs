@@ -1,6 +1,5 @@
-// The control process dies without a word (kill -9). The connections to the destinations are the
-// engine's and stay open; the next control process knows the same broadcast and destinations, and
-// the SDK finds its way back to it.
+// Control is killed (kill -9). The engine keeps its connections to the destinations; the next control
+// process has the same broadcast and destinations, and the SDK reconnects to it.
 
 import assert from "node:assert/strict";
 import { AntMediaBackend } from "../clients/backend.mjs";
@@ -31,7 +30,7 @@ scenario("a crash of control ends no destination, and the next control knows the
 
   await server.killControl();
   await server.start({ httpPort: server.httpPort });
-  assert.equal(server.enginePid, engine, "the engine was not started anew");
+  assert.equal(server.enginePid, engine, "the engine was not restarted");
   const after = (await backend.getBroadcast(ID)).data;
   assert.deepEqual(
     after.endPointList.map(({ endpointServiceId, rtmpUrl }) => [endpointServiceId, rtmpUrl]),

@@ -1,5 +1,5 @@
-// A platform's server dies and is started again. The destination is back on air within two seconds of
-// the server's return, on a keyframe, without anybody doing anything; the others lose nothing.
+// A platform's server is killed and started again. The destination is live again within two seconds of
+// the restart, from a keyframe, without any call; the others lose nothing.
 
 import assert from "node:assert/strict";
 import { AntMediaBackend } from "../clients/backend.mjs";
@@ -13,7 +13,7 @@ import { sleep, until } from "../waiting.mjs";
 
 const ID = "restarted";
 const DEAD_MS = [3_000, 15_000];
-/** Two seconds are promised; a machine that runs a browser beside it on two cores gets twice that. */
+/** The promise is two seconds; two cores that also run a browser get twice that. */
 const BACK_MS_MAX = 4_000;
 
 const pictures = (file) => frames(readFlv(file), "video");

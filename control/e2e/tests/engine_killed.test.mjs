@@ -1,5 +1,5 @@
-// The engine dies without a word (kill -9). Control starts another, the SDK publishes again by
-// itself, and every destination gets the stream again: nobody in the studio has to do anything.
+// The engine is killed (kill -9). Control starts another one, the SDK publishes again by itself, and
+// every destination gets the stream again, without any action in the studio.
 
 import assert from "node:assert/strict";
 import { AntMediaBackend } from "../clients/backend.mjs";

@@ -1,6 +1,6 @@
-// The main job: Chromium publishes once with the unmodified SDK, and for a minute three real RTMP
-// servers get all of it, in order and in sync. A destination that is added meanwhile starts at once,
-// one that is removed ends properly, and neither costs the others a single picture.
+// The main task: Chromium publishes with the unmodified SDK, and three real RTMP servers receive all of
+// it for a minute, in order and in sync. A destination that is added meanwhile starts at once, one that
+// is removed ends cleanly, and neither costs the others a frame.
 
 import assert from "node:assert/strict";
 import { openStudio } from "../clients/studio.mjs";
@@ -33,7 +33,7 @@ async function addWhileLive(studio, nginx) {
     const tags = file ? readFlv(file) : [];
     return frames(tags, "video").length > 0 && frames(tags, "audio").length > 0;
   }, { within_ms: 2_000 });
-  console.log(`added destination had picture and sound after ${Date.now() - asked_ms} ms`);
+  console.log(`added destination had video and audio after ${Date.now() - asked_ms} ms`);
 }
 
 async function removeWhileLive(studio, nginx) {
@@ -76,8 +76,8 @@ scenario("one browser goes live to several RTMP servers", { timeout_ms: 300_000 
   for (const name of ["one", "two", "four"]) assert.equal(nginx.seen("publish", name).length, 1, `${name} was connected more than once`);
   for (const name of ["two", "three", "four"]) {
     const { compared, differsAt } = compareVideo(pictures(files.one), pictures(files[name]));
-    assert.equal(differsAt, null, `${name} got other pictures than its sibling`);
-    assert.ok(compared > 50, `${name}: only ${compared} pictures in common`);
+    assert.equal(differsAt, null, `${name} got other frames than its sibling`);
+    assert.ok(compared > 50, `${name}: only ${compared} frames in common`);
   }
   for (const name of ["one", "three"]) {
     const span_ms = pictures(files[name]).at(-1).dts_ms - pictures(files[name])[0].dts_ms;
@@ -86,5 +86,5 @@ scenario("one browser goes live to several RTMP servers", { timeout_ms: 300_000 
     console.log(`${name}: sound late by ${offset_ms.toFixed(0)} ms at the median, ${pictures(files[name]).length} pictures`);
   }
   const { body } = await studio.call("broadcast", ID);
-  assert.equal(body, null, "a stream that nobody created is gone after its end");
+  assert.equal(body, null, "a stream that was not created by REST is gone after its end");
 });

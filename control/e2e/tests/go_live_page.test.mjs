@@ -1,5 +1,5 @@
-// The five-minute first broadcast, by the page that Shardcast serves: press one button to add the
-// local test sink, one to go live, and see it arrive; then stop.
+// The first broadcast of the guide, on the page that Shardcast serves: one button adds the local test
+// sink, another one goes live, the stream arrives; then it is stopped.
 
 import assert from "node:assert/strict";
 import path from "node:path";
@@ -8,7 +8,7 @@ import { scenario } from "../scenario.mjs";
 import { shardcast } from "../servers/shardcast.mjs";
 import { until } from "../waiting.mjs";
 
-/** Where pictures of the pages are kept for people, if anybody wants them. */
+/** Folder for screenshots of the pages; none are taken without it. */
 const PICTURES = process.env.SHARDCAST_E2E_PICTURES;
 
 async function picture(page, name) {
@@ -55,7 +55,7 @@ scenario("the page says in words what is wrong with a destination", { timeout_ms
   await alert.waitFor();
   assert.notEqual((await alert.textContent()).trim(), "");
 
-  // A port of this machine on which nobody listens.
+  // A port of this machine without a listener.
   await address.fill("rtmp://127.0.0.1:9/live/secret-key-of-mine");
   await page.getByRole("button", { name: "Add", exact: true }).click();
   const row = page.getByRole("list", { name: "Destinations of this stream" }).getByRole("listitem");
@@ -63,7 +63,7 @@ scenario("the page says in words what is wrong with a destination", { timeout_ms
   assert.doesNotMatch(await row.textContent(), /secret-key/, "the key is not shown");
   await page.getByRole("button", { name: "Go live" }).click();
   await row.getByText(/will try again|connecting/).waitFor({ timeout: 30_000 });
-  await until("the reason in words", async () => /refused/.test(await row.textContent()), { within_ms: 30_000 });
+  await until("the reason of the failure", async () => /refused/.test(await row.textContent()), { within_ms: 30_000 });
   await page.getByRole("button", { name: /^Remove/ }).click();
   await page.getByText("No destination yet.").waitFor();
 });

@@ -1,5 +1,5 @@
-// What a visitor chooses on the page "go live" is what the browser's encoder is told, and the page
-// writes nothing to the console that somebody would have to explain.
+// The settings on the page "go live" reach the browser's encoder, and the page writes no warning or
+// error to the console.
 
 import assert from "node:assert/strict";
 import { openPage } from "../browser/chromium.mjs";
@@ -7,7 +7,7 @@ import { scenario } from "../scenario.mjs";
 import { shardcast } from "../servers/shardcast.mjs";
 import { until } from "../waiting.mjs";
 
-/** The page, with all it says in the console and the peer connections that it makes. */
+/** The page, with its console messages and its peer connections. */
 async function openLivePage(it, server, stream) {
   const page = await openPage(it, `${server.http}/sdk/adapter.license.txt`);
   const complaints = [];
@@ -31,7 +31,7 @@ async function openLivePage(it, server, stream) {
   return { page, complaints };
 }
 
-/** What the sender of the picture is set to. */
+/** The settings of the video sender. */
 function videoSender(page) {
   return page.evaluate(() => {
     const senders = window.connections.flatMap((connection) => connection.getSenders());
@@ -74,7 +74,7 @@ scenario("a stream that does not exist yet is no error of the page", { timeout_m
   const { page, complaints } = await openLivePage(it, server, "nobody");
   await page.getByText("server connected").waitFor();
   await page.getByLabel("Stream name").fill("nobody-else");
-  // The page looks once a second.
+  // The page polls once a second.
   let looks = 0;
   page.on("response", (response) => (looks += /search=nobody-else/.test(response.url()) ? 1 : 0));
   await until("some looks", () => looks >= 2);

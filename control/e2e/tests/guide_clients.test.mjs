@@ -1,5 +1,5 @@
-// The two client services of the StreamLick guide, unchanged, against Shardcast: the fourteen places
-// in which the guide and a stock Ant Media Server differ, each as the guide's reader expects it.
+// The two unchanged client services of the StreamLick guide against Shardcast: at the fourteen places
+// where the guide and Ant Media Server differ, the guide's client gets what it expects.
 
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
@@ -117,7 +117,7 @@ scenario("row 4: a publish token in milliseconds lets in, and nothing else does"
   await studio.connect(server);
   await studio.publish("guarded", data.tokenId);
   await studio.published("guarded");
-  // The SDK repeats the same token when it has to come back.
+  // The SDK sends the same token again when it reconnects.
   await studio.call("stop", "guarded");
   await until("publish_finished", async () => (await studio.count("publish_finished")) >= 1);
   await studio.publish("guarded", data.tokenId);

@@ -27,7 +27,22 @@ const LIVE_MS = 10_000;
 const AWAY_MS = 2_000;
 /** A frame at 30 a second, and the rounding of timestamps to milliseconds. */
 const FRAME_MS = 35;
+const GOP_MS = RENDITION.gopSeconds * 1_000;
 const SOUND_MS_MAX = 40;
+
+/**
+ * The groups that are not two seconds long. A machine without processor time leaves pictures out. The next one that is
+ * encoded is then the keyframe: its group begins as late as the pause in front of it is long, and ends in time.
+ */
+function oddGroups(video) {
+  const keys = video.flatMap((tag, i) => (tag.key ? [{ at_ms: tag.dts_ms, pause_ms: i ? tag.dts_ms - video[i - 1].dts_ms : 0 }] : []));
+  return keys.slice(1).flatMap(({ at_ms, pause_ms }, i) => {
+    const length_ms = at_ms - keys[i].at_ms;
+    const late_ms = length_ms - GOP_MS;
+    const allowed_ms = Math.max(FRAME_MS, late_ms > 0 ? pause_ms : keys[i].pause_ms);
+    return Math.abs(late_ms) > allowed_ms ? [{ at_ms, length_ms, pause_ms, before_ms: keys[i].pause_ms }] : [];
+  });
+}
 
 scenario("three destinations get one constant picture out of four codecs", { timeout_ms: 300_000 }, async (it) => {
   const nginx = await nginxRtmp(it, ["one", "two"]);
@@ -72,8 +87,7 @@ scenario("three destinations get one constant picture out of four codecs", { tim
     assert.equal(headers.length, 1, `${file}: sequence headers`);
     const lengths_ms = groupsOfPictures(video).map((group) => group.length_ms);
     assert.ok(lengths_ms.length >= 15, `${file}: ${lengths_ms.length} groups of pictures`);
-    const odd_ms = lengths_ms.filter((ms) => Math.abs(ms - 2_000) > FRAME_MS);
-    assert.deepEqual(odd_ms, [], `${file}: groups of pictures`);
+    assert.deepEqual(oddGroups(video), [], `${file}: groups of pictures that are not ${GOP_MS} ms long`);
     await assertDecodes(file);
     const { pairs } = await soundOffsets(file);
     assert.ok(pairs.length >= 20, `${file}: ${pairs.length} flashes with a beep`);
