@@ -1,4 +1,4 @@
-// Builds and updates elements. Text always goes in as text, so nothing from a server becomes markup.
+// Builds and updates elements. Text is always inserted as text, so nothing from a server becomes markup.
 
 /** Makes an element: `element("p", {class: "soft"}, "words", otherElement)`. */
 export function element(tag, attributes = {}, ...children) {
@@ -12,14 +12,14 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Sets text only when it differs, so that screen readers and selections are left in peace. */
+/** Sets text only when it differs, so that screen readers and selections are not disturbed. */
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
 /**
- * Makes the children of `list` match `items`: rows are kept by key, so focus stays on a button
- * while the numbers beside it change.
+ * Makes the children of `list` match `items`. Rows are kept by key, so a button keeps its focus while
+ * the numbers in its row change.
  */
 export function keepRows(list, items, keyOf, makeRow, updateRow) {
   const old = new Map([...list.children].map((row) => [row.dataset.key, row]));

@@ -1,4 +1,4 @@
-// The page "go live": chooses picture and sound, publishes them, and looks after destinations.
+// The page "go live": selects video and audio, publishes them, and manages destinations.
 
 import { element, keepRows, setText } from "./dom.js";
 import { publish, SHOWS } from "./publisher.js";
@@ -10,10 +10,10 @@ import { bitrate, destinationState, duration, errorWords, pictureWords, problemW
 const at = (id) => document.getElementById(id);
 const fields = ["stream", "bandwidth", "token", "sources", "show"];
 
-/** The kind of show that a source usually is. */
+/** The default kind of show for each source. */
 const USUAL_SHOW = { card: "slides", camera: "people" };
 
-/** Words for a destination whose engine has not reported yet, from the state of the REST API. */
+/** States of the REST API as states of the engine, for destinations without a status of the engine. */
 const FROM_REST = { created: "idle", preparing: "connecting", broadcasting: "live", finished: "ended", failed: "backing_off", error: "backing_off" };
 
 const page = {
@@ -44,7 +44,7 @@ function linkState(look, words) {
 
 const streamId = () => at("stream").value.trim();
 
-// --- picture and sound ---
+// --- video and audio ---
 
 async function openCamera() {
   if (!navigator.mediaDevices) throw new Error(errorWords("UnsecureContext"));
@@ -91,14 +91,14 @@ function lockSettings(locked) {
   for (const id of fields) at(id).disabled = locked;
   at("start").hidden = locked;
   at("stop").hidden = !locked;
-  // Whoever started by keyboard shall be able to stop by keyboard.
+  // Keyboard users who pressed "Go live" find "Stop" in focus.
   (locked ? at("stop") : at("start")).focus();
 }
 
-/** Events after which the SDK comes back by itself. */
+/** Events after which the SDK reconnects by itself. */
 const RETRIES = new Set(["reconnection_attempt_for_publisher", "server_will_stop", "closed"]);
 
-function told(event) {
+function notified(event) {
   if (!page.wanted) return;
   if (event === "publish_started") {
     page.retrying = false;
@@ -111,12 +111,12 @@ function told(event) {
     at("on-air").hidden = true;
     state("busy", "connection lost, trying again");
   } else if (event === "publish_finished" && !page.retrying) {
-    // A retry begins with a stop of its own, whose end is not the end of the broadcast.
+    // The SDK begins a retry with `stop`; its publish_finished does not end the broadcast.
     ended("The server has ended this broadcast.");
   }
 }
 
-/** Errors after which the SDK would only be refused again. */
+/** Errors after which a retry of the SDK would be refused too. */
 const FINAL = new Set(["streamIdInUse", "unauthorized_access", "invalidStreamName", "noStreamNameSpecified"]);
 
 function failed(definition, detail) {
@@ -142,7 +142,7 @@ async function start() {
       token: at("token").value.trim(),
       bandwidthKbps: Number(at("bandwidth").value),
       show: at("show").value,
-      told,
+      notified,
       failed,
     });
   } catch (failure) {
@@ -203,7 +203,7 @@ function destinationWords(detail, shown) {
   if (shown === "live" && detail.bitrate_bps) parts.push(`sending ${bitrate(detail.bitrate_bps)}`);
   const picture = pictureWords(detail.picture);
   if (picture) parts.push(picture);
-  if (detail.frames_dropped > 0) parts.push(`${detail.frames_dropped} frames left out because it was too slow`);
+  if (detail.frames_dropped > 0) parts.push(`${detail.frames_dropped} frames dropped because the destination was too slow`);
   const problem = problemWords(detail);
   if (problem) parts.push(problem);
   return parts.join("; ");

@@ -1,6 +1,6 @@
-// The page "what Shardcast is doing now": reads GET /api/v1/status once a second.
+// The page "now": reads GET /api/v1/status once a second.
 //
-// Of that answer it uses:
+// Fields of the response that it uses:
 //   shards:     [{shard, connected, udp_port, cpu_permille}]
 //   broadcasts: [{application, stream, name, status, shard, holding, hold_until_unix_ms,
 //     standing_in, slate, publisher, destinations}]
@@ -33,22 +33,22 @@ function publisherFacts(broadcast) {
   const facts = [fact("for", duration((Date.now() - publisher.since_unix_ms) / 1000)), fact("in", bitrate(publisher.bitrate_bps))];
   const { video, audio } = publisher;
   if (video) {
-    facts.push(fact("picture", `${video.width}×${video.height}, ${video.frames_per_second} fps, ${video.codec}`));
+    facts.push(fact("video", `${video.width}×${video.height}, ${video.frames_per_second} fps, ${video.codec}`));
     if (video.keyframe_interval_ms > 0) facts.push(fact("keyframe every", `${(video.keyframe_interval_ms / 1000).toFixed(1)} s`));
   }
-  facts.push(fact("sound", audio ? audio.codec : "none: silence is sent"));
+  facts.push(fact("audio", audio ? audio.codec : "none: silence is sent"));
   facts.push(fact("round trip", `${publisher.rtt_ms} ms`), fact("packets lost", String(publisher.packets_lost)));
   return facts;
 }
 
-/** What destinations get while the publisher is away, and for how long. */
+/** What destinations receive while the publisher is away, and for how long. */
 function holdFacts(broadcast) {
   if (!broadcast.holding) return [];
   const facts = [];
   if (broadcast.hold_until_unix_ms) {
     facts.push(fact("destinations end in", duration((broadcast.hold_until_unix_ms - Date.now()) / 1000)));
   }
-  if (broadcast.standing_in) facts.push(fact("they are shown", broadcast.slate ? "the slate" : "the last picture"));
+  if (broadcast.standing_in) facts.push(fact("destinations receive", broadcast.slate ? "the slate" : "the last frame"));
   return facts;
 }
 
@@ -78,7 +78,7 @@ function heading(name, kind = "") {
 function destinationTable(destinations) {
   if (destinations.length === 0) return element("p", { class: "soft small" }, "No destinations.");
   const head = element("tr", {}, heading("Destination"), heading("State"), heading("Bitrate", "number"), heading("Sent", "number"),
-    heading("Behind", "number"), heading("Frames left out", "number"), heading("Attempts", "number"));
+    heading("Queue", "number"), heading("Frames dropped", "number"), heading("Attempts", "number"));
   return element("div", { class: "scroll" },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...destinations.map(destinationRow))));
 }
@@ -131,7 +131,7 @@ function show(status) {
   setText(at("rate-in"), bitrate(sum(live.map((b) => b.publisher), "bitrate_bps")));
   setText(at("rate-out"), bitrate(sum(destinations, "bitrate_bps")));
   const key = (b) => `${b.application}/${b.stream}`;
-  // Live ones first, then by name, so that cards do not jump about.
+  // Live broadcasts first, then by name: a fixed order keeps cards in place.
   const order = [...status.broadcasts].sort((a, b) => !!b.publisher - !!a.publisher || key(a).localeCompare(key(b)));
   keepRows(at("broadcasts"), order, key, () => element("section", { class: "card" }), fillBroadcast);
   at("nothing").hidden = status.broadcasts.length > 0;

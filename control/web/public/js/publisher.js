@@ -1,4 +1,4 @@
-// Publishes one MediaStream with Ant Media's own SDK, as any studio would.
+// Publishes one MediaStream with Ant Media's SDK, as a studio does.
 
 import { WebRTCAdaptor } from "/sdk/index.js";
 import { APPLICATION } from "./rest.js";
@@ -9,22 +9,22 @@ function websocketUrl() {
 }
 
 /**
- * What the browser does when the line gets slow, by kind of show: `hint` is the `contentHint` of the
- * video track, `preference` the SDK's `degradationPreference`, which goes before the hint, and `words`
- * say what comes of them.
+ * What the browser reduces on a slow connection, by kind of show: `hint` is the `contentHint` of the
+ * video track, `preference` the SDK's `degradationPreference`, which overrides the hint, and `words`
+ * is the text for people.
  */
 export const SHOWS = {
-  people: { hint: "", preference: "balanced", words: "On a slow line the picture gets smaller, and a little less smooth." },
-  slides: { hint: "detail", preference: "maintain-resolution", words: "On a slow line the picture stays sharp, and moves less smoothly." },
-  motion: { hint: "motion", preference: "maintain-framerate", words: "On a slow line the picture stays smooth, and gets smaller." },
+  people: { hint: "", preference: "balanced", words: "On a slow connection the video gets smaller and a little less smooth." },
+  slides: { hint: "detail", preference: "maintain-resolution", words: "On a slow connection the video stays sharp and gets less smooth." },
+  motion: { hint: "motion", preference: "maintain-framerate", words: "On a slow connection the video stays smooth and gets smaller." },
 };
 
 /**
- * Starts publishing. `told` hears of every notification of the SDK, `failed` of every error.
- * The stream goes in as a constructor option: assigning `adaptor.localStream` later has no effect,
- * because the SDK looks for it in its media manager only.
+ * Starts publishing. The SDK's notifications go to `notified`, its errors to `failed`. The stream is a
+ * constructor option: assigning `adaptor.localStream` later has no effect, because the SDK reads it
+ * from its media manager only.
  */
-export function publish({ stream, streamId, token, bandwidthKbps, show, told, failed }) {
+export function publish({ stream, streamId, token, bandwidthKbps, show, notified, failed }) {
   let started = false;
   const { hint, preference } = SHOWS[show];
   for (const track of stream.getVideoTracks()) track.contentHint = hint;
@@ -35,14 +35,14 @@ export function publish({ stream, streamId, token, bandwidthKbps, show, told, fa
     bandwidth: bandwidthKbps,
     degradationPreference: preference,
     mediaConstraints: { video: false, audio: false },
-    // Shardcast has a public address of its own; the SDK would else ask a STUN server on the internet.
+    // Shardcast has a public address. Without this option the SDK would ask a public STUN server.
     peerconnection_config: { iceServers: [] },
     callback: (event, detail) => {
       if (event === "initialized" && !started) {
         started = true;
         adaptor.publish(streamId, token || undefined);
       }
-      told(event, detail);
+      notified(event, detail);
     },
     callbackError: (definition, detail) => failed(definition, detail),
   });
@@ -51,7 +51,7 @@ export function publish({ stream, streamId, token, bandwidthKbps, show, told, fa
     /** Ends the broadcast; the destinations end with it. */
     stop() {
       adaptor.stop(streamId);
-      // Time for the word "stop" to leave before the socket closes.
+      // Time for the message "stop" to be sent before the socket closes.
       setTimeout(() => adaptor.closeWebSocket(), 500);
     },
   };

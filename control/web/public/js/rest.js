@@ -1,9 +1,9 @@
-// Calls of the broadcast REST API, with failures turned into sentences.
+// Calls of the broadcast REST API. Failures become errors with a message for people.
 
 export const APPLICATION = "StreamLick";
 const BASE = `/${APPLICATION}/rest/v2/broadcasts`;
 
-/** A call that failed; `message` is meant to be read by people. */
+/** A call that failed; `message` is for people. */
 export class CallFailed extends Error {}
 
 async function call(method, path, body) {
@@ -26,23 +26,23 @@ async function call(method, path, body) {
   }
   if (response.status === 404 && method === "GET") return null;
   if (!response.ok) throw new CallFailed(answer?.message || `The server answered ${response.status}.`);
-  if (answer?.success === false) throw new CallFailed(answer.message || "The server refused without saying why.");
+  if (answer?.success === false) throw new CallFailed(answer.message || "The server refused without a reason.");
   return answer;
 }
 
 const at = (id) => `/${encodeURIComponent(id)}`;
 
-/** Rows of a list that the server gives at most. */
+/** Most rows in a list of the server. */
 const LIST_ROWS_MAX = 250;
 
 /**
- * The broadcast, or null when there is none of that id. It is looked for in the list, since browsers
- * write each 404 to the console.
+ * The broadcast with this id, or null. It is searched in the list, because browsers write each 404 to
+ * the console.
  */
 export async function broadcast(id) {
   const rows = await call("GET", `/list/0/${LIST_ROWS_MAX}?search=${encodeURIComponent(id)}`);
   const found = rows.find((row) => row.streamId === id);
-  // More names than fit have this one in them.
+  // The list is full, so the broadcast may be beyond its end.
   if (!found && rows.length >= LIST_ROWS_MAX) return call("GET", at(id));
   return found ?? null;
 }
@@ -50,7 +50,7 @@ export async function broadcast(id) {
 export const createBroadcast = (id) =>
   call("POST", "/create", { streamId: id, name: id, type: "liveStream" });
 
-/** Makes sure that there is a broadcast to which destinations can be added. */
+/** Creates the broadcast if it does not exist, so that destinations can be added. */
 export async function ensureBroadcast(id) {
   return (await broadcast(id)) ?? (await createBroadcast(id));
 }

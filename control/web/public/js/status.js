@@ -1,6 +1,6 @@
-// Reads GET /api/v1/status and fills in what an older or newer server may leave out.
+// Reads GET /api/v1/status and adds the lists that an older or newer server may omit.
 
-/** The status, with every list present. Throws an Error whose message is for people. */
+/** The status with all lists. Throws an Error with a message for people. */
 export async function readStatus() {
   let response;
   try {
@@ -9,8 +9,8 @@ export async function readStatus() {
     throw new Error("The server does not answer. Is it running?");
   }
   if (!response.ok) {
-    const said = (await response.text()).trim();
-    throw new Error(said || `The server answered ${response.status}.`);
+    const message = (await response.text()).trim();
+    throw new Error(message || `The server answered ${response.status}.`);
   }
   const status = await response.json();
   const broadcasts = (status.broadcasts ?? []).map((b) => ({ ...b, destinations: b.destinations ?? [] }));

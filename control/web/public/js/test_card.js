@@ -1,13 +1,13 @@
-// A moving picture with a sound to match, for people without a camera at hand and for tests.
+// A moving test picture with audio, for people without a camera and for tests.
 //
-// Once a second a white field flashes and a tone beeps, both placed by the clock of the audio
-// graph, so whoever looks at a recording can see whether picture and sound are still together.
+// Once a second a white field flashes and a tone beeps. Both follow the clock of the audio graph, so
+// a recording shows the offset between audio and video.
 
 const FLASH_SECONDS = 0.1;
 const BEEP_HZ = 1000;
 const BARS = ["#c8c8c8", "#c8c800", "#00c8c8", "#00c800", "#c800c8", "#c80000", "#0000c8"];
 
-/** A timer that goes on in a hidden tab, where the page's own timers are slowed down to 1 Hz. */
+/** A timer that keeps its rate in a hidden tab, where browsers slow timers of the page down to 1 Hz. */
 function steadyTimer(everyMs, callback) {
   const source = `let n = setInterval(() => postMessage(0), ${everyMs});`;
   const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
@@ -32,12 +32,12 @@ export class TestCard {
     this.tick();
   }
 
-  /** Picture and sound as one stream. Browsers allow the sound only after a click. */
+  /** Video and audio as one stream. Browsers start the audio only after a click. */
   async stream() {
     if (!this.audio) this.startSound();
     await this.audio.resume();
     const video = this.canvas.captureStream(this.framesPerSecond);
-    // Keeps the size under pressure: frames are dropped before pixels.
+    // Keeps the size on a slow connection: frames are dropped before resolution.
     for (const track of video.getVideoTracks()) track.contentHint = "detail";
     return new MediaStream([...video.getVideoTracks(), ...this.sound.stream.getAudioTracks()]);
   }
@@ -64,7 +64,7 @@ export class TestCard {
   tick() {
     const now = this.seconds();
     if (this.audio && this.audio.state === "running") {
-      // After a stall (a suspended laptop) the beeps that were missed stay missed.
+      // Beeps missed during a stall (a suspended laptop) are not made up for.
       if (this.nextBeep < now) this.nextBeep = Math.ceil(now);
       if (this.nextBeep - now < 0.5) {
         this.gain.gain.setValueAtTime(0.5, this.nextBeep);
@@ -80,7 +80,7 @@ export class TestCard {
     const { pen } = this;
     const { width, height } = this.canvas;
     const fraction = now - Math.floor(now);
-    // A picture stands for half a frame before and after it, so the one nearest to the beep flashes.
+    // A frame covers half a frame's time before and after it, so the frame nearest to the beep flashes.
     const nearest = now + 0.5 / this.framesPerSecond;
     const flash = nearest - Math.floor(nearest) < FLASH_SECONDS;
 
@@ -91,14 +91,14 @@ export class TestCard {
     pen.fillStyle = "#141a22";
     pen.fillRect(0, height * 0.34, width, height * 0.66);
 
-    // A ball that bounces: judder and lost frames are seen at once.
+    // A bouncing ball shows judder and lost frames.
     const sweep = Math.abs(((now / 3) % 2) - 1);
     pen.fillStyle = "#6ea8ff";
     pen.beginPath();
     pen.arc(width * (0.06 + 0.88 * sweep), height * 0.22 + height * 0.08 * Math.sin(now * 4), height * 0.05, 0, 7);
     pen.fill();
 
-    // The flash: a quarter of the picture, black otherwise.
+    // The flash: a quarter of the frame, black otherwise.
     pen.fillStyle = flash ? "#ffffff" : "#000000";
     pen.fillRect(width * 0.7, height * 0.42, width * 0.25, height * 0.5);
     pen.fillStyle = flash ? "#000000" : "#5c6b7c";
@@ -106,7 +106,7 @@ export class TestCard {
     pen.textAlign = "center";
     pen.fillText("flash + beep", width * 0.825, height * 0.68);
 
-    // A hand that goes round once a second.
+    // A hand that turns once a second.
     const turn = fraction * 2 * Math.PI - Math.PI / 2;
     const [x, y, r] = [width * 0.58, height * 0.67, height * 0.17];
     pen.strokeStyle = "#34465a";

@@ -1,6 +1,6 @@
-// Says in words what the numbers and names of the API mean.
+// Turns states, error definitions and numbers of the API into text for people.
 
-/** Destination states of the engine: how they look, and what they are called. */
+/** Destination states of the engine: CSS class and text. */
 const DESTINATION_STATES = {
   idle: ["", "waiting for the stream"],
   resolving: ["busy", "looking up the address"],
@@ -8,14 +8,14 @@ const DESTINATION_STATES = {
   handshaking: ["busy", "connecting"],
   publishing: ["busy", "starting"],
   live: ["well", "live"],
-  stalled: ["bad", "takes nothing more"],
+  stalled: ["bad", "stopped reading"],
   holding: ["busy", "held open, waiting for the stream"],
   backing_off: ["bad", "will try again"],
   ended: ["", "ended"],
-  failed: ["bad", "given up"],
+  failed: ["bad", "failed, no more retries"],
 };
 
-/** Broadcast states of the REST API. */
+/** Broadcast states of the REST API: CSS class and text. */
 const BROADCAST_STATES = {
   created: ["", "not started"],
   preparing: ["busy", "starting"],
@@ -23,31 +23,31 @@ const BROADCAST_STATES = {
   finished: ["", "ended"],
   error: ["bad", "interrupted"],
   failed: ["bad", "failed"],
-  terminated_unexpectedly: ["bad", "ended without a goodbye"],
+  terminated_unexpectedly: ["bad", "ended unexpectedly"],
   holding: ["busy", "waiting for the publisher"],
 };
 
-/** Errors of signalling and of the SDK, for the person in front of the page. */
+/** Texts for errors of signalling and of the SDK. */
 const ERRORS = {
-  streamIdInUse: "Somebody else is live under this stream name. Choose another one, or stop that broadcast first.",
-  already_publishing: "This stream is already being sent from here.",
-  unauthorized_access: "The server wants a valid publish token for this stream.",
-  invalidStreamName: "The stream name may hold only letters, digits, '-', '_' and '.'.",
+  streamIdInUse: "Another publisher is live with this stream name. Choose another name, or stop that broadcast first.",
+  already_publishing: "This page is already publishing this stream.",
+  unauthorized_access: "The server requires a valid publish token for this stream.",
+  invalidStreamName: "The stream name may contain only letters, digits, '-', '_' and '.'.",
   noStreamNameSpecified: "A stream name is needed.",
-  no_media_offered: "The page offered neither picture nor sound.",
-  publishTimeoutError: "The server got no picture or sound from this browser in time. A firewall may block UDP between the two.",
+  no_media_offered: "The page offered neither video nor audio.",
+  publishTimeoutError: "The server received no video or audio from this browser in time. A firewall may block UDP between them.",
   WebSocketNotConnected: "There is no connection to the server.",
   WebSocketNotSupported: "This browser cannot open a WebSocket.",
-  UnsecureContext: "Browsers give camera and microphone only to pages from https:// or localhost.",
+  UnsecureContext: "Browsers allow camera and microphone only on pages from https:// or localhost.",
   getUserMediaIsNotAllowed: "The browser did not allow camera and microphone.",
   NotAllowedError: "Camera and microphone were refused. Allow them for this page and try again.",
   NotFoundError: "No camera or microphone was found.",
   NotReadableError: "Camera or microphone is in use by another program.",
-  highResourceUsage: "The server is full at the moment.",
-  data_channel_error: "The data channel has failed; picture and sound are not affected.",
+  highResourceUsage: "The server is at its capacity limit.",
+  data_channel_error: "The data channel has failed; video and audio are not affected.",
 };
 
-/** `detail` is the status of a destination, from the engine or from REST. */
+/** Class and text of a destination's state. `detail` is its status, from the engine or from REST. */
 export function destinationState(state, detail = {}) {
   const [look, words] = DESTINATION_STATES[state] ?? ["", String(state).replaceAll("_", " ")];
   const next = detail.next_attempt_unix_ms;
@@ -55,15 +55,13 @@ export function destinationState(state, detail = {}) {
   return { look, words: `will try again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s` };
 }
 
-/** The time of day; with the day, when that is not today. */
+/** Time of day; with the date if it is not today. */
 function clock(unixMs) {
   const at = new Date(unixMs);
   return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
 }
 
-/**
- * What is wrong with a destination, or was. `detail` is its status, from the engine or from REST.
- */
+/** The current or last problem of a destination. `detail` is its status, from the engine or from REST. */
 export function problemWords(detail) {
   const problem = detail.last_problem?.message ?? detail.problem;
   if (!problem) return "";
@@ -72,13 +70,13 @@ export function problemWords(detail) {
   return until ? `earlier, ${clock(since)} to ${clock(until)}: ${problem}` : `since ${clock(since)}: ${problem}`;
 }
 
-/** Which picture a destination is sent, and why; nothing while it is not on air. */
+/** Which video a destination receives, and why; empty while it is not on air. */
 export function pictureWords(picture) {
   if (!picture) return "";
   const what = {
-    passthrough: "picture passed on",
+    passthrough: "video passed through",
     rendition: picture.width ? `re-encoded to ${picture.width}×${picture.height}` : "re-encoded",
-    none: "no picture",
+    none: "no video",
   }[picture.path] ?? String(picture.path);
   return picture.reason ? `${what}: ${picture.reason}` : what;
 }
@@ -88,10 +86,10 @@ export function broadcastState(state) {
   return { look, words };
 }
 
-/** What an error means. A message of the server goes before our own words: it knows more. */
+/** Text for an error. A message of the server is preferred, because it knows the cause. */
 export function errorWords(definition, detail) {
-  const said = typeof detail?.message === "string" ? detail.message : "";
-  return said || ERRORS[definition] || `The server answered "${definition}".`;
+  const message = typeof detail?.message === "string" ? detail.message : "";
+  return message || ERRORS[definition] || `The server answered "${definition}".`;
 }
 
 /** 2 512 000 → "2.5 Mbit/s". */
@@ -121,8 +119,8 @@ export function duration(seconds) {
 }
 
 /**
- * Shows where a URL leads without its key: `rtmp://host/app/••••xy`. The application is the first
- * part of the path where another follows it; a part that stands alone may be the key.
+ * Returns a URL without its key: `rtmp://host/app/••••xy`. The first part of the path is the
+ * application if another part follows; a single part may be the key, so it is hidden.
  */
 export function withoutKey(url) {
   const parts = /^([a-z]+:\/\/)(?:[^/?#]*@)?([^/?#]+)([^?#]*)(.*)$/i.exec(url);
