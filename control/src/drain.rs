@@ -1,35 +1,16 @@
-//! Taking a server out of service without ending anybody's broadcast: nothing new is taken, what
-//! is live goes on, and after the last of it the process ends.
+//! Takes a server out of service without ending a broadcast: new ones are refused, those that are live
+//! go on, and the process ends after the last.
 //!
-//! It is a wish of the operator towards this process, so it is not stored: one that is started
-//! again takes publishers.
+//! It is a request to this process and not stored: a process that is started again takes publishers.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::control::Control;
+use crate::state::Control;
 
-/// How often it is looked whether the last broadcast is over.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// Whether this process drains.
-#[derive(Debug, Default)]
-pub(crate) struct Drain(AtomicBool);
-
-impl Drain {
-    pub(crate) fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, on: bool) -> bool {
-        self.0.swap(on, Ordering::Relaxed) != on
-    }
-}
+/// How often it is checked whether the last broadcast is over.
+const POLL: Duration = Duration::from_millis(250);
 
 /// No new broadcasts from now on.
 pub(crate) fn start(control: &Control) {
@@ -46,7 +27,7 @@ pub(crate) fn cancel(control: &Control) {
     }
 }
 
-/// What the operator is told.
+/// The answer of `/api/v1/drain`.
 pub(crate) fn report(control: &Control) -> Value {
     json!({
         "draining": control.drain.is_on(),
@@ -57,7 +38,7 @@ pub(crate) fn report(control: &Control) -> Value {
 /// Broadcasts that the end of this process would end: live, held for their publisher, or about to
 /// begin with a publisher that was taken before.
 pub(crate) fn live_broadcasts(control: &Control) -> usize {
-    let mut live: HashSet<_> = control.with_hub(|hub, _| hub.claimed().cloned().collect());
+    let mut live: HashSet<_> = control.lock_hub().claimed().cloned().collect();
     let records = control.catalog.live_broadcasts();
     live.extend(records.iter().map(|record| record.id.clone()));
     live.len()
@@ -70,6 +51,6 @@ pub(crate) async fn finished(control: &Control) {
             tracing::info!("drained: the last broadcast is over");
             return;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 
-use crate::{control::Control, drain};
+use crate::{drain, state::Control};
 
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::limits;
 
-/// A ladder that cannot be. Whoever wrote it is at fault.
+/// A ladder that cannot be used. The fault of the operator or client that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LadderError {
@@ -22,7 +22,7 @@ pub enum LadderError {
     /// A JSON list whose items are not rungs.
     #[error("a rung cannot be read: {0}")]
     Rung(String),
-    /// More than anybody can use.
+    /// Too many rungs.
     #[error("{0} rungs are more than {max}", max = limits::LADDER_RUNGS_MAX)]
     Rungs(usize),
     /// Longer than a ladder can be.
@@ -39,8 +39,11 @@ pub enum LadderError {
     Range {
         /// As Ant Media Server calls it.
         key: &'static str,
+        /// As it was given.
         value: u32,
+        /// The smallest that can be used.
         min: u32,
+        /// The largest that can be used.
         max: u32,
     },
 }
@@ -58,7 +61,7 @@ pub struct Rung {
     /// bit/s.
     #[serde(deserialize_with = "number")]
     pub audio_bitrate: u32,
-    /// Also from a smaller picture; looked at when a destination is added, if the picture is known.
+    /// Also from smaller video; checked when a destination is added, if the size of the video is known.
     #[serde(default = "yes")]
     pub force_encode: bool,
     /// Without effect, and kept for clients that read it back: a rung is always made, also from a

@@ -1,34 +1,39 @@
 //! Shardcast's control process: REST, signalling, placement, store, settings, and the supervisor
 //! of the engine.
 //!
-//! Control never touches media. It tells shards what it wants of them ([`shardcast_link`]) and
+//! Control never touches media. It sends shards the state that it wants ([`shardcast_link`]) and
 //! shows what they report; when it dies, media goes on, and the next control process learns the
 //! state from the shards.
 #![forbid(unsafe_code)]
 
+mod access;
+mod admission;
 mod api;
+mod backend;
+mod body;
 pub mod cli;
 mod clock;
-mod codec_room;
-mod commands;
-mod control;
-pub mod descriptors;
+mod connection_limits;
+mod deadlines;
+mod displacement;
 mod drain;
+mod effects;
+mod events;
 mod forwarded;
 mod handover;
 mod health;
 mod ladder;
 mod lifecycle;
 mod limits;
+mod links;
 pub mod logging;
 mod metrics;
 mod pages;
-mod picture;
-pub mod placement;
-mod places;
+mod publishing;
 mod redact;
 mod rest;
 mod retry;
+pub mod rlimit;
 mod runtime_file;
 mod server;
 pub mod settings;
@@ -36,11 +41,15 @@ mod shards;
 mod signalling;
 mod slates;
 mod source;
+mod state;
 mod store;
 mod supervisor;
 mod tasks;
 mod tls;
 mod token_expiry;
+mod video_settings;
+mod views;
+mod wants;
 mod webhooks;
 
 pub use server::{Handle, ServeError, serve};

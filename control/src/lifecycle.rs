@@ -1,6 +1,6 @@
-//! When a broadcast begins and ends, and what remains of it.
+//! When a broadcast begins and ends, and what is kept of it.
 //!
-//! Media makes a broadcast live. It is over when somebody wished it, when its shard no longer
+//! Media makes a broadcast live. It is over on request, when its shard no longer
 //! waits for a publisher, or when no shard has it and the hold time has passed (an engine that
 //! died comes back without its broadcasts; publishers come back a moment later). Attempts to come
 //! back do not keep it live for longer than that. A broadcast that was created stays as
@@ -12,15 +12,19 @@ use std::{
 };
 
 use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, DestinationStatus};
+use shardcast_log::Limiter;
 
 use crate::{
-    clock,
-    control::Control,
-    limits,
-    signalling::Hub,
-    store::{BroadcastRecord, LastWords, Lifecycle},
-    webhooks::{self, Happening},
+    backend::StreamEvent,
+    clock, limits,
+    publishing::Hub,
+    state::Control,
+    store::{BroadcastRecord, LastReport, Lifecycle},
+    wants, webhooks,
 };
+
+// Who may publish may begin and end broadcasts as often as he likes.
+static FINISHED: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_LINES_EVERY);
 
 /// Ant Media Server calls a stream whose updates stopped for so long terminated unexpectedly.
 const SILENT_MS: u64 = 20_000;
@@ -50,7 +54,7 @@ pub(crate) fn started(control: &Control, id: &BroadcastId, name: String, meta_da
             for endpoint in record.endpoints.iter_mut().flatten() {
                 endpoint.last = None;
             }
-            webhooks::owe(control, t, &record, &Happening::Started);
+            webhooks::owe(control, t, &record, &StreamEvent::Started);
         }
         record.shard = shard;
         t.put_broadcast(record);
@@ -69,11 +73,11 @@ pub(crate) fn finish(control: &Control, id: &BroadcastId) {
     record_end(control, id, last.as_ref());
 }
 
-/// The broadcast is over, and whoever tries to publish begins it anew: the shard goes on with that.
+/// The broadcast is over, and a client that is about to publish begins it anew at the same shard.
 fn finish_under_attempt(control: &Control, id: &BroadcastId) {
     let last = control.shards.broadcast(id);
     record_end(control, id, last.as_ref());
-    control.want_again(id);
+    wants::again(control, id);
 }
 
 fn record_end(control: &Control, id: &BroadcastId, last: Option<&BroadcastStatus>) {
@@ -85,8 +89,10 @@ fn record_end(control: &Control, id: &BroadcastId, last: Option<&BroadcastStatus
         let Lifecycle::Live { since_unix_ms } = record.lifecycle else {
             return;
         };
-        tracing::info!(broadcast = %id, "broadcast finished");
-        webhooks::owe(control, t, &record, &Happening::Ended);
+        if let Some(left_out) = FINISHED.admit(Instant::now()) {
+            tracing::info!(broadcast = %id, left_out, "broadcast finished");
+        }
+        webhooks::owe(control, t, &record, &StreamEvent::Ended);
         if record.zombi {
             t.remove_broadcast(id);
             return;
@@ -101,15 +107,15 @@ fn record_end(control: &Control, id: &BroadcastId, last: Option<&BroadcastStatus
             // Without a report, what was known before is the last.
             if let Some(status) = reported.find(|status| status.id == endpoint.id) {
                 let status = ended(status.clone(), now);
-                endpoint.last = Some(LastWords { status });
+                endpoint.last = Some(LastReport { status });
             }
         }
         t.put_broadcast(record);
     });
 }
 
-/// The last report of a destination, as it is once its broadcast is over: what was in trouble keeps
-/// saying so, everything else has ended.
+/// The last report of a destination, as it is shown once its broadcast is over: a failed one stays failed,
+/// every other has ended.
 fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
     let in_trouble = matches!(
         status.state,
@@ -123,11 +129,11 @@ fn ended(mut status: DestinationStatus, now: u64) -> DestinationStatus {
     status.bitrate_bps = 0;
     status.queue_ms = 0;
     status.unsent_bytes = 0;
-    status.picture = None;
+    status.video = None;
     status
 }
 
-/// Finishes what is live on paper only. Called once a second.
+/// Finishes broadcasts that are stored as live and are not. Called once a second.
 pub(crate) fn sweep(control: &Control, hub: &Hub) {
     let now = Instant::now();
     for record in control.catalog.live_broadcasts() {
@@ -138,7 +144,7 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
         };
         let claimed = hub.is_claimed(id);
         let over = match control.shards.broadcast(id) {
-            Some(status) if is_on_air(&status) => false,
+            Some(status) if is_published_or_held(&status) => false,
             Some(_) => !claimed || is_overdue(control, &record),
             // Its engine is another one, which a publisher needs a moment to find.
             None if heard_for < Duration::from_millis(limits::AWAY_MS_MIN) => false,
@@ -151,7 +157,7 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
             (false, _) => {}
         }
     }
-    // What an attempt that never got to its first media has left behind.
+    // Left behind by attempts that never brought media.
     let is_live = |id: &BroadcastId| control.catalog.broadcast(id).is_some_and(|r| r.is_live());
     for id in control
         .shards
@@ -162,21 +168,21 @@ pub(crate) fn sweep(control: &Control, hub: &Hub) {
 }
 
 /// Whether `id` is live and its shard cannot be heard. The shard may hang while its destinations are
-/// on air and its publisher fights for a way back, so nobody can say that it is over.
-pub(crate) fn is_out_of_hearing(control: &Control, now: Instant, id: &BroadcastId) -> bool {
+/// sent media and its publisher may be reconnecting, so it is not known to be over.
+pub(crate) fn is_unreachable(control: &Control, now: Instant, id: &BroadcastId) -> bool {
     let is_live = |record: Arc<BroadcastRecord>| record.is_live();
     control.shards.heard_for(now, id).is_none()
         && control.catalog.broadcast(id).is_some_and(is_live)
 }
 
-/// Whether `record`, which is live, is so on paper only: a publisher begins it anew.
-pub(crate) fn is_off_air(control: &Control, record: &BroadcastRecord) -> bool {
+/// Whether `record` is stored as live and is not: the next publisher begins it anew.
+pub(crate) fn is_stale(control: &Control, record: &BroadcastRecord) -> bool {
     let status = control.shards.broadcast(&record.id);
-    !status.is_some_and(|status| is_on_air(&status)) && is_overdue(control, record)
+    !status.is_some_and(|status| is_published_or_held(&status)) && is_overdue(control, record)
 }
 
 /// Whether the shard has a publisher, or waits for one with its destinations open.
-fn is_on_air(status: &BroadcastStatus) -> bool {
+fn is_published_or_held(status: &BroadcastStatus) -> bool {
     status.publisher.is_some() || status.holding
 }
 
@@ -187,7 +193,7 @@ fn is_overdue(control: &Control, record: &BroadcastRecord) -> bool {
     clock::unix_ms() > update_unix_ms(control, record).saturating_add(away_ms)
 }
 
-/// The word that REST has for the state of `record`.
+/// `status` of `record` in REST.
 pub(crate) fn status_word(control: &Control, record: &BroadcastRecord) -> &'static str {
     match record.lifecycle {
         Lifecycle::Created => "created",
@@ -200,8 +206,8 @@ pub(crate) fn status_word(control: &Control, record: &BroadcastRecord) -> &'stat
                 .is_some();
             if control.shards.is_holding(&record.id) || (!is_heard && !is_overdue(control, record))
             {
-                // Its destinations are on air, however long the publisher is away; or they are as
-                // far as anybody knows.
+                // Its destinations are held open, however long the publisher is away; or no report says
+                // otherwise.
                 "broadcasting"
             } else if clock::unix_ms() > updated + SILENT_MS {
                 "terminated_unexpectedly"
@@ -227,15 +233,16 @@ pub(crate) fn update_unix_ms(control: &Control, record: &BroadcastRecord) -> u64
 #[cfg(test)]
 mod tests {
     use shardcast_link::{
-        DestinationId, PicturePath, PictureStatus, ShardHello, ShardStatus, VERSION,
+        DestinationId, ShardHello, ShardStatus, VERSION, VideoPath, VideoSelectionStatus,
     };
     use tokio::sync::{Notify, mpsc};
 
     use super::*;
     use crate::{
+        admission,
+        publishing::{Client, PublishRequest, SocketId},
         settings::Settings,
         shards::Commands,
-        signalling::{Client, PublishRequest, SocketId, admission},
         store::{Catalog, RedbStore},
     };
 
@@ -269,14 +276,14 @@ mod tests {
     }
 
     fn sweep_once(control: &Control, id: &BroadcastId) -> bool {
-        control.with_hub(|hub, _| sweep(control, hub));
+        sweep(control, &control.lock_hub());
         control.catalog.broadcast(id).unwrap().is_live()
     }
 
     #[test]
     fn a_destination_is_sent_nothing_when_its_broadcast_is_over() {
-        let picture = PictureStatus {
-            path: PicturePath::Rendition,
+        let picture = VideoSelectionStatus {
+            path: VideoPath::Rendition,
             width: 1_280,
             height: 720,
             reason: "it is wanted always".to_owned(),
@@ -287,10 +294,10 @@ mod tests {
             (DestinationState::Failed, DestinationState::Failed),
         ] {
             let mut status = DestinationStatus::new(DestinationId("d1".into()), state);
-            (status.bitrate_bps, status.picture) = (1, Some(picture.clone()));
+            (status.bitrate_bps, status.video) = (1, Some(picture.clone()));
             let ended = ended(status, 7);
             assert_eq!((ended.state, ended.bitrate_bps), (last, 0));
-            assert_eq!(ended.picture, None);
+            assert_eq!(ended.video, None);
         }
     }
 
@@ -326,17 +333,17 @@ mod tests {
             name: String::new(),
             meta_data: String::new(),
             admission: Ok(()),
+            was_asked: false,
             last_media: None,
             start_timeout_ms: 10_000,
         };
-        control.with_hub(|hub, out| {
-            let client = Client {
-                address: [127, 0, 0, 1].into(),
-                is_trusted: false,
-            };
-            hub.socket_opened(Instant::now(), SocketId(1), client);
-            hub.publish(Instant::now(), SocketId(1), request, out);
-        });
+        let client = Client {
+            address: [127, 0, 0, 1].into(),
+            is_trusted: false,
+        };
+        let mut hub = control.lock_hub();
+        hub.socket_opened(Instant::now(), SocketId(1), client);
+        hub.publish(Instant::now(), SocketId(1), request, &mut Vec::new());
     }
 
     #[test]
@@ -358,7 +365,7 @@ mod tests {
         let _commands = report_idle(&control, &id);
         control
             .shards
-            .heard(Instant::now() - limits::SHARD_HEARD * 2, 0);
+            .heard(Instant::now() - limits::SHARD_SILENCE_MAX * 2, 0);
         assert!(sweep_once(&control, &id), "nobody knows what it has");
         assert_eq!(
             status_word(&control, &control.catalog.broadcast(&id).unwrap()),
@@ -394,5 +401,21 @@ mod tests {
         control.started_unix_ms = 0;
         let refused = admission::check(&control, &id, "", true);
         assert_eq!(refused, Err("highResourceUsage"));
+    }
+
+    #[test]
+    fn broadcasts_that_end_fill_no_log() {
+        let (_folder, control, id) = restarted();
+        let ends = 2 * limits::SESSION_LINES as usize;
+        let lines = crate::logging::lines_of(|| {
+            for _ in 0..ends {
+                started(&control, &id, String::new(), String::new());
+                finish(&control, &id);
+            }
+        });
+        let finished = lines
+            .iter()
+            .filter(|line| line.contains("broadcast finished"));
+        assert!((1..ends).contains(&finished.count()));
     }
 }

@@ -65,8 +65,8 @@ pub(crate) struct OfferRate {
     pub(crate) burst: u32,
     pub(crate) per_second: u32,
 }
-/// An offer of so many bytes counts as one, a longer one as several: Chromium's for sound and
-/// picture. Reading it takes a shard about a millisecond.
+/// An offer of so many bytes counts as one, a longer one as several: Chromium's for audio and
+/// video. Reading it takes a shard about a millisecond.
 pub(crate) const OFFER_UNIT_BYTES: usize = 6 << 10;
 /// Of one client. A studio of 30 browsers that come back together waits for less than the 3 s after
 /// which the SDK tries again.
@@ -84,6 +84,13 @@ pub(crate) const OFFERS_PER_SHARD: OfferRate = OfferRate {
     burst: 8,
     per_second: 60,
 };
+/// Further offers that wait for their turn, all together: 64 MiB of the largest.
+pub(crate) const FURTHER_OFFERS_WAITING_MAX: usize = 2_048;
+/// Of them, those of one client: a studio of 30 browsers that turn four cameras on.
+pub(crate) const FURTHER_OFFERS_WAITING_PER_CLIENT_MAX: usize = 128;
+/// How long a further offer waits before it is refused: a page shows nothing while it waits, and the user
+/// tries again by then. A stranger's budget reaches some twenty of them in that time.
+pub(crate) const FURTHER_OFFER_WAIT: Duration = Duration::from_secs(10);
 /// How often it is looked whose turn it is: three offers of a shard.
 pub(crate) const OFFER_TURN: Duration = Duration::from_millis(50);
 /// ICE candidates of one session; browsers with many interfaces reach about forty.
@@ -103,9 +110,12 @@ pub(crate) const SOCKET_IDLE: Duration = Duration::from_secs(30);
 pub(crate) const SOCKET_DEAD: Duration = Duration::from_secs(8);
 /// Media of a publisher older than this is stale: its id may be taken over.
 pub(crate) const MEDIA_STALE_MS: u64 = 2_000;
+/// How long a request to restart the ICE of a WHIP session waits for the shard: as long as a further offer
+/// may wait for its turn, and some.
+pub(crate) const WHIP_ANSWER_MS: u64 = 10_000;
 /// How long a stream outlives the close of its socket: the SDK is back within about a second.
 pub(crate) const RETURN_GRACE: Duration = Duration::from_secs(3);
-/// Longest `stop_grace_ms`: whoever waits longer for the end wants `hold_ms`.
+/// Longest `stop_grace_ms`, in milliseconds: `hold_ms` is for longer waits.
 pub(crate) const STOP_GRACE_MS_MAX: u64 = 60_000;
 /// A broadcast without media is over no sooner than this, if its shard cannot say so or somebody
 /// tries to come back: control that was started again needs a moment to find its shards, and a
@@ -115,7 +125,7 @@ pub(crate) const AWAY_MS_MIN: u64 = 10_000;
 pub(crate) const HOLD_MS_MAX: u64 = 86_400_000;
 /// Shortest delay between two retries of a destination: anything faster is an attack on it.
 pub(crate) const RETRY_DELAY_MS_MIN: u64 = 100;
-/// Longest: a destination that waits for more than an hour looks dead to everybody.
+/// Longest: a destination that waits for more than an hour looks dead to its operator.
 pub(crate) const RETRY_DELAY_MS_MAX: u64 = 3_600_000;
 /// The longest time that retries go on for in spite of a limit: a week, beyond any broadcast.
 pub(crate) const GIVE_UP_MS_MAX: u64 = 7 * 24 * 3_600_000;
@@ -124,21 +134,21 @@ pub(crate) const GIVE_UP_MS_MAX: u64 = 7 * 24 * 3_600_000;
 pub(crate) const RENDITION_HEIGHT: RangeInclusive<u32> = 90..=2_160;
 /// Widths: those of such heights, in either orientation.
 pub(crate) const RENDITION_WIDTH: RangeInclusive<u32> = 90..=3_840;
-/// Bit rates of their picture, in bit/s: no platform takes more, and no picture is left below.
+/// Bit rates of their video, in bit/s: no platform takes more, and below it no image is left.
 pub(crate) const RENDITION_VIDEO_BPS: RangeInclusive<u32> = 50_000..=50_000_000;
-/// Bit rates of their sound, in bit/s: what AAC-LC is defined for at 48 kHz in stereo.
+/// Bit rates of their audio, in bit/s: what AAC-LC is defined for at 48 kHz in stereo.
 pub(crate) const RENDITION_AUDIO_BPS: RangeInclusive<u32> = 32_000..=320_000;
 /// Their frames per second: no platform takes more.
 pub(crate) const RENDITION_FRAMES_PER_SECOND: RangeInclusive<u32> = 1..=60;
 /// Distances of their keyframes, in milliseconds: shorter ones are mostly keyframes, with longer
 /// ones a viewer waits.
 pub(crate) const RENDITION_GOP_MS: RangeInclusive<u32> = 500..=10_000;
-/// Rungs of one ladder: twice what viewers can tell apart.
+/// Most rungs of one ladder: twice what viewers can distinguish.
 pub(crate) const LADDER_RUNGS_MAX: usize = 8;
-/// Text of a ladder, in bytes: eight rungs with all their words, and room for white space.
+/// Text of a ladder, in bytes: eight rungs with all their keys, and white space.
 pub(crate) const LADDER_BYTES_MAX: usize = 4 << 10;
 /// Distances of the publisher's keyframes that a destination may ask for, in milliseconds.
-pub(crate) const CONTRACT_KEYFRAME_INTERVAL_MS: RangeInclusive<u32> = 500..=60_000;
+pub(crate) const PASSTHROUGH_KEYFRAME_INTERVAL_MS: RangeInclusive<u32> = 500..=60_000;
 /// Different renditions of one broadcast that are made all the time: a shard takes no more, since
 /// each keeps a ring, and more would be a ladder that no platform asks for.
 pub(crate) const RENDITIONS_MAX: usize = 16;
@@ -146,7 +156,7 @@ pub(crate) const RENDITIONS_MAX: usize = 16;
 /// begins between two reports; the oldest gives way, and its shard knows of it by then.
 pub(crate) const CODEC_ADMITTED_MAX: usize = 64;
 /// Reports after which such a rendition is no longer counted: its shard has heard of it, and makes
-/// it or has said why not.
+/// it or has reported why not.
 pub(crate) const CODEC_ADMITTED_REPORTS: u32 = 3;
 /// How long control waits for the shard to confirm what it must confirm anyway.
 pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
@@ -157,6 +167,9 @@ pub(crate) const BROADCASTS_MAX: usize = 100_000;
 pub(crate) const TOKENS_MAX: usize = 1_000_000;
 /// Length of one text field of a broadcast, such as its metadata.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Length of a token, of a subscriber's id or code and of a stream's name in signalling: a JSON Web Token
+/// has less than one kilobyte. Each is kept while an attempt to publish waits for the backend.
+pub(crate) const CREDENTIAL_BYTES_MAX: usize = 4 << 10;
 /// One slate: a photograph of 1920×1080 as a PNG is about 3 MB.
 pub(crate) const SLATE_BYTES_MAX: usize = 4 << 20;
 /// All slates together. They are kept in memory, so that a shard that lost its state has them at
@@ -172,7 +185,7 @@ pub(crate) const SLATE_DECODED_BYTES_MAX: u64 = 128 << 20;
 /// what waits for its socket after a restart, and while clients set slates faster than it reads.
 pub(crate) const SLATE_BYTES_PER_REPORT: usize = 16 << 20;
 /// Reports without a slate that was sent before it is sent again, twice as many each time: the
-/// report may have crossed it, and a picture that the engine cannot use shall not fill the link.
+/// report may have crossed it, and an image that the engine cannot use shall not fill the link.
 pub(crate) const SLATE_REPORTS_MIN: u32 = 4;
 
 /// Length of an `endpointServiceId` that a client chooses, in characters: three UUIDs.
@@ -211,6 +224,18 @@ pub(crate) const HOOK_RECEIVERS_MAX: usize = 1_024;
 /// Attempts to publish of one application that are asked of its backend at a time. Others wait for
 /// [`HOOK_CALL`] and are refused then.
 pub(crate) const PUBLISH_CHECKS_MAX: usize = 32;
+/// Of them, those about ids that are live, and those about others: neither can take all places.
+pub(crate) const PUBLISH_CHECKS_OF_A_KIND_MAX: usize = 24;
+/// Of them, those of one client. A studio of 30 browsers is through within four seconds where the
+/// backend takes one. A client that may use REST may be a proxy and is not bounded.
+pub(crate) const PUBLISH_CHECKS_PER_CLIENT_MAX: usize = 8;
+/// Attempts of one application that wait for that, about 500 bytes each and their metadata.
+pub(crate) const PUBLISH_CHECKS_WAITING_MAX: usize = 4_096;
+/// Of them, those of one client: as many as it may have sessions without media.
+pub(crate) const PUBLISH_CHECKS_WAITING_PER_CLIENT_MAX: usize = STARTING_PER_CLIENT_MAX;
+/// Of one that may use REST.
+pub(crate) const PUBLISH_CHECKS_WAITING_PER_TRUSTED_CLIENT_MAX: usize =
+    STARTING_PER_TRUSTED_CLIENT_MAX;
 /// How long a webhook's TCP connect may take, as in Ant Media Server.
 pub(crate) const HOOK_CONNECT: Duration = Duration::from_secs(2);
 /// And the whole call, with TLS and the answer.
@@ -225,7 +250,7 @@ pub(crate) const HOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub(crate) const HOOKS_STOP: Duration = Duration::from_secs(3);
 /// The shortest period of `liveStreamStatus`: shards report once a second.
 pub(crate) const HOOK_STATUS_PERIOD_MIN_MS: u64 = 1_000;
-/// Retries of one webhook: two days at the longest pause, far beyond what anybody waits for.
+/// Retries of one webhook: two days at the longest pause, far beyond an outage that a backend is expected to have.
 pub(crate) const HOOK_RETRIES_MAX: u32 = 3_000;
 /// Length of the address of a webhook; as of a destination.
 pub(crate) const HOOK_URL_BYTES_MAX: usize = 2_048;
@@ -241,7 +266,7 @@ pub(crate) const LINK_RETRY: Duration = Duration::from_millis(100);
 pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(10);
 
 /// The watchdog looks so often whether control's own loops go round.
-pub(crate) const TASK_LOOK: Duration = Duration::from_secs(1);
+pub(crate) const TASK_POLL: Duration = Duration::from_secs(1);
 /// A loop that has stood still for so long never goes on: each round takes milliseconds, and the
 /// slowest disk that is waited for beside it does not hold it.
 pub(crate) const TASK_STALL: Duration = Duration::from_secs(30);
@@ -256,12 +281,12 @@ pub(crate) const SESSION_LINES_EVERY: Duration = Duration::from_secs(1);
 
 /// A shard that was not heard for so long (it reports each second) may hang: nothing that it would
 /// know about is decided without it, and the server is not ready.
-pub(crate) const SHARD_HEARD: Duration = Duration::from_secs(3);
+pub(crate) const SHARD_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// An engine of which a shard was not heard for so long hangs: it is killed and started again.
 /// Below the default hold time, and above the 10 s after which it ends itself when it can.
 pub(crate) const ENGINE_HUNG: Duration = Duration::from_secs(30);
 /// How often that is looked at.
-pub(crate) const ENGINE_LOOK: Duration = Duration::from_secs(1);
+pub(crate) const ENGINE_POLL: Duration = Duration::from_secs(1);
 
 /// How long a token is kept after it has expired, in seconds: a week, in which somebody notices
 /// that a clock is wrong.
@@ -279,3 +304,24 @@ pub(crate) const ENGINE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub(crate) const ENGINE_HEALTHY: Duration = Duration::from_secs(10);
 /// How long a stopping engine may take to end its destinations properly.
 pub(crate) const ENGINE_STOP: Duration = Duration::from_secs(5);
+
+/// Reservations of placement: twice the broadcasts that a machine of 64 cores carries.
+pub(crate) const RESERVATIONS_MAX: usize = 20_000;
+/// How long a reservation holds unless its client says otherwise: a studio opens in less.
+pub(crate) const RESERVATION_HOLD_S: u64 = 60;
+/// The longest that a client may ask for: what is reserved and not used is lost for others.
+pub(crate) const RESERVATION_HOLD_S_MAX: u64 = 600;
+/// Bit rate of a publisher of whom nothing else is said, in bit/s: 720p of a browser.
+pub(crate) const EXPECTED_BITRATE_BPS: u64 = 2_500_000;
+/// Most that a client may expect of one broadcast: above it the number is a mistake.
+pub(crate) const EXPECTED_BITRATE_BPS_MAX: u64 = 100_000_000;
+/// Likewise, of its destinations.
+pub(crate) const EXPECTED_DESTINATIONS_MAX: u64 = 10_000;
+/// Heights of renditions, in pixels: as REST takes them.
+pub(crate) const EXPECTED_HEIGHT_MAX: u32 = 2_160;
+/// Weight of a shard; a whole core is 100.
+pub(crate) const SHARD_WEIGHT_MAX: u32 = 10_000;
+/// Share of a shard's CPU that is promised; the rest is for peaks.
+pub(crate) const PLACEMENT_CPU_PERCENT_MAX: u64 = 80;
+/// Share of the machine's memory that is promised; the rest is for the kernel and control.
+pub(crate) const PLACEMENT_MEMORY_PERCENT_MAX: u64 = 75;

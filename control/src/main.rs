@@ -6,11 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
 use shardcast_control::{
     EXIT_TASK_FAILED, Handle, Settings, Supervisor,
     cli::{Cli, Command, Options},
-    descriptors, logging, serve,
+    logging, rlimit, serve,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,14 +17,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let (options, with_engine) = match Cli::parse().command {
+    let (options, with_engine) = match Cli::read().command {
         Command::Run(options) => (options, true),
         Command::Control(options) => (options, false),
     };
     match start(&options, with_engine) {
         Ok(code) => code,
         Err(error) => {
-            // Nobody may be left who reads it.
+            // Standard error may be closed.
             let _ = writeln!(io::stderr(), "shardcast: {error}");
             ExitCode::FAILURE
         }
@@ -35,6 +34,7 @@ fn main() -> ExitCode {
 type AnyError = Box<dyn std::error::Error>;
 
 fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
+    Cli::check_environment(variables())?;
     let settings = Settings::load(&options.overrides)?;
     if options.print_config {
         // `| head` closes the pipe before the last line.
@@ -42,7 +42,7 @@ fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
         return Ok(ExitCode::SUCCESS);
     }
     let log = logging::start(&settings)?;
-    descriptors::raise_limit();
+    rlimit::raise_descriptors();
     for warning in &settings.warnings {
         tracing::warn!(setting = warning, "a setting has no effect");
     }
@@ -67,9 +67,9 @@ async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError
     };
     loop {
         tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Stop => break,
-                Wish::Drain => handle.drain(),
+            request = signals.next() => match request {
+                Request::Stop => break,
+                Request::Drain => handle.drain(),
             },
             () = handle.drained() => break,
             failure = handle.failed() => {
@@ -89,6 +89,14 @@ async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError
     }
 }
 
+/// All variables of the environment with their values. Those whose names are no text are none of ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let value = value.to_string_lossy().into_owned();
+        Some((name.into_string().ok()?, value))
+    })
+}
+
 /// With an engine of our own everything ends properly; without one, media goes on.
 async fn stop(handle: Handle, supervisor: Option<Supervisor>) {
     match supervisor {
@@ -102,9 +110,9 @@ async fn stop(handle: Handle, supervisor: Option<Supervisor>) {
     tracing::info!("stopped");
 }
 
-/// What a signal means.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum Request {
     /// SIGTERM, SIGINT.
     Stop,
     /// SIGUSR1.
@@ -127,15 +135,15 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            Some(()) = self.user.recv() => Wish::Drain,
+            _ = self.terminate.recv() => Request::Stop,
+            _ = self.interrupt.recv() => Request::Stop,
+            Some(()) = self.user.recv() => Request::Drain,
         }
     }
 
     async fn stop(&mut self) {
-        while self.next().await != Wish::Stop {}
+        while self.next().await != Request::Stop {}
     }
 }

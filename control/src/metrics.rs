@@ -1,12 +1,12 @@
 //! `/metrics` in the text format of Prometheus (exposition format 0.0.4).
 
+mod placement;
+mod work;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use axum::{
@@ -19,28 +19,7 @@ use axum::{
 use serde::Serialize;
 use shardcast_link::{BroadcastStatus, CodecStatus};
 
-use crate::{control::Control, drain, health};
-
-/// Counters of this process.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics {
-    /// By hundreds of the status code, from 1xx.
-    responses: [AtomicU64; 5],
-    pub(crate) engine_starts: AtomicU64,
-    pub(crate) webhooks: WebhookCounters,
-}
-
-/// Calls of webhooks since this process began.
-#[derive(Debug, Default)]
-pub(crate) struct WebhookCounters {
-    pub(crate) delivered: AtomicU64,
-    /// Attempts that the receiver has not taken.
-    pub(crate) failures: AtomicU64,
-    /// After the last of their attempts.
-    pub(crate) given_up: AtomicU64,
-    /// Because too many waited.
-    pub(crate) dropped: AtomicU64,
-}
+use crate::{drain, health, lifecycle, state::Control};
 
 /// Counts each response.
 pub(crate) async fn count(
@@ -50,7 +29,7 @@ pub(crate) async fn count(
 ) -> Response {
     let response = next.run(request).await;
     let class = usize::from(response.status().as_u16() / 100).saturating_sub(1);
-    if let Some(counter) = control.metrics.responses.get(class) {
+    if let Some(counter) = control.counters.responses.get(class) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
     response
@@ -74,18 +53,27 @@ impl Text {
         text.webhooks(control);
         text.broadcasts(control);
         text.shards(control);
+        text.placement(control);
         text.0
     }
 
     fn process(&mut self, control: &Control) {
-        self.family("shardcast_ready", "gauge", "1 when publishers can be taken");
+        self.family(
+            "shardcast_ready",
+            "gauge",
+            "1 when this server takes publishers",
+        );
         self.row("shardcast_ready", "", u64::from(health::is_ready(control)));
-        self.family("shardcast_draining", "gauge", "1 when nothing new is taken");
+        self.family(
+            "shardcast_draining",
+            "gauge",
+            "1 while draining: no new broadcasts are taken",
+        );
         self.row("shardcast_draining", "", u64::from(control.drain.is_on()));
         self.family(
             "shardcast_live_broadcasts",
             "gauge",
-            "broadcasts that a drain waits for",
+            "live broadcasts, which a drain waits for",
         );
         let live = drain::live_broadcasts(control);
         self.row("shardcast_live_broadcasts", "", live as u64);
@@ -94,7 +82,7 @@ impl Text {
             "counter",
             "HTTP responses by class",
         );
-        for (class, counter) in (1..).zip(&control.metrics.responses) {
+        for (class, counter) in (1..).zip(&control.counters.responses) {
             let labels = format!("{{class=\"{class}xx\"}}");
             let value = counter.load(Ordering::Relaxed);
             self.row("shardcast_http_responses_total", &labels, value);
@@ -104,28 +92,28 @@ impl Text {
             "gauge",
             "open signalling sockets",
         );
-        let sockets = control.with_hub(|hub, _| hub.socket_count());
+        let sockets = control.lock_hub().socket_count();
         self.row("shardcast_signalling_sockets", "", sockets as u64);
         self.family(
             "shardcast_engine_starts_total",
             "counter",
             "times the engine was started",
         );
-        let starts = control.metrics.engine_starts.load(Ordering::Relaxed);
+        let starts = control.counters.engine_starts.load(Ordering::Relaxed);
         self.row("shardcast_engine_starts_total", "", starts);
     }
 
     fn webhooks(&mut self, control: &Control) {
-        let counters = &control.metrics.webhooks;
+        let counters = &control.counters.webhooks;
         for (name, help, counter) in [
             (
                 "shardcast_webhook_deliveries_total",
-                "webhooks that were taken",
+                "webhooks that their receiver has taken",
                 &counters.delivered,
             ),
             (
                 "shardcast_webhook_failures_total",
-                "attempts that were not taken",
+                "attempts that the receiver has not taken",
                 &counters.failures,
             ),
             (
@@ -154,8 +142,15 @@ impl Text {
             "stored broadcasts by status",
         );
         let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
-        for record in control.catalog.broadcasts() {
-            let word = crate::lifecycle::status_word(control, &record);
+        for (application, idle) in control.catalog.idle_counts() {
+            for (word, count) in [("created", idle.created), ("finished", idle.finished)] {
+                if count > 0 {
+                    counts.insert((application.clone(), word), count as u64);
+                }
+            }
+        }
+        for record in control.catalog.live_broadcasts() {
+            let word = lifecycle::status_word(control, &record);
             *counts
                 .entry((record.id.application().to_owned(), word))
                 .or_default() += 1;
@@ -170,6 +165,7 @@ impl Text {
         let mut sums: BTreeMap<u16, Sums> = BTreeMap::new();
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
         let mut paths: BTreeMap<String, u64> = BTreeMap::new();
+        let mut work = Vec::new();
         control.shards.each(|shard, view| {
             let sum = sums.entry(shard).or_default();
             sum.connected = u64::from(view.is_connected());
@@ -178,24 +174,14 @@ impl Text {
             sum.datagrams_sent = view.status.datagrams_sent;
             sum.datagrams_unknown = view.status.datagrams_unknown;
             sum.codec(&view.status.codec);
+            work.push((shard, view.status.work));
             for broadcast in view.broadcasts.values() {
-                sum.renditions(broadcast);
-                sum.ring_bytes += broadcast.ring_bytes;
-                if let Some(publisher) = &broadcast.publisher {
-                    sum.publishers += u64::from(!broadcast.holding);
-                    sum.bytes_received += publisher.bytes_received;
-                    sum.packets_lost += publisher.packets_lost;
-                    sum.frames += publisher.video.as_ref().map_or(0, |video| video.frames);
-                }
+                sum.broadcast(broadcast);
                 for destination in &broadcast.destinations {
                     *states.entry(word(destination.state)).or_default() += 1;
-                    if let Some(picture) = &destination.picture {
-                        *paths.entry(word(picture.path)).or_default() += 1;
+                    if let Some(video) = &destination.video {
+                        *paths.entry(word(video.path)).or_default() += 1;
                     }
-                    sum.bytes_sent += destination.bytes_sent;
-                    sum.bytes_acked += destination.bytes_acked;
-                    sum.frames_sent += destination.video_frames;
-                    sum.frames_dropped += destination.frames_dropped;
                 }
             }
         });
@@ -212,13 +198,13 @@ impl Text {
             );
         }
         self.family(
-            "shardcast_destination_pictures",
+            "shardcast_destinations_by_video",
             "gauge",
-            "destinations on air by where their picture comes from",
+            "destinations that are sent media, by where their video comes from",
         );
         for (path, count) in paths {
             let labels = format!("{{path=\"{path}\"}}");
-            self.row("shardcast_destination_pictures", &labels, count);
+            self.row("shardcast_destinations_by_video", &labels, count);
         }
         for (name, help, value) in SUMS {
             self.family(name, "gauge", help);
@@ -226,6 +212,7 @@ impl Text {
                 self.row(name, &format!("{{shard=\"{shard}\"}}"), value(sum));
             }
         }
+        self.work(&work);
     }
 
     fn family(&mut self, name: &str, kind: &str, help: &str) {
@@ -276,6 +263,23 @@ impl Sums {
         self.codec_refused = codec.refused;
     }
 
+    fn broadcast(&mut self, broadcast: &BroadcastStatus) {
+        self.renditions(broadcast);
+        self.ring_bytes += broadcast.ring_bytes;
+        if let Some(publisher) = &broadcast.publisher {
+            self.publishers += u64::from(!broadcast.holding);
+            self.bytes_received += publisher.bytes_received;
+            self.packets_lost += publisher.packets_lost;
+            self.frames += publisher.video.as_ref().map_or(0, |video| video.frames);
+        }
+        for destination in &broadcast.destinations {
+            self.bytes_sent += destination.bytes_sent;
+            self.bytes_acked += destination.bytes_acked;
+            self.frames_sent += destination.video_frames;
+            self.frames_dropped += destination.frames_dropped;
+        }
+    }
+
     fn renditions(&mut self, broadcast: &BroadcastStatus) {
         if let Some(decoder) = &broadcast.decoder {
             self.decoded_frames += decoder.frames;
@@ -309,102 +313,108 @@ const SUMS: [Row; 26] = [
     ),
     (
         "shardcast_shard_cpu_permille",
-        "CPU of the shard's thread",
+        "CPU of the shard's thread, in thousandths of a core",
         |s| s.cpu_permille,
     ),
     (
         "shardcast_shard_datagrams_received",
-        "since its start",
+        "datagrams received since its start",
         |s| s.datagrams_received,
     ),
-    ("shardcast_shard_datagrams_sent", "since its start", |s| {
-        s.datagrams_sent
-    }),
-    ("shardcast_shard_datagrams_unknown", "of no session", |s| {
-        s.datagrams_unknown
-    }),
+    (
+        "shardcast_shard_datagrams_sent",
+        "datagrams sent since its start",
+        |s| s.datagrams_sent,
+    ),
+    (
+        "shardcast_shard_datagrams_unknown",
+        "datagrams that belonged to no session, since its start",
+        |s| s.datagrams_unknown,
+    ),
     ("shardcast_publishers", "publishers with media", |s| {
         s.publishers
     }),
     (
         "shardcast_publisher_bytes",
-        "payload of the present publishers",
+        "payload bytes of the present publishers",
         |s| s.bytes_received,
     ),
     (
         "shardcast_publisher_packets_lost",
-        "of the present publishers",
+        "RTP packets lost of the present publishers",
         |s| s.packets_lost,
     ),
     (
         "shardcast_publisher_video_frames",
-        "of the present publishers",
+        "video frames received of the present publishers",
         |s| s.frames,
     ),
     (
         "shardcast_destination_bytes",
-        "sent to the present destinations",
+        "bytes sent to the present destinations",
         |s| s.bytes_sent,
     ),
     (
         "shardcast_destination_bytes_acked",
-        "acknowledged by the present destinations",
+        "bytes acknowledged by the present destinations",
         |s| s.bytes_acked,
     ),
     (
         "shardcast_destination_video_frames",
-        "to the present destinations",
+        "video frames sent to the present destinations",
         |s| s.frames_sent,
     ),
     (
         "shardcast_destination_frames_dropped",
-        "too slow destinations",
+        "video frames dropped because destinations were too slow",
         |s| s.frames_dropped,
     ),
-    ("shardcast_ring_bytes", "media kept for consumers", |s| {
-        s.ring_bytes
-    }),
+    (
+        "shardcast_ring_bytes",
+        "bytes of media kept for consumers",
+        |s| s.ring_bytes,
+    ),
     (
         "shardcast_codec_capacity_permille",
-        "what decoding and encoding may use; 0 only where nothing is re-encoded",
+        "CPU that codecs may use, in thousandths of a core; 0 where nothing is re-encoded",
         |s| s.codec_capacity_permille,
     ),
     (
         "shardcast_codec_used_permille",
-        "what decoding and encoding use, and what is reserved",
+        "CPU that codecs use, with what is reserved, in thousandths of a core",
         |s| s.codec_used_permille,
     ),
     (
         "shardcast_renditions_refused",
-        "for want of room, since its start",
+        "renditions refused for lack of capacity, since its start",
         |s| s.codec_refused,
     ),
-    ("shardcast_renditions", "renditions that are made", |s| {
+    ("shardcast_renditions", "renditions that are encoded", |s| {
         s.renditions
     }),
     (
         "shardcast_rendition_frames",
-        "encoded for the present renditions",
+        "frames encoded for the present renditions",
         |s| s.rendition_frames,
     ),
     (
         "shardcast_rendition_frames_repeated",
-        "of these, because the publisher sent too few",
+        "frames that repeat the one before, because the publisher sent too few",
         |s| s.rendition_frames_repeated,
     ),
     (
         "shardcast_rendition_frames_dropped",
-        "left out because encoding was late",
+        "frames not encoded, because encoding was late",
         |s| s.rendition_frames_dropped,
     ),
     (
         "shardcast_decoded_frames",
-        "decoded for the present renditions",
+        "frames decoded for the present renditions",
         |s| s.decoded_frames,
     ),
     (
         "shardcast_decoded_frames_late",
-        "decoded too late to be of use",
+        "frames decoded too late to be encoded",
         |s| s.decoded_frames_late,
     ),
     (

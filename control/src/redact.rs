@@ -1,12 +1,14 @@
 //! Stream keys and tokens are secrets: what is shown of them.
 
+use shardcast_link::RtmpUrl;
 use url::Url;
 
-/// `rtmp://host/app/abcd-efgh-ijkl` becomes `rtmp://host/app/…kl`: scheme, host,
-/// port and application stay, the key is cut to its last two characters, passwords and queries go.
-/// Where the key begins is the engine's rule (`engine/core/src/rtmp/url.rs`).
+/// `rtmp://host/app/abcd-efgh-ijkl` becomes `rtmp://host/app/…kl`: scheme, host, port and the public
+/// part of the application stay, the rest is cut to the last two characters of the stream name,
+/// passwords and queries go. Where the secret begins is the engine's rule
+/// (`engine/link/src/rtmp_url.rs`). Of what is no RTMP address only scheme, host and port are shown.
 pub(crate) fn url(text: &str) -> String {
-    let Ok(url) = Url::parse(text) else {
+    let Ok(url) = Url::parse(text.trim()) else {
         return "…".to_owned();
     };
     let host = url.host_str().unwrap_or_default();
@@ -14,32 +16,30 @@ pub(crate) fn url(text: &str) -> String {
         .port()
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
-    let path: Vec<&str> = url
-        .path()
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
-    let (application, key) = path
-        .split_at_checked(application_parts(&path))
+    let server = format!("{}://{host}{port}", url.scheme());
+    let Ok(address) = RtmpUrl::parse(text) else {
+        return format!("{server}/…");
+    };
+    let folder = address
+        .public_application()
+        .map(|application| format!("{application}/"))
         .unwrap_or_default();
-    let key = key.concat();
+    format!("{server}/{folder}…{}", key_end(&address))
+}
+
+/// The last two characters of a key that is long enough to stay a secret without them. An address
+/// without a stream name has its key in the application.
+fn key_end(address: &RtmpUrl) -> String {
+    let whole = match address.stream_key() {
+        "" => address.application(),
+        key => key,
+    };
+    let key = whole.split('?').next().unwrap_or_default();
     let length = key.chars().count();
-    let shown: String = if length > 8 {
+    if length > 8 {
         key.chars().skip(length - 2).collect()
     } else {
         String::new()
-    };
-    let folder: String = application.iter().map(|part| format!("{part}/")).collect();
-    format!("{}://{host}{port}/{folder}…{shown}", url.scheme())
-}
-
-/// How many parts of a path are the application, as the engine cuts it: the first, and the second
-/// when a key follows it and it has no colon. A single part may be a key without an application.
-fn application_parts(path: &[&str]) -> usize {
-    match path {
-        [] | [_] => 0,
-        [_, instance, _, ..] if !instance.contains(':') => 2,
-        _ => 1,
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
             ),
             (
                 "rtmp://u:p@a.example:1936/live/x/key12",
-                "rtmp://a.example:1936/live/x/…",
+                "rtmp://a.example:1936/live/…",
             ),
             (
                 "rtmp://a.example/live/key-that-is-long?token=secret",
@@ -76,13 +76,18 @@ mod tests {
             ),
             (
                 "rtmp://a.example/live/inst/secret-part/of-the-key",
-                "rtmp://a.example/live/inst/…ey",
+                "rtmp://a.example/live/…ey",
             ),
             (
                 "rtmp://a.example/live/mp4:secret/key-of-it",
                 "rtmp://a.example/live/…it",
             ),
             ("rtmp://a.example/only-a-key", "rtmp://a.example/…ey"),
+            ("rtmp://h/ondemand/SECRET/x", "rtmp://h/ondemand/…"),
+            ("rtmp://h/app/SECRET-KEY/tail", "rtmp://h/app/…"),
+            ("rtmp://h/stream-name?user=u&pass=secret", "rtmp://h/…me"),
+            ("rtmp://h:0/live/abcd-efgh-ijkl", "rtmp://h:0/…"),
+            ("https://h/folder/abcd-efgh-ijkl", "https://h/…"),
             ("nonsense", "…"),
         ];
         for (whole, shown) in cases {

@@ -1,4 +1,4 @@
-//! How a destination that failed is tried again: what may be said of it, and what holds when an
+//! The retry policy of a destination: what a client may set, and what is in force when an
 //! application and a destination both say something.
 
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use shardcast_link::RetryPolicy;
 
 use crate::limits;
 
-/// A retry policy that cannot be. Whoever set it is at fault.
+/// A retry policy that cannot be used. The fault of the operator or client that set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RetryError {
     #[error(

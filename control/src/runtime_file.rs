@@ -12,7 +12,7 @@ use std::{
 use serde::Serialize;
 use shardcast_log::Limiter;
 
-use crate::control::Control;
+use crate::state::Control;
 
 static NOT_WRITTEN: Limiter = Limiter::refusals();
 

@@ -5,7 +5,6 @@ use std::{
     io,
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
-    panic::resume_unwind,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -28,25 +27,26 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{JoinError, JoinHandle, JoinSet},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::{
-    api,
-    control::Control,
-    descriptors, drain, health, limits, metrics, pages,
-    places::{Place, Places},
-    rest::{Trees, ip_filter, ip_filter::Peer},
-    runtime_file,
+    access::{self, IsTls, Peer},
+    api, backend,
+    connection_limits::{ConnectionLimits, ConnectionPermit},
+    deadlines, drain, effects, forwarded, health, limits, links, metrics, pages,
+    publishing::Eviction,
+    rest::Trees,
+    rlimit, runtime_file,
     settings::Settings,
-    shards::link,
-    signalling::{Eviction, socket},
+    signalling::{socket, whip},
+    state::Control,
     store::{Catalog, RedbStore, StoreError},
     supervisor::{Supervisor, SupervisorError},
-    tasks::{self, Failures, Rounds, TaskFailed},
+    tasks::{self, Failures, Heartbeat, TaskFailed, stopped},
     tls::{Certificates, TlsError},
     webhooks,
 };
@@ -57,12 +57,20 @@ use crate::{
 pub enum ServeError {
     /// The data directory cannot be made or written.
     #[error("cannot use the directory {path}: {source}")]
-    Folder { path: PathBuf, source: io::Error },
+    Folder {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Another process has the port, or this one may not.
     #[error("cannot listen on {address}: {source}; choose another with --{setting}")]
     Listen {
+        /// Where it was to listen.
         address: SocketAddr,
+        /// The flag that sets the port.
         setting: &'static str,
+        /// Why.
         source: io::Error,
     },
     /// The machine is out of threads.
@@ -114,7 +122,7 @@ impl Handle {
     pub fn end_broadcasts(&self) {
         self.control.stopping.store(true, Ordering::Relaxed);
         for record in self.control.catalog.live_broadcasts() {
-            self.control.end(&record.id, Eviction::ByShutdown);
+            effects::end(&self.control, &record.id, Eviction::ByShutdown);
         }
     }
 
@@ -136,7 +144,7 @@ impl Handle {
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.shutdown.send_replace(true);
         self.deliver_webhooks().await;
-        if let Err(error) = self.control.catalog.settled().await {
+        if let Err(error) = self.control.catalog.flush().await {
             tracing::error!(%error, "the last changes were not stored");
         }
         for task in self.tasks {
@@ -146,7 +154,7 @@ impl Handle {
 }
 
 impl Handle {
-    /// Gives the last news a moment; what nobody takes in time waits in the store.
+    /// Waits a moment for the last webhooks; those that are not delivered in time stay in the store.
     async fn deliver_webhooks(&self) {
         let all = async {
             while self.control.catalog.hook_count() > 0 {
@@ -190,19 +198,20 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     let (shutdown, stopped) = watch::channel(false);
     let listener = Listener {
         router: router(&control),
-        places: Places::for_descriptors(descriptors::limit()),
+        places: ConnectionLimits::for_descriptors(rlimit::descriptors()),
         trusted: control.settings.remote_allowed_cidr.clone(),
         stopped,
     };
     let failures = Failures::new();
-    let rounds = Arc::new(Rounds::default());
-    tasks::watch_rounds(Arc::clone(&rounds), failures.clone()).map_err(ServeError::Watchdog)?;
+    let heartbeat = Arc::new(Heartbeat::default());
+    tasks::watch_heartbeat(Arc::clone(&heartbeat), failures.clone())
+        .map_err(ServeError::Watchdog)?;
     let of = || Arc::clone(&control);
     let runtime_file = runtime_file::keep(of(), http_addr, https_addr);
     let tasks = vec![
-        failures.spawn("the links to the shards", keep_links(of())),
-        failures.spawn("the deadlines", of().run_deadlines(rounds)),
-        failures.spawn("the turns of offers", of().run_turns()),
+        failures.spawn("the links to the shards", links::keep(of())),
+        failures.spawn("the deadlines", deadlines::run(of(), heartbeat)),
+        failures.spawn("the turns of offers", deadlines::run_offer_turns(of())),
         failures.spawn("the writer of the store", writer_ended(of())),
         failures.spawn("the delivery of webhooks", webhooks::delivery::run(of())),
         failures.spawn("liveStreamStatus", webhooks::statuses::run(of())),
@@ -238,38 +247,15 @@ async fn listen(
     Ok((listener, bound))
 }
 
-/// One link for each shard that the engine says it has.
-async fn keep_links(control: Arc<Control>) {
-    let mut links = JoinSet::new();
-    loop {
-        let wanted = control.shards_expected.load(Ordering::Relaxed);
-        let wanted = wanted.clamp(1, u64::from(limits::SHARDS_MAX));
-        for shard in links.len()..usize::try_from(wanted).unwrap_or(1) {
-            let shard = u16::try_from(shard).unwrap_or(u16::MAX);
-            links.spawn(link::run(Arc::clone(&control), shard));
-        }
-        tokio::select! {
-            Some(ended) = links.join_next() => {
-                // None of them ends but by a panic, which goes on to whoever watches this task.
-                if let Err(panic) = ended.map_err(JoinError::try_into_panic) {
-                    resume_unwind(panic.unwrap_or_else(|_| Box::new("a link was aborted")));
-                }
-                return;
-            }
-            () = tokio::time::sleep(limits::LINK_RETRY) => {}
-        }
-    }
-}
-
 /// Returns when the thread that writes the store has ended.
 async fn writer_ended(control: Arc<Control>) {
     while control.catalog.has_writer() {
-        tokio::time::sleep(limits::TASK_LOOK).await;
+        tokio::time::sleep(limits::TASK_POLL).await;
     }
 }
 
 fn router(control: &Arc<Control>) -> Router {
-    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::server);
+    let filter = middleware::from_fn_with_state(Arc::clone(control), access::server_filter);
     let operators = Router::new()
         .route("/metrics", get(metrics::metrics))
         .layer(filter);
@@ -280,13 +266,14 @@ fn router(control: &Arc<Control>) -> Router {
         .nest("/api/v1", api::router(control))
         .route("/{app}/websocket", any(signalling))
         .route("/{app}/websocket/signaling", any(signalling))
+        .merge(whip::router())
         .fallback(rest_or_page)
         .layer(Extension(Trees::new(control)))
         .layer(middleware::from_fn_with_state(
             Arc::clone(control),
             metrics::count,
         ))
-        .layer(middleware::from_fn(webhooks::refuse_deliveries))
+        .layer(middleware::from_fn(backend::refuse_deliveries))
         .with_state(Arc::clone(control))
 }
 
@@ -296,12 +283,6 @@ async fn rest_or_page(Extension(trees): Extension<Trees>, request: Request) -> R
         Ok(response) => response,
         Err(request) => pages::serve(&request),
     }
-}
-
-/// Returns when it is time to stop, or when nobody is left to say so.
-pub(crate) async fn stopped(signal: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which says the same.
-    let _ = signal.wait_for(|stopped| *stopped).await;
 }
 
 async fn signalling(
@@ -326,7 +307,7 @@ static NO_PLACE: Limiter = Limiter::refusals();
 #[derive(Clone)]
 struct Listener {
     router: Router,
-    places: Arc<Places>,
+    places: Arc<ConnectionLimits>,
     /// Addresses that may have any number of connections.
     trusted: CidrList,
     stopped: watch::Receiver<bool>,
@@ -346,7 +327,7 @@ impl Listener {
                     continue;
                 }
             };
-            let trusted = self.trusted.contains(peer.ip().to_canonical());
+            let trusted = forwarded::is_trusted(peer.ip(), &self.trusted);
             let Some(place) = self.places.take(peer.ip(), trusted) else {
                 if let Some(left_out) = NO_PLACE.admit(Instant::now()) {
                     tracing::warn!(%peer, left_out, "a connection was closed: there are too many");
@@ -362,15 +343,15 @@ impl Listener {
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        place: Arc<Place>,
+        place: Arc<ConnectionPermit>,
         tls: Option<TlsAcceptor>,
     ) {
         // Signalling is small messages that must not wait for each other.
         let _ = stream.set_nodelay(true);
         match tls {
-            None => self.http(stream, peer, place).await,
+            None => self.http(stream, IsTls(false), peer, place).await,
             Some(tls) => match timeout(limits::HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream, peer, place).await,
+                Ok(Ok(stream)) => self.http(stream, IsTls(true), peer, place).await,
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
             },
@@ -380,13 +361,15 @@ impl Listener {
     async fn http(
         mut self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        is_tls: IsTls,
         peer: SocketAddr,
-        place: Arc<Place>,
+        place: Arc<ConnectionPermit>,
     ) {
         let router = self.router;
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(is_tls);
             // A socket holds it for longer than this connection of hyper.
             request.extensions_mut().insert(Arc::clone(&place));
             let response = router.clone().oneshot(request);

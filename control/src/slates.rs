@@ -1,4 +1,4 @@
-//! Brings the slates of broadcasts to the shards that have them.
+//! Sends slates to the shards whose broadcasts show them.
 //!
 //! A shard says in its report which slate it has of each broadcast; one that differs from what is
 //! stored is sent. So an engine that lost its state, or a control process that does not know what
@@ -7,7 +7,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use shardcast_link::Command;
 
-use crate::control::Control;
+use crate::state::Control;
 
 /// Sends `shard` the slates that it lacks. To be called after each of its reports, and when a
 /// slate has changed.

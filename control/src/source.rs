@@ -1,24 +1,24 @@
-//! The picture and the sound that a publisher sends.
+//! The video and audio that a publisher sends.
 
 use shardcast_link::{BroadcastStatus, PublisherStatus};
 
-/// Its width and height in pixels; `None` while they are not known, or without a picture. Where the
-/// stream does not tell the shard its size (VP8, VP9, AV1), the decoder does.
+/// Width and height of its video in pixels; `None` while they are not known, or without video. Where the
+/// stream does not hold its size where the shard can read it (VP8, VP9, AV1), the decoder's is used.
 pub(crate) fn size(live: &BroadcastStatus) -> Option<(u32, u32)> {
     let video = live.publisher.as_ref()?.video.as_ref()?;
-    let told = (video.width, video.height);
+    let reported = (video.width, video.height);
     let decoded = live.decoder.map(|decoder| (decoder.width, decoder.height));
-    let mut sizes = [Some(told), decoded].into_iter().flatten();
+    let mut sizes = [Some(reported), decoded].into_iter().flatten();
     sizes.find(|(width, height)| *width > 0 && *height > 0)
 }
 
-/// Of what comes in a second, in bit/s, the sound.
+/// Bit rate of the audio, in bit/s.
 pub(crate) fn audio_bitrate(publisher: &PublisherStatus) -> u64 {
     let audio = publisher.audio.as_ref();
     audio.map_or(0, |audio| audio.bitrate_bps)
 }
 
-/// And the rest, which is the picture.
+/// Bit rate of the rest, which is the video, in bit/s.
 pub(crate) fn video_bitrate(publisher: &PublisherStatus) -> u64 {
     let all = publisher.bitrate_bps;
     all.saturating_sub(audio_bitrate(publisher))

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     fs::{File, TryLockError},
     io,
     path::PathBuf,
@@ -25,11 +24,14 @@ use tokio::{
 };
 
 use crate::{
-    control::Control, limits, server::stopped, shards::link::socket_path, tasks::Failures,
+    limits,
+    links::socket_path,
+    state::Control,
+    tasks::{Failures, stopped},
 };
 
-/// How often the state of links is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the links are checked.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The engine cannot be run. The operator's fault.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +40,7 @@ pub enum SupervisorError {
     /// Not installed, or somewhere else.
     #[error("there is no engine at {0}: build it, or say where it is with --engine-path")]
     NoEngine(PathBuf),
-    /// The operating system does not tell where this executable is.
+    /// The operating system does not report where this executable is.
     #[error("cannot find this executable: {0}; say where the engine is with --engine-path")]
     NoSelf(io::Error),
 }
@@ -55,7 +57,7 @@ impl Supervisor {
         control: Arc<Control>,
         failures: &Failures,
     ) -> Result<Self, SupervisorError> {
-        let path = match &control.settings.engine.path {
+        let path = match &control.settings.engine_path {
             Some(path) => path.clone(),
             None => std::env::current_exe()
                 .map_err(SupervisorError::NoSelf)?
@@ -74,7 +76,7 @@ impl Supervisor {
         Ok(Self { stop, task })
     }
 
-    /// Ends the engine: it is asked to, and after [`limits::ENGINE_STOP`] made to.
+    /// Ends the engine: SIGTERM, and SIGKILL after [`limits::ENGINE_STOP`].
     pub async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(error) = self.task.await {
@@ -126,10 +128,10 @@ impl Keeper {
         self.end_adopted().await;
     }
 
-    /// Returns true once nobody answers on shard 0's socket, false when it is time to stop. An
+    /// Returns true once shard 0's socket refuses connections, false when it is time to stop. An
     /// engine that is there and hangs is killed.
     async fn wait_for_absence(&mut self) -> bool {
-        let mut hearing = Hearing::new(Instant::now());
+        let mut detector = HangDetector::new(Instant::now());
         loop {
             if *self.stopped.borrow() {
                 return false;
@@ -138,17 +140,17 @@ impl Keeper {
                 return true;
             }
             let now = Instant::now();
-            if let Some(shard) = hearing.hung(now, &self.control.shards.last_heard()) {
+            if let Some(shard) = detector.hung(now, &self.control.shards.last_heard()) {
                 log_hung(shard);
                 self.kill_adopted().await;
-                hearing = Hearing::new(now);
+                detector = HangDetector::new(now);
             }
-            sleep(LOOK).await;
+            sleep(POLL).await;
         }
     }
 
     /// Kills an engine that an earlier control process has started. Its process is asked for anew:
-    /// the one that was known may be gone, and its number somebody else's.
+    /// the known one may have ended, and its number may be that of another process.
     async fn kill_adopted(&self) {
         let connected = UnixStream::connect(socket_path(&self.control, 0)).await;
         let pid = connected
@@ -180,43 +182,13 @@ impl Keeper {
 
     fn spawn(&self) -> io::Result<Child> {
         let settings = &self.control.settings;
-        let engine = &settings.engine;
         let mut command = Command::new(&self.path);
         command
             .arg("--link-dir")
             .arg(&settings.link_dir)
-            .args(["--shards", &engine.shards.to_string()])
             .args(["--bind", &settings.bind.to_string()])
-            .args(["--udp-port-base", &engine.udp_port_base.to_string()])
-            .args(["--log", &settings.log]);
-        for (flag, cores) in [
-            ("--cores", &engine.cores),
-            ("--codec-cores", &engine.codec_cores),
-        ] {
-            if !cores.is_empty() {
-                let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
-                command.args([flag, &cores.join(",")]);
-            }
-        }
-        command.arg(format!("--reencode-enabled={}", engine.reencode_enabled));
-        if let Some(port) = engine.rtmp_port {
-            command.args(["--rtmp-port", &port.to_string()]);
-        }
-        for address in &engine.advertise {
-            command.args(["--advertise", &address.to_string()]);
-        }
-        // With '=' and not as two arguments: a range cannot be mistaken for a flag.
-        if let Some(ranges) = &engine.destination_allow {
-            command.arg(format!("--destination-allow={ranges}"));
-        }
-        if let Some(ranges) = &engine.destination_deny {
-            command.arg(format!("--destination-deny={ranges}"));
-        }
-        if let Some(path) = &engine.rtmps_ca_file {
-            let mut flag = OsString::from("--ca-file=");
-            flag.push(path);
-            command.arg(flag);
-        }
+            .args(["--log", &settings.log])
+            .args(settings.engine.to_flags());
         if let Some(format) = settings.log_format {
             command.args(["--log-format", format.as_str()]);
         }
@@ -227,17 +199,21 @@ impl Keeper {
             .kill_on_drop(false);
         let child = command.spawn()?;
         self.control
-            .metrics
+            .counters
             .engine_starts
             .fetch_add(1, Ordering::Relaxed);
-        tracing::info!(pid = child.id(), shards = engine.shards, "engine started");
+        tracing::info!(
+            pid = child.id(),
+            shards = settings.shards(),
+            "engine started"
+        );
         Ok(child)
     }
 
     /// Returns true when the engine was ended because this process stops.
     async fn watch(&mut self, mut child: Child) -> bool {
         self.control.shards.forget_heard();
-        let mut hearing = Hearing::new(Instant::now());
+        let mut detector = HangDetector::new(Instant::now());
         loop {
             tokio::select! {
                 status = child.wait() => {
@@ -248,15 +224,15 @@ impl Keeper {
                     end_child(child).await;
                     return true;
                 }
-                () = sleep(limits::ENGINE_LOOK) => {}
+                () = sleep(limits::ENGINE_POLL) => {}
             }
             let heard = self.control.shards.last_heard();
-            if let Some(shard) = hearing.hung(Instant::now(), &heard) {
+            if let Some(shard) = detector.hung(Instant::now(), &heard) {
                 log_hung(shard);
                 if let Err(error) = child.start_kill() {
                     tracing::error!(%error, "cannot kill the engine");
                 }
-                hearing = Hearing::new(Instant::now());
+                detector = HangDetector::new(Instant::now());
             }
         }
     }
@@ -273,7 +249,7 @@ impl Keeper {
         signal(pid, Signal::TERM);
         let gone = async {
             while !self.control.shards.is_absent() {
-                sleep(LOOK).await;
+                sleep(POLL).await;
             }
         };
         if timeout(limits::ENGINE_STOP, gone).await.is_err() {
@@ -283,29 +259,29 @@ impl Keeper {
     }
 }
 
-/// Which shards of an engine have fallen silent.
-struct Hearing {
+/// Finds shards that have been silent for too long.
+struct HangDetector {
     shards: HashMap<u16, (Option<Instant>, Silence)>,
     since: Instant,
 }
 
-impl Hearing {
+impl HangDetector {
     fn new(now: Instant) -> Self {
         let shards = HashMap::new();
-        let mut hearing = Self { shards, since: now };
-        // An engine that never says anything hangs too.
-        hearing.listen_to(0);
-        hearing
+        let mut detector = Self { shards, since: now };
+        // An engine that never opens its link hangs too.
+        detector.watch_shard(0);
+        detector
     }
 
-    fn listen_to(&mut self, shard: u16) {
-        let silence = Silence::new(self.since, 2 * limits::ENGINE_LOOK);
+    fn watch_shard(&mut self, shard: u16) {
+        let silence = Silence::new(self.since, 2 * limits::ENGINE_POLL);
         self.shards.entry(shard).or_insert((None, silence));
     }
 
     /// A shard that was not heard for [`limits::ENGINE_HUNG`]. `heard` is when each was last.
     fn hung(&mut self, now: Instant, heard: &HashMap<u16, Instant>) -> Option<u16> {
-        heard.keys().for_each(|shard| self.listen_to(*shard));
+        heard.keys().for_each(|shard| self.watch_shard(*shard));
         self.since = now;
         let mut hung = None;
         for (shard, (last, silence)) in &mut self.shards {
@@ -365,16 +341,16 @@ fn log_exit(status: io::Result<ExitStatus>) {
 mod tests {
     use super::*;
 
-    /// Looks once a second for so long; `heard` tells of each second when each shard was last.
+    /// Checks once a second for `seconds`; `heard` gives for each second when each shard was last heard.
     fn hung_after(
         seconds: u64,
         heard: impl Fn(u64, Instant) -> Vec<(u16, Instant)>,
     ) -> Option<u64> {
         let start = Instant::now();
-        let mut hearing = Hearing::new(start);
+        let mut detector = HangDetector::new(start);
         let hung = |n: &u64| {
             let heard = heard(*n, start).into_iter().collect();
-            hearing
+            detector
                 .hung(start + Duration::from_secs(*n), &heard)
                 .is_some()
         };
@@ -397,13 +373,13 @@ mod tests {
     #[test]
     fn control_that_was_stopped_itself_kills_nobody() {
         let start = Instant::now();
-        let mut hearing = Hearing::new(start);
+        let mut detector = HangDetector::new(start);
         let heard = HashMap::from([(0, start)]);
         for n in 1..=3 {
-            let now = start + limits::ENGINE_LOOK * n;
-            assert_eq!(hearing.hung(now, &heard), None);
+            let now = start + limits::ENGINE_POLL * n;
+            assert_eq!(detector.hung(now, &heard), None);
         }
         let back = start + limits::ENGINE_HUNG * 100;
-        assert_eq!(hearing.hung(back, &heard), None);
+        assert_eq!(detector.hung(back, &heard), None);
     }
 }

@@ -1,9 +1,8 @@
-//! The tasks that control cannot be without.
+//! The long-running tasks of control, and the watchdog over them.
 //!
-//! None of them may end or stand still unseen: publishers would be answered by nobody, or a dead
-//! engine would not be started again, while the process looks alive. So the process ends with
-//! them, and whoever supervises it (systemd, the operator) starts another, which finds engine and
-//! media as they are.
+//! None of them may end or stall unnoticed: publishers would not be answered, or a dead engine would not
+//! be started again, while the process looks alive. So the process ends when one of them does, and its
+//! supervisor (systemd) starts another, which finds engine and media as they are.
 
 use std::{
     future::Future,
@@ -33,7 +32,7 @@ pub struct TaskFailed {
     how: String,
 }
 
-/// Hears of the first task that fails.
+/// Reports the first task that fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Failures(watch::Sender<Option<TaskFailed>>);
 
@@ -42,7 +41,7 @@ impl Failures {
         Self(watch::Sender::new(None))
     }
 
-    /// Spawns `task`, which shall never end by itself. To abort it is no failure.
+    /// Spawns `task`, which must never end by itself. To abort it is no failure.
     pub(crate) fn spawn(
         &self,
         name: &'static str,
@@ -81,11 +80,17 @@ impl Failures {
     }
 }
 
-/// Counts the rounds of a loop that shall not stand still.
-#[derive(Debug, Default)]
-pub(crate) struct Rounds(AtomicU64);
+/// Returns when it is time to stop, or when the sender of `signal` is gone.
+pub(crate) async fn stopped(signal: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which says the same.
+    let _ = signal.wait_for(|stopped| *stopped).await;
+}
 
-impl Rounds {
+/// Counts the heartbeat of a loop that shall not stand still.
+#[derive(Debug, Default)]
+pub(crate) struct Heartbeat(AtomicU64);
+
+impl Heartbeat {
     pub(crate) fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -97,18 +102,21 @@ impl Rounds {
 
 /// Reports a failure when no round is counted for [`limits::TASK_STALL`]: a lock that is never
 /// released, or a runtime whose threads are all held. It has a thread of its own, since no task may
-/// run then; should nobody act on the report, the thread ends the process itself.
+/// run then. When the report is not acted on, the thread ends the process itself.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub(crate) fn watch_rounds(rounds: Arc<Rounds>, failures: Failures) -> std::io::Result<()> {
+pub(crate) fn watch_heartbeat(
+    heartbeat: Arc<Heartbeat>,
+    failures: Failures,
+) -> std::io::Result<()> {
     let watch = move || {
-        let mut silence = Silence::new(Instant::now(), 2 * limits::TASK_LOOK);
-        let mut before = rounds.get();
+        let mut silence = Silence::new(Instant::now(), 2 * limits::TASK_POLL);
+        let mut before = heartbeat.get();
         // The last one that holds them: the process has ended its tasks.
-        while Arc::strong_count(&rounds) > 1 {
-            thread::sleep(limits::TASK_LOOK);
-            let counted = rounds.get();
+        while Arc::strong_count(&heartbeat) > 1 {
+            thread::sleep(limits::TASK_POLL);
+            let counted = heartbeat.get();
             if silence.look(Instant::now(), counted == before) >= limits::TASK_STALL {
                 let seconds = limits::TASK_STALL.as_secs();
                 failures.report("the deadlines", format!("have stood still for {seconds} s"));

@@ -20,8 +20,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::settings::{Settings, TlsFiles};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the files are checked for changes.
+const POLL: Duration = Duration::from_secs(2);
 
 /// The certificate cannot be used. The operator's fault.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,20 @@ const LOOK: Duration = Duration::from_secs(2);
 pub enum TlsError {
     /// A PEM file that cannot be read, or holds something else.
     #[error("cannot read {path}: {problem}")]
-    Pem { path: String, problem: String },
+    Pem {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The key does not belong to the certificate, or is of an unknown kind.
     #[error("certificate {cert} and key {key} cannot be used: {source}")]
     Pair {
+        /// The certificate's file.
         cert: String,
+        /// The key's file.
         key: String,
+        /// Why.
         source: rustls::Error,
     },
     /// The self-signed pair could not be made or written.
@@ -85,11 +93,11 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
-    /// Takes over changed files until the process ends. New files that cannot be used are said so
+    /// Takes over changed files until the process ends. New files that cannot be used are logged
     /// and the old certificate stays.
     pub(crate) async fn watch(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
             let certificates = Arc::clone(&self);
             // Reading files blocks.
             let _ = tokio::task::spawn_blocking(move || certificates.look()).await;
@@ -156,7 +164,7 @@ fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>
     Ok(Arc::new(certified))
 }
 
-/// Makes the pair once; browsers that were told to trust it go on doing so.
+/// Makes the pair once; browsers that were made to trust it go on doing so.
 fn self_signed(settings: &Settings) -> Result<TlsFiles, TlsError> {
     let folder = settings.data_dir.join("tls");
     let files = TlsFiles {
@@ -178,7 +186,7 @@ fn self_signed(settings: &Settings) -> Result<TlsFiles, TlsError> {
         "::1".to_owned(),
     ];
     names.extend(settings.server_name.clone());
-    names.extend(settings.engine.advertise.iter().map(ToString::to_string));
+    names.extend(settings.engine.advertise().iter().map(ToString::to_string));
     let made = rcgen::generate_simple_self_signed(names).map_err(|e| failed(e.to_string()))?;
     fs::create_dir_all(&folder).map_err(|e| failed(e.to_string()))?;
     write(&files.cert, 0o644, &made.cert.pem()).map_err(|e| failed(e.to_string()))?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{limits, store::Catalog};
 
-/// Removes tokens that expired long ago by a clock that can be believed, which has gone without a
-/// step for `steady_for`. Until then they are refused, and good again should the clock have been
+/// Removes tokens that expired long ago by a reliable clock, which has gone without a step for
+/// `steady_for`. Until then they are refused, and good again should the clock have been
 /// wrong.
 pub(crate) fn sweep(catalog: &Catalog, unix_s: u64, steady_for: Duration) {
     if steady_for >= limits::CLOCK_STEADY {

@@ -1,6 +1,6 @@
 //! Create, read, change, stop and delete broadcasts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -10,29 +10,22 @@ use axum::{
 };
 use rand::Rng;
 use serde_json::{Map, Value};
-use shardcast_link::BroadcastId;
 
 use super::{
-    Application,
-    body::{self, BodyError, JsonBody},
-    broadcast_json,
+    application::{Application, Parameters, StreamPath},
+    change::change,
     endpoint_list::{self, Listed},
-    profile,
-    responses::{BAD_NAME, Outcome, answer},
-    room,
+    profile, rendition_admission,
+    responses::{BAD_NAME, Outcome, answer, unknown},
 };
 use crate::{
-    clock,
-    control::Control,
-    limits,
-    settings::EncodingSettings,
-    signalling::Eviction,
-    store::{BroadcastRecord, Durable, Profile, Transaction},
+    body::{self, BodyError, JsonBody},
+    clock, effects, limits,
+    publishing::Eviction,
+    state::Control,
+    store::{BroadcastRecord, Profile, Transaction},
+    views,
 };
-
-/// The path parameter: a stream.
-pub(super) type StreamPath = Path<String>;
-pub(super) type Parameters = Query<HashMap<String, String>>;
 
 /// POST `/create`
 pub(super) async fn create(
@@ -60,12 +53,10 @@ pub(super) async fn create(
         Ok(endpoints) => endpoints,
         Err(error) => return error.into_response(),
     };
-    let stream = stream.unwrap_or_default().trim().to_owned();
-    let stream = if stream.is_empty() {
-        random_stream()
-    } else {
-        stream
-    };
+    let stream = Some(stream.unwrap_or_default().trim().to_owned());
+    let stream = stream
+        .filter(|stream| !stream.is_empty())
+        .unwrap_or_else(random_stream);
     let Some(id) = application.broadcast(&stream) else {
         let outcome = Outcome::failed("Stream id is not valid: letters, digits, '-', '_' and '.'");
         return outcome.with_error_id(BAD_NAME).bad_request();
@@ -73,20 +64,12 @@ pub(super) async fn create(
     if let Some(problem) = profile::problem(&profile, &object) {
         return Outcome::failed(problem).bad_request();
     }
-    let pulls = matches!(
-        profile.kind.as_str(),
-        "ipCamera" | "streamSource" | "playlist" | "VoD"
-    );
-    if query.get("autoStart").is_some_and(|value| value == "true") && !pulls {
+    if query.get("autoStart").is_some_and(|value| value == "true") && !is_pulled(&profile) {
         return Outcome::failed("autoStart is for pull sources, not for liveStream")
             .into_response();
     }
-    if profile
-        .listener_hook_url
-        .as_deref()
-        .unwrap_or_default()
-        .is_empty()
-    {
+    let hook = profile.listener_hook_url.as_deref();
+    if hook.unwrap_or_default().is_empty() {
         let shared = &application.settings.webhooks.url;
         profile.listener_hook_url = Some(shared.clone()).filter(|url| !url.is_empty());
     }
@@ -96,10 +79,16 @@ pub(super) async fn create(
         ..BroadcastRecord::new(id, clock::unix_ms())
     };
     let encoding = &application.settings.encoding;
-    if let Err(problem) = room::check(&control, encoding, &[], record.endpoints()) {
+    if let Err(problem) = rendition_admission::check(&control, encoding, &[], record.endpoints()) {
         return Outcome::failed(problem.to_string()).bad_request();
     }
     insert(&control, record).await
+}
+
+/// Whether Ant Media Server would fetch the stream, in place of waiting for a publisher.
+fn is_pulled(profile: &Profile) -> bool {
+    let kind = profile.kind.as_str();
+    matches!(kind, "ipCamera" | "streamSource" | "playlist" | "VoD")
 }
 
 async fn insert(control: &Control, record: BroadcastRecord) -> Response {
@@ -118,7 +107,7 @@ async fn insert(control: &Control, record: BroadcastRecord) -> Response {
         })
         .await;
     match inserted {
-        Ok(Ok(())) => Json(broadcast_json::broadcast(control, &record)).into_response(),
+        Ok(Ok(())) => Json(views::broadcast(control, &record)).into_response(),
         Ok(Err(problem)) => Outcome::failed(problem).bad_request(),
         Err(error) => error.into_response(),
     }
@@ -140,7 +129,7 @@ pub(super) async fn read(
 ) -> Response {
     let id = application.broadcast(&stream);
     match id.and_then(|id| control.catalog.broadcast(&id)) {
-        Some(record) => Json(broadcast_json::broadcast(&control, &record)).into_response(),
+        Some(record) => Json(views::broadcast(&control, &record)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -173,7 +162,7 @@ pub(super) async fn update(
 /// Why a Broadcast stays as it is.
 enum Refusal {
     Body(BodyError),
-    Told(Outcome),
+    Outcome(Outcome),
 }
 
 impl From<BodyError> for Refusal {
@@ -184,7 +173,7 @@ impl From<BodyError> for Refusal {
 
 impl From<Outcome> for Refusal {
     fn from(outcome: Outcome) -> Self {
-        Self::Told(outcome)
+        Self::Outcome(outcome)
     }
 }
 
@@ -192,7 +181,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
             Self::Body(error) => error.into_response(),
-            Self::Told(outcome) => outcome.into_response(),
+            Self::Outcome(outcome) => outcome.into_response(),
         }
     }
 }
@@ -212,30 +201,6 @@ fn changed(
         record.endpoints = Some(endpoint_list::rows(listed, record.endpoints())?);
     }
     Ok(record)
-}
-
-/// Makes `id` what `changed` makes of it and tells its shard. What cannot be is told before the
-/// shard is asked for room.
-fn change(
-    control: &Control,
-    encoding: &EncodingSettings,
-    id: &BroadcastId,
-    changed: impl Fn(&BroadcastRecord) -> Result<BroadcastRecord, Refusal>,
-) -> Result<Durable, Refusal> {
-    let before = control.catalog.broadcast(id).ok_or_else(unknown)?;
-    let after = changed(&before)?;
-    let (before, after) = (before.endpoints(), after.endpoints());
-    let admitted = room::admit(control, encoding, id, before, after);
-    admitted.map_err(|problem| Outcome::failed(problem.to_string()))?;
-    // Others may have changed it meanwhile.
-    let (stored, durable) = control.catalog.change_now(|t| {
-        let record = changed(t.broadcast(id).ok_or_else(unknown)?.as_ref())?;
-        t.put_broadcast(record);
-        Ok::<_, Refusal>(())
-    });
-    stored?;
-    control.want_again(id);
-    Ok(durable)
 }
 
 /// DELETE `/{id}`; and DELETE `/bulk` with a list of ids, as it was before 2.17.
@@ -284,7 +249,7 @@ async fn delete_all(control: &Control, application: &Application, streams: &[Str
         } else {
             "broadcast is deleted; it was not live"
         });
-        control.end(&record.id, Eviction::ByRest);
+        effects::end(control, &record.id, Eviction::ByRest);
         found.push(record.id.clone());
     }
     let remove = |t: &mut Transaction<'_>| {
@@ -313,9 +278,9 @@ pub(super) async fn stop(
             Outcome::failed("the stream is not live").into_response()
         }
         Some(_) => {
-            control.end(&id, Eviction::ByRest);
+            effects::end(&control, &id, Eviction::ByRest);
             // The end itself is on its way to the disk; wait for it.
-            match control.catalog.settled().await {
+            match control.catalog.flush().await {
                 Ok(()) => Outcome::done().into_response(),
                 Err(error) => error.into_response(),
             }
@@ -334,8 +299,4 @@ pub(super) async fn start(
         None => unknown(),
         Some(_) => Outcome::failed("a liveStream is started by its publisher").with_error_id(-4),
     }
-}
-
-pub(super) fn unknown() -> Outcome {
-    Outcome::failed("broadcast does not exist")
 }

@@ -1,14 +1,14 @@
-//! What a request says about one destination: an Endpoint body, and what may stand in the query
-//! instead.
+//! A request about one destination: an Endpoint body, or the same in the query.
 
 use std::collections::HashMap;
 
+use rand::{Rng, distr::Alphanumeric};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use shardcast_link::{RtmpUrl, UrlError};
 
-use super::body::{self, BodyError};
-use crate::{limits, picture::PictureChange, retry::RetryOverrides};
+use crate::body::{self, BodyError};
+use crate::{limits, retry::RetryOverrides, video_settings::VideoChange};
 
 /// Keys of an Endpoint body: what clients may send, plus what they may have read here.
 const FIELDS: [&str; 10] = [
@@ -24,18 +24,18 @@ const FIELDS: [&str; 10] = [
     "detail",
 ];
 
-/// What a request says about one endpoint.
+/// A request about one destination.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct EndpointRequest {
     pub(super) url: Option<String>,
     pub(super) service_id: Option<String>,
     pub(super) retry: Option<RetryOverrides>,
-    pub(super) picture: PictureChange,
+    pub(super) video: VideoChange,
     /// 0 is the source.
     pub(super) resolution_height: u32,
 }
 
-impl Wish {
+impl EndpointRequest {
     pub(super) fn read(
         query: &HashMap<String, String>,
         object: Option<Map<String, Value>>,
@@ -60,7 +60,7 @@ impl Wish {
             url,
             service_id: given("endpointServiceId")?,
             retry: retry_of(&object)?,
-            picture: PictureChange::read(&object).map_err(BodyError::Value)?,
+            video: VideoChange::read(&object).map_err(BodyError::Value)?,
             resolution_height: height.map_err(|_| {
                 BodyError::Value("resolutionHeight must be a whole number".to_owned())
             })?,
@@ -92,12 +92,22 @@ fn retry_of(object: &Map<String, Value>) -> Result<Option<RetryOverrides>, BodyE
         .map_err(|error| BodyError::Value(format!("retry has a wrong value: {error}")))
 }
 
-/// What is stored of `retry`: nothing when it says nothing.
+/// What is stored of `retry`: nothing when it sets nothing.
 pub(super) fn own(retry: Option<RetryOverrides>) -> Option<RetryOverrides> {
     retry.filter(|retry| *retry != RetryOverrides::default())
 }
 
-/// Whether a destination can be sent to, by the engine's own rules. Keys never appear in the words.
+/// An `endpointServiceId` for a destination that was given none.
+pub(super) fn random_service_id() -> String {
+    let random: String = rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(6)
+        .map(char::from)
+        .collect();
+    format!("custom{random}")
+}
+
+/// Whether a destination can be sent to, by the engine's own rules. Errors never hold the key.
 pub(super) fn check_url(text: &str) -> Result<(), String> {
     match RtmpUrl::parse(text) {
         Ok(_) => Ok(()),

@@ -5,14 +5,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 use shardcast_link::{DestinationId, RtmpUrl};
 
-use super::{
-    body::BodyError,
-    endpoint_body::{Wish, check_service_id, check_url, own},
-    endpoints::random_service_id,
-};
+use super::endpoint_body::{EndpointRequest, check_service_id, check_url, own, random_service_id};
 use crate::{
-    picture::PictureChange, retry::RetryOverrides, settings::ApplicationSettings,
-    store::EndpointRecord,
+    body::BodyError, retry::RetryOverrides, settings::ApplicationSettings, store::EndpointRecord,
+    video_settings::VideoChange,
 };
 
 /// One entry of an `endPointList`.
@@ -22,7 +18,7 @@ pub(super) struct Listed {
     /// As the client gave it.
     id: Option<DestinationId>,
     retry: Option<RetryOverrides>,
-    picture: PictureChange,
+    video: VideoChange,
 }
 
 /// The `endPointList` of a Broadcast body, as `settings` allow it; `None` when it has none.
@@ -46,20 +42,21 @@ pub(super) fn list_of(
     for entry in list {
         let mut entry = entry.as_object().cloned().unwrap_or_default();
         entry.retain(|_, value| !value.is_null());
-        let wish = Wish::read(&HashMap::new(), Some(entry))?;
-        let url = wish
+        let request = EndpointRequest::read(&HashMap::new(), Some(entry))?;
+        let url = request
             .url
             .ok_or(BodyError::Value("an endpoint has no URL".to_owned()))?;
         check_url(&url).map_err(BodyError::Value)?;
-        let retry = wish.retry.unwrap_or_default();
+        let retry = request.retry.unwrap_or_default();
         let checked = retry.check(settings.retry_policy());
         checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
-        let checked = wish.picture.check();
+        let checked = request.video.check();
         checked.map_err(|problem| BodyError::Value(problem.to_string()))?;
-        wish.service_id
+        request
+            .service_id
             .as_deref()
             .map_or(Ok(()), check_service_id)?;
-        let id = wish.service_id.map(DestinationId);
+        let id = request.service_id.map(DestinationId);
         if !urls.insert(one_way(&url)) || id.clone().is_some_and(|id| !ids.insert(id)) {
             let problem = "endPointList has an endpoint twice".to_owned();
             return Err(BodyError::Value(problem));
@@ -67,15 +64,15 @@ pub(super) fn list_of(
         endpoints.push(Listed {
             url,
             id,
-            retry: wish.retry,
-            picture: wish.picture,
+            retry: request.retry,
+            video: request.video,
         });
     }
     Ok(Some(endpoints))
 }
 
-/// The rows of `listed`. A URL that `known` has, however it is written, keeps its id, its retry policy, its picture and its
-/// last words unless the client gave another id: its destination goes on as it is.
+/// The rows of `listed`. A URL that `known` has, however it is written, keeps its id, its retry policy, its video
+/// settings and its last report unless the client gave another id: its destination goes on as it is.
 pub(super) fn rows(
     listed: Vec<Listed>,
     known: &[EndpointRecord],
@@ -93,11 +90,11 @@ pub(super) fn rows(
             .or(kept)
             .unwrap_or_else(|| DestinationId(random_service_id()));
         let same = old.filter(|old| old.id == id);
-        let picture = same.map(|old| old.picture).unwrap_or_default();
-        let changed = picture.changed(&one.picture);
+        let video = same.map(|old| old.video).unwrap_or_default();
+        let changed = video.changed(&one.video);
         Ok(EndpointRecord {
             retry: own(one.retry.or(same.and_then(|old| old.retry))),
-            picture: changed.map_err(|problem| BodyError::Value(problem.to_string()))?,
+            video: changed.map_err(|problem| BodyError::Value(problem.to_string()))?,
             last: same.and_then(|old| old.last.clone()),
             url: one.url,
             id,
@@ -126,7 +123,7 @@ mod tests {
             url: url.to_owned(),
             id: id.map(|id| DestinationId(id.to_owned())),
             retry: None,
-            picture: PictureChange::default(),
+            video: VideoChange::default(),
         };
         let old = rows(vec![listed("a", Some("1")), listed("b", Some("2"))], &[]).unwrap();
         let new = vec![listed("a", None), listed("b", None), listed("c", Some("2"))];

@@ -10,22 +10,20 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
-use rand::{Rng, distr::Alphanumeric};
 use shardcast_link::{BroadcastId, DestinationId, rtmp_url::is_same_destination};
 
 use super::{
-    Application,
-    body::JsonBody,
-    broadcasts::{Parameters, StreamPath, unknown},
-    endpoint_body::{Wish, check_service_id, check_url, own},
-    heights,
-    responses::{Outcome, answer},
-    room,
+    application::{Application, Parameters, StreamPath},
+    change,
+    endpoint_body::{EndpointRequest, check_service_id, check_url, own, random_service_id},
+    resolution_height,
+    responses::{Outcome, answer, unknown},
 };
 use crate::{
-    control::Control,
+    body::JsonBody,
     redact,
     settings::ApplicationSettings,
+    state::Control,
     store::{BroadcastRecord, Durable, EndpointRecord},
 };
 
@@ -37,29 +35,30 @@ pub(super) async fn add(
     Query(query): Parameters,
     body: JsonBody,
 ) -> Response {
-    let wish = body.object().and_then(|object| {
-        let wish = Wish::read(&query, object)?;
-        wish.service_id
+    let request = body.object().and_then(|object| {
+        let request = EndpointRequest::read(&query, object)?;
+        request
+            .service_id
             .as_deref()
             .map_or(Ok(()), check_service_id)?;
-        Ok(wish)
+        Ok(request)
     });
-    let wish = match wish {
-        Ok(wish) => wish,
+    let request = match request {
+        Ok(request) => request,
         Err(error) => return error.into_response(),
     };
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
     let settings = &application.settings;
-    let endpoint = match endpoint_of(&control, settings, &id, wish) {
+    let endpoint = match endpoint_of(&control, settings, &id, request) {
         Ok(endpoint) => endpoint,
         Err(outcome) => return outcome.into_response(),
     };
     let service_id = endpoint.id.0.clone();
     let shown = redact::url(&endpoint.url);
     let add = |record: &mut BroadcastRecord| insert(record, &endpoint, settings.endpoints_max);
-    match change(&control, settings, &id, add) {
+    match change_destinations(&control, settings, &id, add) {
         Ok(durable) => {
             tracing::info!(broadcast = %id, destination = service_id, url = shown, "added");
             answer(durable, Outcome::added(service_id)).await
@@ -73,56 +72,46 @@ fn endpoint_of(
     control: &Control,
     settings: &ApplicationSettings,
     id: &BroadcastId,
-    wish: Wish,
+    request: EndpointRequest,
 ) -> Result<EndpointRecord, Outcome> {
     let missing = || Outcome::failed("missing url: rtmpUrl or endpointUrl");
-    let url = wish.url.clone().ok_or_else(missing)?;
+    let url = request.url.clone().ok_or_else(missing)?;
     check_url(&url).map_err(Outcome::failed)?;
-    check(settings, &wish)?;
-    let height = wish.resolution_height;
-    let picture = heights::picture(control, &settings.encoding, id, height, &wish.picture);
+    check(settings, &request)?;
+    let height = request.resolution_height;
+    let video =
+        resolution_height::video_of(control, &settings.encoding, id, height, &request.video);
     Ok(EndpointRecord {
-        id: DestinationId(wish.service_id.unwrap_or_else(random_service_id)),
+        id: DestinationId(request.service_id.unwrap_or_else(random_service_id)),
         url,
-        retry: own(wish.retry),
-        picture: picture.map_err(|problem| Outcome::failed(problem.to_string()))?,
+        retry: own(request.retry),
+        video: video.map_err(|problem| Outcome::failed(problem.to_string()))?,
         last: None,
     })
 }
 
-/// Whether what is said of retries and of the picture can be.
-fn check(settings: &ApplicationSettings, wish: &Wish) -> Result<(), Outcome> {
-    let retry = wish.retry.unwrap_or_default();
+/// Whether the retry policy and the video settings can be used.
+fn check(settings: &ApplicationSettings, request: &EndpointRequest) -> Result<(), Outcome> {
+    let retry = request.retry.unwrap_or_default();
     let checked = retry.check(settings.retry_policy());
     checked.map_err(|problem| Outcome::failed(problem.to_string()))?;
-    let checked = wish.picture.check();
+    let checked = request.video.check();
     checked.map_err(|problem| Outcome::failed(problem.to_string()))
 }
 
-/// Changes the destinations of `id` and tells its shard, unless that has no room for what is to be
-/// made for them.
-fn change(
+/// Changes the destinations of `id` and sends its shard what is wanted now, unless that has no
+/// capacity for the renditions that it would have to begin.
+fn change_destinations(
     control: &Control,
     settings: &ApplicationSettings,
     id: &BroadcastId,
     change: impl Fn(&mut BroadcastRecord) -> Result<(), Outcome>,
 ) -> Result<Durable, Outcome> {
-    let before = control.catalog.broadcast(id).ok_or_else(unknown)?;
-    let mut after = before.as_ref().clone();
-    change(&mut after)?;
-    let (before, after) = (before.endpoints(), after.endpoints());
-    let admitted = room::admit(control, &settings.encoding, id, before, after);
-    admitted.map_err(|problem| Outcome::failed(problem.to_string()))?;
-    // Others may have changed it meanwhile.
-    let (changed, durable) = control.catalog.change_now(|t| {
-        let mut record = t.broadcast(id).ok_or_else(unknown)?.as_ref().clone();
+    change::change(control, &settings.encoding, id, |record| {
+        let mut record = record.clone();
         change(&mut record)?;
-        t.put_broadcast(record);
-        Ok(())
-    });
-    changed?;
-    control.want_again(id);
-    Ok(durable)
+        Ok(record)
+    })
 }
 
 fn insert(
@@ -152,53 +141,61 @@ fn insert(
 }
 
 /// PUT `/{id}/endpoint/{endpointServiceId}`, which Ant Media Server does not have: changes how the
-/// destination is tried again and what picture it is sent, without touching its connection.
+/// destination is retried and which video it is sent, without touching its connection.
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
     application: Application,
     Path((stream, service_id)): Path<(String, String)>,
     body: JsonBody,
 ) -> Response {
-    let read = |object| Wish::read(&HashMap::new(), object);
-    let wish = match body.object().and_then(read) {
-        Ok(wish) => wish,
+    let read = |object| EndpointRequest::read(&HashMap::new(), object);
+    let request = match body.object().and_then(read) {
+        Ok(request) => request,
         Err(error) => return error.into_response(),
     };
     let settings = &application.settings;
-    if let Err(outcome) = check(settings, &wish) {
+    if let Err(outcome) = check(settings, &request) {
         return outcome.into_response();
     }
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    let update = |record: &mut BroadcastRecord| replace(record, &service_id, &wish);
-    match change(&control, settings, &id, update) {
+    let update = |record: &mut BroadcastRecord| replace(record, &service_id, &request);
+    match change_destinations(&control, settings, &id, update) {
         Ok(durable) => answer(durable, Outcome::done()).await,
         Err(outcome) => outcome.into_response(),
     }
 }
 
-fn replace(record: &mut BroadcastRecord, service_id: &str, wish: &Wish) -> Result<(), Outcome> {
+fn replace(
+    record: &mut BroadcastRecord,
+    service_id: &str,
+    request: &EndpointRequest,
+) -> Result<(), Outcome> {
     let mut endpoints = record.endpoints.iter_mut().flatten();
     let Some(endpoint) = endpoints.find(|endpoint| endpoint.id.0 == service_id) else {
         return Err(Outcome::failed("the broadcast has no such destination"));
     };
     let other = |url: &String| !is_same_destination(url, &endpoint.url);
-    if wish.url.as_ref().is_some_and(other) {
+    if request.url.as_ref().is_some_and(other) {
         return Err(Outcome::failed(
             "the URL of a destination stays: remove it and add another",
         ));
     }
-    if wish.service_id.as_ref().is_some_and(|id| id != service_id) {
+    if request
+        .service_id
+        .as_ref()
+        .is_some_and(|id| id != service_id)
+    {
         return Err(Outcome::failed(
             "the endpointServiceId of a destination stays, as the path has it",
         ));
     }
-    if wish.retry.is_some() {
-        endpoint.retry = own(wish.retry);
+    if request.retry.is_some() {
+        endpoint.retry = own(request.retry);
     }
-    let changed = endpoint.picture.changed(&wish.picture);
-    endpoint.picture = changed.map_err(|problem| Outcome::failed(problem.to_string()))?;
+    let changed = endpoint.video.changed(&request.video);
+    endpoint.video = changed.map_err(|problem| Outcome::failed(problem.to_string()))?;
     Ok(())
 }
 
@@ -211,20 +208,23 @@ pub(super) async fn remove(
     Query(query): Parameters,
     body: JsonBody,
 ) -> Response {
-    let wish = match body.object().and_then(|object| Wish::read(&query, object)) {
-        Ok(wish) => wish,
+    let request = match body
+        .object()
+        .and_then(|object| EndpointRequest::read(&query, object))
+    {
+        Ok(request) => request,
         Err(error) => return error.into_response(),
     };
     let Some(id) = application.broadcast(&stream) else {
         return unknown().into_response();
     };
-    if wish.url.is_none() && wish.service_id.is_none() {
+    if request.url.is_none() && request.service_id.is_none() {
         let outcome = Outcome::failed("name the destination: endpointServiceId, or its URL");
         return outcome.into_response();
     }
-    let is_meant = |endpoint: &EndpointRecord| match &wish.service_id {
+    let is_meant = |endpoint: &EndpointRecord| match &request.service_id {
         Some(service_id) => endpoint.id.0 == *service_id,
-        None => wish
+        None => request
             .url
             .as_ref()
             .is_some_and(|url| is_same_destination(url, &endpoint.url)),
@@ -238,20 +238,11 @@ pub(super) async fn remove(
         }
         Ok(())
     };
-    match change(&control, &application.settings, &id, take_out) {
+    match change_destinations(&control, &application.settings, &id, take_out) {
         Ok(durable) => {
             tracing::info!(broadcast = %id, "destination removed");
             answer(durable, Outcome::done()).await
         }
         Err(outcome) => outcome.into_response(),
     }
-}
-
-pub(super) fn random_service_id() -> String {
-    let random: String = rand::rng()
-        .sample_iter(Alphanumeric)
-        .take(6)
-        .map(char::from)
-        .collect();
-    format!("custom{random}")
 }

@@ -10,8 +10,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Application, broadcast_json, broadcasts::Parameters};
-use crate::{control::Control, limits, store::BroadcastRecord};
+use super::application::{Application, Parameters};
+use crate::{lifecycle, limits, state::Control, store::BroadcastRecord, views};
 
 /// A part of a list.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ pub(super) async fn list_of_kind(
 fn rows(control: &Control, page: Page, records: Vec<Arc<BroadcastRecord>>) -> Response {
     let rows = page
         .of(records)
-        .map(|record| broadcast_json::broadcast(control, &record));
+        .map(|record| views::broadcast(control, &record));
     Json(rows.collect::<Vec<Value>>()).into_response()
 }
 
@@ -97,7 +97,7 @@ fn sort(control: &Control, records: &mut [Arc<BroadcastRecord>], by: &str, desce
         "name" => records.sort_by(|a, b| a.profile.name.cmp(&b.profile.name)),
         "date" => records.sort_by_key(|record| record.created_unix_ms),
         "status" => {
-            records.sort_by_key(|record| crate::lifecycle::status_word(control, record));
+            records.sort_by_key(|record| lifecycle::status_word(control, record));
         }
         _ => return,
     }
@@ -133,9 +133,9 @@ pub(super) async fn count_live(
 
 /// Broadcasts of `application` that are live.
 pub(super) fn live_count(control: &Control, application: &str) -> usize {
-    let records = control.catalog.broadcasts().into_iter();
-    let live = records.filter(|record| record.id.application() == application && record.is_live());
-    live.count()
+    let records = control.catalog.live_broadcasts();
+    let of_application = |record: &&Arc<BroadcastRecord>| record.id.application() == application;
+    records.iter().filter(of_application).count()
 }
 
 fn number(number: usize) -> Json<Value> {
@@ -148,8 +148,11 @@ fn matching(
     application: &Application,
     search: &str,
 ) -> Vec<Arc<BroadcastRecord>> {
+    let mut records = control.catalog.broadcasts_of(&application.name);
+    if search.is_empty() {
+        return records;
+    }
     let search = search.to_lowercase();
-    let mut records = control.catalog.broadcasts();
     records.retain(|record| {
         let name = record
             .profile
@@ -157,8 +160,7 @@ fn matching(
             .as_deref()
             .unwrap_or_default()
             .to_lowercase();
-        record.id.application() == application.name
-            && (record.id.stream().to_lowercase().contains(&search) || name.contains(&search))
+        record.id.stream().to_lowercase().contains(&search) || name.contains(&search)
     });
     records
 }

@@ -1,48 +1,43 @@
 //! REST v2 of Ant Media Server: paths, bodies and results as its clients know them.
 //!
-//! Most operations answer 200 with a `Result` whose `success` tells; the exceptions (400, 404)
+//! Most operations answer 200 with a `Result` whose `success` is the outcome; the exceptions (400, 404)
 //! are those of the original. CORS preflights are answered in front of the address filter, so
-//! that a browser sees the filter's words and not a network error.
+//! that a browser shows the filter's text and not a network error.
 
-mod body;
-mod broadcast_json;
+mod application;
 mod broadcasts;
+mod change;
 mod endpoint_body;
 mod endpoint_list;
 mod endpoints;
-mod heights;
-pub(crate) mod ip_filter;
 mod lists;
 mod profile;
-mod renditions;
+mod rendition_admission;
+mod resolution_height;
 mod responses;
-mod room;
 mod server;
 mod slate;
 mod statistics;
 mod tokens;
 mod types;
-mod web_origin;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Request},
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
-use shardcast_link::BroadcastId;
 use tower::ServiceExt;
 use tower_http::cors::{Any, CorsLayer};
 
-pub(crate) use broadcast_json::public_broadcast;
+use self::application::ApplicationName;
+use crate::{access, state::Control};
 
-use crate::{control::Control, settings::ApplicationSettings};
-
-/// The two trees of REST. Which one a request belongs to is told by its path; each sees the rest
+/// The two trees of REST. Its path decides which one a request belongs to; each sees the rest
 /// of the path only.
 #[derive(Clone, Debug)]
 pub(crate) struct Trees {
@@ -105,7 +100,7 @@ fn split(path: &str) -> Option<(Option<&str>, &str)> {
 }
 
 fn application_tree(control: &Arc<Control>) -> Router {
-    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::application);
+    let filter = middleware::from_fn_with_state(Arc::clone(control), application::filter);
     let endpoint = post(endpoints::add).delete(endpoints::remove);
     let broadcasts = Router::new()
         .route("/", delete(broadcasts::delete_many))
@@ -155,7 +150,7 @@ fn application_tree(control: &Arc<Control>) -> Router {
 }
 
 fn server_tree(control: &Arc<Control>) -> Router {
-    let filter = middleware::from_fn_with_state(Arc::clone(control), ip_filter::server);
+    let filter = middleware::from_fn_with_state(Arc::clone(control), access::server_filter);
     Router::new()
         .route("/version", get(server::version))
         .route("/liveness", get(server::liveness))
@@ -178,7 +173,7 @@ async fn name_origin(request: Request, next: middleware::Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_preflight = request.method() == Method::OPTIONS;
     let mut response = next.run(request).await;
-    if is_preflight || response.extensions().get::<ip_filter::Refused>().is_some() {
+    if is_preflight || response.extensions().get::<access::Refused>().is_some() {
         return response;
     }
     let headers = response.headers_mut();
@@ -212,42 +207,4 @@ fn cors() -> CorsLayer {
             header::AUTHORIZATION,
         ])
         .max_age(Duration::from_secs(1800))
-}
-
-/// The first part of a request's path.
-#[derive(Clone, Debug)]
-pub(crate) struct ApplicationName(pub(crate) String);
-
-/// The application that a path names.
-#[derive(Debug)]
-pub(crate) struct Application {
-    pub(crate) name: String,
-    pub(crate) settings: ApplicationSettings,
-}
-
-impl Application {
-    /// The broadcast `stream` of it; `None` when that cannot be a name.
-    pub(crate) fn broadcast(&self, stream: &str) -> Option<BroadcastId> {
-        BroadcastId::new(&self.name, stream).ok()
-    }
-}
-
-impl FromRequestParts<Arc<Control>> for Application {
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        control: &Arc<Control>,
-    ) -> Result<Self, Self::Rejection> {
-        let name = parts
-            .extensions
-            .get::<ApplicationName>()
-            .map(|name| name.0.as_str());
-        let name = name.unwrap_or_default();
-        let settings = control.application(name).ok_or(StatusCode::NOT_FOUND)?;
-        Ok(Self {
-            name: name.to_owned(),
-            settings: settings.clone(),
-        })
-    }
 }

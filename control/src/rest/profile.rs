@@ -1,14 +1,11 @@
-//! What a body says about a broadcast, laid over what is stored.
+//! The fields of a Broadcast body, laid over what is stored.
 
 use std::fmt::Display;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    body::{self, BodyError},
-    broadcast_json,
-};
-use crate::{ladder::Ladder, limits, settings, store::Profile};
+use crate::body::{self, BodyError};
+use crate::{ladder::Ladder, limits, settings, store::Profile, views::BROADCAST_FIELDS};
 
 /// Lays the fields of `object` over `profile`. Fields that clients cannot set are accepted and
 /// ignored, because clients send back what they have read.
@@ -16,7 +13,7 @@ pub(super) fn overlay(
     profile: &Profile,
     object: &Map<String, Value>,
 ) -> Result<Profile, BodyError> {
-    body::only_known(object, &broadcast_json::FIELDS, "Broadcast")?;
+    body::only_known(object, &BROADCAST_FIELDS, "Broadcast")?;
     let stored = serde_json::to_value(profile).unwrap_or_default();
     let Value::Object(mut merged) = stored else {
         return Ok(profile.clone());

@@ -66,12 +66,17 @@ impl Outcome {
     }
 }
 
-/// Answers with `outcome` when what it tells of is durable.
+/// Answers with `outcome` when the change is durable.
 pub(super) async fn answer(durable: Durable, outcome: Outcome) -> Response {
     match durable.wait().await {
         Ok(()) => outcome.into_response(),
         Err(error) => error.into_response(),
     }
+}
+
+/// There is no such broadcast.
+pub(super) fn unknown() -> Outcome {
+    Outcome::failed("broadcast does not exist")
 }
 
 impl IntoResponse for Outcome {

@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use super::lists;
-use crate::control::Control;
+use crate::state::Control;
 
 /// GET `/version`. `buildNumber` is when this was built, `yyyyMMdd_HHmm` in UTC. Clients look at `versionType` to know whether WebRTC features are there.
 pub(super) async fn version() -> Json<Value> {

@@ -1,4 +1,4 @@
-//! The picture that a broadcast shows while its publisher is away, at `/{id}/slate`. Ant Media
+//! The image that destinations are sent while the publisher is away, at `/{id}/slate`. Ant Media
 //! Server has nothing like it, so failures have codes of their own beside the `Result`.
 //!
 //! It is decoded here once, to refuse what the engine could not show, and then kept as it came.
@@ -18,15 +18,15 @@ use rand::{Rng, distr::Alphanumeric};
 use shardcast_link::BroadcastId;
 
 use super::{
-    Application,
-    body::{self, BodyError},
-    broadcasts::StreamPath,
+    application::{Application, StreamPath},
     responses::{Outcome, answer},
 };
 use crate::{
-    control::Control,
+    body::{self, BodyError},
     limits, slates,
+    state::Control,
     store::{SlateRecord, Transaction},
+    wants,
 };
 
 /// A slate that is not taken. The client's fault, but for [`SlateError::Full`], where the operator
@@ -122,7 +122,7 @@ fn insert(t: &mut Transaction<'_>, slate: SlateRecord) -> Result<(), SlateError>
 
 /// The shard of `id`, if it has one, hears of the change at once.
 fn changed_at_shard(control: &Control, id: &BroadcastId) {
-    control.want_again(id);
+    wants::again(control, id);
     if let Some(shard) = control.shards.assignment(id) {
         slates::bring(control, shard);
     }
@@ -139,7 +139,7 @@ fn format_of(headers: &HeaderMap) -> Result<ImageFormat, SlateError> {
     }
 }
 
-/// Whether the file is of the kind that it is said to be, and of a size that can be shown.
+/// Whether the file has the format of its Content-Type, and a size that can be shown.
 fn check(file: &[u8], format: ImageFormat) -> Result<(), SlateError> {
     if image::guess_format(file).ok() != Some(format) {
         return Err(SlateError::Kind(format.to_mime_type()));
@@ -193,7 +193,7 @@ pub(super) async fn get(
     }
 }
 
-/// DELETE `/{id}/slate`: the last picture is shown again.
+/// DELETE `/{id}/slate`: the last frame is shown again.
 pub(super) async fn delete(
     State(control): State<Arc<Control>>,
     application: Application,
@@ -210,7 +210,7 @@ pub(super) async fn delete(
         None => SlateError::Unknown.into_response(),
         Some(false) => Outcome::failed("the broadcast has no slate").into_response(),
         Some(true) => {
-            control.want_again(&id);
+            wants::again(&control, &id);
             answer(durable, Outcome::done()).await
         }
     }

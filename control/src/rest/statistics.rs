@@ -8,8 +8,12 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Application, broadcast_json, broadcasts::StreamPath, lists, types::Statistics};
-use crate::control::Control;
+use super::{
+    application::{Application, StreamPath},
+    lists,
+    types::Statistics,
+};
+use crate::{state::Control, views};
 
 /// GET `/{id}/broadcast-statistics`: never 404, an unknown stream has -1 everywhere.
 pub(super) async fn one(
@@ -58,10 +62,7 @@ pub(super) async fn stream_info(
 ) -> Json<Value> {
     let id = application.broadcast(&stream);
     let live = id.and_then(|id| control.shards.broadcast(&id));
-    Json(
-        live.as_ref()
-            .map_or_else(|| json!([]), broadcast_json::stream_info),
-    )
+    Json(live.as_ref().map_or_else(|| json!([]), views::stream_info))
 }
 
 /// GET `/{id}/webrtc-client-stats/{offset}/{size}`: one row per viewer, of which there are none.

@@ -10,14 +10,13 @@ use axum::{
 use rand::{Rng, distr::Alphanumeric};
 
 use super::{
-    Application,
-    body::{self, BodyError, JsonBody},
-    broadcasts::{Parameters, StreamPath},
+    application::{Application, Parameters, StreamPath},
     lists,
     responses::{BAD_NAME, Outcome},
     types::Token,
 };
-use crate::{control::Control, limits, signalling::admission, store::TokenRecord};
+use crate::body::{self, BodyError, JsonBody};
+use crate::{admission, limits, state::Control, store::TokenRecord};
 
 /// From this on a date is in milliseconds: as seconds it would lie after the year 5000.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
@@ -41,8 +40,8 @@ pub(super) async fn issue(
         .and_then(|date| u64::try_from(date).ok())
         .filter(|date| *date > 0)
     else {
-        let words = "expireDate is missing or not a positive number of seconds since 1970";
-        return Outcome::failed(words).bad_request();
+        let problem = "expireDate is missing or not a positive number of seconds since 1970";
+        return Outcome::failed(problem).bad_request();
     };
     let kind = query.get("type").map(String::as_str).unwrap_or_default();
     if !matches!(kind, "publish" | "play") {
@@ -76,7 +75,7 @@ pub(super) async fn issue(
     match stored {
         Ok(true) => Json(Token::from(record)).into_response(),
         Ok(false) => Outcome::failed("there are too many tokens").bad_request(),
-        Err(error) => Outcome::failed(error.to_string()).bad_request(),
+        Err(error) => error.into_response(),
     }
 }
 

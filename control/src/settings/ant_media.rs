@@ -7,39 +7,46 @@
 use std::net::IpAddr;
 
 use serde::Deserialize;
-use shardcast_link::CidrList;
+use shardcast_link::{CidrList, settings::EngineSettings};
 use toml::{Table, Value};
 
-use super::{ApplicationOverrides, ApplicationSettings, SettingsError};
+use super::{application::ApplicationOverrides, error::SettingsError};
 use crate::{ladder::Ladder, limits};
 
 mod restrictions;
 mod retries;
+mod values;
 mod without_effect;
 
 use retries::{give_up_ms_min, retry_delay};
+use values::{boolean, frame_rate, parse, word};
 use without_effect::{NOT_A_SETTING, WITHOUT_EFFECT};
 
 /// What an `[ant_media]` table means here.
 #[derive(Clone, Debug, Default)]
 pub struct Translated {
+    /// Settings of applications.
     pub application: ApplicationOverrides,
+    /// Server-wide settings.
     pub server: ServerPart,
 }
 
 /// Server-wide settings (`red5.properties` there).
 #[derive(Clone, Debug, Default)]
 pub struct ServerPart {
+    /// `http.port`.
     pub http_port: Option<u16>,
+    /// `https.port`.
     pub https_port: Option<u16>,
-    pub udp_port_base: Option<u16>,
-    pub rtmp_port: Option<u16>,
+    /// `rtmpEnabled`.
     pub rtmp_enabled: Option<bool>,
+    /// `server.name`.
     pub name: Option<String>,
-    pub advertise: Option<Vec<IpAddr>>,
+    /// Ports and addresses of the engine.
+    pub engine: EngineSettings,
 }
 
-/// Translates `table`; what has no effect is said in `warnings`, with `place` in front. `weaker` is
+/// Translates `table`; settings without effect are added to `warnings`, with `place` in front. `weaker` is
 /// the table that it is laid over.
 ///
 /// # Errors
@@ -74,7 +81,7 @@ pub fn translate(
     }
 }
 
-/// What is said of a setting that [`assign`] has not taken.
+/// What becomes of a setting that [`assign`] has not taken.
 enum Problem {
     Ignored(String),
     Refused(String),
@@ -159,6 +166,7 @@ const MAPPED: &[&str] = &[
     "webrtc.externalIP",
 ];
 
+/// Takes the setting `name` over. Returns whether it is known and its value can be used.
 fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
     let (app, server) = (&mut to.application, &mut to.server);
     match name {
@@ -203,13 +211,20 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
             &mut app.webhook_stream_status_update_period_ms,
             parse(value),
         ),
+        _ => assign_encoding(app, name, value) || assign_server(server, name, value),
+    }
+}
+
+/// The same, of what publishers may send and how it is re-encoded.
+fn assign_encoding(app: &mut ApplicationOverrides, name: &str, value: &Value) -> bool {
+    match name {
         "encoderSettings" | "encoderSettingsString" => put(
             &mut app.encoder_settings,
             Ladder::deserialize(value.clone()).ok(),
         ),
         "webRTCFrameRate" => put(&mut app.webrtc_frame_rate, frame_rate(value)),
         "gopSize" => put(&mut app.gop_size, parse(value)),
-        // Of its encoder's words those that are here too.
+        // Presets and profiles that its encoder has too.
         "encoderPreset" => put(&mut app.encoder_preset, word(value)),
         "encoderProfile" => put(&mut app.encoder_profile, word(value)),
         "h264Enabled" => put(&mut app.h264_enabled, boolean(value)),
@@ -217,9 +232,16 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         // Not a setting there, where VP9 is not taken.
         "vp9Enabled" => put(&mut app.vp9_enabled, boolean(value)),
         "av1Enabled" => put(&mut app.av1_enabled, boolean(value)),
+        _ => false,
+    }
+}
+
+/// The same, of the whole server.
+fn assign_server(server: &mut ServerPart, name: &str, value: &Value) -> bool {
+    match name {
         "http.port" => put(&mut server.http_port, parse(value)),
         "https.port" => put(&mut server.https_port, parse(value)),
-        "rtmp.port" => put(&mut server.rtmp_port, parse(value)),
+        "rtmp.port" => put(&mut server.engine.rtmp_port, parse(value)),
         // Not a setting there, but guides have it, and what it means is plain.
         "rtmpEnabled" => put(&mut server.rtmp_enabled, boolean(value)),
         "server.name" => match parse::<String>(value) {
@@ -227,9 +249,16 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
             name => put(&mut server.name, name),
         },
         "webRTCPortRangeMin" | "webrtc.portRangeMin" => {
-            put(&mut server.udp_port_base, parse(value))
+            put(&mut server.engine.udp_port_base, parse(value))
         }
-        "webrtc.externalIP" => put(&mut server.advertise, parse(value).map(|ip| vec![ip])),
+        "webrtc.externalIP" => {
+            let address: Option<IpAddr> = parse(value);
+            if let Some(address) = address {
+                let addresses = server.engine.advertise.get_or_insert_default();
+                addresses.push(address);
+            }
+            address.is_some()
+        }
         _ => false,
     }
 }
@@ -259,40 +288,12 @@ fn reason(name: &str, value: &Value) -> Option<String> {
     }
 }
 
-/// One of the words of `T`.
-fn word<'de, T: Deserialize<'de>>(value: &Value) -> Option<T> {
-    let word = value.as_str()?.trim().to_ascii_lowercase();
-    T::deserialize(Value::String(word)).ok()
-}
-
-fn frame_rate(value: &Value) -> Option<u32> {
-    parse(value).filter(|rate| limits::RENDITION_FRAMES_PER_SECOND.contains(rate))
-}
-
 fn put<T>(target: &mut Option<T>, value: Option<T>) -> bool {
     let usable = value.is_some();
     if usable {
         *target = value;
     }
     usable
-}
-
-/// Properties files hold texts; TOML may hold numbers and booleans.
-fn parse<T: std::str::FromStr>(value: &Value) -> Option<T> {
-    match value {
-        Value::String(text) => text.trim().parse().ok(),
-        other => other.to_string().parse().ok(),
-    }
-}
-
-/// The words that Spring, which reads those files, takes for a truth value.
-fn boolean(value: &Value) -> Option<bool> {
-    let word: String = parse(value)?;
-    match word.to_ascii_lowercase().as_str() {
-        "true" | "on" | "yes" | "1" => Some(true),
-        "false" | "off" | "no" | "0" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -321,7 +322,7 @@ mod tests {
             Some(true)
         );
         assert_eq!(translated.application.webrtc_keyframe_time, Some(3000));
-        assert_eq!(translated.server.udp_port_base, Some(41_000));
+        assert_eq!(translated.server.engine.udp_port_base, Some(41_000));
         assert_eq!(warnings, Vec::<String>::new());
     }
 

@@ -17,19 +17,19 @@ pub struct ApplicationSettings {
     pub publish_token_control_enabled: bool,
     /// Publishing needs a broadcast that was created before.
     pub accept_only_streams_in_data_store: bool,
-    /// Who may publish; `None` is everybody.
+    /// Addresses that may publish; `None`: all.
     #[serde(
         rename = "allowedPublisherCIDR",
         skip_serializing_if = "Option::is_none"
     )]
     pub allowed_publisher_cidr: Option<CidrList>,
-    /// Without media for so long after the offer, a publish attempt ends. Milliseconds.
+    /// An attempt to publish ends when no media has come so many milliseconds after its offer.
     #[serde(rename = "webRTCClientStartTimeoutMs")]
     pub start_timeout_ms: u64,
-    /// How often a keyframe is asked of the publisher. Milliseconds.
+    /// How often a keyframe is requested from the publisher, in milliseconds.
     #[serde(rename = "webRTCKeyframeTime")]
     pub keyframe_interval_ms: u64,
-    /// How long destinations are held open for a lost publisher. Milliseconds.
+    /// How long destinations are held open for a lost publisher, in milliseconds.
     #[serde(rename = "hold_ms")]
     pub hold_ms: u64,
     /// How long a broadcast outlives the SDK's `stop`, which it says before each of its own
@@ -52,38 +52,42 @@ pub struct ApplicationSettings {
     /// Milliseconds.
     #[serde(rename = "endpoint_give_up_ms_min")]
     pub endpoint_give_up_ms_min: u64,
-    /// Destinations of one broadcast.
+    /// Most destinations of one broadcast.
     #[serde(rename = "endpoints_max")]
     pub endpoints_max: usize,
-    /// Live broadcasts at a time; `None` is no limit.
+    /// Most live broadcasts at a time; `None`: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingesting_stream_limit: Option<usize>,
-    /// Who may use REST.
+    /// Addresses that may use REST.
     #[serde(rename = "remoteAllowedCIDR")]
     pub remote_allowed_cidr: CidrList,
+    /// The STUN or TURN server for browsers.
     #[serde(flatten)]
     pub ice_server: IceServer,
+    /// Its webhooks.
     #[serde(flatten)]
     pub webhooks: WebhookSettings,
+    /// What publishers may send and how it is re-encoded.
     #[serde(flatten)]
     pub encoding: EncodingSettings,
 }
 
-/// The STUN or TURN server that browsers are told to use (`getIceServerConfig`).
+/// The STUN or TURN server that browsers receive by `getIceServerConfig`.
 #[derive(Clone, Debug, Serialize)]
 pub struct IceServer {
     /// `stun:…` or `turn:…`.
     #[serde(rename = "stunServerURI")]
     pub uri: String,
+    /// User name for a TURN server.
     #[serde(rename = "turnServerUsername")]
     pub username: String,
-    /// Secret towards anybody but the browsers of this server.
+    /// Shown to the browsers of this server only.
     #[serde(rename = "turnServerCredential")]
     pub credential: String,
 }
 
 impl ApplicationSettings {
-    /// How destinations that say nothing of it themselves are tried again.
+    /// The retry policy of destinations without one of their own.
     pub fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy {
             delay_ms_min: self.endpoint_retry_delay_ms_min,
@@ -128,66 +132,98 @@ impl Default for ApplicationSettings {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApplicationOverrides {
+    /// Publishing needs a token.
     #[serde(alias = "publishTokenControlEnabled")]
     pub publish_token_control_enabled: Option<bool>,
+    /// Publishing needs a broadcast that was created before.
     #[serde(alias = "acceptOnlyStreamsInDataStore")]
     pub accept_only_streams_in_data_store: Option<bool>,
+    /// Addresses that may publish.
     #[serde(alias = "allowedPublisherCIDR")]
     pub allowed_publisher_cidr: Option<CidrList>,
+    /// The backend that is asked before a client may publish.
     #[serde(alias = "webhookAuthenticateURL")]
     pub webhook_authenticate_url: Option<String>,
+    /// Time for the first media after an offer, in milliseconds.
     #[serde(alias = "webRTCClientStartTimeoutMs")]
     pub webrtc_client_start_timeout_ms: Option<u64>,
+    /// How often a keyframe is requested from the publisher, in milliseconds.
     #[serde(alias = "webRTCKeyframeTime")]
     pub webrtc_keyframe_time: Option<u64>,
+    /// How long destinations are held open for a lost publisher, in milliseconds.
     pub hold_ms: Option<u64>,
+    /// How long a broadcast outlives the SDK's `stop`, in milliseconds.
     pub stop_grace_ms: Option<u64>,
+    /// Delay before the second retry of a destination, in milliseconds.
     pub endpoint_retry_delay_ms_min: Option<u64>,
+    /// Longest delay between two retries, in milliseconds.
     pub endpoint_retry_delay_ms_max: Option<u64>,
-    /// -1 is without end.
+    /// Failed retries in a row before a destination is given up; -1 is without end.
     pub endpoint_retries_max: Option<i64>,
+    /// A destination is not given up earlier than so many milliseconds after its first failure.
     pub endpoint_give_up_ms_min: Option<u64>,
+    /// Most destinations of one broadcast.
     pub endpoints_max: Option<usize>,
-    /// -1 is no limit.
+    /// Most live broadcasts at a time; -1 is no limit.
     #[serde(alias = "ingestingStreamLimit")]
     pub ingesting_stream_limit: Option<i64>,
+    /// Addresses that may use REST.
     #[serde(alias = "remoteAllowedCIDR")]
     pub remote_allowed_cidr: Option<CidrList>,
+    /// The STUN or TURN server that browsers are told to use.
     #[serde(alias = "stunServerURI")]
     pub stun_server_uri: Option<String>,
+    /// User name for the TURN server.
     #[serde(alias = "turnServerUsername")]
     pub turn_server_username: Option<String>,
+    /// Password for the TURN server.
     #[serde(alias = "turnServerCredential")]
     pub turn_server_credential: Option<String>,
+    /// The receiver of webhooks for streams without one of their own.
     #[serde(alias = "listenerHookURL")]
     pub listener_hook_url: Option<String>,
+    /// Attempts of a webhook after the first.
     #[serde(alias = "webhookRetryCount")]
     pub webhook_retry_count: Option<u32>,
+    /// Pause before the second attempt of a webhook, in milliseconds.
     #[serde(alias = "webhookRetryDelay")]
     pub webhook_retry_delay: Option<u64>,
+    /// How webhooks are written.
     #[serde(alias = "webhookContentType")]
     pub webhook_content_type: Option<WebhookContentType>,
-    /// -1 is never.
+    /// How often `liveStreamStatus` is sent for each live stream, in milliseconds; -1 is never.
     #[serde(alias = "webhookStreamStatusUpdatePeriodMs")]
     pub webhook_stream_status_update_period_ms: Option<i64>,
+    /// The key that webhooks are signed with.
     pub webhook_secret: Option<String>,
+    /// Renditions that destinations may ask for by height.
     #[serde(alias = "encoderSettings", alias = "encoderSettingsString")]
     pub encoder_settings: Option<Ladder>,
+    /// Frames per second of renditions.
     #[serde(alias = "webRTCFrameRate")]
     pub webrtc_frame_rate: Option<u32>,
+    /// Distance of keyframes of renditions, in frames; 0 is two seconds.
     #[serde(alias = "gopSize")]
     pub gop_size: Option<u32>,
+    /// Publishers may send H.264.
     #[serde(alias = "h264Enabled")]
     pub h264_enabled: Option<bool>,
+    /// Publishers may send VP8.
     #[serde(alias = "vp8Enabled")]
     pub vp8_enabled: Option<bool>,
+    /// Publishers may send VP9.
     #[serde(alias = "vp9Enabled")]
     pub vp9_enabled: Option<bool>,
+    /// Publishers may send AV1.
     #[serde(alias = "av1Enabled")]
     pub av1_enabled: Option<bool>,
+    /// Channels of audio that publishers are asked for.
     pub opus_channels: Option<OpusChannels>,
+    /// When destinations are sent a rendition.
     pub reencode: Option<Reencode>,
+    /// Preset of renditions.
     pub encoder_preset: Option<Preset>,
+    /// Profile of renditions.
     pub encoder_profile: Option<Profile>,
     /// Names of Ant Media Server; the names above win over it.
     pub ant_media: Option<toml::Table>,

@@ -2,7 +2,11 @@
 
 use shardcast_link::CidrList;
 
-use super::{ApplicationSettings, SettingsError, WebhookSettings, layers::value, url_problem};
+use super::{
+    application::ApplicationSettings,
+    error::{SettingsError, value},
+    webhooks::{WebhookSettings, url_problem},
+};
 use crate::{limits, retry};
 
 /// Whether `settings` can be those of an application, on a server that re-encodes if `reencodes`.
@@ -67,10 +71,10 @@ fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::settings::{Overrides, layers::resolve};
+    use crate::settings::{Overrides, file, layers::resolve};
 
     fn file(text: &str) -> Overrides {
-        toml::from_str(text).unwrap()
+        file::read(text).unwrap()
     }
 
     #[test]
@@ -120,7 +124,7 @@ mod tests {
             let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
             assert!(error.to_string().contains(words), "{text}: {error}");
         }
-        let error = toml::from_str::<Overrides>("reencode = \"often\"").unwrap_err();
+        let error = file::read("reencode = \"often\"").unwrap_err();
         assert!(error.to_string().contains("`always`"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What publishers may send, and what is made of it where a destination wants another picture.
+//! The codecs that publishers may use, and how their video is re-encoded.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -13,33 +13,40 @@ pub struct EncodingSettings {
     /// Renditions that destinations may ask for by their height.
     #[serde(rename = "encoderSettings")]
     pub ladder: Ladder,
-    /// Of renditions that say nothing of it.
+    /// Frames per second of renditions that set none.
     #[serde(rename = "webRTCFrameRate")]
     pub frames_per_second: u32,
-    /// Distance of their keyframes in pictures; 0 is two seconds.
+    /// Distance of keyframes of renditions that set none, in frames; 0 is two seconds.
     #[serde(rename = "gopSize")]
     pub gop_frames: u32,
+    /// The codecs that publishers may use.
     #[serde(flatten)]
     pub offered: OfferedCodecs,
-    /// What is asked of publishers' sound.
+    /// Channels of audio that publishers are asked for.
     #[serde(rename = "opus_channels")]
     pub opus_channels: OpusChannels,
-    /// When destinations that say nothing of it are sent a rendition.
+    /// When destinations that set nothing else are sent a rendition.
     #[serde(rename = "reencode")]
     pub reencode: Reencode,
+    /// Preset of renditions that set none.
     #[serde(rename = "encoder_preset")]
     pub preset: Preset,
+    /// Profile of renditions that set none.
     #[serde(rename = "encoder_profile")]
     pub profile: Profile,
 }
 
-/// What a publisher's video may be coded with.
+/// The video codecs that publishers may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferedCodecs {
+    /// H.264, which needs no re-encoding.
     pub h264_enabled: bool,
+    /// VP8.
     pub vp8_enabled: bool,
+    /// VP9.
     pub vp9_enabled: bool,
+    /// AV1.
     pub av1_enabled: bool,
 }
 
@@ -56,7 +63,7 @@ pub enum OpusChannels {
 }
 
 impl OfferedCodecs {
-    /// The best first: H.264 is passed on without being decoded.
+    /// The preferred first: H.264 is passed on without being decoded.
     pub(crate) fn in_order(self) -> Vec<VideoCodec> {
         let is_on = |codec: &VideoCodec| match codec {
             VideoCodec::H264 => self.h264_enabled,

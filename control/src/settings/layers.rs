@@ -1,49 +1,57 @@
 //! Lays flags and variables over the file over the defaults, and checks the result.
 
-use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, thread};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::Path, thread};
 
-use shardcast_link::{CidrList, id::is_name};
+use shardcast_link::{CidrList, id::is_name, settings::EngineSettings};
 
 use super::{
-    ApplicationOverrides, ApplicationSettings, EngineSettings, Overrides, Settings, TlsFiles,
     ant_media::{self, Translated},
+    application::{ApplicationOverrides, ApplicationSettings},
     checks,
+    error::{SettingsError, value},
+    file,
+    in_force::{Settings, TlsFiles},
+    overrides::Overrides,
 };
 use crate::limits;
-
-/// Settings cannot be used. The operator's fault; the message says which and where.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// The file named by `--config` cannot be read.
-    #[error("cannot read the settings file {path}: {source}")]
-    Unreadable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    /// A wrong key or value; `source` has line and column.
-    #[error("{path}: {source}")]
-    File {
-        path: PathBuf,
-        source: toml::de::Error,
-    },
-    /// Settings of Ant Media Server that close a door there and would not here, with what to do.
-    #[error(
-        "these settings close a door in Ant Media Server, and it would be open here:\n  {}",
-        .0.join("\n  ")
-    )]
-    Restrictions(Vec<String>),
-    /// Settings that contradict each other, or a value out of range.
-    #[error("setting {key}: {problem}")]
-    Value { key: &'static str, problem: String },
-}
 
 /// Paths under which the server has pages of its own.
 const RESERVED: [&str; 8] = [
     "rest", "api", "sdk", "js", "css", "metrics", "healthz", "readyz",
 ];
 
-pub(super) fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
+impl Settings {
+    /// Lays flags and variables (`overrides`) over the file that they name, over the defaults.
+    ///
+    /// # Errors
+    /// When the file cannot be read, holds a wrong key or value (the message has the line), or
+    /// when settings contradict each other.
+    pub fn load(overrides: &Overrides) -> Result<Self, SettingsError> {
+        load(overrides)
+    }
+
+    /// Defaults with everything in `data_dir` and on free loopback ports: for tests.
+    pub fn in_folder(data_dir: &Path) -> Self {
+        let overrides = Overrides {
+            bind: Some(IpAddr::from([127, 0, 0, 1])),
+            http_port: Some(0),
+            https_port: Some(0),
+            engine: EngineSettings {
+                udp_port_base: Some(0),
+                shards: Some(1),
+                ..EngineSettings::default()
+            },
+            data_dir: Some(data_dir.to_owned()),
+            ..Overrides::default()
+        };
+        resolve(&overrides, &Overrides::default()).unwrap_or_else(|error| {
+            // The values above do not contradict each other.
+            unreachable!("{error}")
+        })
+    }
+}
+
+fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
     let file = match &overrides.config {
         None => Overrides::default(),
         Some(path) => {
@@ -51,7 +59,7 @@ pub(super) fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
                 path: path.clone(),
                 source,
             })?;
-            toml::from_str(&text).map_err(|source| SettingsError::File {
+            file::read(&text).map_err(|source| SettingsError::File {
                 path: path.clone(),
                 source,
             })?
@@ -64,14 +72,10 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
     let mut warnings = Vec::new();
     let shared = translate(file.ant_media.as_ref(), "[ant_media]", None, &mut warnings)?;
     let ant = &shared.server;
-    let data_dir = flags
-        .data_dir
-        .clone()
-        .or(file.data_dir.clone())
-        .unwrap_or("data".into());
-    let link_dir = flags.link_dir.clone().or(file.link_dir.clone());
+    let data_dir = either(&flags.data_dir, &file.data_dir).unwrap_or("data".into());
+    let link_dir = either(&flags.link_dir, &file.link_dir);
     let engine = engine_settings(flags, file, &shared)?;
-    let reencodes = engine.reencode_enabled;
+    let reencodes = engine.reencode_enabled();
     let bind = flags
         .bind
         .or(file.bind)
@@ -91,39 +95,27 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
         tls: tls_files(flags, file)?,
         link_dir: link_dir.unwrap_or_else(|| data_dir.join("link")),
         data_dir,
-        server_name: flags
-            .server_name
-            .clone()
-            .or(file.server_name.clone())
-            .or(ant.name.clone()),
-        remote_allowed_cidr: flags
-            .remote_allowed_cidr
-            .clone()
-            .or(file.remote_allowed_cidr.clone())
+        server_name: either(&flags.server_name, &file.server_name).or(ant.name.clone()),
+        remote_allowed_cidr: either(&flags.remote_allowed_cidr, &file.remote_allowed_cidr)
             .or(shared.application.remote_allowed_cidr.clone())
             .unwrap_or_else(CidrList::loopback),
-        allowed_origins: flags
-            .allowed_origins
-            .clone()
-            .or(file.allowed_origins.clone())
+        allowed_origins: either(&flags.allowed_origins, &file.allowed_origins).unwrap_or_default(),
+        publisher_origins: either(&flags.publisher_origins, &file.publisher_origins)
             .unwrap_or_default(),
-        publisher_origins: flags
-            .publisher_origins
-            .clone()
-            .or(file.publisher_origins.clone())
-            .unwrap_or_default(),
-        webhook_allow: flags.webhook_allow.clone().or(file.webhook_allow.clone()),
-        webhook_deny: flags.webhook_deny.clone().or(file.webhook_deny.clone()),
+        webhook_allow: either(&flags.webhook_allow, &file.webhook_allow),
+        webhook_deny: either(&flags.webhook_deny, &file.webhook_deny),
+        engine_path: either(&flags.engine_path, &file.engine_path),
         engine,
-        log: flags
-            .log
-            .clone()
-            .or(file.log.clone())
-            .unwrap_or("info".into()),
+        log: either(&flags.log, &file.log).unwrap_or("info".into()),
         log_format: flags.log_format.or(file.log_format),
         application: applications(flags, file, &shared, reencodes, &mut warnings)?,
         warnings,
     })
+}
+
+/// What the flags say, or else the file.
+fn either<T: Clone>(flags: &Option<T>, file: &Option<T>) -> Option<T> {
+    flags.as_ref().or(file.as_ref()).cloned()
 }
 
 fn translate(
@@ -154,23 +146,42 @@ fn engine_settings(
     file: &Overrides,
     shared: &Translated,
 ) -> Result<EngineSettings, SettingsError> {
+    let given = flags.engine.or(&file.engine).or(&shared.server.engine);
+    let shards = shards(&given)?;
+    let udp_port_base = given.udp_port_base();
+    if udp_port_base != 0 && udp_port_base.checked_add(shards - 1).is_none() {
+        return Err(value(
+            "udp_port_base",
+            format!("{shards} ports above it pass 65535"),
+        ));
+    }
+    // With free ports for media RTMP has a free one too, so that instances run side by side.
+    let rtmp_port_default = if udp_port_base == 0 { 0 } else { 1935 };
+    let rtmp_enabled = flags
+        .rtmp_enabled
+        .or(file.rtmp_enabled)
+        .or(shared.server.rtmp_enabled);
+    Ok(EngineSettings {
+        shards: Some(shards),
+        reencode_enabled: Some(given.reencode_enabled()),
+        udp_port_base: Some(udp_port_base),
+        rtmp_port: rtmp_enabled
+            .unwrap_or(true)
+            .then_some(given.rtmp_port.unwrap_or(rtmp_port_default)),
+        ..given
+    })
+}
+
+/// How many shards the engine is started with.
+fn shards(given: &EngineSettings) -> Result<u16, SettingsError> {
     let all_cores = thread::available_parallelism().map_or(1, |n| n.get());
-    let cores = flags
-        .cores
-        .clone()
-        .or(file.cores.clone())
-        .unwrap_or_default();
-    let codec_cores = flags
-        .codec_cores
-        .clone()
-        .or(file.codec_cores.clone())
-        .unwrap_or_default();
-    let shards = match flags.shards.or(file.shards) {
+    let (cores, codec_cores) = (given.cores.len(), given.codec_cores.len());
+    let shards = match given.shards {
         Some(shards) => usize::from(shards),
         // The engine's executors are where codecs are not, unless these have all cores.
-        None if cores.is_empty() && codec_cores.len() < all_cores => all_cores - codec_cores.len(),
-        None if cores.is_empty() => all_cores,
-        None => cores.len(),
+        None if cores == 0 && codec_cores < all_cores => all_cores - codec_cores,
+        None if cores == 0 => all_cores,
+        None => cores,
     };
     let shards = u16::try_from(shards).unwrap_or(u16::MAX);
     if shards == 0 || shards > limits::SHARDS_MAX {
@@ -179,60 +190,13 @@ fn engine_settings(
             format!("must be from 1 to {}", limits::SHARDS_MAX),
         ));
     }
-    if !cores.is_empty() && cores.len() < usize::from(shards) {
+    if cores > 0 && cores < usize::from(shards) {
         return Err(value(
             "cores",
-            format!("names {} cores for {shards} shards", cores.len()),
+            format!("names {cores} cores for {shards} shards"),
         ));
     }
-    let udp_port_base = flags
-        .udp_port_base
-        .or(file.udp_port_base)
-        .or(shared.server.udp_port_base);
-    let udp_port_base = udp_port_base.unwrap_or(50_000);
-    if udp_port_base != 0 && udp_port_base.checked_add(shards - 1).is_none() {
-        return Err(value(
-            "udp_port_base",
-            format!("{shards} ports above it pass 65535"),
-        ));
-    }
-    // Whoever wants free ports wants them all, so that instances run side by side.
-    let rtmp_port_default = if udp_port_base == 0 { 0 } else { 1935 };
-    let rtmp_port = flags
-        .rtmp_port
-        .or(file.rtmp_port)
-        .or(shared.server.rtmp_port);
-    let rtmp_enabled = flags
-        .rtmp_enabled
-        .or(file.rtmp_enabled)
-        .or(shared.server.rtmp_enabled);
-    let advertise = flags.advertise.clone().or(file.advertise.clone());
-    Ok(EngineSettings {
-        path: flags.engine_path.clone().or(file.engine_path.clone()),
-        shards,
-        cores,
-        reencode_enabled: flags
-            .reencode_enabled
-            .or(file.reencode_enabled)
-            .unwrap_or(true),
-        codec_cores,
-        udp_port_base,
-        rtmp_port: rtmp_enabled
-            .unwrap_or(true)
-            .then_some(rtmp_port.unwrap_or(rtmp_port_default)),
-        advertise: advertise
-            .or(shared.server.advertise.clone())
-            .unwrap_or_default(),
-        destination_allow: flags
-            .destination_allow
-            .clone()
-            .or(file.destination_allow.clone()),
-        destination_deny: flags
-            .destination_deny
-            .clone()
-            .or(file.destination_deny.clone()),
-        rtmps_ca_file: flags.rtmps_ca_file.clone().or(file.rtmps_ca_file.clone()),
-    })
+    Ok(shards)
 }
 
 /// For each application, weakest first: defaults, `[ant_media]`, the file's top level, the flags,
@@ -275,8 +239,8 @@ fn applications(
     Ok(applications)
 }
 
-/// The defaults under `layers`, weakest first; those in words of Ant Media Server have the place
-/// where they are. A `gopSize` of theirs that cannot be is said in `warnings` and left out.
+/// The defaults under `layers`, weakest first; those from names of Ant Media Server have the place
+/// where they are. A `gopSize` of theirs that cannot be used is warned of and left out.
 fn laid_over(
     layers: &[(Option<&str>, &ApplicationOverrides)],
     warnings: &mut Vec<String>,
@@ -295,19 +259,12 @@ fn laid_over(
     {
         settings.encoding.gop_frames = 0;
         let warning = format!("{place} {key}: it {problem}; it is ignored");
-        // What all applications share is said once.
+        // A warning that all applications share is given once.
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
     settings
-}
-
-pub(super) fn value(key: &'static str, problem: impl Into<String>) -> SettingsError {
-    SettingsError::Value {
-        key,
-        problem: problem.into(),
-    }
 }
 
 #[cfg(test)]
@@ -316,7 +273,7 @@ mod tests {
     use crate::settings::OpusChannels;
 
     fn file(text: &str) -> Overrides {
-        toml::from_str(text).unwrap()
+        file::read(text).unwrap()
     }
 
     #[test]
@@ -326,7 +283,7 @@ mod tests {
             let cores = (0..codec_cores).map(|core| core.to_string());
             let line = format!("codec_cores = [{}]", cores.collect::<Vec<_>>().join(","));
             let settings = resolve(&Overrides::default(), &file(&line)).unwrap();
-            usize::from(settings.engine.shards)
+            usize::from(settings.shards())
         };
         assert_eq!((shards(0), shards(all)), (all, all));
         assert_eq!(shards(all - 1), 1);
@@ -340,12 +297,22 @@ mod tests {
         };
         let settings = resolve(&flags, &file("http_port = 2\nhttps_port = 3")).unwrap();
         assert_eq!((settings.http_port, settings.https_port), (1, 3));
-        assert_eq!(settings.engine.udp_port_base, 50_000);
+        assert_eq!(settings.engine.udp_port_base(), 50_000);
+    }
+
+    #[test]
+    fn an_empty_list_in_the_file_wins_over_the_address_of_ant_media_server() {
+        let ant_media = "[ant_media]\n\"webrtc.externalIP\" = \"192.0.2.1\"";
+        for (line, wanted) in [("", 1), ("advertise = []\n", 0)] {
+            let settings = format!("{line}{ant_media}");
+            let settings = resolve(&Overrides::default(), &file(&settings)).unwrap();
+            assert_eq!(settings.engine.advertise().len(), wanted, "{line}");
+        }
     }
 
     #[test]
     fn a_wrong_key_is_refused_with_its_line() {
-        let error = toml::from_str::<Overrides>("http_port = 1\nhtp_port = 2").unwrap_err();
+        let error = file::read("http_port = 1\nhtp_port = 2").unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("line 2") && text.contains("htp_port"),
@@ -360,7 +327,7 @@ mod tests {
             "\nbind = \"x\"",
             "\nremoteAllowedCIDR = \"1/99\"",
         ] {
-            let error = toml::from_str::<Overrides>(text).unwrap_err().to_string();
+            let error = file::read(text).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{error}");
         }
     }
@@ -390,7 +357,7 @@ mod tests {
             assert_eq!(ladder.rungs()[0].video_bitrate, 2_000_000, "{text}");
         }
         let text = "\nencoderSettingsString = \"721,2000000,96000\"";
-        let error = toml::from_str::<Overrides>(text).unwrap_err().to_string();
+        let error = file::read(text).unwrap_err().to_string();
         for words in ["line 2", "encoderSettingsString", "721 is not even"] {
             assert!(error.contains(words), "{error}");
         }
@@ -435,7 +402,7 @@ mod tests {
         let text = "applications = [\"One\"]\nshards = 2\ncores = [0, 1]\ntls_cert = \"c\"\n\
             webhook_allow = \"::/0\"\nwebhook_deny = [\"fd00::/8\"]\n\
             destination_allow = \"::/0\"\ndestination_deny = [\"10.0.0.0/8\", \"::1\"]\n\
-            rtmps_ca_file = \"ca.pem\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
+            rtmps_ca_file = \"ca.pem\"\naac_encoder = \"libavcodec\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
             endpoint_retry_delay_ms_min = 100\nendpoint_retry_delay_ms_max = 200\n\
             tls_key = \"k\"\nadvertise = [\"192.0.2.1\"]\nrtmp_enabled = false\n\
             encoder_preset = \"faster\"\nencoder_profile = \"main\"\nopus_channels = \"stereo\"\nreencode = \"always\"\n\

@@ -1,4 +1,4 @@
-//! Whom an application tells of what happens to its streams.
+//! The webhooks of an application.
 
 use std::{fmt, str::FromStr};
 
@@ -11,11 +11,11 @@ use crate::limits;
 /// Webhooks of one application, under the names of Ant Media Server.
 #[derive(Clone, Serialize)]
 pub struct WebhookSettings {
-    /// Where streams without a `listenerHookURL` of their own are told of; empty is nowhere. New
+    /// The receiver for streams without a `listenerHookURL` of their own; empty: there is none. New
     /// broadcasts take it over.
     #[serde(rename = "listenerHookURL")]
     pub url: String,
-    /// Who is asked before anybody publishes; empty is nobody.
+    /// The backend that is asked before a client may publish; empty: none is asked.
     #[serde(rename = "webhookAuthenticateURL")]
     pub authenticate_url: String,
     /// Attempts after the first. Ant Media Server has 0: what happens while a backend restarts is
@@ -26,9 +26,10 @@ pub struct WebhookSettings {
     /// Milliseconds.
     #[serde(rename = "webhookRetryDelay")]
     pub retry_delay_ms: u64,
+    /// How calls are written.
     #[serde(rename = "webhookContentType")]
     pub content_type: WebhookContentType,
-    /// How often `liveStreamStatus` is told of each live stream; `None` is never. Milliseconds.
+    /// How often `liveStreamStatus` is sent for each live stream, in milliseconds; `None`: never.
     #[serde(
         rename = "webhookStreamStatusUpdatePeriodMs",
         skip_serializing_if = "Option::is_none"
@@ -71,9 +72,11 @@ impl fmt::Debug for WebhookSettings {
 /// How a call is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 pub enum WebhookContentType {
+    /// One JSON object.
     #[value(name = "application/json")]
     #[serde(rename = "application/json")]
     Json,
+    /// As HTML forms are sent.
     #[value(name = "application/x-www-form-urlencoded")]
     #[serde(rename = "application/x-www-form-urlencoded")]
     Form,

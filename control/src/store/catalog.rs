@@ -6,10 +6,8 @@
 //! [`Catalog::change`] returns when its own is durable. What a commit failed to write is part of
 //! the next one, which comes in a second if nothing changes before.
 
-mod transaction;
-
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,10 +21,13 @@ use shardcast_link::BroadcastId;
 use shardcast_log::Limiter;
 use tokio::sync::oneshot;
 
-pub(crate) use self::transaction::Transaction;
 use super::{
-    BroadcastRecord, HookRecord, Mutation, SlateRecord, Store, StoreError, TokenRecord,
-    broadcasts::Broadcasts, hooks::HookQueue,
+    broadcasts::{Broadcasts, IdleCount},
+    hooks::{HookQueue, HookRecord},
+    records::{BroadcastRecord, Mutation, ShardRecord, SlateRecord, TokenRecord},
+    rows::{Key, Rows},
+    storage::{Store, StoreError},
+    transaction::Transaction,
 };
 use crate::limits;
 
@@ -37,7 +38,7 @@ static FAILED: Limiter = Limiter::refusals();
 #[derive(Debug)]
 pub(crate) struct Catalog {
     rows: Arc<Mutex<Rows>>,
-    /// Bounded by what fills it: jobs that somebody waits for belong to requests, and of the
+    /// Bounded by what fills it: jobs that are waited for belong to requests, and of the
     /// others there is at most one for each row.
     writer: mpsc::Sender<Job>,
     thread: thread::JoinHandle<()>,
@@ -46,32 +47,9 @@ pub(crate) struct Catalog {
 }
 
 #[derive(Debug)]
-struct Rows {
-    broadcasts: Broadcasts,
-    tokens: HashMap<String, TokenRecord>,
-    slates: HashMap<BroadcastId, Arc<SlateRecord>>,
-    hooks: HookQueue,
-    /// Of them, what has changed since the last commit; in the next one, whatever that is for.
-    hooks_unsaved: BTreeSet<u64>,
-    /// Rows that a job is queued for which nobody waits for: another change joins it.
-    soon: HashSet<Key>,
-}
-
-/// Names a row.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Broadcast(BroadcastId),
-    Token(String),
-    /// Of a broadcast.
-    Slate(BroadcastId),
-    /// Webhooks that are owed, whichever of them.
-    Hooks,
-}
-
-#[derive(Debug)]
 struct Job {
     keys: Vec<Key>,
-    /// `None`: nobody waits.
+    /// `None`: the change is not waited for.
     done: Option<oneshot::Sender<Result<(), String>>>,
 }
 
@@ -89,6 +67,11 @@ impl Catalog {
             tokens: tokens.map(|token| (token.token.clone(), token)).collect(),
             slates: slates
                 .map(|slate| (slate.broadcast.clone(), Arc::new(slate)))
+                .collect(),
+            shards: contents
+                .shards
+                .iter()
+                .map(|one| (one.shard, *one))
                 .collect(),
             hooks: HookQueue::new(contents.hooks),
             hooks_unsaved: BTreeSet::new(),
@@ -122,9 +105,14 @@ impl Catalog {
         self.lock().broadcasts.get(id).cloned()
     }
 
-    /// All of them, by id.
-    pub(crate) fn broadcasts(&self) -> Vec<Arc<BroadcastRecord>> {
-        self.lock().broadcasts.all().cloned().collect()
+    /// Those of `application`, by id.
+    pub(crate) fn broadcasts_of(&self, application: &str) -> Vec<Arc<BroadcastRecord>> {
+        self.lock().broadcasts.of(application).cloned().collect()
+    }
+
+    /// How many are not live, by application.
+    pub(crate) fn idle_counts(&self) -> BTreeMap<String, IdleCount> {
+        self.lock().broadcasts.idle().clone()
     }
 
     /// Those that are live, by id.
@@ -150,6 +138,11 @@ impl Catalog {
 
     pub(crate) fn slate(&self, id: &BroadcastId) -> Option<Arc<SlateRecord>> {
         self.lock().slates.get(id).cloned()
+    }
+
+    /// What the operator has said of shards.
+    pub(crate) fn shards(&self) -> Vec<ShardRecord> {
+        self.lock().shards.values().copied().collect()
     }
 
     pub(crate) fn token(&self, token: &str) -> Option<TokenRecord> {
@@ -193,7 +186,7 @@ impl Catalog {
         durable.wait().await.map(|()| result)
     }
 
-    /// Makes a change and returns at once. For changes that others must hear of: whoever waits for
+    /// Makes a change and returns at once. For changes that others must learn of: a request that waits for
     /// the disk may go away meanwhile, and the disk may fail, but the rows have changed.
     pub(crate) fn change_now<R>(
         &self,
@@ -208,7 +201,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the store cannot write.
-    pub(crate) async fn settled(&self) -> Result<(), StoreError> {
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
         // An empty job goes through the same queue, behind all others.
         let (done, receiver) = oneshot::channel();
         self.queue(Job {
@@ -218,7 +211,7 @@ impl Catalog {
         Durable(receiver).wait().await
     }
 
-    /// Makes a change that nobody waits for; it becomes durable within milliseconds.
+    /// Makes a change that is not waited for; it becomes durable within milliseconds.
     pub(crate) fn change_soon<R>(&self, change: impl FnOnce(&mut Transaction<'_>) -> R) -> R {
         self.apply(change, |rows, key| rows.soon.insert(key.clone()), None)
     }
@@ -282,44 +275,6 @@ impl Durable {
 fn lock(rows: &Mutex<Rows>) -> MutexGuard<'_, Rows> {
     // Rows are changed by whole values only, so a panic elsewhere leaves them usable.
     rows.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Rows {
-    /// What the store shall do to have the row `key` as it is now; webhooks have numbers.
-    fn mutation(&self, key: &Key) -> Option<Mutation> {
-        Some(match key {
-            Key::Hooks => return None,
-            Key::Broadcast(id) => match self.broadcasts.get(id) {
-                Some(record) => Mutation::PutBroadcast(Arc::clone(record)),
-                None => Mutation::RemoveBroadcast(id.clone()),
-            },
-            Key::Token(token) => match self.tokens.get(token) {
-                Some(record) => Mutation::PutToken(record.clone()),
-                None => Mutation::RemoveToken(token.clone()),
-            },
-            Key::Slate(id) => match self.slates.get(id) {
-                Some(slate) => Mutation::PutSlate(Arc::clone(slate)),
-                None => Mutation::RemoveSlate(id.clone()),
-            },
-        })
-    }
-
-    fn has(&self, key: &Key) -> bool {
-        match key {
-            Key::Hooks => false,
-            Key::Broadcast(id) => self.broadcasts.get(id).is_some(),
-            Key::Token(token) => self.tokens.contains_key(token),
-            Key::Slate(id) => self.slates.contains_key(id),
-        }
-    }
-
-    /// And to have the webhook `sequence` as it is now.
-    fn hook_mutation(&self, sequence: u64) -> Mutation {
-        match self.hooks.get(sequence) {
-            Some(hook) => Mutation::PutHook(Arc::clone(hook)),
-            None => Mutation::RemoveHook(sequence),
-        }
-    }
 }
 
 /// What differs between the rows and the store: of the jobs at hand, and of those whose commit
@@ -399,7 +354,7 @@ fn write_jobs(
             }
         }
         for done in waiting {
-            // Whoever does not wait has dropped the receiver.
+            // A request that no longer waits has dropped the receiver.
             let _ = done.send(last.clone());
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::store::Contents;
+use crate::store::records::Contents;
 
 /// A disk that takes its time and can fill up.
 #[derive(Default)]
@@ -54,7 +54,7 @@ async fn changes_that_come_together_share_a_commit() {
     for change in changes.collect::<Vec<_>>() {
         change.await.unwrap().unwrap();
     }
-    assert_eq!(catalog.broadcasts().len(), 100);
+    assert_eq!(catalog.broadcast_count(), 100);
     assert!(commits.load(Ordering::SeqCst) < 20, "{commits:?} commits");
 }
 
@@ -70,7 +70,7 @@ async fn changes_of_one_row_that_nobody_waits_for_do_not_pile_up() {
         catalog.change_soon(|t| t.put_broadcast(record(1)));
     }
     assert!(catalog.lock().soon.len() <= 1);
-    catalog.settled().await.unwrap();
+    catalog.flush().await.unwrap();
     assert!(catalog.lock().soon.is_empty());
     let most = commits.load(Ordering::SeqCst);
     assert!(most < 200, "{most} commits");
@@ -129,7 +129,7 @@ async fn no_kill_finds_a_change_without_the_webhook_that_tells_of_it() {
         });
         thread::sleep(std::time::Duration::from_micros(version * 7 % 50));
     }
-    catalog.settled().await.unwrap();
+    catalog.flush().await.unwrap();
     assert_eq!(torn.load(Ordering::SeqCst), 0);
 }
 
@@ -152,7 +152,7 @@ async fn no_kill_finds_half_of_a_change_however_many_come_together() {
         t.put_broadcast(BroadcastRecord::new(id.clone(), 1));
         t.put_hook(hook(&id, "1"))
     });
-    catalog.settled().await.unwrap();
+    catalog.flush().await.unwrap();
     assert_eq!(torn.load(Ordering::SeqCst), 0);
 }
 
@@ -168,7 +168,7 @@ async fn a_full_disk_is_told_to_the_caller_and_to_the_health_check() {
     assert!(error.to_string().contains("no space"), "{error}");
     assert!(!catalog.is_healthy());
     // Asking does not make it well.
-    catalog.settled().await.unwrap_err();
+    catalog.flush().await.unwrap_err();
     catalog.change(|_| ()).await.unwrap();
     assert!(!catalog.is_healthy());
 }
@@ -201,5 +201,5 @@ async fn a_change_is_made_though_nobody_waits_for_the_disk() {
     let ((), durable) = catalog.change_now(|t| t.put_broadcast(record(1)));
     drop(durable);
     assert!(catalog.broadcast(&record(1).id).is_some());
-    catalog.settled().await.unwrap();
+    catalog.flush().await.unwrap();
 }

@@ -25,11 +25,11 @@ pub(crate) struct HookRecord {
     pub(crate) action: Action,
     /// May hold a secret of the receiver, so it is never logged whole.
     pub(crate) url: String,
-    /// What is told, under the names of Ant Media Server.
+    /// The body, under the names of Ant Media Server.
     pub(crate) fields: Map<String, Value>,
 }
 
-/// What has happened, in the words of Ant Media Server.
+/// What has happened, as Ant Media Server names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Action {
@@ -52,8 +52,8 @@ impl Action {
     }
 
     /// Whether it goes first when there are too many: the next status says the same anew, and
-    /// anybody who reaches the signalling port can cause time-outs.
-    fn is_expendable(self) -> bool {
+    /// any client that reaches the signalling port can cause time-outs.
+    pub(crate) fn is_expendable(self) -> bool {
         matches!(self, Self::LiveStreamStatus | Self::PublishTimeoutError)
     }
 }
@@ -73,7 +73,7 @@ pub(crate) struct HookQueue {
 pub(super) struct Pushed {
     /// Places whose calls came or went.
     pub(super) changed: Vec<u64>,
-    /// What will not be told: an older call, or the new one.
+    /// The call that is dropped: an older one, or the new one.
     pub(super) dropped: Option<Arc<HookRecord>>,
 }
 

@@ -1,45 +1,24 @@
 //! What outlives the process: broadcasts with their destinations and slates, tokens, and calls of
 //! webhooks that are owed.
 //!
-//! [`Store`] is the seam: `redb` in the data directory here, something shared where many machines
-//! work together. [`Catalog`] keeps everything in memory and writes through it.
+//! [`storage`] is the seam to the disk: `redb` in the data directory here, something shared where
+//! many machines work together. [`Catalog`] keeps everything in memory and writes through it.
 
 mod broadcasts;
 mod catalog;
 mod hooks;
 mod records;
 mod redb_store;
+mod rows;
+mod storage;
+mod transaction;
 
-pub(crate) use catalog::{Catalog, Durable, Transaction};
+pub(crate) use catalog::{Catalog, Durable};
 pub(crate) use hooks::{Action, HookRecord};
 pub(crate) use records::{
-    BroadcastRecord, Contents, EndpointRecord, LastWords, Lifecycle, Mutation, Profile,
-    SlateRecord, TokenRecord,
+    BroadcastRecord, EndpointRecord, LastReport, Lifecycle, Profile, ShardRecord, SlateRecord,
+    TokenRecord,
 };
 pub(crate) use redb_store::RedbStore;
-
-/// The store failed. Nothing a client did; the operator looks at the disk.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another process has the file open.
-    #[error("the store {path} is in use: another shardcast runs with this data directory")]
-    InUse { path: String },
-    /// Disk full, no permission, a damaged file.
-    #[error("the store failed: {0}; check space and permissions of the data directory")]
-    Failed(String),
-    /// A row that this version cannot read. Neither its key nor its words are told: both may be
-    /// secret.
-    #[error(
-        "the store holds an unreadable row in {table}, column {column}; was it written by a newer version?"
-    )]
-    Row { table: String, column: usize },
-}
-
-/// Durable rows. Calls block; they come from one thread of the [`Catalog`].
-pub(crate) trait Store: Send + 'static {
-    /// Everything; called once, at the start.
-    fn load(&mut self) -> Result<Contents, StoreError>;
-    /// Writes all of `mutations` or none; when it returns they survive a power failure.
-    fn commit(&mut self, mutations: &[Mutation]) -> Result<(), StoreError>;
-}
+pub(crate) use storage::StoreError;
+pub(crate) use transaction::Transaction;

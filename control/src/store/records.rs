@@ -8,7 +8,7 @@ use serde_json::Value;
 use shardcast_link::{BroadcastId, DestinationId, DestinationStatus};
 
 use super::hooks::HookRecord;
-use crate::{picture::PictureOverrides, retry::RetryOverrides};
+use crate::{retry::RetryOverrides, video_settings::VideoOverrides};
 
 /// All rows.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(crate) struct Contents {
     pub(crate) broadcasts: Vec<BroadcastRecord>,
     pub(crate) tokens: Vec<TokenRecord>,
     pub(crate) slates: Vec<SlateRecord>,
+    pub(crate) shards: Vec<ShardRecord>,
     /// In their order.
     pub(crate) hooks: Vec<HookRecord>,
 }
@@ -29,6 +30,7 @@ pub(crate) enum Mutation {
     RemoveToken(String),
     PutSlate(Arc<SlateRecord>),
     RemoveSlate(BroadcastId),
+    PutShard(ShardRecord),
     PutHook(Arc<HookRecord>),
     RemoveHook(u64),
 }
@@ -76,17 +78,17 @@ pub(crate) struct EndpointRecord {
     /// What it has instead of its application's retry policy.
     #[serde(default)]
     pub(crate) retry: Option<RetryOverrides>,
-    /// What it has instead of its application's picture.
-    #[serde(default)]
-    pub(crate) picture: PictureOverrides,
+    /// What it has instead of its application's video settings; stored as `picture`.
+    #[serde(default, rename = "picture")]
+    pub(crate) video: VideoOverrides,
     /// How it ended when the broadcast was last live; and while it is live, that it was given up.
     #[serde(default)]
-    pub(crate) last: Option<LastWords>,
+    pub(crate) last: Option<LastReport>,
 }
 
 /// A destination's last report of a broadcast that is over, or that goes on without it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LastWords {
+pub(crate) struct LastReport {
     pub(crate) status: DestinationStatus,
 }
 
@@ -104,11 +106,23 @@ pub(crate) struct TokenRecord {
     pub(crate) room: Option<String>,
 }
 
-/// The picture that a broadcast shows while its publisher is away.
+/// What the operator has said of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShardRecord {
+    pub(crate) shard: u16,
+    /// In place of what the shard says of itself.
+    #[serde(default)]
+    pub(crate) weight: Option<u32>,
+    /// Nothing new is placed on it.
+    #[serde(default)]
+    pub(crate) draining: bool,
+}
+
+/// The image that a broadcast shows while its publisher is away.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SlateRecord {
     pub(crate) broadcast: BroadcastId,
-    /// Another for each upload, so that a new picture is told from the one before.
+    /// New for each upload, so that a new image differs from the one before.
     pub(crate) name: String,
     /// `image/png` or `image/jpeg`.
     pub(crate) content_type: String,
@@ -272,7 +286,12 @@ mod tests {
         });
         let record: BroadcastRecord = serde_json::from_value(row).unwrap();
         assert_eq!((&record.id, record.endpoints().len()), (&id, 1));
-        assert_eq!(record.endpoints()[0].picture, PictureOverrides::default());
+        assert_eq!(record.endpoints()[0].video, VideoOverrides::default());
+        let row = json!({"id": "d1", "url": "rtmp://h/a/k", "picture": {"reencode": "always",
+            "rendition": null, "contract": {"sizeStable": true}}});
+        let endpoint: EndpointRecord = serde_json::from_value(row).unwrap();
+        let passthrough = endpoint.video.passthrough.unwrap();
+        assert_eq!(passthrough.size_stable, Some(true));
         // What is no ladder was stored by a version that did not look at it.
         assert!(record.profile.encoder_settings_list.is_some());
     }

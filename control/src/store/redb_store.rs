@@ -16,7 +16,10 @@ use redb::{
 use serde::de::DeserializeOwned;
 use shardcast_link::BroadcastId;
 
-use super::{Contents, Mutation, SlateRecord, Store, StoreError};
+use super::{
+    records::{Contents, Mutation, SlateRecord},
+    storage::{Store, StoreError},
+};
 
 const BROADCASTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("broadcasts");
 const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
@@ -24,6 +27,9 @@ const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
 const SLATES: TableDefinition<'_, &str, (&str, &str, &[u8])> = TableDefinition::new("slates");
 /// By sequence, in as many digits as it takes for the order of texts to be that of numbers.
 const HOOKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hooks");
+
+/// By number.
+const SHARDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("shards");
 
 /// Rows as JSON, slates as they came.
 #[derive(Debug)]
@@ -71,6 +77,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     write.open_table(TOKENS)?;
     write.open_table(SLATES)?;
     write.open_table(HOOKS)?;
+    write.open_table(SHARDS)?;
     write.commit()?;
     Ok(())
 }
@@ -131,6 +138,7 @@ fn write(database: &Database, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), 
         let mut tokens = write.open_table(TOKENS)?;
         let mut slates = write.open_table(SLATES)?;
         let mut hooks = write.open_table(HOOKS)?;
+        let mut shards = write.open_table(SHARDS)?;
         for (mutation, json) in mutations {
             match mutation {
                 Mutation::PutBroadcast(record) => {
@@ -152,6 +160,9 @@ fn write(database: &Database, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), 
                 Mutation::RemoveSlate(id) => {
                     slates.remove(id.as_str())?;
                 }
+                Mutation::PutShard(record) => {
+                    shards.insert(record.shard.to_string().as_str(), json.as_slice())?;
+                }
                 Mutation::PutHook(record) => {
                     hooks.insert(hook_key(record.sequence).as_str(), json.as_slice())?;
                 }
@@ -172,6 +183,7 @@ impl Store for RedbStore {
             broadcasts: read(database, BROADCASTS)?,
             tokens: read(database, TOKENS)?,
             slates: slates(database).map_err(failed)?,
+            shards: read(database, SHARDS)?,
             hooks: read(database, HOOKS)?,
         })
     }
@@ -182,6 +194,7 @@ impl Store for RedbStore {
             let json = match mutation {
                 Mutation::PutBroadcast(record) => serde_json::to_vec(record.as_ref()),
                 Mutation::PutToken(record) => serde_json::to_vec(record),
+                Mutation::PutShard(record) => serde_json::to_vec(record),
                 Mutation::PutHook(record) => serde_json::to_vec(record.as_ref()),
                 Mutation::RemoveBroadcast(_)
                 | Mutation::RemoveToken(_)

@@ -11,17 +11,24 @@ use std::{
 };
 
 use shardcast_link::BroadcastId;
+use shardcast_log::Limiter;
 use tokio::{
     task::{Id, JoinSet},
     time::sleep,
 };
 
-use super::{
-    client::{CallError, HookClient, receiver},
-    receiver_rules::ReceiverRules,
-    receivers::Receivers,
+use crate::{
+    backend::{CallError, HookClient, ReceiverRules, Receivers, receiver},
+    limits,
+    settings::WebhookSettings,
+    state::Control,
+    store::HookRecord,
 };
-use crate::{control::Control, limits, settings::WebhookSettings, store::HookRecord};
+
+// A receiver that is away fails for every call, and any client can cause calls where tokens
+// are off.
+static FAILED: Limiter = Limiter::refusals();
+static GIVEN_UP: Limiter = Limiter::refusals();
 
 /// Delivers until the process ends.
 pub(crate) async fn run(control: Arc<Control>) {
@@ -94,8 +101,8 @@ impl Courier {
     /// Delivers what is owed for `stream`, until nothing is.
     async fn round(self: Arc<Self>, stream: BroadcastId) {
         while let Some(hook) = self.control.catalog.first_hook(&stream) {
-            // Nobody is told what a kill could still undo. A store that fails has said so already.
-            let _ = self.control.catalog.settled().await;
+            // A change that a kill could still undo is not reported. A store that fails is logged elsewhere.
+            let _ = self.control.catalog.flush().await;
             self.deliver(&hook).await;
             let catalog = &self.control.catalog;
             catalog.change_soon(|t| t.remove_hook(hook.sequence));
@@ -104,9 +111,9 @@ impl Courier {
 
     /// Returns when the receiver has taken `hook`, or when it is given up.
     async fn deliver(&self, hook: &HookRecord) {
-        let metrics = &self.control.metrics.webhooks;
+        let metrics = &self.control.counters.webhooks;
         let Some(application) = self.control.application(hook.broadcast.application()) else {
-            // Its key is gone with it, and an unsigned call would be taken for somebody else's.
+            // Its key is gone with it, and the receiver would refuse an unsigned call.
             metrics.given_up.fetch_add(1, Ordering::Relaxed);
             log_given_up(hook, "its application is no longer in the settings");
             return;
@@ -127,7 +134,10 @@ impl Courier {
                 }
                 Err(error) => {
                     metrics.failures.fetch_add(1, Ordering::Relaxed);
-                    log_failure(hook, attempt, &error);
+                    // What is expendable has a line when it is lost, and none before.
+                    if !hook.action.is_expendable() || attempt == settings.retry_count {
+                        log_failure(hook, attempt, &error);
+                    }
                 }
             }
         }
@@ -153,23 +163,31 @@ fn pause(settings: &WebhookSettings, attempt: u32) -> Duration {
 }
 
 fn log_failure(hook: &HookRecord, attempt: u32, error: &CallError) {
+    let Some(left_out) = FAILED.admit(Instant::now()) else {
+        return;
+    };
     tracing::warn!(
         broadcast = %hook.broadcast,
         action = hook.action.word(),
         receiver = receiver(&hook.url),
         attempt = attempt + 1,
         %error,
+        left_out,
         "a webhook was not delivered"
     );
 }
 
 fn log_given_up(hook: &HookRecord, why: &str) {
+    let Some(left_out) = GIVEN_UP.admit(Instant::now()) else {
+        return;
+    };
     tracing::error!(
         broadcast = %hook.broadcast,
         action = hook.action.word(),
         receiver = receiver(&hook.url),
         delivery = hook.delivery,
         why,
+        left_out,
         "a webhook is given up"
     );
 }
@@ -177,6 +195,25 @@ fn log_given_up(hook: &HookRecord, why: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_that_fail_fill_no_log() {
+        let hook = HookRecord {
+            sequence: 0,
+            delivery: String::new(),
+            broadcast: BroadcastId::new("app", "s").unwrap(),
+            action: crate::store::Action::LiveStreamEnded,
+            url: "http://h/".to_owned(),
+            fields: serde_json::Map::new(),
+        };
+        for log in [
+            (|hook| log_failure(hook, 0, &CallError::TimedOut)) as fn(&HookRecord),
+            |hook| log_given_up(hook, "it was refused"),
+        ] {
+            let lines = crate::logging::lines_of(|| (0..1_000).for_each(|_| log(&hook)));
+            assert!((1..=30).contains(&lines.len()), "{}", lines.len());
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_a_minute() {

@@ -1,14 +1,15 @@
-//! Destinations that were given up: each is told once, whether this process heard of it when it
-//! happened or found it in a report afterwards.
+//! Destinations that were given up: each is reported once, whether this process received the event or
+//! found it in a report afterwards.
 
 use std::collections::HashMap;
 
 use shardcast_link::{BroadcastId, DestinationId, DestinationState, DestinationStatus};
 
-use super::{Happening, owe};
+use super::owed::owe;
 use crate::{
-    control::Control,
-    store::{EndpointRecord, LastWords},
+    backend::StreamEvent,
+    state::Control,
+    store::{EndpointRecord, LastReport},
 };
 
 /// A shard has reported `destinations` of `id`, all or some.
@@ -23,10 +24,10 @@ pub(crate) fn destinations_reported(
         .collect();
     let changed = |endpoint: &EndpointRecord| {
         let status = reported.get(&endpoint.id).copied()?;
-        (is_failed(status) != is_told(endpoint)).then_some(status)
+        (is_failed(status) != is_notified(endpoint)).then_some(status)
     };
     let record = control.catalog.broadcast(id);
-    // What is unusable is known before the first media; it is told when the broadcast is live.
+    // An unusable address is known before the first media; it is reported when the broadcast is live.
     let concerns = record.filter(|record| record.is_live());
     if !concerns.is_some_and(|record| record.endpoints().iter().any(|e| changed(e).is_some())) {
         return;
@@ -41,7 +42,7 @@ pub(crate) fn destinations_reported(
             let Some(status) = changed(endpoint) else {
                 continue;
             };
-            endpoint.last = is_failed(status).then(|| LastWords {
+            endpoint.last = is_failed(status).then(|| LastReport {
                 status: status.clone(),
             });
             if endpoint.last.is_some() {
@@ -49,7 +50,7 @@ pub(crate) fn destinations_reported(
             }
         }
         for url in &failed {
-            owe(control, t, &record, &Happening::DestinationFailed { url });
+            owe(control, t, &record, &StreamEvent::DestinationFailed { url });
         }
         t.put_broadcast(record);
     });
@@ -59,8 +60,8 @@ fn is_failed(status: &DestinationStatus) -> bool {
     status.state == DestinationState::Failed
 }
 
-/// Whether its end was told; forgotten when it is tried again, and with the next broadcast.
-fn is_told(endpoint: &EndpointRecord) -> bool {
+/// Whether its end was reported; forgotten when it is retried, and with the next broadcast.
+fn is_notified(endpoint: &EndpointRecord) -> bool {
     let last = endpoint.last.as_ref();
     last.is_some_and(|last| is_failed(&last.status))
 }

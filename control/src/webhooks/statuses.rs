@@ -1,5 +1,5 @@
 //! `liveStreamStatus`: what arrives of each live stream, again and again, where an application
-//! asks for it. While a publisher is away nothing arrives and nothing is told.
+//! asks for it. While a publisher is away nothing arrives and nothing is notified.
 
 use std::{
     collections::HashMap,
@@ -10,11 +10,16 @@ use std::{
 use shardcast_link::BroadcastId;
 use tokio::time::MissedTickBehavior;
 
-use super::{Happening, Reading, owe};
-use crate::{control::Control, source, store::BroadcastRecord};
+use super::owed::owe;
+use crate::{
+    backend::{Reading, StreamEvent},
+    source,
+    state::Control,
+    store::BroadcastRecord,
+};
 
 /// How often it is looked what is due.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(500);
 
 /// Tells until the process ends, if an application asks.
 pub(crate) async fn run(control: Arc<Control>) {
@@ -22,35 +27,35 @@ pub(crate) async fn run(control: Arc<Control>) {
     if !applications.any(|application| application.webhooks.status_period_ms.is_some()) {
         return std::future::pending().await;
     }
-    let mut told = HashMap::new();
-    let mut ticks = tokio::time::interval(LOOK);
+    let mut notified = HashMap::new();
+    let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        tell(&control, Instant::now(), &mut told);
+        notify_due(&control, Instant::now(), &mut notified);
     }
 }
 
-/// Tells what is due; `told` holds when each live stream had its last turn, or began.
-fn tell(control: &Control, now: Instant, told: &mut HashMap<BroadcastId, Instant>) {
+/// Tells what is due; `notified` holds when each live stream had its last turn, or began.
+fn notify_due(control: &Control, now: Instant, notified: &mut HashMap<BroadcastId, Instant>) {
     let records = control.catalog.live_broadcasts();
     let mut turns = HashMap::with_capacity(records.len());
     for record in &records {
         let Some(period) = period(control, record) else {
             continue;
         };
-        let mut turn = told.get(&record.id).copied().unwrap_or(now);
+        let mut turn = notified.get(&record.id).copied().unwrap_or(now);
         if now.saturating_duration_since(turn) >= period
             && let Some(reading) = reading(control, &record.id)
         {
             turn = now;
             control
                 .catalog
-                .change_soon(|t| owe(control, t, record, &Happening::Status(reading)));
+                .change_soon(|t| owe(control, t, record, &StreamEvent::Status(reading)));
         }
         turns.insert(record.id.clone(), turn);
     }
-    *told = turns;
+    *notified = turns;
 }
 
 fn period(control: &Control, record: &BroadcastRecord) -> Option<Duration> {

@@ -20,7 +20,7 @@ async fn the_engine_is_told_where_destinations_may_be_whom_they_may_trust_and_wh
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
     let settings = format!(
         "engine_path = '{}'\ndestination_allow = \"0.0.0.0/0, ::/0\"\n         destination_deny = [\"10.0.0.0/8\", \"::1\"]\nrtmps_ca_file = \"/etc/own ca.pem\"\n\
-         reencode_enabled = false\ncodec_cores = [1]\n",
+         reencode_enabled = false\ncodec_cores = [1]\naac_encoder = \"libavcodec\"\n",
         engine.display()
     );
     let server = Server::start_with_file(&settings).await;
@@ -35,7 +35,8 @@ async fn the_engine_is_told_where_destinations_may_be_whom_they_may_trust_and_wh
         "--destination-deny=10.0.0.0/8,::1/128",
         "--ca-file=/etc/own ca.pem",
         "--reencode-enabled=false",
-        "--codec-cores",
+        "--codec-cores=1",
+        "--aac-encoder=libavcodec",
     ] {
         assert!(arguments.lines().any(|line| line == wanted), "{arguments}");
     }

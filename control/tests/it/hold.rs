@@ -94,7 +94,7 @@ async fn a_broadcast_that_waits_for_its_publisher_says_so_and_is_still_broadcast
     let mut report = live(&id(), &session);
     report.broadcasts[0].holding = true;
     report.broadcasts[0].hold_until_unix_ms = Some(1_700_000_060_000);
-    report.broadcasts[0].standing_in = true;
+    report.broadcasts[0].filler = true;
     // Away for longer than what Ant Media Server calls an unexpected end.
     if let Some(publisher) = &mut report.broadcasts[0].publisher {
         publisher.media_age_ms = 30_000;

@@ -8,8 +8,8 @@ use crate::server::{
 };
 use serde_json::{Value, json};
 use shardcast_link::{
-    BroadcastId, BroadcastStatus, Command, DestinationState, EndReason, Event, Fault, Problem,
-    SessionId, ShardStatus,
+    BroadcastId, BroadcastStatus, Command, DestinationState, DestinationStatus, EndReason, Event,
+    Fault, Problem, SessionId, ShardStatus,
 };
 
 fn id(stream: &str) -> BroadcastId {
@@ -128,28 +128,31 @@ async fn what_the_shard_reports_is_what_rest_shows() {
     );
 }
 
+/// A destination that refuses connections.
+fn failing() -> DestinationStatus {
+    DestinationStatus {
+        last_problem: Some(Problem {
+            fault: Fault::Destination,
+            message: "rtmp://h/a/secret-key refused the connection".into(),
+        }),
+        problem_since_unix_ms: Some(1_700_000_000_000),
+        ..destination("d1", DestinationState::BackingOff)
+    }
+}
+
 #[tokio::test]
 async fn destinations_added_while_live_are_wanted_at_once_and_their_states_are_told_in_words() {
     let (server, mut shard) = start().await;
     server.create("s1").await;
     let (_client, _) = go_live(&server, &mut shard).await;
     let body = json!({"rtmpUrl": "rtmp://h/a/secret-key", "endpointServiceId": "d1"});
-    assert!(
-        server
-            .post(&broadcasts("s1/rtmp-endpoint"), body)
-            .await
-            .success()
-    );
+    let added = server.post(&broadcasts("s1/rtmp-endpoint"), body).await;
+    assert!(added.success());
     let Command::Want { broadcast } = shard.next().await else {
         panic!("not a Want")
     };
     assert_eq!(broadcast.destinations[0].url, "rtmp://h/a/secret-key");
-    let mut failing = destination("d1", DestinationState::BackingOff);
-    failing.last_problem = Some(Problem {
-        fault: Fault::Destination,
-        message: "rtmp://h/a/secret-key refused the connection".into(),
-    });
-    failing.problem_since_unix_ms = Some(1_700_000_000_000);
+    let mut failing = failing();
     shard
         .say(Event::Destination {
             broadcast: id("s1"),
@@ -212,7 +215,7 @@ async fn a_stop_ends_the_broadcast_and_a_created_one_stays_finished() {
         .say(Event::Ended {
             session,
             broadcast,
-            reason: EndReason::Wished,
+            reason: EndReason::Requested,
         })
         .await;
     assert_eq!(client.next().await["definition"], "publish_finished");
@@ -238,7 +241,7 @@ async fn a_stream_that_was_never_created_is_gone_after_its_end() {
         .say(Event::Ended {
             session,
             broadcast,
-            reason: EndReason::Wished,
+            reason: EndReason::Requested,
         })
         .await;
     until("gone", async || {

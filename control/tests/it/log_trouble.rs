@@ -17,7 +17,7 @@ use crate::server::{
     until,
 };
 use serde_json::json;
-use shardcast_link::{BroadcastId, Event, Fault, Problem, ShardStatus};
+use shardcast_link::{BroadcastId, Event, Fault, Problem, SessionId, ShardStatus};
 
 /// Where the log of a process goes.
 enum Reader {
@@ -52,7 +52,7 @@ async fn wait_for_ready(http: SocketAddr, code: u16) {
 
 /// Enough lines to fill any pipe: an offer is refused in long words, again and again.
 async fn flood(http: SocketAddr, shard: &mut Shard) {
-    let words = "x".repeat(10_000);
+    let filler = "x".repeat(10_000);
     for n in 0..30 {
         let stream = format!("flood{n}");
         let mut client = Client::connect(http, "StreamLick").await;
@@ -61,7 +61,7 @@ async fn flood(http: SocketAddr, shard: &mut Shard) {
         let session = shard.take_publish().await;
         let problem = Problem {
             fault: Fault::Publisher,
-            message: words.clone(),
+            message: filler.clone(),
         };
         shard.say(Event::Refused { session, problem }).await;
         assert_eq!(client.next().await["command"], "error");
@@ -136,10 +136,19 @@ async fn what_outsiders_say_is_cut_in_the_log_and_their_refusals_are_counted() {
         shard.say(Event::Refused { session, problem }).await;
         assert_eq!(client.next().await["command"], "error");
     }
+    for _ in 0..100 {
+        let problem = Problem {
+            fault: Fault::Publisher,
+            message: format!("\x1b[31m{}", "y".repeat(1_000)),
+        };
+        let session = SessionId("s".into());
+        shard.say(Event::NotRenegotiated { session, problem }).await;
+    }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let text = until("the lines", async || {
         let text = std::fs::read_to_string(&log).unwrap();
-        text.contains("an offer was refused").then_some(text)
+        let is_there = text.contains("a further offer was refused");
+        is_there.then_some(text)
     })
     .await;
     assert!(!text.contains('\x1b') && !text.contains(&"y".repeat(200)));
@@ -148,4 +157,6 @@ async fn what_outsiders_say_is_cut_in_the_log_and_their_refusals_are_counted() {
         (20..60).contains(&refused),
         "{refused} lines for 100 refusals"
     );
+    let further = text.matches("a further offer was refused").count();
+    assert!((1..60).contains(&further), "{further} lines for 100");
 }

@@ -4,7 +4,7 @@
 use serde_json::json;
 use shardcast_link::Command;
 
-use crate::server::{Client, Server, offer, publish, shard::Shard};
+use crate::server::{Server, client_at, offer, publish, shard::Shard};
 
 fn offer_with(stream: &str, sdp: &str) -> serde_json::Value {
     json!({"command": "takeConfiguration", "streamId": stream, "type": "offer", "sdp": sdp})
@@ -23,22 +23,12 @@ async fn an_offer_that_no_browser_makes_never_reaches_the_shard() {
             refused["definition"], "notSetRemoteDescription",
             "{refused}"
         );
-        let words = refused["message"].as_str().unwrap();
-        assert!(words.contains("the SDP offer has more than"), "{words}");
+        let reason = refused["message"].as_str().unwrap();
+        assert!(reason.contains("the SDP offer has more than"), "{reason}");
     }
     // The session is still there, and takes a good one: the first thing that the shard hears of.
     client.send(offer("s1")).await;
     shard.take_publish().await;
-}
-
-/// A client behind a proxy on this machine that says whom it speaks for.
-async fn client_at(server: &Server, address: &str) -> Client {
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-    let url = format!("ws://{}/StreamLick/websocket", server.http());
-    let mut request = url.into_client_request().unwrap();
-    let headers = request.headers_mut();
-    headers.insert("x-forwarded-for", address.parse().unwrap());
-    Client::connect_with(request).await
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::server::{Server, offer, publish, shard::Shard};
 use shardcast_link::{Command, VideoCodec};
 
 /// What the shard is told of an offer under `settings`: codecs, and whether stereo is asked for.
-async fn told(settings: &str) -> (Vec<VideoCodec>, bool) {
+async fn codecs_of(settings: &str) -> (Vec<VideoCodec>, bool) {
     let server = Server::start_with_file(settings).await;
     let mut shard = Shard::join(&server).await;
     let mut client = server.connect().await;
@@ -19,7 +19,7 @@ async fn told(settings: &str) -> (Vec<VideoCodec>, bool) {
 }
 
 async fn offered(settings: &str) -> Vec<VideoCodec> {
-    told(settings).await.0
+    codecs_of(settings).await.0
 }
 
 #[tokio::test]
@@ -51,6 +51,6 @@ async fn sound_is_asked_for_in_mono_unless_the_application_wants_stereo() {
         ("[application.StreamLick]\nopus_channels = \"stereo\"", true),
         ("[application.LiveApp]\nopus_channels = \"stereo\"", false),
     ] {
-        assert_eq!(told(settings).await.1, stereo, "{settings}");
+        assert_eq!(codecs_of(settings).await.1, stereo, "{settings}");
     }
 }

@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-use crate::server::{Client, Server, broadcasts, publish, receiver::Receiver, stop};
+use crate::server::{Client, Server, broadcasts, client_at, publish, receiver::Receiver, stop};
 
 /// What a client that sends `headers` with its handshake is answered when it publishes `s1`.
 async fn answer_with(to: SocketAddr, headers: &[(&'static str, &'static str)]) -> Value {
@@ -176,6 +176,61 @@ async fn a_backend_that_hangs_holds_up_nobody_else_and_is_a_no_in_the_end() {
     client.send(publish("s1")).await;
     client.send(publish("s1")).await;
     assert_eq!(client.next().await["definition"], "unauthorized_access");
+    client.nothing_more().await;
+}
+
+#[tokio::test]
+async fn one_address_that_asks_without_end_locks_nobody_out() {
+    let mut hanging = Receiver::start().await;
+    hanging.hang();
+    let server = asking(&hanging).await;
+    let mut floods = Vec::new();
+    for _ in 0..3 {
+        let mut flood = client_at(&server, "203.0.113.1").await;
+        for n in 0..32 {
+            flood.send(publish(&format!("flood{n}"))).await;
+        }
+        floods.push(flood);
+    }
+    // Beyond its places the flood is refused, and told so.
+    let refused = floods[2].next().await;
+    assert_eq!(refused["definition"], "highResourceUsage", "{refused}");
+    let mut honest = client_at(&server, "203.0.113.2").await;
+    honest.send(publish("honest")).await;
+    let mut asked = 0;
+    while hanging.next().await.json()["streamId"] != "honest" {
+        asked += 1;
+    }
+    assert!(asked <= 8, "{asked} of one address");
+}
+
+#[tokio::test]
+async fn a_socket_that_publishes_already_is_told_so_though_there_is_a_backend() {
+    let mut backend = Receiver::start().await;
+    let server = asking(&backend).await;
+    let mut client = server.connect().await;
+    assert_eq!(client.ask(publish("s1")).await["command"], "start");
+    backend.next().await;
+    assert_eq!(client.error(publish("s1")).await, "already_publishing");
+    assert!(backend.is_unheard());
+    assert_eq!(
+        client.ask(stop("s1")).await["definition"],
+        "publish_finished"
+    );
+}
+
+#[tokio::test]
+async fn what_rest_ends_while_the_backend_thinks_does_not_begin() {
+    let mut backend = Receiver::start().await;
+    backend.hang();
+    let server = asking(&backend).await;
+    server.create("s1").await;
+    let mut client = server.connect().await;
+    client.send(publish("s1")).await;
+    backend.next().await;
+    assert!(server.delete(&broadcasts("s1")).await.success());
+    assert_eq!(client.next().await["definition"], "publish_finished");
+    assert_eq!(client.next().await["command"], "stop");
     client.nothing_more().await;
 }
 

@@ -6,26 +6,16 @@ use crate::server::{
     shard::{Shard, codec, destination, live, rendition},
     until,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use shardcast_link::{
     BroadcastId, CodecStatus, DecoderStatus, DestinationState, DestinationStatus, Event,
-    PicturePath, PictureStatus, RenditionSpec, RenditionStatus, VideoCodec,
+    RenditionSpec, RenditionStatus, SessionId, ShardStatus, VideoCodec, VideoPath,
+    VideoSelectionStatus,
 };
 
-#[tokio::test]
-async fn what_is_made_and_who_is_sent_it_is_told_everywhere() {
-    let server = Server::start().await;
-    let mut shard = Shard::join(&server).await;
-    let id = BroadcastId::new("StreamLick", "s1").unwrap();
-    server.create("s1").await;
-    for name in ["d1", "d2"] {
-        let url = format!("rtmp://h/a/{name}");
-        let body = json!({"rtmpUrl": url, "endpointServiceId": name});
-        let added = server.post(&broadcasts("s1/endpoint"), body).await;
-        assert!(added.success());
-    }
-    let (_client, session) = shard.live(server.http(), &id).await;
-    let mut report = live(&id, &session);
+/// One rendition that is encoded for `d1`, one that is not, and `d2` with the publisher's video.
+fn report(id: &BroadcastId, session: &SessionId) -> ShardStatus {
+    let mut report = live(id, session);
     report.codec = CodecStatus {
         refused: 2,
         ..codec(800, 310)
@@ -56,8 +46,8 @@ async fn what_is_made_and_who_is_sent_it_is_told_everywhere() {
             ..rendition(RenditionSpec::of_height(480))
         },
     ];
-    let sent = |id: &str, path: PicturePath| DestinationStatus {
-        picture: Some(PictureStatus {
+    let sent = |id: &str, path: VideoPath| DestinationStatus {
+        video: Some(VideoSelectionStatus {
             path,
             width: 1_280,
             height: 720,
@@ -67,15 +57,45 @@ async fn what_is_made_and_who_is_sent_it_is_told_everywhere() {
         ..destination(id, DestinationState::Live)
     };
     broadcast.destinations = vec![
-        sent("d1", PicturePath::Rendition),
-        sent("d2", PicturePath::Passthrough),
+        sent("d1", VideoPath::Rendition),
+        sent("d2", VideoPath::Passthrough),
     ];
-    shard.say(Event::Status(report)).await;
+    report
+}
+
+#[tokio::test]
+async fn what_is_made_and_who_is_sent_it_is_told_everywhere() {
+    let server = Server::start().await;
+    let mut shard = Shard::join(&server).await;
+    let id = BroadcastId::new("StreamLick", "s1").unwrap();
+    server.create("s1").await;
+    for name in ["d1", "d2"] {
+        let url = format!("rtmp://h/a/{name}");
+        let body = json!({"rtmpUrl": url, "endpointServiceId": name});
+        let added = server.post(&broadcasts("s1/endpoint"), body).await;
+        assert!(added.success());
+    }
+    let (_client, session) = shard.live(server.http(), &id).await;
+    shard.say(Event::Status(report(&id, &session))).await;
     let read = until("the report", async || {
         let read = server.get(&broadcasts("s1")).await.json();
         (read["renditions"].as_array().unwrap().len() == 2).then_some(read)
     })
     .await;
+    assert_shown(&read);
+    let status = server.get("/api/v1/status").await.json();
+    assert_eq!(status["shards"][0]["codec"]["used_permille"], 310);
+    assert_eq!(status["broadcasts"][0]["renditions"][0]["repeated"], 5);
+    assert_eq!(
+        status["broadcasts"][0]["destinations"][1]["picture"]["path"],
+        "passthrough"
+    );
+
+    let metrics = server.get("/metrics").await.text();
+    assert_measured(&metrics);
+}
+
+fn assert_shown(read: &Value) {
     assert_eq!(
         read["endPointList"][0]["detail"]["picture"],
         json!({"path": "rendition", "width": 1280, "height": 720,
@@ -104,16 +124,9 @@ async fn what_is_made_and_who_is_sent_it_is_told_everywhere() {
         (&json!("vp8"), &json!(70_000))
     );
     assert_eq!(read["dropFrameCountInEncoding"], 7);
+}
 
-    let status = server.get("/api/v1/status").await.json();
-    assert_eq!(status["shards"][0]["codec"]["used_permille"], 310);
-    assert_eq!(status["broadcasts"][0]["renditions"][0]["repeated"], 5);
-    assert_eq!(
-        status["broadcasts"][0]["destinations"][1]["picture"]["path"],
-        "passthrough"
-    );
-
-    let metrics = server.get("/metrics").await.text();
+fn assert_measured(metrics: &str) {
     for row in [
         "shardcast_codec_capacity_permille{shard=\"0\"} 800",
         "shardcast_codec_used_permille{shard=\"0\"} 310",
@@ -126,8 +139,8 @@ async fn what_is_made_and_who_is_sent_it_is_told_everywhere() {
         "shardcast_decode_cpu_us{shard=\"0\"} 70000",
         "shardcast_scale_cpu_us{shard=\"0\"} 40000",
         "shardcast_encode_cpu_us{shard=\"0\"} 500000",
-        "shardcast_destination_pictures{path=\"passthrough\"} 1",
-        "shardcast_destination_pictures{path=\"rendition\"} 1",
+        "shardcast_destinations_by_video{path=\"passthrough\"} 1",
+        "shardcast_destinations_by_video{path=\"rendition\"} 1",
     ] {
         assert!(metrics.contains(row), "{row} is not in {metrics}");
     }

@@ -66,9 +66,9 @@ async fn one_that_is_refused_is_told_so_and_the_session_goes_on() {
     client.send(offer("s1")).await;
     take_renegotiate(&mut shard).await;
     shard.say(refusal(&session)).await;
-    let told = client.next().await;
-    assert_eq!(told["definition"], "notSetRemoteDescription");
-    assert_eq!(told["message"], "not like this");
+    let notice = client.next().await;
+    assert_eq!(notice["definition"], "notSetRemoteDescription");
+    assert_eq!(notice["message"], "not like this");
     let empty = json!({"command": "takeConfiguration", "streamId": "s1", "type": "offer"});
     assert_eq!(client.error(empty).await, "notSetRemoteDescription");
     client.send(offer("s1")).await;

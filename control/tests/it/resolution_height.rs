@@ -78,7 +78,7 @@ async fn a_rung_stays_a_rung_when_the_source_has_its_height() {
     let Command::Want { broadcast } = shard.next().await else {
         panic!("the shard was not told");
     };
-    let picture = broadcast.destinations[0].picture;
+    let picture = broadcast.destinations[0].video;
     assert_eq!(picture.reencode, Reencode::Always);
     assert_eq!(picture.rendition.unwrap().video_bps, 2_500_000);
 }

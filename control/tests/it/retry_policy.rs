@@ -20,7 +20,7 @@ async fn live(settings: &str) -> (Server, Shard, crate::server::Client) {
 }
 
 /// The policy of the only destination that the shard is told of next.
-async fn told(shard: &mut Shard) -> RetryPolicy {
+async fn next_policy(shard: &mut Shard) -> RetryPolicy {
     match shard.next().await {
         Command::Want { broadcast } => broadcast.destinations[0].retry,
         other => panic!("not a Want: {other:?}"),
@@ -53,7 +53,7 @@ async fn a_destination_that_says_nothing_is_tried_again_as_its_application_says(
         give_up_ms_min: 24_000,
         ..policy(700, 30_000, Some(3))
     };
-    assert_eq!(told(&mut shard).await, wanted);
+    assert_eq!(next_policy(&mut shard).await, wanted);
     assert_eq!(endpoint(&server).await["retry"], Value::Null);
 }
 
@@ -63,7 +63,7 @@ async fn without_settings_it_is_tried_without_end() {
     server
         .post(&broadcasts("s1/endpoint"), json!({"rtmpUrl": URL}))
         .await;
-    assert_eq!(told(&mut shard).await, policy(500, 30_000, None));
+    assert_eq!(next_policy(&mut shard).await, policy(500, 30_000, None));
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_destination_may_be_added_with_a_policy_of_its_own_and_change_it_while
             .await
             .success()
     );
-    assert_eq!(told(&mut shard).await, policy(1_000, 30_000, None));
+    assert_eq!(next_policy(&mut shard).await, policy(1_000, 30_000, None));
     let shown = endpoint(&server).await;
     assert_eq!(
         shown["retry"],
@@ -87,13 +87,13 @@ async fn a_destination_may_be_added_with_a_policy_of_its_own_and_change_it_while
     let one = broadcasts("s1/endpoint/d1");
     let change = json!({"retry": {"delay_ms_max": 2000}});
     assert!(server.send_json("PUT", &one, &change).await.success());
-    assert_eq!(told(&mut shard).await, policy(500, 2_000, Some(9)));
+    assert_eq!(next_policy(&mut shard).await, policy(500, 2_000, Some(9)));
 
     // What was read may be sent back whole, and an empty object is the application's again.
     let mut whole = endpoint(&server).await;
     whole["retry"] = json!({});
     assert!(server.send_json("PUT", &one, &whole).await.success());
-    assert_eq!(told(&mut shard).await, policy(500, 30_000, Some(9)));
+    assert_eq!(next_policy(&mut shard).await, policy(500, 30_000, Some(9)));
     assert_eq!(endpoint(&server).await["retry"], Value::Null);
 }
 

@@ -26,7 +26,7 @@ async fn start(receiver: &Receiver, more: &str) -> (Server, Shard) {
 async fn end(shard: &mut Shard, client: &mut crate::server::Client, session: SessionId) {
     client.send(stop("s1")).await;
     while !matches!(shard.next().await, Command::Unpublish { .. }) {}
-    shard.ended(session, &id("s1"), EndReason::Wished).await;
+    shard.ended(session, &id("s1"), EndReason::Requested).await;
     while !matches!(shard.next().await, Command::Forget { .. }) {}
 }
 
@@ -45,12 +45,12 @@ async fn a_start_and_an_end_are_told_once_and_a_publisher_who_comes_back_is_neit
     let (mut client, session) = shard.live(server.http(), &id("s1")).await;
     end(&mut shard, &mut client, session).await;
     for action in ["liveStreamStarted", "liveStreamEnded"] {
-        let mut told = receiver.next().await.json();
-        let timestamp = told["timestamp"].take();
+        let mut reported = receiver.next().await.json();
+        let timestamp = reported["timestamp"].take();
         assert!(timestamp.as_str().unwrap().parse::<u64>().unwrap() > 1_700_000_000_000);
         let wanted = json!({"id": "s1", "action": action, "streamName": "Evening",
             "app": "StreamLick", "metadata": {"show": 7}, "timestamp": null});
-        assert_eq!(told, wanted);
+        assert_eq!(reported, wanted);
     }
 }
 
@@ -88,9 +88,9 @@ async fn a_destination_is_told_with_its_address_each_time_that_it_is_given_up() 
     end(&mut shard, &mut client, session).await;
     assert_eq!(receiver.next().await.action(), "liveStreamStarted");
     for _ in 0..2 {
-        let told = receiver.next().await.json();
-        assert_eq!(told["action"], "endpointFailed");
-        assert_eq!(told["metadata"], json!({"rtmp-url": url}));
+        let reported = receiver.next().await.json();
+        assert_eq!(reported["action"], "endpointFailed");
+        assert_eq!(reported["metadata"], json!({"rtmp-url": url}));
     }
     assert_eq!(receiver.next().await.action(), "liveStreamEnded");
     // In the next broadcast it is news again.
@@ -112,9 +112,9 @@ async fn a_publisher_that_brings_no_media_is_told_though_the_stream_was_never_cr
     shard
         .ended(session, &id("s1"), EndReason::StartTimeout)
         .await;
-    let told = receiver.next().await.json();
+    let reported = receiver.next().await.json();
     assert_eq!(
-        (&told["action"], &told["id"], &told["app"]),
+        (&reported["action"], &reported["id"], &reported["app"]),
         (
             &json!("publishTimeoutError"),
             &json!("s1"),
@@ -130,16 +130,16 @@ async fn the_status_of_a_live_stream_is_told_again_and_again_where_it_is_asked_f
     let (_client, _) = shard.live(server.http(), &id("s1")).await;
     assert_eq!(receiver.next().await.action(), "liveStreamStarted");
     for _ in 0..2 {
-        let told = receiver.next().await.json();
-        assert_eq!(told["action"], "liveStreamStatus");
-        assert!(told["timestamp"].is_u64(), "{told}");
+        let reported = receiver.next().await.json();
+        assert_eq!(reported["action"], "liveStreamStatus");
+        assert!(reported["timestamp"].is_u64(), "{reported}");
         for (key, value) in [
             ("width", json!(1280)),
             ("height", json!(720)),
             ("totalByteReceived", json!(1_000_000)),
             ("speed", json!(1.0)),
         ] {
-            assert_eq!(told[key], value, "{key}");
+            assert_eq!(reported[key], value, "{key}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Settings that close a door in Ant Media Server. One that is not built here ends the start:
-//! whoever set it counts on a closed door, and a warning among others does not close it.
+//! Access controls of Ant Media Server. One that is not built here ends the start: the operator relies
+//! on it, and a warning would not replace it.
 
 use toml::Value;
 
-use super::{boolean, parse};
+use super::values::{boolean, parse};
 
 /// Settings that close a door there and are not built here, with what to do instead.
 const NOT_BUILT: &[(&[&str], &str)] = &[

@@ -2,8 +2,11 @@
 
 use toml::Value;
 
-use super::{ApplicationOverrides, ApplicationSettings, parse};
-use crate::limits;
+use super::values::parse;
+use crate::{
+    limits,
+    settings::application::{ApplicationOverrides, ApplicationSettings},
+};
 
 /// `endpointHealthCheckPeriodMs` where it is not set.
 const HEALTH_CHECK_PERIOD_MS: u64 = 2_000;

@@ -11,7 +11,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use shardcast_control::{Handle, Settings, serve, settings::Overrides};
+use shardcast_control::{
+    Handle, Settings, serve,
+    settings::{EngineSettings, Overrides},
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -56,8 +59,11 @@ impl Server {
             bind: Some([127, 0, 0, 1].into()),
             http_port: Some(0),
             https_port: Some(0),
-            udp_port_base: Some(0),
-            shards: Some(1),
+            engine: EngineSettings {
+                udp_port_base: Some(0),
+                shards: Some(1),
+                ..EngineSettings::default()
+            },
             data_dir: Some(folder.path().to_owned()),
             ..Overrides::default()
         };
@@ -285,6 +291,15 @@ impl Client {
         assert_eq!(answer["command"], "error", "{message} got {answer}");
         answer["definition"].as_str().unwrap().to_owned()
     }
+}
+
+/// A client behind a proxy on this machine that names it by `address`.
+pub async fn client_at(server: &Server, address: &str) -> Client {
+    let url = format!("ws://{}/StreamLick/websocket", server.http());
+    let mut request = url.into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("x-forwarded-for", address.parse().unwrap());
+    Client::connect_with(request).await
 }
 
 pub fn publish(stream: &str) -> Value {

@@ -1,0 +1,92 @@
+//! Carries out what the hub decides, while it is locked, so that effects happen in the order in which
+//! they were decided. None of them waits.
+
+use std::time::Instant;
+
+use shardcast_link::{BroadcastId, Command};
+
+use crate::{
+    handover::{self, Offer},
+    lifecycle,
+    publishing::{Effect, Eviction, Hub},
+    state::Control,
+    webhooks,
+};
+
+/// Runs `decide` on the hub and carries out what it decided.
+pub(crate) fn with_hub<R>(
+    control: &Control,
+    decide: impl FnOnce(&mut Hub, &mut Vec<Effect>) -> R,
+) -> R {
+    let mut hub = control.lock_hub();
+    let mut effects = Vec::new();
+    let result = decide(&mut hub, &mut effects);
+    carry_out(control, &mut hub, effects);
+    result
+}
+
+/// Ends `id` for its publisher and its destinations.
+pub(crate) fn end(control: &Control, id: &BroadcastId, why: Eviction) {
+    with_hub(control, |hub, out| hub.evict(id, why, out));
+    lifecycle::finish(control, id);
+}
+
+fn carry_out(control: &Control, hub: &mut Hub, effects: Vec<Effect>) {
+    for effect in effects {
+        match effect {
+            Effect::Send { socket, message } => control.sockets.send(socket, &message),
+            Effect::Close { socket, code } => control.sockets.close(socket, code),
+            Effect::Offer {
+                session,
+                broadcast,
+                sdp,
+                start_timeout_ms,
+            } => {
+                let offer = Offer {
+                    session,
+                    broadcast,
+                    sdp,
+                    start_timeout_ms,
+                };
+                let mut further = Vec::new();
+                handover::hand_over(control, hub, offer, &mut further);
+                carry_out(control, hub, further);
+            }
+            Effect::Candidate {
+                session,
+                shard,
+                candidate,
+            } => {
+                control
+                    .shards
+                    .send(shard, Command::Candidate { session, candidate });
+            }
+            Effect::Renegotiate {
+                session,
+                shard,
+                sdp,
+            } => {
+                let mut further = Vec::new();
+                handover::renegotiate(control, hub, &session, shard, sdp, &mut further);
+                carry_out(control, hub, further);
+            }
+            Effect::Unpublish { session, shard } => {
+                control.shards.send(shard, Command::Unpublish { session });
+            }
+            Effect::Started {
+                broadcast,
+                name,
+                meta_data,
+            } => lifecycle::started(control, &broadcast, name, meta_data),
+            Effect::Finish { broadcast } => {
+                let now = Instant::now();
+                if lifecycle::is_unreachable(control, now, &broadcast) {
+                    hub.end_later(now, broadcast);
+                } else {
+                    lifecycle::finish(control, &broadcast);
+                }
+            }
+            Effect::TimedOut { broadcast } => webhooks::timed_out(control, &broadcast),
+        }
+    }
+}
