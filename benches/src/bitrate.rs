@@ -1,6 +1,5 @@
-//! Whether a rendition is what it was asked to be, told from what its destination receives: bit rate,
-//! decoder's buffer, frame rate, keyframe distance, size. Sources of other frame rates, and of one
-//! that varies, must not be seen in it.
+//! Checks a rendition at its destination: bit rate, decoder buffer, frame rate, keyframe distance and
+//! size must be those requested, whatever the frame rate of the source is.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,47 +7,55 @@ use serde::Serialize;
 use shardcast_link::RenditionSpec;
 
 use crate::BenchError;
-use crate::clip::{Clip, ClipFormat};
 use crate::harness::Harness;
 use crate::publisher::{Pace, Publisher, PublisherOptions};
-use crate::sink::{FrameLog, PictureReport, Sink, VBV_BUFFER_MS, VbvReport, WINDOW_MS};
+use crate::sink::{FrameLog, Sink, VBV_BUFFER_MS, VbvReport, VideoReport, WINDOW_MS};
 use crate::stats::Spread;
+use crate::test_clip::{TestClip, TestClipFormat};
 
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// What rate control does with the first pictures is not looked at.
+const START_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Beginning of the stream that is left out, until rate control is in its steady state.
 const SETTLE_MS: u32 = 4_000;
-/// Rounding of RTMP's timestamps: both ends of a distance.
+/// Rounding of RTMP timestamps at both ends of a distance, in milliseconds.
 const GRID_TOLERANCE_MS: f64 = 1.5;
 
-/// What is made of which sources.
+/// Sources and the requested rendition.
 #[derive(Clone, Debug)]
 pub struct BitrateOptions {
-    pub sources: Vec<(ClipFormat, Pace)>,
+    /// Test clips to publish, one after the other, and their frame spacing.
+    pub sources: Vec<(TestClipFormat, Pace)>,
+    /// The rendition that is requested of each source.
     pub spec: RenditionSpec,
-    /// How long each is watched.
+    /// How long each source is measured.
     pub duration: Duration,
 }
 
-/// One source.
+/// Results of one source.
 #[derive(Clone, Debug, Serialize)]
 pub struct BitrateSource {
+    /// Frame rate of the source, as text.
     pub source: String,
-    /// Largest and smallest mean over ten seconds against what was asked for, in percent of it.
+    /// Deviation of the mean bit rate over ten seconds from the requested one, in percent.
     pub window_percent: Option<Spread>,
+    /// The decoder buffer at the requested bit rate.
     pub vbv: VbvReport,
-    pub picture: PictureReport,
-    /// What is not as it was asked for, in words.
+    /// Sizes, parameter sets and spacing of the frames received.
+    #[serde(rename = "picture")]
+    pub video: VideoReport,
+    /// Deviations from the request, as text.
     pub faults: Vec<String>,
 }
 
-/// All sources, one after the other.
+/// Results of all sources.
 #[derive(Clone, Debug, Serialize)]
 pub struct BitrateReport {
+    /// The rendition that was requested.
     pub spec: RenditionSpec,
+    /// One entry for each source, in the order of the options.
     pub sources: Vec<BitrateSource>,
 }
 
-/// Publishes one source after the other, and looks at what is made of it.
+/// Publishes one source after the other, and measures the rendition of each.
 ///
 /// # Errors
 /// When something does not start.
@@ -58,7 +65,7 @@ pub async fn bitrate(
 ) -> Result<BitrateReport, BenchError> {
     let mut sources = Vec::new();
     for (number, (format, pace)) in options.sources.iter().enumerate() {
-        let clip = Clip::load(*format)?;
+        let clip = TestClip::load(*format)?;
         let stream_id = format!("bitrate{number}");
         let log = watch(harness, &clip, *pace, &stream_id, options).await?;
         sources.push(look(name(format, *pace), &log, &options.spec));
@@ -69,14 +76,14 @@ pub async fn bitrate(
     })
 }
 
-/// 15, 24, 30 and 60 frames a second, and 30 that vary.
-pub fn usual_sources(format: ClipFormat) -> Vec<(ClipFormat, Pace)> {
-    let constant = [15, 24, 30, 60].map(|fps| (ClipFormat { fps, ..format }, Pace::Constant));
-    let varying = (ClipFormat { fps: 30, ..format }, Pace::Varying);
+/// Sources of 15, 24, 30 and 60 frames a second, and one of 30 with varying distances.
+pub fn usual_sources(format: TestClipFormat) -> Vec<(TestClipFormat, Pace)> {
+    let constant = [15, 24, 30, 60].map(|fps| (TestClipFormat { fps, ..format }, Pace::Constant));
+    let varying = (TestClipFormat { fps: 30, ..format }, Pace::Varying);
     constant.into_iter().chain([varying]).collect()
 }
 
-fn name(format: &ClipFormat, pace: Pace) -> String {
+fn name(format: &TestClipFormat, pace: Pace) -> String {
     let varying = if pace == Pace::Varying {
         ", varying"
     } else {
@@ -87,11 +94,11 @@ fn name(format: &ClipFormat, pace: Pace) -> String {
 
 async fn watch(
     harness: &Harness,
-    clip: &Arc<Clip>,
+    clip: &Arc<TestClip>,
     pace: Pace,
     stream_id: &str,
     options: &BitrateOptions,
-) -> Result<(PictureReport, FrameLog), BenchError> {
+) -> Result<(VideoReport, FrameLog), BenchError> {
     let sink = Sink::start()?;
     harness.create(stream_id).await?;
     harness
@@ -104,25 +111,25 @@ async fn watch(
     let publisher = Publisher::start(Arc::clone(clip), publisher);
     let seconds = options.duration.as_secs() + u64::from(SETTLE_MS / 1_000);
     let frames = seconds * u64::from(options.spec.frames_per_second);
-    let patience = START_PATIENCE + Duration::from_secs(2 * seconds);
-    sink.frames(stream_id, frames, patience).await?;
+    let time_limit = START_TIME_LIMIT + Duration::from_secs(2 * seconds);
+    sink.frames(stream_id, frames, time_limit).await?;
     let stream = sink.stream(stream_id).unwrap_or_default();
     let log = sink.log(stream_id);
     publisher.stop().await;
-    // The next source needs the room.
+    // The rendition of the next source needs its capacity.
     let _ = harness.delete(stream_id).await;
     harness
-        .wait_status("end of the rendition", START_PATIENCE, |status| {
+        .wait_status("end of the rendition", START_TIME_LIMIT, |status| {
             status.renditions(stream_id).is_empty()
         })
         .await?;
-    Ok((stream.picture, log))
+    Ok((stream.video, log))
 }
 
-/// Compares what came with what was asked for.
+/// Compares the received stream with the request.
 fn look(
     source: String,
-    (picture, log): &(PictureReport, FrameLog),
+    (video, log): &(VideoReport, FrameLog),
     spec: &RenditionSpec,
 ) -> BitrateSource {
     let settled = log.after(SETTLE_MS);
@@ -131,9 +138,9 @@ fn look(
     let window_percent = Spread::of(windows.collect());
     let vbv = log.vbv(spec.video_bps, VBV_BUFFER_MS);
     let mut faults = Vec::new();
-    let mut fault = |bad: bool, words: String| {
+    let mut fault = |bad: bool, text: String| {
         if bad {
-            faults.push(words);
+            faults.push(text);
         }
     };
     match window_percent {
@@ -141,14 +148,14 @@ fn look(
             min < -5.0 || max > 5.0,
             format!("{min:+.1} to {max:+.1} % of the bit rate"),
         ),
-        None => fault(true, "no ten seconds to look at".to_owned()),
+        None => fault(true, "the stream is shorter than ten seconds".to_owned()),
     }
     fault(
         vbv.violations > 0,
-        format!("the decoder's buffer was empty {} times", vbv.violations),
+        format!("the decoder buffer was empty {} times", vbv.violations),
     );
     let group = f64::from(spec.gop_ms * spec.frames_per_second / 1_000);
-    let distances = picture.keyframe_interval_frames;
+    let distances = video.keyframe_interval_frames;
     let constant = distances.is_none_or(|d| d.min == group && d.max == group);
     fault(
         !constant,
@@ -164,19 +171,16 @@ fn look(
         (fps - f64::from(spec.frames_per_second)).abs() > 0.05,
         format!("{fps:.2} frames a second"),
     );
+    fault(video.sizes.len() != 1, format!("sizes {:?}", video.sizes));
     fault(
-        picture.sizes.len() != 1,
-        format!("sizes {:?}", picture.sizes),
-    );
-    fault(
-        picture.header_changes > 0,
-        format!("{} other parameter sets", picture.header_changes),
+        video.header_changes > 0,
+        format!("{} other parameter sets", video.header_changes),
     );
     BitrateSource {
         source,
         window_percent,
         vbv,
-        picture: picture.clone(),
+        video: video.clone(),
         faults,
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong while measuring, and who has to do something about it.
+//! Errors of measurements, grouped by the party that has to act.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -6,37 +6,62 @@ use std::{io, path::PathBuf, time::Duration};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// The operator's: a program that the harness uses is missing or failed.
+    /// Operator: a program that the harness starts is missing or failed.
     #[error("{program} failed: {reason}")]
-    Program { program: String, reason: String },
-    /// The operator's: an argument makes no sense.
+    Program {
+        /// Name of the program.
+        program: String,
+        /// Its error output, or why it could not be started.
+        reason: String,
+    },
+    /// Operator: an argument is invalid.
     #[error("{0}")]
     Argument(String),
-    /// The operator's: files of the harness.
+    /// Operator: a file of the harness cannot be read or written.
     #[error("{}: {error}", path.display())]
-    File { path: PathBuf, error: io::Error },
-    /// The server's: it could not be reached, or closed.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Error of the operating system.
+        error: io::Error,
+    },
+    /// Server: it could not be reached, or closed the connection.
     #[error("{what}: {reason}")]
-    Network { what: &'static str, reason: String },
-    /// The server's: it answered something else than expected.
+    Network {
+        /// The protocol or step that failed.
+        what: &'static str,
+        /// The error as text.
+        reason: String,
+    },
+    /// Server: it answered something other than expected.
     #[error("{what} was answered by {answer}")]
-    Refused { what: &'static str, answer: String },
-    /// The server's: it did not answer in time.
+    Refused {
+        /// The request.
+        what: &'static str,
+        /// The server's answer.
+        answer: String,
+    },
+    /// Server: it did not answer in time.
     #[error("no {what} within {} ms", waited.as_millis())]
-    Late { what: String, waited: Duration },
-    /// Ours: a certificate of a test could not be made.
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// This crate: a certificate of a test could not be made.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// Ours: TLS of a test server.
+    /// This crate: TLS of a test server.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// Ours: a codec.
+    /// This crate: a codec.
     #[error(transparent)]
     Media(#[from] shardcast_media::MediaError),
-    /// Ours or the server's: WebRTC.
+    /// This crate or the server: WebRTC.
     #[error("WebRTC: {0}")]
     Rtc(#[from] str0m::RtcError),
-    /// The machine's: a socket.
+    /// Machine: a socket.
     #[error("socket: {0}")]
     Io(#[from] io::Error),
 }

@@ -1,5 +1,5 @@
-//! Damaged and absurd pictures of every codec into decoders and encoders: whether the engine lives, a
-//! good broadcast loses nothing, and the memory comes back.
+//! Publishes corrupted video of all codecs into decoders and encoders: the engine must survive, an
+//! intact broadcast must lose no frame, and the memory must be released.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,67 +8,82 @@ use shardcast_link::{RenditionSpec, VideoCodec};
 use tokio::time::{Instant, sleep};
 
 use crate::BenchError;
-use crate::clip::{Clip, ClipFormat};
 use crate::harness::{Harness, request, usage};
-use crate::publisher::{Hostility, Publisher, PublisherOptions, PublisherState};
+use crate::passthrough_probe::{PassthroughProbe, PassthroughReport};
+use crate::publisher::{CorruptionOptions, Publisher, PublisherOptions, PublisherState};
 use crate::sink::Sink;
-use crate::witness::{Witness, WitnessReport};
+use crate::test_clip::{TestClip, TestClipFormat};
 
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// The same for a while before: what the first time leaves behind is no leak.
+const START_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Length of a warm-up with the same load: memory that is allocated once is no leak.
 const WARM_UP: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(500);
-/// Until everything has ended and memory was given back.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Time until all sessions have ended and memory is released.
 const AFTERWARDS: Duration = Duration::from_secs(3);
-/// What allocators keep more of what was used at the same time than after the warm-up.
+/// Growth of the resident memory after the warm-up that is still fragmentation, in MB.
 const MEMORY_TOLERANCE_MB: f64 = 16.0;
 
-/// How long, and with which pictures.
+/// Length and seed of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct HostileOptions {
+    /// Length of the measurement, without the warm-up.
     pub duration: Duration,
+    /// Seed of all corruptions: the same seed gives the same frames.
     pub seed: u64,
 }
 
-/// One hostile publisher.
+/// Results of one hostile publisher.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostilePublisher {
+    /// Codec of the publisher.
     pub codec: VideoCodec,
+    /// Video frames sent, in all sessions.
     pub frames_sent: u64,
-    /// Sessions: more than one means that the server threw it out, as it may.
+    /// Sessions; more than one means that the server ended a session, which it may.
     pub sessions: u32,
-    /// What it was told, and why it had to come back, in the last session.
+    /// Errors of the last session.
     pub errors: Vec<String>,
+    /// Frames that the engine decoded, in the last session.
     pub frames_decoded: u64,
+    /// Errors that the engine's decoder reported, in the last session.
     pub decoder_errors: u64,
-    /// Pictures that the destination of its rendition received.
+    /// Frames that the destination of its rendition received.
     pub frames_received: u64,
-    /// The rendition kept its size and parameter sets whatever came.
+    /// Sizes of the rendition in pixels; one is expected, whatever the source does.
     pub sizes: Vec<(u32, u32)>,
+    /// Sequence headers that differ from the one before; 0 is expected.
     pub header_changes: u64,
 }
 
-/// What is left afterwards.
+/// Results of the measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostileReport {
+    /// Length of the measurement in seconds.
     pub seconds: f64,
+    /// One entry for each codec.
     pub publishers: Vec<HostilePublisher>,
-    pub witness: WitnessReport,
-    /// Resident memory of the engine after a few seconds of the same, at most, and in the end.
+    /// The intact broadcast that ran at the same time.
+    #[serde(rename = "witness")]
+    pub passthrough: PassthroughReport,
+    /// Resident memory of the engine after the warm-up, in MB.
     pub engine_mb_before: f64,
+    /// The same, at most during the measurement.
     pub engine_mb_max: f64,
+    /// The same, after the measurement.
     pub engine_mb_after: f64,
+    /// The engine of the start is gone; `false` is expected.
     pub engine_restarted: bool,
+    /// `/readyz` answered 200 after the measurement.
     pub ready: bool,
-    /// Lines of the log that tell of a panic.
+    /// Lines of the log that contain a panic; the first 16.
     pub panics: Vec<String>,
 }
 
 impl HostileReport {
-    /// Nothing happened to anybody else.
+    /// The engine survived without a panic or a leak, and the intact broadcast lost nothing.
     pub fn is_unharmed(&self) -> bool {
         let grown_mb = self.engine_mb_after - self.engine_mb_before;
-        self.witness.is_unharmed()
+        self.passthrough.is_unharmed()
             && !self.engine_restarted
             && self.ready
             && self.panics.is_empty()
@@ -76,7 +91,7 @@ impl HostileReport {
     }
 }
 
-/// Publishes all codecs at once, and watches.
+/// Publishes corrupted video of all codecs at once and measures the result.
 ///
 /// # Errors
 /// When something does not start.
@@ -85,8 +100,8 @@ pub async fn hostile(
     options: &HostileOptions,
 ) -> Result<HostileReport, BenchError> {
     let sink = Sink::start()?;
-    let good = Clip::load(ClipFormat::small())?;
-    let witness = Witness::start(harness, &good, "good").await?;
+    let good = TestClip::load(TestClipFormat::small())?;
+    let probe = PassthroughProbe::start(harness, &good, "good").await?;
     let engine = harness.engine_pid();
     let resident_mb = || Ok::<_, BenchError>(mb(usage(engine)?.resident_bytes));
     round(harness, &sink, "warm-up", options.seed, WARM_UP).await?;
@@ -102,8 +117,8 @@ pub async fn hostile(
     let mut engine_mb_max = engine_mb_before;
     let watched = async {
         loop {
-            sleep(LOOK).await;
-            // An engine that is gone is found out below.
+            sleep(POLL_INTERVAL).await;
+            // An engine that is gone is reported below.
             engine_mb_max = engine_mb_max.max(resident_mb().unwrap_or_default());
         }
     };
@@ -115,11 +130,11 @@ pub async fn hostile(
     let now = harness.runtime().and_then(|runtime| runtime.engine_pid);
     let engine_mb_after = resident_mb().unwrap_or_default();
     let ready = request(harness.http(), "GET", "/readyz", None).await;
-    let witness = witness.stop().await;
+    let passthrough = probe.stop().await;
     Ok(HostileReport {
         seconds: options.duration.as_secs_f64(),
         publishers: reports,
-        witness,
+        passthrough,
         engine_mb_before,
         engine_mb_max,
         engine_mb_after,
@@ -133,7 +148,7 @@ fn mb(bytes: u64) -> f64 {
     bytes as f64 / (1_024.0 * 1_024.0)
 }
 
-/// Small, so that all of them fit into one lane.
+/// A small rendition, so that one for each codec is admitted on one codec worker.
 fn spec() -> RenditionSpec {
     RenditionSpec {
         width: Some(320),
@@ -142,7 +157,7 @@ fn spec() -> RenditionSpec {
     }
 }
 
-/// All codecs at once, for so long.
+/// Publishes all codecs at once for this time.
 async fn round(
     harness: &Harness,
     sink: &Sink,
@@ -156,8 +171,8 @@ async fn round(
     }
     let end = Instant::now() + duration;
     while Instant::now() < end {
-        sleep(LOOK.min(duration)).await;
-        attackers.iter_mut().for_each(Attacker::come_back);
+        sleep(POLL_INTERVAL.min(duration)).await;
+        attackers.iter_mut().for_each(Attacker::restart_if_stopped);
     }
     let mut reports = Vec::new();
     for attacker in attackers {
@@ -166,26 +181,26 @@ async fn round(
     Ok(reports)
 }
 
-/// Deletes a broadcast, and waits until nothing is made of it.
+/// Deletes a broadcast, and waits until its renditions have ended.
 async fn finish(harness: &Harness, stream_id: &str) -> Result<(), BenchError> {
     harness.delete(stream_id).await?;
     harness
-        .wait_status("end of the rendition", START_PATIENCE, |status| {
+        .wait_status("end of the rendition", START_TIME_LIMIT, |status| {
             status.renditions(stream_id).is_empty()
         })
         .await?;
     Ok(())
 }
 
-/// A hostile publisher, which comes back when it was thrown out.
+/// A hostile publisher, which is started again when the server ends its session.
 struct Attacker {
     codec: VideoCodec,
     stream_id: String,
-    clip: Arc<Clip>,
+    clip: Arc<TestClip>,
     options: PublisherOptions,
     publisher: Publisher,
     sessions: u32,
-    /// Of the sessions before this one.
+    /// Frames of the sessions before this one.
     frames_sent: u64,
 }
 
@@ -204,11 +219,11 @@ impl Attacker {
             .await?;
         let clip = small_clip(codec, 320, 180)?;
         let options = PublisherOptions {
-            hostility: Some(hostility(codec, seed)?),
+            corruption: Some(corruption(codec, seed)?),
             ..PublisherOptions::new(harness.signalling(), &stream_id)
         };
         let publisher = Publisher::start(Arc::clone(&clip), options.clone());
-        publisher.published(START_PATIENCE).await?;
+        publisher.published(START_TIME_LIMIT).await?;
         Ok(Self {
             codec,
             stream_id,
@@ -220,15 +235,15 @@ impl Attacker {
         })
     }
 
-    fn come_back(&mut self) {
+    fn restart_if_stopped(&mut self) {
         let report = self.publisher.report();
         if report.state != PublisherState::Stopped {
             return;
         }
         self.sessions += 1;
         self.frames_sent += report.frames_sent;
-        if let Some(hostility) = &mut self.options.hostility {
-            hostility.seed = hostility.seed.wrapping_add(1 << 32);
+        if let Some(corruption) = &mut self.options.corruption {
+            corruption.seed = corruption.seed.wrapping_add(1 << 32);
         }
         self.publisher = Publisher::start(Arc::clone(&self.clip), self.options.clone());
     }
@@ -241,8 +256,8 @@ impl Attacker {
         finish(harness, id).await?;
         let streams = sink.streams(id);
         let received = streams.iter().map(|stream| stream.video_frames).sum();
-        let picture = streams.last().map(|stream| stream.picture.clone());
-        let picture = picture.unwrap_or_default();
+        let video = streams.last().map(|stream| stream.video.clone());
+        let video = video.unwrap_or_default();
         Ok(HostilePublisher {
             codec: self.codec,
             frames_sent: self.frames_sent + sent.frames_sent,
@@ -251,22 +266,22 @@ impl Attacker {
             frames_decoded: decoder.map_or(0, |decoder| decoder.frames),
             decoder_errors: decoder.map_or(0, |decoder| decoder.errors),
             frames_received: received,
-            sizes: picture.sizes,
-            header_changes: picture.header_changes,
+            sizes: video.sizes,
+            header_changes: video.header_changes,
         })
     }
 }
 
-fn small_clip(codec: VideoCodec, width: u32, height: u32) -> Result<Arc<Clip>, BenchError> {
-    Clip::load(ClipFormat {
+fn small_clip(codec: VideoCodec, width: u32, height: u32) -> Result<Arc<TestClip>, BenchError> {
+    TestClip::load(TestClipFormat {
         codec,
         width,
         height,
-        ..ClipFormat::small()
+        ..TestClipFormat::small()
     })
 }
 
-fn hostility(codec: VideoCodec, seed: u64) -> Result<Hostility, BenchError> {
+fn corruption(codec: VideoCodec, seed: u64) -> Result<CorruptionOptions, BenchError> {
     let foreign = match codec {
         VideoCodec::H264 => VideoCodec::Vp8,
         VideoCodec::Vp8 => VideoCodec::Vp9,
@@ -275,7 +290,7 @@ fn hostility(codec: VideoCodec, seed: u64) -> Result<Hostility, BenchError> {
     };
     let sizes = [(192, 108), (180, 320), (426, 240)];
     let sizes = sizes.map(|(width, height)| small_clip(codec, width, height));
-    Ok(Hostility {
+    Ok(CorruptionOptions {
         seed: seed.wrapping_mul(4).wrapping_add(codec as u64),
         sizes: sizes.into_iter().collect::<Result<_, _>>()?,
         foreign: Some(small_clip(foreign, 320, 180)?),

@@ -1,25 +1,35 @@
-//! Load generator, sinks and test harness: what measures Shardcast, and what its tests stand on.
+//! Load generator, RTMP sinks and test harness: the measurements of Shardcast and the base of its
+//! whole-product tests.
 //!
-//! [`publisher`] is the browser, [`sink`] is the platforms, good and bad, [`harness`] starts a
-//! whole Shardcast between them. The binary `shardcast-bench` gives the same to people.
+//! [`publisher`] acts as the browser, [`sink`] as the platforms, with and without faults, and
+//! [`harness`] runs Shardcast between them. The binary `shardcast-bench` offers the same on the
+//! command line.
 #![forbid(unsafe_code)]
 
-pub mod beside;
 pub mod bitrate;
-pub mod clip;
+pub mod capacity;
 pub mod clock;
+pub mod compare;
+pub mod compare_builds;
 mod error;
 pub mod fan_out;
+pub mod frame_stamp;
 pub mod harness;
 pub mod hostile;
+pub mod interference;
+pub mod latency;
 pub mod limits;
 pub mod live;
-pub mod mark;
+pub mod load;
 pub mod overload;
+pub mod passthrough_probe;
 pub mod publisher;
 pub mod reencode;
+pub mod report;
 pub mod sink;
+pub mod soak;
 pub mod stats;
-pub mod witness;
+pub mod test_clip;
+pub mod work;
 
 pub use error::BenchError;

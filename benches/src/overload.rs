@@ -1,5 +1,5 @@
-//! More renditions than the machine holds: what is let in, what is refused in which words, and what
-//! becomes of those that run and of broadcasts that are passed on.
+//! Requests more renditions than the machine can make: which ones are admitted, the reasons of the
+//! refusals, and the effect on admitted renditions and on passthrough broadcasts.
 
 use std::{
     sync::Arc,
@@ -11,68 +11,82 @@ use shardcast_link::{CodecStatus, RenditionSpec, RenditionStatus};
 use tokio::time::sleep;
 
 use crate::BenchError;
-use crate::clip::Clip;
 use crate::harness::Harness;
+use crate::passthrough_probe::{PassthroughProbe, PassthroughReport};
 use crate::publisher::{Publisher, PublisherOptions};
 use crate::reencode::is_throttled;
 use crate::sink::Sink;
-use crate::witness::{Witness, WitnessReport};
+use crate::test_clip::TestClip;
 
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// Rate control and governor come into their stride.
+const START_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Time until rate control and governor are in their steady state.
 const SETTLE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const STREAM_ID: &str = "overload";
-/// Words in the log lines with which the engine tells of the governor's steps.
-const GOVERNOR_WORDS: [&str; 2] = ["codecs cannot keep up", "codecs keep up"];
+/// Texts of the engine's log messages about steps of the governor.
+const GOVERNOR_MESSAGES: [&str; 2] = ["codecs cannot keep up", "codecs keep up"];
 
-/// How much too much.
+/// Size of the overload.
 #[derive(Clone, Debug)]
 pub struct OverloadOptions {
-    pub source: Arc<Clip>,
-    pub passed: Arc<Clip>,
-    /// Broadcasts that are passed on.
-    pub witnesses: u32,
-    /// What is asked for again and again, each time with a bit a second more.
+    /// Test clip of the broadcast that is re-encoded.
+    pub source: Arc<TestClip>,
+    /// Test clip of the passthrough broadcasts.
+    pub passed: Arc<TestClip>,
+    /// Number of passthrough broadcasts.
+    pub probes: u32,
+    /// The rendition to request, each time with one more bit a second.
     pub spec: RenditionSpec,
-    /// How often.
+    /// Number of requests.
     pub asked: u32,
+    /// Length of the measurement.
     pub duration: Duration,
 }
 
-/// One rendition that was let in.
+/// A rendition that was admitted.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdmittedReport {
+    /// Bit rate that was requested, in bits a second.
     pub video_bps: u32,
-    /// Pictures a second that its destination received over the measurement.
+    /// Frame rate at its destination over the measurement; `None` when no frame was received.
     pub received_fps: Option<f64>,
+    /// Frame rate that was requested.
     pub wanted_fps: u32,
-    /// In force when it ended.
+    /// Preset in force at the end.
     pub preset: shardcast_link::Preset,
+    /// Frame rate in force at the end; 0 when the shard reports no such rendition.
     pub frames_per_second: u32,
-    /// Left out because encoding was late.
+    /// Frames that were dropped because encoding was late.
     pub dropped: u64,
-    /// Why it is not made although it was let in.
+    /// Why it is not made although it was admitted.
     pub problem: Option<String>,
 }
 
-/// What happened.
+/// Results of the overload.
 #[derive(Clone, Debug, Serialize)]
 pub struct OverloadReport {
+    /// Renditions that were requested.
     pub asked: u32,
+    /// The renditions that were admitted, in the order of the requests.
     pub admitted: Vec<AdmittedReport>,
-    /// Different words with which the others were refused, and how often.
+    /// The different reasons of the refusals, and how often each was given.
     pub refusals: Vec<(String, u32)>,
+    /// Transcode capacity of the shard and its use, at the end.
     pub codec: CodecStatus,
-    /// Looks, once a second, at which a preset or frame rate was below what was asked for.
-    pub throttled_looks: u32,
-    pub looks: u32,
-    /// Steps of the governor that the engine logged.
+    /// Samples in which a preset or frame rate was below the requested one.
+    #[serde(rename = "throttled_looks")]
+    pub throttled_samples: u32,
+    /// Status reports that were read, one a second.
+    #[serde(rename = "looks")]
+    pub samples: u32,
+    /// Log messages of the governor's steps.
     pub governor_steps: Vec<String>,
-    pub witnesses: Vec<WitnessReport>,
+    /// One entry for each passthrough broadcast.
+    #[serde(rename = "witnesses")]
+    pub passthrough: Vec<PassthroughReport>,
 }
 
-/// Asks for too much, and watches.
+/// Requests too many renditions and measures the result.
 ///
 /// # Errors
 /// When something does not start.
@@ -80,10 +94,10 @@ pub async fn overload(
     harness: &Harness,
     options: &OverloadOptions,
 ) -> Result<OverloadReport, BenchError> {
-    let mut witnesses = Vec::new();
-    for number in 0..options.witnesses {
+    let mut probes = Vec::new();
+    for number in 0..options.probes {
         let stream_id = format!("passed{number}");
-        witnesses.push(Witness::start(harness, &options.passed, &stream_id).await?);
+        probes.push(PassthroughProbe::start(harness, &options.passed, &stream_id).await?);
     }
     let sink = Sink::start()?;
     let publisher = publish(harness, &options.source).await?;
@@ -104,8 +118,8 @@ pub async fn overload(
         }
     }
     sleep(SETTLE).await;
-    for witness in &mut witnesses {
-        witness.mark();
+    for probe in &mut probes {
+        probe.reset_delays();
     }
     let settled: Vec<usize> = admitted
         .iter()
@@ -119,8 +133,8 @@ pub async fn overload(
     });
     let admitted = admitted.collect();
     let mut reports = Vec::new();
-    for witness in witnesses {
-        reports.push(witness.stop().await);
+    for probe in probes {
+        reports.push(probe.stop().await);
     }
     publisher.stop().await;
     Ok(OverloadReport {
@@ -128,10 +142,10 @@ pub async fn overload(
         admitted,
         refusals: counted(refusals),
         codec: watched.codec,
-        throttled_looks: watched.throttled,
-        looks: watched.looks,
+        throttled_samples: watched.throttled,
+        samples: watched.samples,
         governor_steps: governor_steps(&harness.log()),
-        witnesses: reports,
+        passthrough: reports,
     })
 }
 
@@ -139,14 +153,14 @@ fn key(number: u32) -> String {
     format!("too-much{number}")
 }
 
-async fn publish(harness: &Harness, clip: &Arc<Clip>) -> Result<Publisher, BenchError> {
+async fn publish(harness: &Harness, clip: &Arc<TestClip>) -> Result<Publisher, BenchError> {
     harness.create(STREAM_ID).await?;
     let options = PublisherOptions::new(harness.signalling(), STREAM_ID);
     let publisher = Publisher::start(Arc::clone(clip), options);
-    publisher.published(START_PATIENCE).await?;
-    // Admission goes by what the shard has said of the publisher and of its budget.
+    publisher.published(START_TIME_LIMIT).await?;
+    // Admission needs the size of the publisher's video and the capacity from the shard's status.
     harness
-        .wait_status("publisher and budget", START_PATIENCE, |status| {
+        .wait_status("publisher and budget", START_TIME_LIMIT, |status| {
             let broadcast = status.broadcast(STREAM_ID);
             let publisher = broadcast.and_then(|broadcast| broadcast.publisher.as_ref());
             let video = publisher.and_then(|publisher| publisher.video.as_ref());
@@ -158,7 +172,7 @@ async fn publish(harness: &Harness, clip: &Arc<Clip>) -> Result<Publisher, Bench
 
 struct Watched {
     seconds: f64,
-    looks: u32,
+    samples: u32,
     throttled: u32,
     codec: CodecStatus,
     last: Vec<RenditionStatus>,
@@ -166,17 +180,17 @@ struct Watched {
 
 async fn watch(harness: &Harness, duration: Duration) -> Result<Watched, BenchError> {
     let start = Instant::now();
-    let (mut looks, mut throttled) = (0, 0);
+    let (mut samples, mut throttled) = (0, 0);
     loop {
-        sleep(LOOK.min(duration)).await;
+        sleep(POLL_INTERVAL.min(duration)).await;
         let status = harness.status().await?;
         let renditions = status.renditions(STREAM_ID);
-        looks += 1;
+        samples += 1;
         throttled += u32::from(renditions.iter().any(is_throttled));
         if start.elapsed() >= duration {
             return Ok(Watched {
                 seconds: start.elapsed().as_secs_f64(),
-                looks,
+                samples,
                 throttled,
                 codec: status.codec(),
                 last: renditions.to_vec(),
@@ -199,28 +213,28 @@ fn admitted_report(
         dropped: status.map_or(0, |status| status.dropped),
         problem: match status {
             Some(status) => status.problem.clone(),
-            None => Some("the shard knows nothing of it".to_owned()),
+            None => Some("the status of the shard does not list it".to_owned()),
         },
     }
 }
 
-fn counted(words: Vec<String>) -> Vec<(String, u32)> {
+fn counted(reasons: Vec<String>) -> Vec<(String, u32)> {
     let mut counted: Vec<(String, u32)> = Vec::new();
-    for words in words {
-        match counted.iter_mut().find(|(known, _)| *known == words) {
+    for reason in reasons {
+        match counted.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
-            None => counted.push((words, 1)),
+            None => counted.push((reason, 1)),
         }
     }
     counted
 }
 
-/// The messages of those lines of a JSON log, without what is around them.
+/// The messages about the governor in a JSON log.
 fn governor_steps(log: &str) -> Vec<String> {
     let message = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let message = line.get("message")?.as_str()?;
-        let is_step = GOVERNOR_WORDS.iter().any(|words| message.contains(words));
+        let is_step = GOVERNOR_MESSAGES.iter().any(|text| message.contains(text));
         is_step.then(|| message.to_owned())
     };
     log.lines().filter_map(message).collect()

@@ -1,5 +1,4 @@
-//! While a broadcast is live, everything else that a network can send at Shardcast changes nothing
-//! for it: not one frame is lost.
+//! Invalid input from the network costs a live broadcast no frame.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -11,14 +10,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     harness::{Harness, HarnessOptions, request},
     publisher::{Publisher, PublisherOptions, ServerMessage, Signalling},
     sink::Sink,
+    test_clip::{TestClip, TestClipFormat},
 };
 use tokio_tungstenite::tungstenite::Message;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 struct Show {
     harness: Harness,
@@ -31,9 +30,9 @@ async fn live() -> Show {
     let sink = Sink::start().unwrap();
     harness.create("show").await.unwrap();
     harness.add("show", &sink.url("good")).await.unwrap();
-    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let clip = TestClip::load(TestClipFormat::small()).unwrap();
     let publisher = Publisher::start(clip, PublisherOptions::new(harness.signalling(), "show"));
-    sink.frames("good", 30, PATIENCE).await.unwrap();
+    sink.frames("good", 30, TIME_LIMIT).await.unwrap();
     Show {
         harness,
         sink,
@@ -42,12 +41,12 @@ async fn live() -> Show {
 }
 
 impl Show {
-    /// The broadcast goes on, and nothing was lost.
+    /// The broadcast goes on, and no frame was lost.
     async fn assert_unharmed(self) {
         let before = self.sink.stream("good").unwrap().video_frames;
         let stream = self
             .sink
-            .frames("good", before + 30, PATIENCE)
+            .frames("good", before + 30, TIME_LIMIT)
             .await
             .unwrap();
         assert_eq!(stream.faults(), [""; 0], "{stream:?}");
@@ -92,7 +91,7 @@ async fn offers_of_garbage_get_an_error() {
                 }
             }
         };
-        let error = tokio::time::timeout(PATIENCE, error).await;
+        let error = tokio::time::timeout(TIME_LIMIT, error).await;
         assert!(
             error.is_ok_and(|error| !error.is_empty()),
             "offer {n} got no error"
@@ -123,11 +122,11 @@ async fn messages_that_are_none_and_out_of_order() {
     socket.send(&json!({"command": "publish"})).await.unwrap();
     let mut answers = Vec::new();
     while !answers.contains(&ServerMessage::Error("noStreamNameSpecified".to_owned())) {
-        let answer = tokio::time::timeout(PATIENCE, socket.next()).await;
+        let answer = tokio::time::timeout(TIME_LIMIT, socket.next()).await;
         answers.push(answer.unwrap_or_else(|_| panic!("only {answers:?} came")));
         assert!(!answers.contains(&ServerMessage::Closed), "{answers:?}");
     }
-    // Another publisher's stream cannot be stopped from outside, nor offered to.
+    // A socket cannot stop the stream of another publisher, nor send an offer for it.
     socket.stop("show").await.unwrap();
     socket.offer("show", "v=0").await.unwrap();
     show.assert_unharmed().await;
@@ -146,7 +145,7 @@ async fn a_huge_or_binary_frame_closes_its_own_socket() {
         // The server may close before all of it is sent.
         let _ = socket.send_raw(frame).await;
         let closed = async { while socket.next().await != ServerMessage::Closed {} };
-        tokio::time::timeout(PATIENCE, closed).await.unwrap();
+        tokio::time::timeout(TIME_LIMIT, closed).await.unwrap();
     }
     show.assert_unharmed().await;
 }

@@ -1,21 +1,21 @@
-//! One broadcast to fifty destinations, five of them faulty in five ways: the other forty-five lose
-//! not one frame.
+//! One broadcast to fifty destinations, five of them with different faults: the other forty-five lose
+//! no frame.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use std::time::Duration;
 
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     fan_out::{FanOutOptions, fan_out},
     harness::{Harness, HarnessOptions},
+    test_clip::{TestClip, TestClipFormat},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_faulty_ones_cost_the_forty_five_others_nothing() {
     let harness = Harness::start(HarnessOptions::default()).await.unwrap();
-    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let clip = TestClip::load(TestClipFormat::small()).unwrap();
     let options = FanOutOptions {
-        destinations: 50,
+        sizes: vec![50],
         faulty: 5,
         duration: Duration::from_secs(8),
     };

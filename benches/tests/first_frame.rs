@@ -1,16 +1,16 @@
-//! A destination shows a picture with sound soon after the publisher's first packet.
+//! A destination receives video and audio soon after the publisher's first packet.
 #![allow(clippy::unwrap_used, reason = "test")]
 
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     harness::{Harness, HarnessOptions},
     live::first_frame,
+    test_clip::{TestClip, TestClipFormat},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn picture_and_sound_come_within_a_second_in_the_median_of_ten() {
+async fn video_and_audio_arrive_within_a_second_in_the_median_of_ten() {
     let harness = Harness::start(HarnessOptions::default()).await.unwrap();
-    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let clip = TestClip::load(TestClipFormat::small()).unwrap();
     let report = first_frame(&harness, &clip, 10).await.unwrap();
     let median = report.first_frame_ms.unwrap().p50;
     assert!(median < 700.0, "{:?}", report.runs_ms);

@@ -1,5 +1,5 @@
-//! The main job: one publisher, several destinations, each with the whole picture and sound, in
-//! sync, while destinations come and go.
+//! The main task: one publisher and several destinations, each with all video and audio in sync, while
+//! destinations are added and removed.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,19 +10,19 @@
 use std::time::Duration;
 
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     clock,
     harness::{Harness, HarnessOptions},
     publisher::{Publisher, PublisherOptions},
     sink::{ConnectionReport, Sink},
+    test_clip::{TestClip, TestClipFormat},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 async fn publish(harness: &Harness, stream_id: &str) -> Publisher {
-    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let clip = TestClip::load(TestClipFormat::small()).unwrap();
     let publisher = Publisher::start(clip, PublisherOptions::new(harness.signalling(), stream_id));
-    publisher.published(PATIENCE).await.unwrap();
+    publisher.published(TIME_LIMIT).await.unwrap();
     publisher
 }
 
@@ -40,7 +40,7 @@ fn assert_good(stream: &ConnectionReport) {
     let sync = stream.sync_ms.unwrap();
     assert!(
         sync.median.abs() <= 40.0,
-        "sound and picture are apart: {sync:?}"
+        "audio and video are not in sync: {sync:?}"
     );
     assert_eq!(stream.announced_size, Some((320.0, 180.0)));
 }
@@ -62,7 +62,7 @@ async fn three_destinations_get_everything_and_a_clean_end() {
     }
     let publisher = publish(&harness, "show").await;
     for (n, sink) in sinks.iter().enumerate() {
-        sink.frames(&format!("key{n}"), 300, PATIENCE)
+        sink.frames(&format!("key{n}"), 300, TIME_LIMIT)
             .await
             .unwrap();
     }
@@ -70,7 +70,7 @@ async fn three_destinations_get_everything_and_a_clean_end() {
     for (n, sink) in sinks.iter().enumerate() {
         let key = format!("key{n}");
         let ended = |stream: &ConnectionReport| stream.ended.is_some();
-        let stream = sink.wait(&key, "end", PATIENCE, ended).await.unwrap();
+        let stream = sink.wait(&key, "end", TIME_LIMIT, ended).await.unwrap();
         assert_good(&stream);
         assert!(stream.ended_cleanly(), "{:?}", stream.ended);
         assert_eq!(
@@ -78,17 +78,17 @@ async fn three_destinations_get_everything_and_a_clean_end() {
             1,
             "one connection for the whole show"
         );
-        // From the first keyframe that was passed on to the last frame that was sent.
+        // The stream reaches from the first keyframe to the last frame that was sent.
         let last = sent.frames_sent as u32 - 1;
         assert!(
-            stream.last_mark.unwrap() + 2 >= last,
+            stream.last_stamp.unwrap() + 2 >= last,
             "ended at {:?} of {last}",
-            stream.last_mark
+            stream.last_stamp
         );
         assert!(
-            stream.first_mark.unwrap() < 60,
+            stream.first_stamp.unwrap() < 60,
             "began at {:?}",
-            stream.first_mark
+            stream.first_stamp
         );
     }
 }
@@ -102,15 +102,15 @@ async fn a_destination_added_while_live_starts_and_a_removed_one_ends_and_the_ot
     harness.add("show", &sink.url("stays")).await.unwrap();
     let leaves = harness.add("show", &sink.url("leaves")).await.unwrap();
     let publisher = publish(&harness, "show").await;
-    sink.frames("stays", 90, PATIENCE).await.unwrap();
+    sink.frames("stays", 90, TIME_LIMIT).await.unwrap();
 
     let asked_us = clock::now_us();
     let joins = harness.add("show", &sink.url("joins")).await.unwrap();
-    let joined = sink.frames("joins", 60, PATIENCE).await.unwrap();
+    let joined = sink.frames("joins", 60, TIME_LIMIT).await.unwrap();
     let waited_ms = (joined.first_video_us.unwrap() - asked_us) / 1_000;
     assert!(
         waited_ms < 5_000,
-        "the first picture came after {waited_ms} ms"
+        "the first frame was received after {waited_ms} ms"
     );
     assert!(joined.starts_on_keyframe, "{joined:?}");
     let status = harness.endpoint("show", &joins).await.unwrap();
@@ -118,29 +118,29 @@ async fn a_destination_added_while_live_starts_and_a_removed_one_ends_and_the_ot
 
     harness.remove("show", &leaves).await.unwrap();
     let ended = |stream: &ConnectionReport| stream.ended.is_some();
-    let left = sink.wait("leaves", "end", PATIENCE, ended).await.unwrap();
+    let left = sink.wait("leaves", "end", TIME_LIMIT, ended).await.unwrap();
     assert!(left.ended_cleanly(), "{:?}", left.ended);
 
     let before = sink.stream("stays").unwrap().video_frames;
-    let stays = sink.frames("stays", before + 60, PATIENCE).await.unwrap();
+    let stays = sink.frames("stays", before + 60, TIME_LIMIT).await.unwrap();
     assert_eq!(stays.faults(), [""; 0]);
     assert!(stays.ended.is_none() && sink.streams("stays").len() == 1);
     publisher.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_without_sound_is_given_silence() {
+async fn a_publisher_without_audio_gets_silence() {
     let harness = Harness::start(HarnessOptions::default()).await.unwrap();
     let sink = Sink::start().unwrap();
     harness.create("mute").await.unwrap();
     harness.add("mute", &sink.url("mute")).await.unwrap();
-    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let clip = TestClip::load(TestClipFormat::small()).unwrap();
     let options = PublisherOptions {
         audio: false,
         ..PublisherOptions::new(harness.signalling(), "mute")
     };
     let publisher = Publisher::start(clip, options);
-    let stream = sink.frames("mute", 150, PATIENCE).await.unwrap();
+    let stream = sink.frames("mute", 150, TIME_LIMIT).await.unwrap();
     publisher.stop().await;
     assert_eq!(stream.faults(), [""; 0]);
     assert_eq!(stream.audio_headers, 1);
@@ -148,6 +148,6 @@ async fn a_publisher_without_sound_is_given_silence() {
     let audio = stream.audio_frames as i64;
     assert!(
         (audio - expected).abs() <= expected / 4,
-        "{audio} sounds, expected {expected}"
+        "{audio} audio frames, expected {expected}"
     );
 }

@@ -1,5 +1,5 @@
-//! Either process may be killed: media survives the control process, and everything comes back
-//! after the engine, with no call from the studio.
+//! Each process may be killed: media survives a crash of control, and all broadcasts are resumed after a
+//! crash of the engine, without a call of the studio.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,13 +10,13 @@
 use std::time::{Duration, Instant};
 
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     harness::{Harness, HarnessOptions, pause, resume},
     publisher::{Publisher, PublisherOptions, PublisherState},
     sink::{ConnectionReport, Sink},
+    test_clip::{TestClip, TestClipFormat},
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIME_LIMIT: Duration = Duration::from_secs(40);
 
 struct Show {
     harness: Harness,
@@ -31,14 +31,14 @@ async fn live(outlives_socket: bool) -> Show {
     harness.create("show").await.unwrap();
     harness.add("show", &sink.url("a")).await.unwrap();
     let endpoint = harness.add("show", &sink.url("b")).await.unwrap();
-    let clip = Clip::load(ClipFormat::small()).unwrap();
+    let clip = TestClip::load(TestClipFormat::small()).unwrap();
     let options = PublisherOptions {
         outlives_socket,
         ..PublisherOptions::new(harness.signalling(), "show")
     };
     let publisher = Publisher::start(clip, options);
     for key in ["a", "b"] {
-        sink.frames(key, 60, PATIENCE).await.unwrap();
+        sink.frames(key, 60, TIME_LIMIT).await.unwrap();
     }
     Show {
         harness,
@@ -49,7 +49,7 @@ async fn live(outlives_socket: bool) -> Show {
 }
 
 impl Show {
-    /// Both destinations have got everything that was sent, on one connection.
+    /// Both destinations have received all frames, on one connection.
     fn assert_nothing_missed(&self) {
         for key in ["a", "b"] {
             let streams = self.sink.streams(key);
@@ -73,7 +73,10 @@ impl Show {
 
     async fn more_frames(&self) {
         let before = self.sink.stream("a").unwrap().video_frames;
-        self.sink.frames("a", before + 60, PATIENCE).await.unwrap();
+        self.sink
+            .frames("a", before + 60, TIME_LIMIT)
+            .await
+            .unwrap();
     }
 }
 
@@ -89,7 +92,7 @@ async fn destinations_miss_nothing_while_control_is_dead_and_the_next_one_knows_
     assert_eq!(
         show.harness.engine_pid(),
         engine,
-        "the engine was not left alone"
+        "the engine was restarted"
     );
     show.assert_live_as_before().await;
     show.more_frames().await;
@@ -103,7 +106,7 @@ async fn the_sdk_that_lost_its_socket_takes_its_own_stream_over() {
     show.harness.kill_control().unwrap();
     show.harness.restart_control().await.unwrap();
     show.publisher
-        .wait("second start", PATIENCE, |r| r.publish_started == 2)
+        .wait("second start", TIME_LIMIT, |r| r.publish_started == 2)
         .await
         .unwrap();
     show.more_frames().await;
@@ -121,7 +124,7 @@ async fn the_stream_comes_back_to_all_destinations_after_the_engine_was_killed()
     } = live(false).await;
     let killed = Instant::now();
     harness.kill_engine().unwrap();
-    harness.wait_new_engine(PATIENCE).await.unwrap();
+    harness.wait_new_engine(TIME_LIMIT).await.unwrap();
     let took = killed.elapsed();
     assert!(
         took < Duration::from_secs(10),
@@ -130,7 +133,7 @@ async fn the_stream_comes_back_to_all_destinations_after_the_engine_was_killed()
 
     for key in ["a", "b"] {
         let back = |s: &ConnectionReport| s.ended.is_none() && s.video_frames >= 60;
-        let stream = sink.wait(key, "return", PATIENCE, back).await.unwrap();
+        let stream = sink.wait(key, "return", TIME_LIMIT, back).await.unwrap();
         assert_eq!(stream.faults(), [""; 0], "{key}");
         assert!(stream.starts_on_keyframe);
         assert_eq!(sink.streams(key).len(), 2, "{key}: once before, once after");
@@ -145,16 +148,19 @@ async fn an_engine_that_hangs_for_a_while_goes_on_with_the_show() {
     let engine = show.harness.engine_pid();
     let before = show.sink.stream("a").unwrap().video_frames;
     pause(engine).unwrap();
-    // Longer than it takes to call the link down and the publisher to give up its connection.
+    // Longer than control takes to declare the link down, and the publisher its connection.
     for _ in 0..14 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let broadcast = show.harness.broadcast("show").await.unwrap();
         assert_eq!(broadcast["status"], "broadcasting", "{broadcast}");
     }
     resume(engine).unwrap();
-    show.sink.frames("a", before + 60, PATIENCE).await.unwrap();
+    show.sink
+        .frames("a", before + 60, TIME_LIMIT)
+        .await
+        .unwrap();
     show.publisher
-        .wait("return", PATIENCE, |r| r.publish_started >= 2)
+        .wait("return", TIME_LIMIT, |r| r.publish_started >= 2)
         .await
         .unwrap();
     show.assert_live_as_before().await;
@@ -172,10 +178,10 @@ async fn a_graceful_stop_ends_every_destination_properly() {
         publisher,
         ..
     } = live(false).await;
-    harness.stop(PATIENCE).await.unwrap();
+    harness.stop(TIME_LIMIT).await.unwrap();
     for key in ["a", "b"] {
         let stream = sink
-            .wait(key, "end", PATIENCE, |s| s.ended.is_some())
+            .wait(key, "end", TIME_LIMIT, |s| s.ended.is_some())
             .await
             .unwrap();
         assert!(stream.ended_cleanly(), "{key}: {:?}", stream.ended);

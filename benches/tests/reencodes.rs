@@ -1,5 +1,5 @@
-//! A whole Shardcast makes renditions of a publisher's picture, whatever it is coded with: they are
-//! what they were asked to be from the first picture to the last, and it is decoded once for all.
+//! Shardcast makes renditions of a publisher's video in any codec: from the first frame to the last they
+//! are those requested, and the video is decoded once for all of them.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,15 +10,15 @@
 use std::{sync::Arc, time::Duration};
 
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     harness::{Harness, HarnessOptions, Status},
     publisher::{Pace, Publisher, PublisherOptions},
-    sink::{FrameLog, PictureReport, Sink, SinkOptions},
+    sink::{FrameLog, Sink, SinkOptions, VideoReport},
+    test_clip::{TestClip, TestClipFormat},
 };
 use shardcast_link::{RenditionSpec, VideoCodec};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Four groups of pictures and a little more.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// A little more than four groups of pictures.
 const FRAMES: u64 = 250;
 
 fn small(width: u32, height: u32) -> RenditionSpec {
@@ -29,10 +29,10 @@ fn small(width: u32, height: u32) -> RenditionSpec {
     }
 }
 
-/// Publishes, and takes two renditions.
-async fn two_renditions(harness: &Harness, clip: Arc<Clip>, pace: Pace) -> (Sink, Status, u64) {
+/// Publishes, and receives two renditions.
+async fn two_renditions(harness: &Harness, clip: Arc<TestClip>, pace: Pace) -> (Sink, Status, u64) {
     let sink = Sink::with(SinkOptions {
-        looks: true,
+        decodes_video: true,
         ..SinkOptions::default()
     })
     .unwrap();
@@ -49,14 +49,14 @@ async fn two_renditions(harness: &Harness, clip: Arc<Clip>, pace: Pace) -> (Sink
     };
     let publisher = Publisher::start(clip, options);
     for key in ["large", "little"] {
-        sink.frames(key, FRAMES, PATIENCE).await.unwrap();
+        sink.frames(key, FRAMES, TIME_LIMIT).await.unwrap();
     }
     let counted = |status: &Status| {
         let renditions = status.renditions("show");
         renditions.len() == 2 && renditions.iter().all(|made| made.frames >= FRAMES)
     };
     let status = harness
-        .wait_status("counters", PATIENCE, counted)
+        .wait_status("counters", TIME_LIMIT, counted)
         .await
         .unwrap();
     let sent = publisher.stop().await.frames_sent;
@@ -64,16 +64,16 @@ async fn two_renditions(harness: &Harness, clip: Arc<Clip>, pace: Pace) -> (Sink
 }
 
 /// One size, one pair of parameter sets, an even grid, a keyframe every two seconds.
-fn assert_constant(picture: &PictureReport, log: &FrameLog, size: (u32, u32)) {
-    assert_eq!(picture.sizes, [size]);
-    assert_eq!(picture.header_changes, 0);
+fn assert_constant(video: &VideoReport, log: &FrameLog, size: (u32, u32)) {
+    assert_eq!(video.sizes, [size]);
+    assert_eq!(video.header_changes, 0);
     let slot_ms = 1_000.0 / 30.0;
-    // A slot may be empty on a machine that is too busy, but none may be elsewhere.
+    // A frame may be missing on a busy machine, but every frame must be on the grid.
     for distance_ms in log.distances_ms() {
         let slots = (distance_ms / slot_ms).round();
         assert!(
             slots >= 1.0 && (distance_ms - slots * slot_ms).abs() < 1.1,
-            "{distance_ms} ms from picture to picture"
+            "{distance_ms} ms from frame to frame"
         );
     }
     let keys: Vec<u32> = log
@@ -93,16 +93,16 @@ fn assert_constant(picture: &PictureReport, log: &FrameLog, size: (u32, u32)) {
 }
 
 async fn assert_two_renditions_of(codec: VideoCodec, pace: Pace) {
-    let format = ClipFormat {
+    let format = TestClipFormat {
         codec,
-        ..ClipFormat::small()
+        ..TestClipFormat::small()
     };
-    let clip = Clip::load(format).unwrap();
+    let clip = TestClip::load(format).unwrap();
     let harness = Harness::start(HarnessOptions::default()).await.unwrap();
     let (sink, status, sent) = two_renditions(&harness, clip, pace).await;
     for (key, size) in [("large", (256, 144)), ("little", (160, 90))] {
         let stream = sink.stream(key).unwrap();
-        assert_constant(&stream.picture, &sink.log(key), size);
+        assert_constant(&stream.video, &sink.log(key), size);
         assert_eq!((stream.dts_steps_back, stream.before_header), (0, 0));
         assert!(stream.starts_on_keyframe && stream.audio_frames > 0);
         let sync = stream.sync_ms.unwrap();

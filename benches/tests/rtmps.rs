@@ -1,6 +1,6 @@
-//! RTMPS: a server with a certificate of the operator's own CA goes live; one that cannot be
-//! believed, or speaks no TLS, says so in clear words and costs its sibling nothing; and a TLS
-//! connection that ends badly is made again.
+//! RTMPS: a server with a certificate of the operator's own CA goes live; the status of one with an
+//! invalid certificate or without TLS names the cause, and its sibling loses no frame; a TLS connection
+//! that breaks is made again.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,16 +14,19 @@ use std::{
 };
 
 use shardcast_bench::{
-    clip::{Clip, ClipFormat},
     harness::{Harness, HarnessOptions},
     publisher::{Publisher, PublisherOptions},
-    sink::{Certificate, ConnectionReport, Manner, Manners, Sink, SinkOptions, TestCa, TlsManner},
+    sink::{
+        Certificate, ConnectionFaults, ConnectionReport, FaultScript, Sink, SinkOptions, TestCa,
+        TlsFault,
+    },
+    test_clip::{TestClip, TestClipFormat},
 };
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// A Shardcast that trusts `ca`, with a broadcast and a destination that all is well with.
+/// A Shardcast that trusts `ca`, with a broadcast and a healthy destination.
 struct Show {
     harness: Harness,
     ca: Arc<TestCa>,
@@ -42,7 +45,7 @@ async fn show() -> Show {
     })
     .await
     .unwrap();
-    let sibling = secure(&ca, Manners::default());
+    let sibling = secure(&ca, FaultScript::default());
     harness.create("show").await.unwrap();
     harness.add("show", &sibling.url("sibling")).await.unwrap();
     Show {
@@ -53,49 +56,49 @@ async fn show() -> Show {
     }
 }
 
-fn secure(ca: &Arc<TestCa>, manners: impl Into<Manners>) -> Sink {
+fn secure(ca: &Arc<TestCa>, fault_script: impl Into<FaultScript>) -> Sink {
     Sink::with(SinkOptions {
         tls: Some(Arc::clone(ca)),
-        ..SinkOptions::with(manners)
+        ..SinkOptions::with(fault_script)
     })
     .unwrap()
 }
 
 impl Show {
     fn publish(&self) -> Publisher {
-        let clip = Clip::load(ClipFormat::small()).unwrap();
+        let clip = TestClip::load(TestClipFormat::small()).unwrap();
         Publisher::start(
             clip,
             PublisherOptions::new(self.harness.signalling(), "show"),
         )
     }
 
-    /// The status of a destination once it has words for what went wrong.
+    /// The problem in the status of a destination, once there is one.
     async fn problem(&self, endpoint: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         loop {
             let problem = self.harness.problem("show", endpoint).await.unwrap();
             if !problem.is_empty() {
                 return problem;
             }
-            assert!(Instant::now() < deadline, "no problem was told");
+            assert!(Instant::now() < deadline, "no problem was reported");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Ends the broadcast, and looks whether the sibling has got all of it.
+    /// Ends the broadcast, and checks that the sibling has received all of it.
     async fn assert_sibling_unharmed(&self, publisher: Publisher) {
         let sent = publisher.stop().await;
         let ended = |s: &ConnectionReport| s.ended.is_some();
         let sibling = &self.sibling;
         let stream = sibling
-            .wait("sibling", "end", PATIENCE, ended)
+            .wait("sibling", "end", TIME_LIMIT, ended)
             .await
             .unwrap();
         assert_eq!(stream.faults(), [""; 0], "{stream:?}");
         assert_eq!(sibling.connections().len(), 1);
         assert!(stream.ended_cleanly(), "{:?}", stream.ended);
-        let last = u64::from(stream.last_mark.unwrap());
+        let last = u64::from(stream.last_stamp.unwrap());
         assert!(
             last + 3 >= sent.frames_sent,
             "{last} of {}",
@@ -107,32 +110,39 @@ impl Show {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_a_private_ca_goes_live_by_address_and_by_name() {
     let show = show().await;
-    let sink = secure(&show.ca, Manners::default());
+    let sink = secure(&show.ca, FaultScript::default());
     let endpoint = show
         .harness
         .add("show", &sink.url_by_name("by-name"))
         .await
         .unwrap();
     let publisher = show.publish();
-    let named = sink.frames("by-name", 90, PATIENCE).await.unwrap();
+    let named = sink.frames("by-name", 90, TIME_LIMIT).await.unwrap();
     assert!(named.tls);
     assert_eq!(named.tls_server_name.as_deref(), Some("localhost"));
     assert_eq!(named.faults(), [""; 0]);
     let status = show.harness.endpoint("show", &endpoint).await.unwrap();
     assert_eq!(status["status"], "broadcasting", "{status}");
-    let addressed = show.sibling.frames("sibling", 90, PATIENCE).await.unwrap();
+    let addressed = show
+        .sibling
+        .frames("sibling", 90, TIME_LIMIT)
+        .await
+        .unwrap();
     assert!(addressed.tls);
     assert_eq!(addressed.tls_server_name, None);
     show.assert_sibling_unharmed(publisher).await;
     let ended = |s: &ConnectionReport| s.ended.is_some();
-    let named = sink.wait("by-name", "end", PATIENCE, ended).await.unwrap();
+    let named = sink
+        .wait("by-name", "end", TIME_LIMIT, ended)
+        .await
+        .unwrap();
     assert!(named.ended_cleanly(), "{:?}", named.ended);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_cannot_be_believed_or_speaks_no_tls_says_so_in_clear_words() {
+async fn the_status_names_an_invalid_certificate_and_missing_tls() {
     let show = show().await;
-    let shows = |certificate| Manner::tls(TlsManner::Shows(certificate));
+    let shows = |certificate| ConnectionFaults::tls(TlsFault::Certificate(certificate));
     let cases = [
         (shows(Certificate::Expired), "has expired"),
         (shows(Certificate::WrongName), "for another name"),
@@ -140,34 +150,46 @@ async fn who_cannot_be_believed_or_speaks_no_tls_says_so_in_clear_words() {
             shows(Certificate::UnknownCa),
             "nobody whom this machine trusts",
         ),
-        (Manner::tls(TlsManner::Garbage), "does not speak tls"),
-        (Manner::tls(TlsManner::HangsUp), "during the tls handshake"),
+        (
+            ConnectionFaults::tls(TlsFault::Garbage),
+            "does not speak tls",
+        ),
+        (
+            ConnectionFaults::tls(TlsFault::HangsUp),
+            "during the tls handshake",
+        ),
     ];
     let publisher = show.publish();
-    show.sibling.frames("sibling", 30, PATIENCE).await.unwrap();
-    for (manner, expected) in cases {
-        let sink = secure(&show.ca, manner);
+    show.sibling
+        .frames("sibling", 30, TIME_LIMIT)
+        .await
+        .unwrap();
+    for (faults, expected) in cases {
+        let sink = secure(&show.ca, faults);
         let url = sink.url_by_name("secret-key");
-        assert_words(&show, &url, expected).await;
-        assert!(sink.stream("secret-key").is_none(), "it was told the key");
+        assert_problem(&show, &url, expected).await;
+        assert!(sink.stream("secret-key").is_none(), "it received the key");
     }
     let plain = Sink::start().unwrap();
     let url = plain.url("secret-key").replace("rtmp://", "rtmps://");
-    assert_words(&show, &url, "tls").await;
+    assert_problem(&show, &url, "tls").await;
     show.assert_sibling_unharmed(publisher).await;
 }
 
-async fn assert_words(show: &Show, url: &str, expected: &str) {
+async fn assert_problem(show: &Show, url: &str, expected: &str) {
     let endpoint = show.harness.add("show", url).await.unwrap();
-    let words = show.problem(&endpoint).await;
-    let lower = words.to_lowercase();
-    assert!(lower.contains(expected), "'{words}' has no '{expected}'");
-    assert!(!words.contains("secret-key"), "the key is shown: {words}");
+    let problem = show.problem(&endpoint).await;
+    let lower = problem.to_lowercase();
+    assert!(lower.contains(expected), "'{problem}' has no '{expected}'");
+    assert!(
+        !problem.contains("secret-key"),
+        "the key is shown: {problem}"
+    );
     show.harness.remove("show", &endpoint).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tls_connection_that_ends_badly_is_made_again() {
+async fn a_tls_connection_that_breaks_is_made_again() {
     let show = show().await;
     let faults = [
         "cut-after=30f",
@@ -179,7 +201,7 @@ async fn a_tls_connection_that_ends_badly_is_made_again() {
     ];
     let mut sinks = Vec::new();
     for fault in faults {
-        let sink = secure(&show.ca, Manners::first(1, &fault.parse().unwrap()));
+        let sink = secure(&show.ca, FaultScript::first(1, &fault.parse().unwrap()));
         let url = sink.url("again");
         let endpoint = show.harness.add("show", &url).await.unwrap();
         sinks.push((fault, sink, endpoint));
@@ -187,7 +209,7 @@ async fn a_tls_connection_that_ends_badly_is_made_again() {
     let publisher = show.publish();
     for (fault, sink, endpoint) in &sinks {
         let again = |s: &ConnectionReport| s.ended.is_none() && s.video_frames >= 60;
-        let stream = sink.wait("again", fault, PATIENCE, again).await.unwrap();
+        let stream = sink.wait("again", fault, TIME_LIMIT, again).await.unwrap();
         assert_eq!(stream.faults(), [""; 0], "{fault}");
         assert_eq!(sink.at_once_max(), 1, "{fault}");
         assert!(sink.connections().len() >= 2, "{fault}");

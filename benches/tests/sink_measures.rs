@@ -1,4 +1,4 @@
-//! The sink measures what a real RTMP client sends it, and misbehaves as it is told.
+//! The sink measures the stream of a real RTMP client, and produces the faults of its script.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,8 +9,8 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use shardcast_bench::sink::{
-    Answer, ConnectionReport, Ended, Fate, FrameLog, Manner, Manners, Personality, Sink,
-    SinkOptions, TestCa, Turn,
+    Answer, ConnectionFaults, ConnectionReport, Ended, FaultAction, FaultScript, FrameLog,
+    PlatformProfile, ScheduledFault, Sink, SinkOptions, TestCa,
 };
 use tokio::{
     net::TcpStream,
@@ -18,15 +18,15 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// FFmpeg publishes a test picture with a keyframe each second, and a tone.
+/// ffmpeg publishes a test pattern with a keyframe each second, and a tone.
 fn ffmpeg(url: &str, seconds: u32) -> Child {
-    let picture = format!("testsrc2=size=320x180:rate=30:duration={seconds}");
+    let video = format!("testsrc2=size=320x180:rate=30:duration={seconds}");
     let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
     Command::new("ffmpeg")
         .args([
-            "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", &picture,
+            "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", &video,
         ])
         .args([
             "-f",
@@ -56,12 +56,12 @@ fn ffmpeg(url: &str, seconds: u32) -> Child {
         .unwrap()
 }
 
-fn with(manner: Manner) -> Sink {
-    Sink::with(SinkOptions::with(manner)).unwrap()
+fn with(faults: ConnectionFaults) -> Sink {
+    Sink::with(SinkOptions::with(faults)).unwrap()
 }
 
 async fn succeeds(mut ffmpeg: Child) -> bool {
-    timeout(PATIENCE, ffmpeg.wait())
+    timeout(TIME_LIMIT, ffmpeg.wait())
         .await
         .unwrap()
         .unwrap()
@@ -73,7 +73,7 @@ async fn a_stream_of_ffmpeg_is_counted_to_the_frame() {
     let sink = Sink::start().unwrap();
     let client = ffmpeg(&sink.url("key"), 3);
     let ended = |s: &ConnectionReport| s.ended.is_some();
-    let stream = sink.wait("key", "end", PATIENCE, ended).await.unwrap();
+    let stream = sink.wait("key", "end", TIME_LIMIT, ended).await.unwrap();
     assert!(succeeds(client).await);
 
     assert_eq!(stream.application, "live");
@@ -103,23 +103,23 @@ async fn a_stream_of_ffmpeg_is_counted_to_the_frame() {
         (intervals.min, intervals.median, intervals.max),
         (1_000.0, 1_000.0, 1_000.0)
     );
-    assert_picture(&stream, &sink.log("key"));
+    assert_video(&stream, &sink.log("key"));
     assert!(stream.ended_cleanly(), "{:?}", stream.ended);
     assert!(stream.first_media_ms.is_some());
-    assert_eq!(stream.delay_ms, None, "ffmpeg does not mark its frames");
+    assert_eq!(stream.delay_ms, None, "ffmpeg does not stamp its frames");
 }
 
-fn assert_picture(stream: &ConnectionReport, log: &FrameLog) {
-    let picture = &stream.picture;
-    assert_eq!(picture.sizes, [(320, 180)]);
-    assert_eq!((picture.size_changes, picture.header_changes), (0, 0));
-    let group = picture.keyframe_interval_frames.unwrap();
+fn assert_video(stream: &ConnectionReport, log: &FrameLog) {
+    let video = &stream.video;
+    assert_eq!(video.sizes, [(320, 180)]);
+    assert_eq!((video.size_changes, video.header_changes), (0, 0));
+    let group = video.keyframe_interval_frames.unwrap();
     assert_eq!((group.min, group.max), (30.0, 30.0));
-    assert!((picture.frames_per_second.unwrap() - 30.0).abs() < 0.1);
-    assert!(picture.grid_deviation_ms.unwrap() <= 1.5, "{picture:?}");
+    assert!((video.frames_per_second.unwrap() - 30.0).abs() < 0.1);
+    assert!(video.grid_deviation_ms.unwrap() <= 1.5, "{video:?}");
     assert_eq!(log.frames().len(), 90);
     let bytes: u64 = log.frames().iter().map(|f| u64::from(f.bytes)).sum();
-    assert!(bytes < stream.bytes, "sound is not counted");
+    assert!(bytes < stream.bytes, "audio is not counted");
     let bits_per_second = (bytes * 8 / 3) as u32;
     assert_eq!(log.vbv(bits_per_second * 4, 1_000).violations, 0);
     assert!(log.vbv(bits_per_second / 2, 1_000).violations > 0);
@@ -128,7 +128,7 @@ fn assert_picture(stream: &ConnectionReport, log: &FrameLog) {
 #[tokio::test]
 async fn a_rejected_key_gets_no_media() {
     let answer = Answer::reject("NetStream.Publish.BadName", "no such key");
-    let sink = with(Manner::on_publish(answer));
+    let sink = with(ConnectionFaults::on_publish(answer));
     let client = ffmpeg(&sink.url("wrong"), 3);
     assert!(!succeeds(client).await);
     let stream = sink.stream("wrong").unwrap();
@@ -138,9 +138,9 @@ async fn a_rejected_key_gets_no_media() {
 #[tokio::test]
 async fn a_late_answer_delays_the_media() {
     let wait = Duration::from_millis(700);
-    let sink = with(Manner::on_publish(Answer::AcceptAfter(wait)));
+    let sink = with(ConnectionFaults::on_publish(Answer::AcceptAfter(wait)));
     let _client = ffmpeg(&sink.url("late"), 5);
-    let stream = sink.frames("late", 10, PATIENCE).await.unwrap();
+    let stream = sink.frames("late", 10, TIME_LIMIT).await.unwrap();
     assert!(
         stream.published_us.unwrap() >= stream.connected_us + 700_000,
         "{stream:?}"
@@ -149,8 +149,8 @@ async fn a_late_answer_delays_the_media() {
 
 #[tokio::test]
 async fn a_reset_breaks_the_connection_mid_stream() {
-    let turn = Turn::after(Duration::from_secs(1), Fate::Reset);
-    let sink = with(Manner::turning(turn));
+    let fault = ScheduledFault::after(Duration::from_secs(1), FaultAction::Reset);
+    let sink = with(ConnectionFaults::scheduled(fault));
     let client = ffmpeg(&sink.url("reset"), 20);
     assert!(!succeeds(client).await);
     let stream = sink.stream("reset").unwrap();
@@ -159,9 +159,9 @@ async fn a_reset_breaks_the_connection_mid_stream() {
 
 #[tokio::test]
 async fn a_slow_reader_holds_the_client_up() {
-    let sink = with(Manner {
+    let sink = with(ConnectionFaults {
         read_bytes_per_second: Some(1_000),
-        ..Manner::default()
+        ..ConnectionFaults::default()
     });
     let _client = ffmpeg(&sink.url("slow"), 20);
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -179,7 +179,7 @@ async fn a_stream_over_tls_is_counted_to_the_frame() {
     .unwrap();
     let client = ffmpeg(&sink.url_by_name("key"), 3);
     let ended = |s: &ConnectionReport| s.ended.is_some();
-    let stream = sink.wait("key", "end", PATIENCE, ended).await.unwrap();
+    let stream = sink.wait("key", "end", TIME_LIMIT, ended).await.unwrap();
     assert!(succeeds(client).await);
     assert!(stream.tls);
     assert_eq!(stream.tls_server_name.as_deref(), Some("localhost"));
@@ -190,26 +190,26 @@ async fn a_stream_over_tls_is_counted_to_the_frame() {
 #[tokio::test]
 async fn a_publisher_understands_every_platform_and_interleaved_answers() {
     let platforms = [
-        Personality::Generic,
-        Personality::Nginx,
-        Personality::Youtube,
-        Personality::Facebook,
-        Personality::Twitch,
-        Personality::Kick,
+        PlatformProfile::Generic,
+        PlatformProfile::Nginx,
+        PlatformProfile::Youtube,
+        PlatformProfile::Facebook,
+        PlatformProfile::Twitch,
+        PlatformProfile::Kick,
     ];
     for platform in platforms {
-        let manner = Manner {
-            interleaves: platform == Personality::Youtube,
-            ..Manner::default()
+        let faults = ConnectionFaults {
+            interleaves: platform == PlatformProfile::Youtube,
+            ..ConnectionFaults::default()
         };
         let sink = Sink::with(SinkOptions {
             platform,
-            ..SinkOptions::with(manner)
+            ..SinkOptions::with(faults)
         })
         .unwrap();
         assert!(succeeds(ffmpeg(&sink.url("key"), 1)).await, "{platform:?}");
         let ended = |s: &ConnectionReport| s.ended.is_some();
-        let stream = sink.wait("key", "end", PATIENCE, ended).await.unwrap();
+        let stream = sink.wait("key", "end", TIME_LIMIT, ended).await.unwrap();
         assert_eq!(stream.video_frames, 30, "{platform:?}");
     }
 }
@@ -222,9 +222,9 @@ async fn two_connections_at_once_are_seen_and_one_after_the_other_are_not() {
     }
     assert_eq!(sink.at_once_max(), 1);
     let first = ffmpeg(&sink.url("first"), 20);
-    sink.frames("first", 10, PATIENCE).await.unwrap();
+    sink.frames("first", 10, TIME_LIMIT).await.unwrap();
     let second = ffmpeg(&sink.url("second"), 20);
-    sink.frames("second", 10, PATIENCE).await.unwrap();
+    sink.frames("second", 10, TIME_LIMIT).await.unwrap();
     assert_eq!(sink.at_once_max(), 2);
     assert_eq!(sink.at_once_max_of("first"), 1);
     drop((first, second));
@@ -233,12 +233,12 @@ async fn two_connections_at_once_are_seen_and_one_after_the_other_are_not() {
 #[tokio::test]
 async fn nginx_refuses_a_key_that_is_in_use() {
     let sink = Sink::with(SinkOptions {
-        platform: Personality::Nginx,
+        platform: PlatformProfile::Nginx,
         ..Default::default()
     })
     .unwrap();
     let first = ffmpeg(&sink.url("key"), 20);
-    sink.frames("key", 10, PATIENCE).await.unwrap();
+    sink.frames("key", 10, TIME_LIMIT).await.unwrap();
     assert!(!succeeds(ffmpeg(&sink.url("key"), 1)).await);
     let streams = sink.streams("key");
     assert_eq!(streams.len(), 2);
@@ -249,8 +249,12 @@ async fn nginx_refuses_a_key_that_is_in_use() {
 #[tokio::test]
 async fn a_server_that_was_killed_comes_back_where_it_was_or_elsewhere() {
     let away = Duration::from_millis(300);
-    let turn = Turn::after_frames(10, Fate::Restart { away });
-    let sink = Sink::with(SinkOptions::with(Manners::first(1, &Manner::turning(turn)))).unwrap();
+    let fault = ScheduledFault::after_frames(10, FaultAction::Restart { away });
+    let sink = Sink::with(SinkOptions::with(FaultScript::first(
+        1,
+        &ConnectionFaults::scheduled(fault),
+    )))
+    .unwrap();
     assert!(!succeeds(ffmpeg(&sink.url("key"), 20)).await);
     let broken = sink.stream("key").unwrap();
     assert!(
@@ -261,7 +265,7 @@ async fn a_server_that_was_killed_comes_back_where_it_was_or_elsewhere() {
 
     sink.go_away().await;
     let old = sink.address();
-    assert!(TcpStream::connect(old).await.is_err(), "nobody listens");
+    assert!(TcpStream::connect(old).await.is_err(), "the port is closed");
     sink.come_back(Some(([127, 0, 0, 2], 0).into()))
         .await
         .unwrap();
@@ -270,7 +274,7 @@ async fn a_server_that_was_killed_comes_back_where_it_was_or_elsewhere() {
     assert_eq!(sink.at_once_max(), 1);
 }
 
-/// Until a client gets through: the server may still be away.
+/// Publishes until it succeeds: the sink may still be closed.
 async fn publishes(sink: &Sink) -> bool {
     for _ in 0..20 {
         if succeeds(ffmpeg(&sink.url("key"), 1)).await {
@@ -279,4 +283,12 @@ async fn publishes(sink: &Sink) -> bool {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     false
+}
+
+#[test]
+fn a_report_keeps_its_keys_in_json() {
+    let report = serde_json::to_value(ConnectionReport::default()).unwrap();
+    for key in ["beside", "first_mark", "last_mark", "picture", "delay_ms"] {
+        assert!(report.get(key).is_some(), "{key} is missing: {report}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The smallest HTTP client: one request, one connection.
+//! A small HTTP client that opens a connection for each request.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,37 +11,55 @@ use tokio::{net::TcpStream, time::timeout};
 use crate::BenchError;
 use crate::limits::HTTP_BODY_BYTES_MAX;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Response {
+    /// HTTP status code.
     pub status: u16,
+    /// The header `Location`, if there is one.
+    pub location: Option<String>,
+    /// The body as text; invalid UTF-8 is replaced.
     pub text: String,
 }
 
 impl Response {
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null when it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 }
 
-/// Sends a request; a body is JSON.
+/// Sends a request, with a JSON body if there is one.
 ///
 /// # Errors
-/// When nobody answers within ten seconds.
+/// When the server does not answer within ten seconds.
 pub async fn request(
     server: SocketAddr,
     method: &str,
     path: &str,
     body: Option<&Value>,
 ) -> Result<Response, BenchError> {
+    let body = body.map(|body| ("application/json", body.to_string()));
+    send(server, method, path, body).await
+}
+
+/// Sends a request, with a body of any type if there is one: its type and its text.
+///
+/// # Errors
+/// When the server does not answer within ten seconds.
+pub async fn send(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<(&str, String)>,
+) -> Result<Response, BenchError> {
     let late = |_| BenchError::Late {
         what: format!("answer to {method} {path}"),
-        waited: PATIENCE,
+        waited: TIME_LIMIT,
     };
-    timeout(PATIENCE, exchange(server, method, path, body))
+    timeout(TIME_LIMIT, exchange(server, method, path, body))
         .await
         .map_err(late)?
 }
@@ -50,7 +68,7 @@ async fn exchange(
     server: SocketAddr,
     method: &str,
     path: &str,
-    body: Option<&Value>,
+    body: Option<(&str, String)>,
 ) -> Result<Response, BenchError> {
     let failed = |e: &dyn std::fmt::Display| BenchError::network("HTTP", e);
     let stream = TcpStream::connect(server).await.map_err(|e| failed(&e))?;
@@ -61,15 +79,18 @@ async fn exchange(
         .method(method)
         .uri(path)
         .header("Host", server.to_string());
-    if body.is_some() {
-        builder = builder.header("Content-Type", "application/json");
+    let (kind, text) = body.unzip();
+    if let Some(kind) = kind {
+        builder = builder.header("Content-Type", kind);
     }
-    let bytes = body.map(Value::to_string).unwrap_or_default();
+    let bytes = text.unwrap_or_default();
     let request = builder
         .body(Full::new(Bytes::from(bytes)))
         .map_err(|e| failed(&e))?;
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
     let status = response.status().as_u16();
+    let location = response.headers().get("location");
+    let location = location.and_then(|value| Some(value.to_str().ok()?.to_owned()));
     let body = Limited::new(response.into_body(), HTTP_BODY_BYTES_MAX)
         .collect()
         .await;
@@ -77,6 +98,7 @@ async fn exchange(
     connection.abort();
     Ok(Response {
         status,
+        location,
         text: String::from_utf8_lossy(&bytes).into_owned(),
     })
 }

@@ -1,9 +1,12 @@
-//! A whole Shardcast for a test or a measurement: `shardcast run` on free ports with a data
-//! directory of its own, and the calls a studio makes.
+//! Runs `shardcast run` for a test or a measurement, on free ports and with a temporary data
+//! directory, and makes the REST calls of a studio.
 //!
 //! The executables are those of the same target directory, so `cargo build --bins` comes first.
 
+mod core_times;
+mod cores;
 mod http;
+mod lag;
 mod process;
 mod rest;
 mod status;
@@ -20,38 +23,46 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-pub use http::{Response, request};
+pub use core_times::CoreTimes;
+pub use cores::{CorePlan, Cores, Pinned, pin_tree};
+pub use http::{Response, request, send};
+pub use lag::LagProbe;
 pub use process::{
-    Usage, children_cpu, keep_off, kill, pause, resume, terminate, threads_cpu, usage,
+    Usage, children_cpu, kill, pause, process_tree, resume, terminate, threads_cpu, usage,
 };
 pub use status::{BroadcastState, DestinationState, ShardState, Status};
 
 use crate::BenchError;
 
-/// Ready after so long, on the slowest machine.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(20);
+/// Longest wait for readiness, on the slowest machine.
+const START_TIME_LIMIT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The application that the harness uses.
+/// The Ant Media application whose paths the harness uses.
 pub const APPLICATION: &str = "StreamLick";
 
-/// How it is started.
+/// How Shardcast is started.
 #[derive(Clone, Debug)]
 pub struct HarnessOptions {
+    /// The executable `shardcast`, or the directory that holds it, of the Shardcast to start; its
+    /// engine is next to it. `None`: the one next to this executable.
+    pub server: Option<PathBuf>,
+    /// Shards of the engine.
     pub shards: u16,
     /// Cores of the shards; the first ones when empty.
     pub cores: Vec<u16>,
     /// More arguments of `shardcast run`.
     pub arguments: Vec<String>,
-    /// A file of certificates, PEM, that RTMPS destinations may be signed by.
+    /// PEM file with the CAs that the engine trusts for RTMPS destinations.
     pub ca_file: Option<PathBuf>,
-    /// More of the environment, which the engine inherits from control.
+    /// More environment variables; the engine inherits them from control.
     pub environment: Vec<(String, String)>,
 }
 
 impl Default for HarnessOptions {
     fn default() -> Self {
         Self {
+            server: None,
             shards: 1,
             cores: Vec::new(),
             arguments: Vec::new(),
@@ -64,21 +75,26 @@ impl Default for HarnessOptions {
 /// `runtime.json` of the data directory.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Runtime {
+    /// Address of the HTTP server of control.
     pub http: SocketAddr,
+    /// Process id of control.
     pub pid: u32,
+    /// Process id of the engine; `None` until it was started.
     pub engine_pid: Option<i32>,
+    /// Media ports of the shards.
     #[serde(default)]
     pub udp_ports: Vec<u16>,
 }
 
-/// A running Shardcast. Dropped, control and engine are killed and all files are gone.
+/// A running Shardcast. Dropping it kills control and engine and deletes their files.
 #[derive(Debug)]
 pub struct Harness {
     options: HarnessOptions,
     directory: TempDir,
     control: Child,
-    /// Every engine seen, to be killed in the end.
+    /// Process ids of all engines so far; they are killed on drop.
     engines: Vec<i32>,
+    /// Address of the HTTP server of control.
     http: SocketAddr,
 }
 
@@ -86,7 +102,7 @@ impl Harness {
     /// Starts control and engine, and waits until they are ready.
     ///
     /// # Errors
-    /// When the executables are missing, or do not become ready; with the end of their log.
+    /// When an executable is missing or does not become ready; the error holds the end of the log.
     pub async fn start(options: HarnessOptions) -> Result<Self, BenchError> {
         let directory = tempfile::Builder::new().prefix("shardcast-").tempdir()?;
         let control = spawn(&options, directory.path(), 0)?;
@@ -107,70 +123,72 @@ impl Harness {
         format!("http://{}", self.http)
     }
 
+    /// Address of the HTTP server of control.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where a publisher signals.
+    /// WebSocket address for publishers.
     pub fn signalling(&self) -> String {
         format!("ws://{}/{APPLICATION}/websocket", self.http)
     }
 
+    /// Process id of control.
     pub fn control_pid(&self) -> i32 {
         i32::try_from(self.control.id()).unwrap_or_default()
     }
 
-    /// The newest engine.
+    /// Process id of the newest engine; 0 before the first one.
     pub fn engine_pid(&self) -> i32 {
         self.engines.last().copied().unwrap_or_default()
     }
 
-    /// What the processes wrote of themselves.
+    /// The contents of `runtime.json`; `None` until control has written it.
     pub fn runtime(&self) -> Option<Runtime> {
         let text = fs::read(self.directory.path().join("runtime.json")).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Everything logged so far by control and engine.
+    /// The log of control and engine so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// `kill -9` of the control process. The engine goes on.
+    /// Kills control with SIGKILL. The engine goes on.
     ///
     /// # Errors
-    /// When it is gone already.
+    /// When control has ended already.
     pub fn kill_control(&mut self) -> Result<(), BenchError> {
         self.control.kill()?;
         self.control.wait()?;
         Ok(())
     }
 
-    /// Starts control again, on the same port and data.
+    /// Starts control again with the same port and data directory.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn restart_control(&mut self) -> Result<(), BenchError> {
-        // Or the old file would name the old process until the new one writes its own.
+        // Until the new process writes the file, the old file would name the old process.
         let _ = fs::remove_file(self.directory.path().join("runtime.json"));
         self.control = spawn(&self.options, self.directory.path(), self.http.port())?;
         self.wait_ready().await
     }
 
-    /// `kill -9` of the engine. Control starts another one.
+    /// Kills the engine with SIGKILL. Control starts another one.
     ///
     /// # Errors
-    /// When it is gone already.
+    /// When the engine has ended already.
     pub fn kill_engine(&self) -> Result<(), BenchError> {
         kill(self.engine_pid())
     }
 
-    /// Waits for another engine than the one known, and for readiness.
+    /// Waits until control has started another engine than the newest known one.
     ///
     /// # Errors
-    /// [`BenchError::Late`] when none comes.
-    pub async fn wait_new_engine(&mut self, patience: Duration) -> Result<(), BenchError> {
-        let deadline = Instant::now() + patience;
+    /// [`BenchError::Late`] when control starts none in time.
+    pub async fn wait_new_engine(&mut self, time_limit: Duration) -> Result<(), BenchError> {
+        let deadline = Instant::now() + time_limit;
         let old = self.engine_pid();
         while Instant::now() < deadline {
             let pid = self.runtime().and_then(|runtime| runtime.engine_pid);
@@ -178,35 +196,35 @@ impl Harness {
                 self.engines.push(pid);
                 return Ok(());
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Err(BenchError::Late {
             what: "new engine".to_owned(),
-            waited: patience,
+            waited: time_limit,
         })
     }
 
-    /// Asks both to end properly, as `systemctl stop` does, and waits for it.
+    /// Stops control with SIGTERM, as `systemctl stop` does, and waits until it has ended.
     ///
     /// # Errors
-    /// [`BenchError::Late`] when control does not end.
-    pub async fn stop(&mut self, patience: Duration) -> Result<(), BenchError> {
+    /// [`BenchError::Late`] when control does not end in time.
+    pub async fn stop(&mut self, time_limit: Duration) -> Result<(), BenchError> {
         terminate(self.control_pid())?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + time_limit;
         while Instant::now() < deadline {
             if self.control.try_wait()?.is_some() {
                 return Ok(());
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Err(BenchError::Late {
             what: "end of control".to_owned(),
-            waited: patience,
+            waited: time_limit,
         })
     }
 
     async fn wait_ready(&mut self) -> Result<(), BenchError> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIME_LIMIT;
         loop {
             if let Some(status) = self.control.try_wait()? {
                 let reason = format!("it ended with {status}; {}", self.end_of_log());
@@ -237,10 +255,10 @@ impl Harness {
                 let what = format!("readiness of shardcast run; {}", self.end_of_log());
                 return Err(BenchError::Late {
                     what,
-                    waited: START_PATIENCE,
+                    waited: START_TIME_LIMIT,
                 });
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -256,7 +274,7 @@ impl Harness {
 
 impl Drop for Harness {
     fn drop(&mut self) {
-        // Control first, or it would start the engine again.
+        // Control is killed first: it would start the engine again.
         let _ = self.control.kill();
         let _ = self.control.wait();
         let newest = self.runtime().and_then(|runtime| runtime.engine_pid);
@@ -267,7 +285,11 @@ impl Drop for Harness {
 }
 
 fn spawn(options: &HarnessOptions, directory: &Path, http_port: u16) -> Result<Child, BenchError> {
-    let program = executable("shardcast")?;
+    let program = match &options.server {
+        Some(path) if path.is_dir() => path.join("shardcast"),
+        Some(path) => path.clone(),
+        None => executable("shardcast")?,
+    };
     let log = File::options()
         .create(true)
         .append(true)
@@ -298,7 +320,7 @@ fn spawn(options: &HarnessOptions, directory: &Path, http_port: u16) -> Result<C
     }
     command.args(&options.arguments).env_clear();
     if let Some(path) = &options.ca_file {
-        // Read by the engine, which inherits it from control.
+        // The engine reads this variable; it inherits it from control.
         command.env("SHARDCAST_ENGINE_CA_FILE", path);
     }
     for (name, value) in &options.environment {
@@ -315,10 +337,10 @@ fn spawn(options: &HarnessOptions, directory: &Path, http_port: u16) -> Result<C
     })
 }
 
-/// Whether the engine knows this flag.
+/// Whether the help text of the engine lists this flag.
 ///
 /// # Errors
-/// When there is no engine.
+/// When the engine's executable is missing.
 pub fn engine_knows(flag: &str) -> Result<bool, BenchError> {
     let help = Command::new(executable("shardcast-engine")?)
         .arg("--help")
@@ -326,7 +348,7 @@ pub fn engine_knows(flag: &str) -> Result<bool, BenchError> {
     Ok(String::from_utf8_lossy(&help.stdout).contains(flag))
 }
 
-/// Beside this executable, or one directory up from a test or benchmark.
+/// Finds an executable next to this one, or one directory up from a test or benchmark.
 fn executable(name: &str) -> Result<PathBuf, BenchError> {
     let own = std::env::current_exe()?;
     let found = own
@@ -338,7 +360,7 @@ fn executable(name: &str) -> Result<PathBuf, BenchError> {
     found.ok_or_else(|| BenchError::Program {
         program: name.to_owned(),
         reason: format!(
-            "it is not beside {}; run `cargo build --bins` first",
+            "it is not in the directory of {}; run `cargo build --bins` first",
             own.display()
         ),
     })

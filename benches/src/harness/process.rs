@@ -1,20 +1,15 @@
-//! Processes: how much they use, and how they are ended.
+//! CPU time, memory and signals of processes.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::BenchError;
 
-/// `USER_HZ`, in which the kernel tells CPU time; fixed on all architectures we run on.
+/// `USER_HZ`, the unit of CPU time in proc(5); 100 on all architectures that Shardcast supports.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What a process has used and holds.
+/// CPU time and memory of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// User and system time since its start.
@@ -23,12 +18,14 @@ pub struct Usage {
     pub resident_bytes: u64,
 }
 
-/// Reads `/proc/PID`.
+/// CPU time and memory of a process, from `/proc/PID`.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn usage(pid: i32) -> Result<Usage, BenchError> {
     let cpu = Stat::read(&format!("/proc/{pid}/stat"))?.own();
+    // The larger one: the sum over the threads is exact, but lacks those that have ended.
+    let cpu = cpu.max(scheduled(pid));
     let gone = |_| gone(&format!("process {pid}"));
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(gone)?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -39,7 +36,40 @@ pub fn usage(pid: i32) -> Result<Usage, BenchError> {
     })
 }
 
-/// CPU time of all children of this process that have ended and were waited for, to 10 ms.
+/// CPU time of the present threads of a process; 0 where the kernel keeps no such figures.
+fn scheduled(pid: i32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let nanoseconds = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// A process and all its descendants, the process first.
+pub fn process_tree(pid: i32) -> Vec<i32> {
+    let mut tree = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = tree.get(next).copied() {
+        next += 1;
+        // Children are listed by the thread that started them.
+        let tasks = fs::read_dir(format!("/proc/{parent}/task"))
+            .into_iter()
+            .flatten();
+        for task in tasks.filter_map(Result::ok) {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children = children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse::<i32>().ok());
+            tree.extend(children);
+        }
+    }
+    tree
+}
+
+/// CPU time of all children of this process that have ended and were waited for. Resolution: 10 ms.
 ///
 /// # Errors
 /// When there is no `/proc`.
@@ -47,7 +77,7 @@ pub fn children_cpu() -> Result<Duration, BenchError> {
     Ok(Stat::read("/proc/self/stat")?.children())
 }
 
-/// CPU time of all threads of a process whose names begin so, to 10 ms each.
+/// CPU time of all threads of a process whose names begin with `name`. Resolution: 10 ms a thread.
 ///
 /// # Errors
 /// When there is no such process.
@@ -58,42 +88,12 @@ pub fn threads_cpu(pid: i32, name: &str) -> Result<Duration, BenchError> {
     for task in tasks.filter_map(Result::ok) {
         let at = task.path();
         let is_it = fs::read_to_string(at.join("comm")).is_ok_and(|comm| comm.starts_with(name));
-        // A thread that ends meanwhile is not counted.
+        // A thread may end during the loop; its time is not counted.
         if let (true, Ok(stat)) = (is_it, Stat::read(&at.join("stat").to_string_lossy())) {
             cpu += stat.own();
         }
     }
     Ok(cpu)
-}
-
-/// Keeps all threads of this process, and the programs that it starts from now on, off these cores,
-/// so that what runs there is measured and not the generator. A machine with no other core is left
-/// as it is. Says which cores are left; nothing when that could not be done.
-pub fn keep_off(cores: &[u16]) -> Option<String> {
-    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
-    let left: Vec<String> = listed(online.trim())
-        .filter(|core| !cores.contains(core))
-        .map(|core| core.to_string())
-        .collect();
-    let left = left.join(",");
-    let own = std::process::id().to_string();
-    let done = Command::new("taskset")
-        .args(["-a", "-p", "-c", &left, &own])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    done.is_ok_and(|status| status.success()).then_some(left)
-}
-
-/// The numbers in a list like `0-3,5`.
-fn listed(text: &str) -> impl Iterator<Item = u16> + '_ {
-    text.split(',').flat_map(|range| {
-        let (from, to) = range.split_once('-').unwrap_or((range, range));
-        match (from.parse::<u16>(), to.parse::<u16>()) {
-            (Ok(from), Ok(to)) => from..to.saturating_add(1),
-            _ => 0..0,
-        }
-    })
 }
 
 /// The numbers of a `stat` file of proc(5).
@@ -102,18 +102,18 @@ struct Stat(Vec<u64>);
 impl Stat {
     fn read(path: &str) -> Result<Self, BenchError> {
         let text = fs::read_to_string(path).map_err(|_| gone(path))?;
-        // The name in parentheses may hold spaces.
+        // The process name in parentheses may contain spaces.
         let (_, fields) = text.rsplit_once(')').ok_or_else(|| gone(path))?;
         let number = |field: &str| field.parse().unwrap_or_default();
         Ok(Self(fields.split_whitespace().map(number).collect()))
     }
 
-    /// utime and stime, fields 14 and 15 of which 3 is the first behind the name.
+    /// utime and stime: fields 14 and 15; the first field after the name is number 3.
     fn own(&self) -> Duration {
         self.sum(11)
     }
 
-    /// cutime and cstime, the two behind.
+    /// cutime and cstime: fields 16 and 17.
     fn children(&self) -> Duration {
         self.sum(13)
     }
@@ -172,24 +172,13 @@ fn signal(pid: i32, signal: Signal) -> Result<(), BenchError> {
     kill_process(target, signal).map_err(|e| failed(e.to_string()))
 }
 
-/// Kills the engine that serves this data directory, and nothing that has got its number since.
+/// Kills process `pid` if it is the engine of this data directory. Another process may have taken
+/// the number since.
 pub(super) fn kill_engine_of(pid: i32, data_dir: &Path) {
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let ours = data_dir.as_os_str().as_encoded_bytes();
     if !ours.is_empty() && command.windows(ours.len()).any(|window| window == ours) {
-        // It may have ended in between.
+        // The engine may have ended since the check.
         let _ = kill(pid);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_cores_are_read() {
-        assert_eq!(listed("0-3,5").collect::<Vec<_>>(), [0, 1, 2, 3, 5]);
-        assert_eq!(listed("0").collect::<Vec<_>>(), [0]);
-        assert_eq!(listed("").count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The calls a studio makes.
+//! The REST calls of a studio.
 
 use serde_json::{Value, json};
 use shardcast_link::RenditionSpec;
@@ -7,10 +7,10 @@ use super::{APPLICATION, Harness, Response, request};
 use crate::BenchError;
 
 impl Harness {
-    /// Any call below `/{application}/rest/v2`.
+    /// Makes any call below `/{application}/rest/v2`.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the server does not answer.
     pub async fn rest(
         &self,
         method: &str,
@@ -24,7 +24,7 @@ impl Harness {
     /// Creates a broadcast with this id.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When the server refuses.
     pub async fn create(&self, stream_id: &str) -> Result<(), BenchError> {
         let body = json!({"streamId": stream_id, "name": stream_id, "type": "liveStream"});
         let response = self.rest("POST", "/broadcasts/create", Some(&body)).await?;
@@ -37,18 +37,18 @@ impl Harness {
         })
     }
 
-    /// Adds a destination and gives its `endpointServiceId`.
+    /// Adds a destination and returns its `endpointServiceId`.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When the server refuses.
     pub async fn add(&self, stream_id: &str, url: &str) -> Result<String, BenchError> {
         self.add_endpoint(stream_id, &json!({"rtmpUrl": url})).await
     }
 
-    /// Adds a destination that is always sent this rendition.
+    /// Adds a destination that always receives this rendition.
     ///
     /// # Errors
-    /// When it is refused; the answer says in words why.
+    /// [`BenchError::Refused`] with the server's reason.
     pub async fn add_rendition(
         &self,
         stream_id: &str,
@@ -67,10 +67,10 @@ impl Harness {
         self.add_endpoint(stream_id, &body).await
     }
 
-    /// Adds a destination as this Endpoint says.
+    /// Adds a destination with this `Endpoint` as the request body.
     ///
     /// # Errors
-    /// When it is refused; the answer is the server's message.
+    /// [`BenchError::Refused`] with the server's reason.
     pub async fn add_endpoint(&self, stream_id: &str, body: &Value) -> Result<String, BenchError> {
         let path = format!("/broadcasts/{stream_id}/endpoint");
         let response = self.rest("POST", &path, Some(body)).await?;
@@ -88,7 +88,7 @@ impl Harness {
     /// Removes a destination.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When the server refuses.
     pub async fn remove(&self, stream_id: &str, endpoint_id: &str) -> Result<(), BenchError> {
         let path = format!("/broadcasts/{stream_id}/rtmp-endpoint?endpointServiceId={endpoint_id}");
         let response = self.rest("DELETE", &path, None).await?;
@@ -104,16 +104,16 @@ impl Harness {
     /// Deletes a broadcast.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the server does not answer.
     pub async fn delete(&self, stream_id: &str) -> Result<Response, BenchError> {
         self.rest("DELETE", &format!("/broadcasts/{stream_id}"), None)
             .await
     }
 
-    /// The broadcast, null when there is none.
+    /// The broadcast; null when there is none.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the server does not answer.
     pub async fn broadcast(&self, stream_id: &str) -> Result<Value, BenchError> {
         Ok(self
             .rest("GET", &format!("/broadcasts/{stream_id}"), None)
@@ -121,10 +121,10 @@ impl Harness {
             .json())
     }
 
-    /// One destination out of `endPointList`, null when there is none.
+    /// One destination from `endPointList`; null when there is none.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the server does not answer.
     pub async fn endpoint(&self, stream_id: &str, endpoint_id: &str) -> Result<Value, BenchError> {
         let broadcast = self.broadcast(stream_id).await?;
         let list = broadcast.get("endPointList").and_then(Value::as_array);
@@ -137,13 +137,13 @@ impl Harness {
             .unwrap_or_default())
     }
 
-    /// What the status of a destination says went wrong last; empty when nothing did.
+    /// The last problem in the status of a destination; empty when there was none.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the server does not answer.
     pub async fn problem(&self, stream_id: &str, endpoint_id: &str) -> Result<String, BenchError> {
         let endpoint = self.endpoint(stream_id, endpoint_id).await?;
-        let words = endpoint.pointer("/detail/problem").and_then(Value::as_str);
-        Ok(words.unwrap_or_default().to_owned())
+        let problem = endpoint.pointer("/detail/problem").and_then(Value::as_str);
+        Ok(problem.unwrap_or_default().to_owned())
     }
 }

@@ -1,23 +1,25 @@
-//! What Shardcast says of itself at `GET /api/v1/status`, as far as measurements need it.
+//! The parts of `GET /api/v1/status` that measurements need.
 
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use shardcast_link::{
-    CodecStatus, DecoderStatus, DestinationStatus, PublisherStatus, RenditionStatus,
+    CodecStatus, DecoderStatus, DestinationStatus, PublisherStatus, RenditionStatus, WorkCounters,
 };
 use tokio::time::sleep;
 
 use super::{Harness, request};
 use crate::BenchError;
 
-/// Shards send a status once a second; looking more often sees each of them.
-const LOOK: Duration = Duration::from_millis(200);
+/// Shards send a status once a second; a shorter interval reads each of them.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The whole of it.
+/// The status of Shardcast.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Status {
+    /// All shards, in the order of their numbers.
     pub shards: Vec<ShardState>,
+    /// All broadcasts that control knows.
     pub broadcasts: Vec<BroadcastState>,
 }
 
@@ -25,17 +27,26 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ShardState {
+    /// CPU time of the shard's thread over the last second, in thousandths of a core.
     pub cpu_permille: u32,
+    /// Transcode capacity of the shard and its use.
     pub codec: CodecStatus,
+    /// What its work consisted of; `None` of a server that does not count it.
+    pub work: Option<WorkCounters>,
 }
 
 /// One broadcast.
 #[derive(Clone, Debug, Deserialize)]
 pub struct BroadcastState {
+    /// Stream id.
     pub stream: String,
+    /// The publisher; `None` while nobody publishes.
     pub publisher: Option<PublisherStatus>,
+    /// The video decoder; `None` while nothing is decoded.
     pub decoder: Option<DecoderStatus>,
+    /// Renditions in the making.
     pub renditions: Vec<RenditionStatus>,
+    /// Destinations of the broadcast.
     #[serde(default)]
     pub destinations: Vec<DestinationState>,
 }
@@ -44,13 +55,14 @@ pub struct BroadcastState {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum DestinationState {
+    /// The status that the engine sent.
     Live(Box<DestinationStatus>),
-    /// Nothing is known of it yet.
+    /// The engine has sent no status of it yet.
     Idle {},
 }
 
 impl Status {
-    /// What re-encoding may use and does on the first shard.
+    /// Transcode capacity of the first shard and its use.
     pub fn codec(&self) -> CodecStatus {
         self.shards.first().copied().unwrap_or_default().codec
     }
@@ -60,7 +72,7 @@ impl Status {
         self.broadcasts.iter().find(|one| one.stream == stream_id)
     }
 
-    /// Everything that is made of it.
+    /// The renditions of this broadcast.
     pub fn renditions(&self, stream_id: &str) -> &[RenditionStatus] {
         self.broadcast(stream_id)
             .map_or(&[], |broadcast| &broadcast.renditions)
@@ -68,10 +80,10 @@ impl Status {
 }
 
 impl Harness {
-    /// The status of this moment, which is that of the shards' last second.
+    /// The current status; its figures are those of the shards' last second.
     ///
     /// # Errors
-    /// When nobody answers, or with something else.
+    /// When the server does not answer, or its answer is no status.
     pub async fn status(&self) -> Result<Status, BenchError> {
         let response = request(self.http(), "GET", "/api/v1/status", None).await?;
         serde_json::from_str(&response.text).map_err(|error| BenchError::Refused {
@@ -80,17 +92,17 @@ impl Harness {
         })
     }
 
-    /// Waits until the status fulfils something.
+    /// Waits until the status meets a condition.
     ///
     /// # Errors
-    /// [`BenchError::Late`] when it does not in time.
+    /// [`BenchError::Late`] with the last status, when it does not in time.
     pub async fn wait_status(
         &self,
         what: &str,
-        patience: Duration,
+        time_limit: Duration,
         fulfilled: impl Fn(&Status) -> bool,
     ) -> Result<Status, BenchError> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + time_limit;
         loop {
             let status = self.status().await?;
             if fulfilled(&status) {
@@ -99,10 +111,10 @@ impl Harness {
             if Instant::now() >= deadline {
                 return Err(BenchError::Late {
                     what: format!("{what} (last seen: {status:?})"),
-                    waited: patience,
+                    waited: time_limit,
                 });
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -1,20 +1,21 @@
-//! Reports of what re-encoding costs and does.
+//! Reports of the measurements of re-encoding.
 
 use shardcast_bench::{
-    beside::{BesideReport, BesideStage},
+    BenchError,
     bitrate::BitrateReport,
     hostile::HostileReport,
+    interference::{InterferenceReport, InterferenceStage},
     overload::OverloadReport,
-    reencode::{PictureCost, ReencodeReport},
+    passthrough_probe::PassthroughReport,
+    reencode::{FrameCost, ReencodeReport},
     stats::{Percentiles, Spread},
-    witness::WitnessReport,
 };
 
-use super::as_json;
+use crate::cli::Output;
 
-pub(crate) fn reencode(report: &ReencodeReport, json: bool) {
-    if json {
-        return as_json(report);
+pub(crate) fn reencode(report: &ReencodeReport, output: &Output) -> Result<(), BenchError> {
+    if !output.flat("Cost of a re-encode", report)? {
+        return Ok(());
     }
     println!("{}", report.source);
     for spec in &report.renditions {
@@ -26,14 +27,14 @@ pub(crate) fn reencode(report: &ReencodeReport, json: bool) {
             spec.preset
         );
     }
-    println!("CPU time per picture   decode    scale   encode    total");
+    println!("CPU time per frame     decode    scale   encode    total");
     for run in &report.runs {
         cost("Shardcast's codecs", run.shardcast);
         println!(
-            "  and all around {:>30} {:>8.0} µs",
+            "  whole codec threads {:>25} {:>8.0} µs",
             "", run.shardcast_threads_us
         );
-        cost("the codecs alone", run.alone);
+        cost("the codecs alone", run.baseline);
         println!("  ffmpeg -threads 1 {:>27} {:>8.0} µs", "", run.ffmpeg_us);
         println!(
             "  {} sent, {} decoded ({} late), {:?} encoded{}",
@@ -46,16 +47,20 @@ pub(crate) fn reencode(report: &ReencodeReport, json: bool) {
     }
     println!(
         "against codecs alone   {} (wanted 1.10)",
-        ratios(report.to_alone)
+        ratios(report.to_baseline)
     );
-    println!("  with all around      {}", ratios(report.threads_to_alone));
+    println!(
+        "  whole codec threads  {}",
+        ratios(report.threads_to_baseline)
+    );
     println!("against ffmpeg         {}", ratios(report.to_ffmpeg));
-    for picture in &report.received {
-        println!("received               {}", super::picture(picture));
+    for video in &report.received {
+        println!("received               {}", super::video(video));
     }
+    Ok(())
 }
 
-fn cost(name: &str, cost: PictureCost) {
+fn cost(name: &str, cost: FrameCost) {
     println!(
         "  {name:<19} {:>7.0} {:>8.0} {:>8.0} {:>8.0} µs",
         cost.decode_us,
@@ -74,32 +79,33 @@ fn ratios(spread: Option<Spread>) -> String {
     })
 }
 
-pub(crate) fn beside(report: &BesideReport, json: bool) {
-    if json {
-        return as_json(report);
+pub(crate) fn interference(report: &InterferenceReport, output: &Output) -> Result<(), BenchError> {
+    if !output.flat("A passthrough broadcast beside a re-encode", report)? {
+        return Ok(());
     }
     match &report.generator_cores {
-        Some(cores) => println!("engine on core 0, generator and sinks on {cores}"),
+        Some(cores) => println!("engine on core 0, generator and sinks on cores {cores}"),
         None => println!("generator and sinks share the core of the engine"),
     }
     println!("delay in ms                        p50     p90     p99   p99.9     max    lost");
     for stage in &report.stages {
-        delays(stage.name, &stage.witness);
+        delays(stage.name, &stage.passthrough);
         if stage.renditions > 0 {
             load(stage);
         }
-        faults(&stage.witness);
+        faults(&stage.passthrough);
     }
     if let Some(added) = report.added_p99_ms {
-        println!("added at p99 beside codecs on their thread: {added:.1} ms (wanted 5)");
+        println!("added at p99 by codecs on their own thread: {added:.1} ms (wanted 5)");
     }
     if let Some(why) = &report.not_inline {
         println!("codecs on the executor were not measured: {why}");
     }
+    Ok(())
 }
 
-fn delays(name: &str, witness: &WitnessReport) {
-    match witness.delay_ms {
+fn delays(name: &str, passthrough: &PassthroughReport) {
+    match passthrough.delay_ms {
         Some(Percentiles {
             p50,
             p90,
@@ -109,13 +115,16 @@ fn delays(name: &str, witness: &WitnessReport) {
             ..
         }) => println!(
             "{name:<30} {p50:>7.1} {p90:>7.1} {p99:>7.1} {p999:>7.1} {max:>7.1} {:>7}",
-            witness.frames_lost
+            passthrough.frames_lost
         ),
-        None => println!("{name:<30} no delays, {} frames lost", witness.frames_lost),
+        None => println!(
+            "{name:<30} no delays, {} frames lost",
+            passthrough.frames_lost
+        ),
     }
 }
 
-fn load(stage: &BesideStage) {
+fn load(stage: &InterferenceStage) {
     println!(
         "  {} renditions, {} frames encoded, {} late; codecs {:.0} % of a core, shard {:.0} %{}",
         stage.renditions,
@@ -125,36 +134,36 @@ fn load(stage: &BesideStage) {
         stage.shard_cpu_percent,
         if stage.throttled { ", throttled" } else { "" }
     );
-    if let Some(words) = &stage.refusal {
-        println!("  no more: {words}");
+    if let Some(reason) = &stage.refusal {
+        println!("  further ones refused: {reason}");
     }
 }
 
-fn faults(witness: &WitnessReport) {
-    if witness.frames_sent_late > 0 {
+fn faults(passthrough: &PassthroughReport) {
+    if passthrough.frames_sent_late > 0 {
         println!(
-            "  {} frames left the generator late: delays are partly its own",
-            witness.frames_sent_late
+            "  {} frames left the generator late: it caused part of the delays",
+            passthrough.frames_sent_late
         );
     }
-    for fault in &witness.faults {
+    for fault in &passthrough.faults {
         println!("  fault: {fault}");
     }
 }
 
-pub(crate) fn overload(report: &OverloadReport, json: bool) {
-    if json {
-        return as_json(report);
+pub(crate) fn overload(report: &OverloadReport, output: &Output) -> Result<(), BenchError> {
+    if !output.flat("More renditions than can be made", report)? {
+        return Ok(());
     }
     println!(
-        "{} renditions asked for, {} let in; codecs use {} of {} thousandths of a core",
+        "{} renditions requested, {} admitted; codecs use {} of {} thousandths of a core",
         report.asked,
         report.admitted.len(),
         report.codec.used_permille,
         report.codec.capacity_permille
     );
-    for (words, count) in &report.refusals {
-        println!("refused {count} times: {words}");
+    for (reason, count) in &report.refusals {
+        println!("refused {count} times: {reason}");
     }
     for one in &report.admitted {
         println!(
@@ -168,26 +177,27 @@ pub(crate) fn overload(report: &OverloadReport, json: bool) {
             one.dropped,
             one.problem
                 .as_ref()
-                .map_or(String::new(), |words| format!(", {words}"))
+                .map_or(String::new(), |problem| format!(", {problem}"))
         );
     }
     println!(
-        "throttled at {} of {} looks",
-        report.throttled_looks, report.looks
+        "throttled at {} of {} samples",
+        report.throttled_samples, report.samples
     );
     for step in &report.governor_steps {
         println!("governor: {step}");
     }
     println!("delay in ms                        p50     p90     p99   p99.9     max    lost");
-    for witness in &report.witnesses {
-        delays("passed on", witness);
-        faults(witness);
+    for passthrough in &report.passthrough {
+        delays("passthrough", passthrough);
+        faults(passthrough);
     }
+    Ok(())
 }
 
-pub(crate) fn bitrate(report: &BitrateReport, json: bool) {
-    if json {
-        return as_json(report);
+pub(crate) fn bitrate(report: &BitrateReport, output: &Output) -> Result<(), BenchError> {
+    if !output.flat("Bit rate of a rendition", report)? {
+        return Ok(());
     }
     println!(
         "{} lines at {} frames a second, {} kbit/s, {:?}",
@@ -207,18 +217,19 @@ pub(crate) fn bitrate(report: &BitrateReport, json: bool) {
             "from {}: {windows}, buffer empty {} times (at least {:.0} % left)",
             source.source, source.vbv.violations, source.vbv.lowest_percent
         );
-        println!("  {}", super::picture(&source.picture));
+        println!("  {}", super::video(&source.video));
         for fault in &source.faults {
             println!("  fault: {fault}");
         }
     }
+    Ok(())
 }
 
-pub(crate) fn hostile(report: &HostileReport, json: bool) {
-    if json {
-        return as_json(report);
+pub(crate) fn hostile(report: &HostileReport, output: &Output) -> Result<(), BenchError> {
+    if !output.flat("Corrupted video", report)? {
+        return Ok(());
     }
-    println!("{:.0} s of damaged and absurd pictures", report.seconds);
+    println!("{:.0} s of corrupted video", report.seconds);
     for publisher in &report.publishers {
         println!(
             "{}: {} frames sent in {} sessions, {} decoded, {} errors, {} received, sizes {:?}",
@@ -247,11 +258,12 @@ pub(crate) fn hostile(report: &HostileReport, json: bool) {
         if report.ready { "" } else { ", NOT READY" }
     );
     println!(
-        "good broadcast: {} frames sent, {} lost",
-        report.witness.frames_sent, report.witness.frames_lost
+        "intact broadcast: {} frames sent, {} lost",
+        report.passthrough.frames_sent, report.passthrough.frames_lost
     );
-    faults(&report.witness);
+    faults(&report.passthrough);
     for line in &report.panics {
         println!("panic: {line}");
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a publisher sends next: the place in the loop, the encoding, the mark.
+//! Chooses what a publisher sends next: the place in the loop, the encoding, the stamp.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,77 +6,78 @@ use bytes::Bytes;
 use shardcast_core::h264::ParameterSets;
 use str0m::media::{Frequency, MediaTime};
 
-use super::hostile::Spoiler;
+use super::corruption::FrameCorruptor;
 use super::pace::Pace;
-use crate::clip::{AUDIO_PACKETS_PER_SECOND, Clip, Picture, annex_b};
-use crate::mark::Mark;
+use crate::frame_stamp::FrameStamp;
+use crate::test_clip::{AUDIO_PACKETS_PER_SECOND, EncodedFrame, TestClip, annex_b};
 
-/// A picture ready for the packetiser.
+/// A video frame ready for the packetiser.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// H.264 with start codes; other codecs as they are.
+    /// H.264 with start codes; other codecs as RTP carries them.
     pub(crate) unit: Vec<u8>,
     pub(crate) key: bool,
     pub(crate) time: MediaTime,
 }
 
-/// A packet of sound.
+/// An Opus packet and its time.
 #[derive(Debug)]
-pub(crate) struct Sound {
+pub(crate) struct AudioPacket {
     pub(crate) packet: Bytes,
     pub(crate) time: MediaTime,
 }
 
-/// Walks through the loop. Pure: the time of a frame follows from its number.
+/// Walks through the loop of the test clip. It reads no clock: the time of a frame follows from its
+/// number.
 #[derive(Debug)]
 pub(crate) struct Feeder {
-    clip: Arc<Clip>,
+    clip: Arc<TestClip>,
     publisher: u32,
     pace: Pace,
-    spoiler: Option<Spoiler>,
-    /// Frames of the publisher's whole life.
+    corruptor: Option<FrameCorruptor>,
+    /// Frames in all sessions of the publisher.
     frame: u32,
-    /// Since the session began.
+    /// Frames since the session began.
     session_frames: u64,
     session_packets: u64,
     phase: u32,
     since_idr: u32,
-    keyframe_wanted: bool,
+    keyframe_requested: bool,
 }
 
 impl Feeder {
     pub(crate) fn new(
-        clip: Arc<Clip>,
+        clip: Arc<TestClip>,
         publisher: u32,
         pace: Pace,
-        spoiler: Option<Spoiler>,
+        corruptor: Option<FrameCorruptor>,
     ) -> Self {
         Self {
             clip,
             publisher,
             pace,
-            spoiler,
+            corruptor,
             frame: 0,
             session_frames: 0,
             session_packets: 0,
             phase: 0,
             since_idr: 0,
-            keyframe_wanted: false,
+            keyframe_requested: false,
         }
     }
 
-    /// A new session: the loop starts over, with an IDR; the numbers of the marks go on.
+    /// Begins a new session: the loop starts over with an IDR; frame numbers go on.
     pub(crate) fn restart(&mut self) {
         self.session_frames = 0;
         self.session_packets = 0;
         self.phase = 0;
         self.since_idr = 0;
-        self.keyframe_wanted = false;
+        self.keyframe_requested = false;
     }
 
-    /// The receiver wants an IDR.
-    pub(crate) fn want_keyframe(&mut self) {
-        self.keyframe_wanted = true;
+    /// Takes a keyframe request of the receiver.
+    pub(crate) fn request_keyframe(&mut self) {
+        self.keyframe_requested = true;
     }
 
     /// When the next frame is due, from the beginning of the session.
@@ -84,89 +85,116 @@ impl Feeder {
         self.pace.due(self.session_frames, self.clip.format.fps)
     }
 
-    /// When the next packet of sound is due.
+    /// When the next audio packet is due.
     pub(crate) fn next_packet_due(&self) -> Duration {
         Duration::from_millis(self.session_packets * 1_000 / u64::from(AUDIO_PACKETS_PER_SECOND))
     }
 
-    /// The next frame, marked with the time of now.
+    /// The next frame, stamped with the current time.
     pub(crate) fn next_frame(&mut self, now_us: u64) -> Option<Frame> {
+        let time = self
+            .pace
+            .media_time(self.session_frames, self.clip.format.fps);
+        let (encoded, stamp) = self.advance(now_us)?;
+        let key = encoded.key;
+        let valid = unit(self.clip.sets.as_ref(), &encoded, &stamp);
+        let unit = match &mut self.corruptor {
+            Some(corruptor) => corruptor.corrupt(valid, key),
+            None => valid,
+        };
+        Some(Frame { unit, key, time })
+    }
+
+    /// The next frame of H.264 as RTMP carries it: NAL units behind lengths of four bytes, without
+    /// parameter sets.
+    pub(crate) fn next_unit(&mut self, now_us: u64) -> Option<EncodedFrame> {
+        let (encoded, stamp) = self.advance(now_us)?;
+        let mut sei = Vec::with_capacity(encoded.data.len() + 128);
+        stamp.write_annex_b(&mut sei);
+        // The start code has the size of a length.
+        let length = (sei.len() as u32).saturating_sub(4).to_be_bytes();
+        if let Some(start_code) = sei.first_chunk_mut() {
+            *start_code = length;
+        }
+        sei.extend_from_slice(&(encoded.data.len() as u32).to_be_bytes());
+        sei.extend_from_slice(&encoded.data);
+        Some(EncodedFrame {
+            data: Bytes::from(sei),
+            key: encoded.key,
+        })
+    }
+
+    /// Chooses the next frame, and goes on to the one behind it.
+    fn advance(&mut self, now_us: u64) -> Option<(EncodedFrame, FrameStamp)> {
         let format = self.clip.format;
         let place = (self.session_frames % u64::from(format.loop_frames())) as u32;
         let phase_frames = format.phase_frames();
         // Two IDRs in a row would need different `idr_pic_id`s (H.264 7.4.3).
         let may_begin = place.is_multiple_of(phase_frames) && self.since_idr >= phase_frames;
-        if self.keyframe_wanted && may_begin {
+        if self.keyframe_requested && may_begin {
             self.phase = place / phase_frames;
             self.since_idr = 0;
         }
-        let picture = self.clip.picture(self.phase, self.since_idr)?;
-        let key = picture.key;
-        if key {
-            self.keyframe_wanted = false;
+        let encoded = self.clip.frame(self.phase, self.since_idr)?.clone();
+        if encoded.key {
+            self.keyframe_requested = false;
         }
-        let mark = Mark {
+        let stamp = FrameStamp {
             sent_us: now_us,
             frame: self.frame,
             publisher: self.publisher,
             flash: format.flashes(place),
         };
-        let honest = unit(self.clip.sets.as_ref(), picture, &mark);
-        let unit = match &mut self.spoiler {
-            Some(spoiler) => spoiler.spoil(honest, key),
-            None => honest,
-        };
-        let time = self.pace.media_time(self.session_frames, format.fps);
         self.frame += 1;
         self.session_frames += 1;
         self.since_idr = (self.since_idr + 1) % format.loop_frames();
-        Some(Frame { unit, key, time })
+        Some((encoded, stamp))
     }
 
-    /// The next packet of sound.
-    pub(crate) fn next_packet(&mut self) -> Option<Sound> {
-        let place = self.session_packets % self.clip.sound.len().max(1) as u64;
-        let packet = self.clip.sound.get(place as usize)?.clone();
+    /// The next audio packet.
+    pub(crate) fn next_packet(&mut self) -> Option<AudioPacket> {
+        let place = self.session_packets % self.clip.audio.len().max(1) as u64;
+        let packet = self.clip.audio.get(place as usize)?.clone();
         let samples = self.session_packets * 48_000 / u64::from(AUDIO_PACKETS_PER_SECOND);
         self.session_packets += 1;
-        Some(Sound {
+        Some(AudioPacket {
             packet,
             time: MediaTime::new(samples, Frequency::FORTY_EIGHT_KHZ),
         })
     }
 }
 
-/// A picture as the packetiser takes it. Only H.264 has parameter sets, and room for a mark.
-fn unit(sets: Option<&ParameterSets>, picture: &Picture, mark: &Mark) -> Vec<u8> {
+/// A frame as the packetiser takes it. Only H.264 has parameter sets and a place for a stamp.
+fn unit(sets: Option<&ParameterSets>, encoded: &EncodedFrame, stamp: &FrameStamp) -> Vec<u8> {
     let Some(sets) = sets else {
-        return picture.data.to_vec();
+        return encoded.data.to_vec();
     };
-    let mut stream = Vec::with_capacity(picture.data.len() + 256);
-    if picture.key {
+    let mut stream = Vec::with_capacity(encoded.data.len() + 256);
+    if encoded.key {
         stream = annex_b([sets.sps_nal()].into_iter().chain(sets.pps_nals()));
     }
-    mark.write_annex_b(&mut stream);
-    stream.extend_from_slice(&annex_b([&picture.data]));
+    stamp.write_annex_b(&mut stream);
+    stream.extend_from_slice(&annex_b([&encoded.data]));
     stream
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clip::ClipFormat;
+    use crate::test_clip::TestClipFormat;
 
     fn feeder() -> Feeder {
-        let clip = Clip::load(ClipFormat::small()).unwrap();
+        let clip = TestClip::load(TestClipFormat::small()).unwrap();
         Feeder::new(clip, 1, Pace::Constant, None)
     }
 
     #[test]
-    fn an_idr_comes_every_two_seconds_and_within_a_frame_of_being_asked_for() {
+    fn an_idr_comes_every_two_seconds_and_within_a_frame_of_a_request() {
         let mut feeder = feeder();
         let mut keys = Vec::new();
         for n in 0..200 {
             if n == 15 || n == 17 || n == 121 {
-                feeder.want_keyframe();
+                feeder.request_keyframe();
             }
             if feeder.next_frame(0).unwrap().key {
                 keys.push(n);
@@ -176,23 +204,23 @@ mod tests {
     }
 
     #[test]
-    fn flashes_stay_with_the_beeps_whatever_is_asked_for() {
+    fn flashes_stay_with_the_beeps_whatever_is_requested() {
         let mut feeder = feeder();
         for n in 0..300_u64 {
             if n % 7 == 0 {
-                feeder.want_keyframe();
+                feeder.request_keyframe();
             }
             let due = feeder.next_frame_due();
             let frame = feeder.next_frame(n).unwrap();
             let bytes = &frame.unit;
             let sei = bytes.windows(5).position(|w| w == [0, 0, 0, 1, 6]).unwrap();
-            let mark = Mark::read(&bytes[sei + 4..]).unwrap();
+            let stamp = FrameStamp::read(&bytes[sei + 4..]).unwrap();
             assert_eq!(
-                mark.flash,
+                stamp.flash,
                 due.as_millis().is_multiple_of(1_000),
                 "frame {n} at {due:?}"
             );
-            assert_eq!((mark.frame, mark.sent_us), (n as u32, n));
+            assert_eq!((stamp.frame, stamp.sent_us), (n as u32, n));
         }
     }
 }

@@ -1,12 +1,14 @@
 //! A synthetic publisher: Ant Media's SDK in a browser, as seen from the server.
 //!
-//! It speaks the SDK's signalling, offers what the SDK offers, comes back after a failure as the
-//! SDK does, and sends a [`Clip`] in real time.
+//! It speaks the SDK's signalling, makes the SDK's offer, reconnects after a failure with the SDK's
+//! delays, and sends a [`TestClip`] in real time.
 
+mod conversation;
+mod corruption;
 mod feeder;
-mod hostile;
 mod pace;
 mod peer;
+mod rtmp;
 mod session;
 mod signalling;
 
@@ -15,36 +17,41 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-pub use hostile::Hostility;
+pub use corruption::CorruptionOptions;
 pub use pace::Pace;
+pub use rtmp::RtmpConnection;
 pub use signalling::{ServerMessage, Signalling};
 
 use crate::BenchError;
-use crate::clip::Clip;
+use crate::test_clip::TestClip;
 
-/// What to publish, and where.
+/// What to publish, and to which server.
 #[derive(Clone, Debug)]
 pub struct PublisherOptions {
-    /// `ws://host:port/app/websocket`.
+    /// `ws://host:port/app/websocket`; `http://…` for WHIP; `rtmp://…/app/key` for RTMP with AAC.
     pub url: String,
+    /// Id of the broadcast.
     pub stream_id: String,
+    /// Publish token; none is sent when `None`.
     pub token: Option<String>,
+    /// Offers and sends video.
     pub video: bool,
+    /// Offers and sends audio.
     pub audio: bool,
-    /// The SDK offers one unless told otherwise.
+    /// Offers a data channel, as the SDK does by default.
     pub data_channel: bool,
-    /// Goes into the mark of each frame.
+    /// Number of the publisher in the stamp of each frame.
     pub number: u32,
-    /// Goes on sending after the loss of its WebSocket, which the SDK does not.
+    /// Goes on sending after the loss of its WebSocket. The SDK stops.
     pub outlives_socket: bool,
-    /// How its pictures follow each other.
+    /// Spacing of the video frames.
     pub pace: Pace,
-    /// Sends pictures that are damaged and absurd among good ones.
-    pub hostility: Option<Hostility>,
+    /// Corrupts some of the video frames.
+    pub corruption: Option<CorruptionOptions>,
 }
 
 impl PublisherOptions {
-    /// Picture, sound and data channel, as the SDK does.
+    /// Video, audio and data channel, as the SDK does.
     pub fn new(url: impl Into<String>, stream_id: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -56,56 +63,69 @@ impl PublisherOptions {
             number: 0,
             outlives_socket: false,
             pace: Pace::Constant,
-            hostility: None,
+            corruption: None,
         }
     }
 }
 
-/// Where a publisher is.
+/// State of a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublisherState {
+    /// Signalling, ICE and DTLS are in progress.
     #[default]
     Connecting,
-    /// ICE and DTLS are up, media flows.
+    /// ICE and DTLS are up; media is sent.
     Sending,
-    /// Lost, waits before the next attempt.
+    /// The connection was lost; the publisher waits before the next attempt.
     Returning,
+    /// Stopped by its owner or by the server; it does not come back.
     Stopped,
 }
 
-/// What a publisher has seen so far.
+/// Counters and errors of a publisher so far.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PublisherReport {
+    /// Id of the broadcast.
     pub stream_id: String,
+    /// State at this moment.
     pub state: PublisherState,
-    /// `publish` commands sent; more than one means that it had to come back.
+    /// `publish` commands sent; more than one means that it had to reconnect.
     pub attempts: u32,
-    /// From the first `publish` to ICE and DTLS being up.
+    /// Milliseconds from the first `publish` to ICE and DTLS being up.
     pub connect_ms: Option<f64>,
-    /// From the first `publish` to the notification `publish_started`.
+    /// Milliseconds from the first `publish` to the notification `publish_started`.
     pub publish_started_ms: Option<f64>,
     /// `publish_started` notifications, one for each attempt that succeeded.
     pub publish_started: u32,
     /// [`crate::clock::now_us`] of the first media packet of the newest attempt.
     pub first_media_us: Option<u64>,
+    /// Video frames sent.
     pub frames_sent: u64,
+    /// Keyframes among them.
     pub keyframes_sent: u64,
-    pub packets_of_sound_sent: u64,
+    /// Opus packets sent.
+    #[serde(rename = "packets_of_sound_sent")]
+    pub audio_packets_sent: u64,
+    /// Bytes of encoded video and audio sent, without packet headers.
     pub media_bytes_sent: u64,
+    /// Keyframe requests (PLI or FIR) received.
     pub keyframes_requested: u64,
-    /// Of the packets of the last second, as the server reports it.
+    /// Share of the last second's packets that the server reports as lost, 0 to 1.
     pub lost_fraction: f32,
+    /// Round-trip time of the last second, as the server's reports give it.
     pub rtt_ms: Option<f64>,
-    /// Frames that were sent more than 50 ms after their time: the generator is overloaded.
+    /// Frames that were sent more than 50 ms after their due time: the generator is overloaded.
     pub frames_late: u64,
-    /// Error definitions and failures, in order; the first sixteen.
+    /// Frames that were sent more than 5 ms after their due time.
+    pub frames_late_5_ms: u64,
+    /// Error definitions of the server and failures, in order; the first 16.
     pub errors: Vec<String>,
 }
 
 impl PublisherReport {
     fn error(&mut self, text: impl Into<String>) {
-        /// Enough to see the cause; a server that is down for an hour makes thousands.
+        /// Enough to find the cause; a server that is down for an hour causes thousands.
         const ERRORS_MAX: usize = 16;
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(text.into());
@@ -113,52 +133,60 @@ impl PublisherReport {
     }
 }
 
-/// What the owner wants.
+/// A command of the owner to the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum PublisherCommand {
     Publish,
     Stop,
 }
 
-/// A running publisher. Dropped without [`stop`](Self::stop) it vanishes: the sockets are closed
-/// without a word, as when a browser crashes.
+/// A running publisher. Dropping it without [`stop`](Self::stop) closes its sockets without a
+/// message, like the crash of a browser.
 #[derive(Debug)]
 pub struct Publisher {
-    wish: watch::Sender<Wish>,
+    command: watch::Sender<PublisherCommand>,
     report: watch::Receiver<PublisherReport>,
     task: JoinHandle<()>,
 }
 
 impl Publisher {
-    /// Starts to publish, and goes on trying until stopped.
-    pub fn start(clip: Arc<Clip>, options: PublisherOptions) -> Self {
-        let (wish, wished) = watch::channel(Wish::Publish);
+    /// Starts to publish, and reconnects until stopped.
+    pub fn start(clip: Arc<TestClip>, options: PublisherOptions) -> Self {
+        let (command, commanded) = watch::channel(PublisherCommand::Publish);
         let report = PublisherReport {
             stream_id: options.stream_id.clone(),
             ..Default::default()
         };
         let (reporter, report) = watch::channel(report);
-        let task = tokio::spawn(session::run(clip, options, wished, reporter));
-        Self { wish, report, task }
+        let task = if options.url.starts_with("rtmp:") {
+            tokio::spawn(rtmp::run(clip, options, commanded, reporter))
+        } else {
+            tokio::spawn(session::run(clip, options, commanded, reporter))
+        };
+        Self {
+            command,
+            report,
+            task,
+        }
     }
 
-    /// The report of this moment.
+    /// The current report.
     pub fn report(&self) -> PublisherReport {
         self.report.borrow().clone()
     }
 
-    /// Waits until the report fulfils something.
+    /// Waits until the report meets a condition.
     ///
     /// # Errors
-    /// [`BenchError::Late`] with the errors seen so far, when it does not in time.
+    /// [`BenchError::Late`] with the errors so far, when it does not in time.
     pub async fn wait(
         &self,
         what: &str,
-        patience: Duration,
+        time_limit: Duration,
         fulfilled: impl Fn(&PublisherReport) -> bool,
     ) -> Result<PublisherReport, BenchError> {
         let mut report = self.report.clone();
-        let waiting = timeout(patience, report.wait_for(|report| fulfilled(report))).await;
+        let waiting = timeout(time_limit, report.wait_for(|report| fulfilled(report))).await;
         if let Ok(Ok(report)) = waiting {
             return Ok(report.clone());
         }
@@ -166,7 +194,7 @@ impl Publisher {
         let what = format!("{what} (state {:?}, errors {:?})", seen.state, seen.errors);
         Err(BenchError::Late {
             what,
-            waited: patience,
+            waited: time_limit,
         })
     }
 
@@ -174,17 +202,17 @@ impl Publisher {
     ///
     /// # Errors
     /// [`BenchError::Late`] when it does not come in time.
-    pub async fn published(&self, patience: Duration) -> Result<PublisherReport, BenchError> {
-        self.wait("publish_started", patience, |report| {
+    pub async fn published(&self, time_limit: Duration) -> Result<PublisherReport, BenchError> {
+        self.wait("publish_started", time_limit, |report| {
             report.publish_started > 0
         })
         .await
     }
 
-    /// Stops as the SDK does: the media ends, then `stop` is said.
+    /// Stops as the SDK does: ends the media, then sends `stop`.
     pub async fn stop(self) -> PublisherReport {
         // The task may have stopped by itself.
-        let _ = self.wish.send(Wish::Stop);
+        let _ = self.command.send(PublisherCommand::Stop);
         let mut report = self.report.clone();
         let stopped = report.wait_for(|report| report.state == PublisherState::Stopped);
         let _ = timeout(crate::limits::SIGNALLING_TIMEOUT, stopped).await;

@@ -1,25 +1,26 @@
-//! When a picture is taken: a camera in good light, and one in poor light.
+//! Spacing of video frames: constant, or varying like that of a camera in poor light.
 
 use std::{f64::consts::TAU, time::Duration};
 
 use str0m::media::{Frequency, MediaTime};
 
-/// Share by which the frame rate swings around its mean.
+/// Share of the mean distance by which the distance of frames varies.
 const SWING: f64 = 0.6;
 
-/// How the pictures of a publisher follow each other.
+/// Spacing of a publisher's video frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
-    /// One as far from the next as any.
+    /// All frames have the same distance.
     #[default]
     Constant,
-    /// The frame rate swings between 0.6 and 2.5 times its mean once a second. Timestamps are true,
-    /// and the first picture of each second stays where it is, so that the flashes keep their beeps.
+    /// The frame rate varies between 0.6 and 2.5 times its mean, with a period of one second.
+    /// Timestamps follow it. The first frame of each second keeps its time, so that flashes and
+    /// beeps stay together.
     Varying,
 }
 
 impl Pace {
-    /// When picture number `n` is due, from the beginning.
+    /// When frame number `n` is due, from the beginning of the session.
     pub(super) fn due(self, n: u64, fps: u32) -> Duration {
         let fps = u64::from(fps.max(1));
         match self {
@@ -32,7 +33,7 @@ impl Pace {
         }
     }
 
-    /// The same on the clock of RTP.
+    /// The same on the RTP clock of 90 kHz.
     pub(super) fn media_time(self, n: u64, fps: u32) -> MediaTime {
         let ticks = match self {
             Self::Constant => n * 90_000 / u64::from(fps.max(1)),

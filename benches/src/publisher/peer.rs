@@ -1,4 +1,4 @@
-//! One peer connection that sends: str0m on a UDP socket of its own.
+//! One sending peer connection: a str0m session with its own UDP socket.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -16,12 +16,12 @@ use str0m::{
 };
 use tokio::net::UdpSocket;
 
-use super::feeder::{Frame, Sound};
+use super::feeder::{AudioPacket, Frame};
 use crate::BenchError;
 
 const DATAGRAM_BYTES_MAX: usize = 2_000;
 
-/// What a connection tells its owner.
+/// An event of the connection.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PeerEvent {
     /// ICE and DTLS are up.
@@ -31,11 +31,11 @@ pub(crate) enum PeerEvent {
         lost_fraction: f32,
         rtt: Option<Duration>,
     },
-    /// ICE gave up, or the other side closed.
+    /// ICE is disconnected, or the server closed the connection.
     Gone,
 }
 
-/// What is offered.
+/// The contents of the offer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offered {
     pub(crate) video: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Offered {
 #[derive(Clone, Copy, Debug)]
 struct Track {
     mid: Mid,
-    /// Known once the answer is there.
+    /// Known after the answer.
     pt: Option<Pt>,
 }
 
@@ -59,14 +59,14 @@ pub(crate) struct Peer {
     video: Option<Track>,
     audio: Option<Track>,
     events: Vec<PeerEvent>,
-    /// When the connection wants to be woken.
+    /// When str0m needs its next timeout.
     pub(crate) wake_at: Instant,
-    /// When a datagram last came.
-    pub(crate) heard_at: Instant,
+    /// When the last datagram was received.
+    pub(crate) received_at: Instant,
 }
 
 impl Peer {
-    /// Opens a socket towards `server` and makes the offer.
+    /// Opens a socket on the interface that faces `server`, and makes the offer.
     pub(crate) async fn offer(
         server: IpAddr,
         stream_id: &str,
@@ -76,7 +76,7 @@ impl Peer {
             IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        // Which of our addresses faces the server: connecting a UDP socket sends nothing.
+        // Connecting a UDP socket sends nothing, but chooses the local address that faces the server.
         let probe = UdpSocket::bind(any).await?;
         probe.connect((server, 9)).await?;
         let socket = UdpSocket::bind((probe.local_addr()?.ip(), 0)).await?;
@@ -118,12 +118,12 @@ impl Peer {
             audio,
             events: Vec::new(),
             wake_at: now,
-            heard_at: now,
+            received_at: now,
         };
         Ok((peer, offer.to_sdp_string()))
     }
 
-    /// Our candidate, as a browser trickles it, and the section it belongs to.
+    /// The local candidate, as a browser trickles it, and the `mid` of its media section.
     pub(crate) fn trickled(&self) -> (String, String) {
         let candidate = Candidate::host(self.local, "udp").map(|c| c.to_sdp_string());
         let mid = self
@@ -159,14 +159,14 @@ impl Peer {
     }
 
     pub(crate) async fn candidate(&mut self, text: &str) -> Result<(), BenchError> {
-        // As in the browser, a candidate that cannot be read is left out.
+        // As in a browser, an invalid candidate is ignored.
         if let Ok(candidate) = Candidate::from_sdp_string(text) {
             self.rtc.add_remote_candidate(candidate);
         }
         self.drain().await
     }
 
-    /// Waits for a datagram and takes all that have come. Safe to cancel.
+    /// Waits until a datagram can be received. Safe to cancel.
     pub(crate) async fn readable(&self) -> std::io::Result<()> {
         self.socket.readable().await
     }
@@ -176,9 +176,9 @@ impl Peer {
         while let Ok((length, from)) = self.socket.try_recv_from(&mut buffer) {
             let now = Instant::now();
             let datagram = buffer.get(..length).unwrap_or_default();
-            // What is not of this protocol is not ours.
+            // Datagrams that are neither STUN, DTLS nor RTP are ignored.
             if let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) {
-                self.heard_at = now;
+                self.received_at = now;
                 self.rtc.handle_input(Input::Receive(now, receive))?;
                 self.drain().await?;
             }
@@ -201,13 +201,13 @@ impl Peer {
             .await
     }
 
-    /// Sends a packet of sound that was due at `wallclock`.
-    pub(crate) async fn send_sound(
+    /// Sends an audio packet that was due at `wallclock`.
+    pub(crate) async fn send_audio(
         &mut self,
-        sound: Sound,
+        packet: AudioPacket,
         wallclock: Instant,
     ) -> Result<(), BenchError> {
-        self.send(self.audio, wallclock, sound.time, sound.packet.as_ref())
+        self.send(self.audio, wallclock, packet.time, packet.packet.as_ref())
             .await
     }
 
@@ -225,13 +225,13 @@ impl Peer {
             writer.write(pt, wallclock, time, data)?;
         }
         self.drain().await?;
-        // str0m cuts it into packets when time passes: now, so that a frame that counts as sent is
-        // sent, whatever happens next.
+        // str0m packetises on its next timeout. It gets one now, so that a frame that is counted as
+        // sent has left, whatever happens next.
         self.wake().await
     }
 
-    /// The payload type that both sides know. H.264 is cut into fragments, so packetization mode 1
-    /// is taken where there is a choice (RFC 6184 §6.3), and clips of VP9 are of profile 0.
+    /// Chooses a payload type of the answer. H.264 frames are sent as FU-A, which needs packetization
+    /// mode 1 (RFC 6184 6.3), and test clips of VP9 have profile 0.
     fn choose_payload_type(&mut self, mid: Mid) -> Option<Pt> {
         let writer = self.rtc.writer(mid)?;
         let mut params = writer.payload_params().copied();
@@ -252,15 +252,15 @@ impl Peer {
         Some(chosen.pt())
     }
 
-    /// What has happened since the last time.
+    /// The events since the last call.
     pub(crate) fn events(&mut self) -> Vec<PeerEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// Closes as a browser does: DTLS says good-bye.
+    /// Closes as a browser does, with a DTLS `close_notify`.
     pub(crate) async fn close(&mut self) {
         if self.rtc.close().is_ok() {
-            // A peer that is gone already needs no good-bye.
+            // A failed send is no error: the peer may be gone already.
             let _ = self.drain().await;
         }
         self.rtc.disconnect();
@@ -274,18 +274,18 @@ impl Peer {
                     return Ok(());
                 }
                 Output::Transmit(transmit) => {
-                    // Like any network: what cannot be sent is lost.
+                    // A datagram that cannot be sent is lost, as on any network.
                     let _ = self
                         .socket
                         .send_to(&transmit.contents, transmit.destination)
                         .await;
                 }
-                Output::Event(event) => self.note(event),
+                Output::Event(event) => self.process(event),
             }
         }
     }
 
-    fn note(&mut self, event: Event) {
+    fn process(&mut self, event: Event) {
         match event {
             Event::Connected => self.events.push(PeerEvent::Connected),
             Event::KeyframeRequest(_) => self.events.push(PeerEvent::KeyframeRequested),

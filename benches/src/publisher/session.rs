@@ -1,9 +1,9 @@
-//! The life of a publisher: attempt after attempt, until it is stopped.
+//! The task of a publisher: attempt after attempt, until it is stopped.
 //!
-//! The delays are those of the SDK: a connection that is not up 3 s after `publish`, or that hears
-//! nothing for as long as Chromium takes to call it disconnected and 3 s more, is closed, `stop` is
-//! sent, and 500 ms later `publish` again. After the loss of the WebSocket media flows for 500 ms
-//! more before the same happens, because the SDK takes so long to act.
+//! The delays are those of the SDK. It closes a connection that is not up 3 s after `publish`, or
+//! that has received nothing for as long as Chromium needs to call it disconnected and 3 s more; it
+//! sends `stop`, and `publish` again 500 ms later. After the loss of the WebSocket it sends media
+//! for 500 ms more before it does the same, which is the time the SDK needs to react.
 
 use std::{
     net::IpAddr,
@@ -19,98 +19,104 @@ use tokio::{
 };
 use url::Url;
 
+use super::conversation::Conversation;
+use super::corruption::FrameCorruptor;
 use super::feeder::Feeder;
-use super::hostile::Spoiler;
 use super::peer::{Offered, Peer, PeerEvent};
-use super::signalling::{ServerMessage, Signalling};
-use super::{PublisherOptions, PublisherReport, PublisherState, Wish};
-use crate::clip::Clip;
+use super::signalling::ServerMessage;
+use super::{PublisherCommand, PublisherOptions, PublisherReport, PublisherState};
+use crate::test_clip::TestClip;
 use crate::{BenchError, clock};
 
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// Chromium calls a connection disconnected after 2.5 s without an answer, the SDK waits 3 s more.
-const SILENCE_PATIENCE: Duration = Duration::from_millis(5_500);
+const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(3);
+/// Chromium calls a connection disconnected after 2.5 s without an answer; the SDK waits 3 s more.
+const SILENCE_TIME_LIMIT: Duration = Duration::from_millis(5_500);
 const AFTER_STOP: Duration = Duration::from_millis(500);
 /// From the loss of the WebSocket to the end of the peer connection.
 const AFTER_SOCKET_LOSS: Duration = Duration::from_millis(500);
 const PING_INTERVAL: Duration = Duration::from_secs(3);
-const LATE: Duration = Duration::from_millis(50);
+pub(super) const LATE: Duration = Duration::from_millis(50);
+/// A delay of which the 99th percentile of a good server stays below.
+pub(super) const A_LITTLE_LATE: Duration = Duration::from_millis(5);
 
 /// Why an attempt ended.
 enum Ending {
-    /// The owner wished it, or the server said `publish_finished`.
+    /// The owner stopped the publisher, or the server sent `publish_finished`.
     Finished,
-    /// The media connection is gone; the WebSocket stands.
+    /// The media connection is lost; the WebSocket is still open.
     PeerLost(&'static str),
     SocketLost,
 }
 
 pub(super) async fn run(
-    clip: Arc<Clip>,
+    clip: Arc<TestClip>,
     options: PublisherOptions,
-    wish: watch::Receiver<Wish>,
+    command: watch::Receiver<PublisherCommand>,
     report: watch::Sender<PublisherReport>,
 ) {
     let codec = clip.format.codec;
-    let spoiler = options.hostility.clone().map(|it| Spoiler::new(codec, it));
-    let feeder = Feeder::new(clip, options.number, options.pace, spoiler);
-    let mut life = Life {
+    let corruptor = options
+        .corruption
+        .clone()
+        .map(|it| FrameCorruptor::new(codec, it));
+    let feeder = Feeder::new(clip, options.number, options.pace, corruptor);
+    let mut task = PublisherTask {
         options,
         codec,
         feeder,
-        wish,
+        command,
         report,
-        born: Instant::now(),
+        started_at: Instant::now(),
         socket: None,
     };
-    while *life.wish.borrow() == Wish::Publish {
-        let pause = match life.attempt().await {
+    while *task.command.borrow() == PublisherCommand::Publish {
+        let pause = match task.attempt().await {
             Ok(Ending::Finished) => break,
             Ok(Ending::PeerLost(why)) => {
-                life.report.send_modify(|report| report.error(why));
-                life.say_stop().await;
+                task.report.send_modify(|report| report.error(why));
+                task.send_stop().await;
                 AFTER_STOP
             }
             Ok(Ending::SocketLost) => {
-                life.report
+                task.report
                     .send_modify(|report| report.error("the WebSocket was closed"));
-                life.socket = None;
+                task.socket = None;
                 AFTER_STOP
             }
             Err(error) => {
-                life.report
+                task.report
                     .send_modify(|report| report.error(error.to_string()));
-                life.socket = None;
+                task.socket = None;
                 AFTER_STOP + AFTER_SOCKET_LOSS
             }
         };
-        life.report
+        task.report
             .send_modify(|report| report.state = PublisherState::Returning);
         tokio::select! {
             () = sleep(pause) => {}
-            _ = life.wish.changed() => {}
+            _ = task.command.changed() => {}
         }
     }
-    life.say_stop().await;
-    life.report
+    task.send_stop().await;
+    task.report
         .send_modify(|report| report.state = PublisherState::Stopped);
 }
 
-struct Life {
+struct PublisherTask {
     options: PublisherOptions,
     codec: VideoCodec,
     feeder: Feeder,
-    wish: watch::Receiver<Wish>,
+    command: watch::Receiver<PublisherCommand>,
     report: watch::Sender<PublisherReport>,
-    born: Instant,
+    started_at: Instant,
     /// Kept between attempts.
-    socket: Option<Signalling>,
+    socket: Option<Conversation>,
 }
 
-impl Life {
-    async fn say_stop(&mut self) {
+impl PublisherTask {
+    async fn send_stop(&mut self) {
         if let Some(socket) = &mut self.socket {
-            // A socket that is gone frees the id by itself.
+            // The server frees the id by itself when the socket is gone.
             let _ = socket.stop(&self.options.stream_id).await;
         }
     }
@@ -119,7 +125,7 @@ impl Life {
         let server = resolve(&self.options.url).await?;
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => Signalling::connect(&self.options.url).await?,
+            None => Conversation::connect(&self.options.url).await?,
         };
         let PublisherOptions {
             stream_id,
@@ -146,11 +152,11 @@ impl Life {
         let mut ping = interval(PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attempt = Attempt {
-            life: self,
+            task: self,
             peer,
             offer: Some(offer),
             ping,
-            deadline: Instant::now() + CONNECT_PATIENCE,
+            deadline: Instant::now() + CONNECT_TIME_LIMIT,
             epoch: None,
             socket_lost: None,
         };
@@ -162,39 +168,39 @@ impl Life {
         ending
     }
 
-    fn since_birth_ms(&self) -> f64 {
-        self.born.elapsed().as_secs_f64() * 1_000.0
+    fn since_start_ms(&self) -> f64 {
+        self.started_at.elapsed().as_secs_f64() * 1_000.0
     }
 }
 
 struct Attempt<'a> {
-    life: &'a mut Life,
+    task: &'a mut PublisherTask,
     peer: Peer,
     offer: Option<String>,
     ping: Interval,
-    /// Without a connection until then, it is tried again.
+    /// The attempt ends then if there is no connection.
     deadline: Instant,
-    /// When media began.
+    /// When the first media was sent.
     epoch: Option<Instant>,
     /// When the WebSocket was lost.
     socket_lost: Option<Instant>,
 }
 
 impl Attempt<'_> {
-    async fn drive(&mut self, socket: &mut Signalling) -> Result<Ending, BenchError> {
+    async fn drive(&mut self, socket: &mut Conversation) -> Result<Ending, BenchError> {
         loop {
             let wake_at = self.wake_at();
             let mut ending = None;
             tokio::select! {
                 biased;
-                _ = self.life.wish.changed() => return Ok(Ending::Finished),
+                _ = self.task.command.changed() => return Ok(Ending::Finished),
                 () = sleep_until(wake_at.into()) => self.wake().await?,
                 readable = self.peer.readable() => {
                     readable?;
                     self.peer.receive().await?;
                 }
                 message = socket.next(), if self.socket_lost.is_none() => {
-                    ending = self.take(message, socket).await?;
+                    ending = self.process_message(message, socket).await?;
                 }
                 _ = self.ping.tick(), if self.socket_lost.is_none() => {
                     if socket.ping().await.is_err() {
@@ -202,7 +208,7 @@ impl Attempt<'_> {
                     }
                 }
             }
-            if let Some(ending) = ending.or_else(|| self.look_after()) {
+            if let Some(ending) = ending.or_else(|| self.process_events()) {
                 return Ok(ending);
             }
         }
@@ -212,12 +218,15 @@ impl Attempt<'_> {
         let Some(epoch) = self.epoch else {
             return self.peer.wake_at.min(self.deadline);
         };
-        let mut at = self.peer.wake_at.min(self.peer.heard_at + SILENCE_PATIENCE);
-        if self.life.options.video {
-            at = at.min(epoch + self.life.feeder.next_frame_due());
+        let mut at = self
+            .peer
+            .wake_at
+            .min(self.peer.received_at + SILENCE_TIME_LIMIT);
+        if self.task.options.video {
+            at = at.min(epoch + self.task.feeder.next_frame_due());
         }
-        if self.life.options.audio {
-            at = at.min(epoch + self.life.feeder.next_packet_due());
+        if self.task.options.audio {
+            at = at.min(epoch + self.task.feeder.next_packet_due());
         }
         at
     }
@@ -226,7 +235,7 @@ impl Attempt<'_> {
     fn socket_end(&self) -> Option<Instant> {
         let lost = self
             .socket_lost
-            .filter(|_| !self.life.options.outlives_socket)?;
+            .filter(|_| !self.task.options.outlives_socket)?;
         Some(lost + AFTER_SOCKET_LOSS)
     }
 
@@ -237,12 +246,12 @@ impl Attempt<'_> {
         let Some(epoch) = self.epoch else {
             return Ok(());
         };
-        while self.life.options.audio
-            && epoch + self.life.feeder.next_packet_due() <= Instant::now()
+        while self.task.options.audio
+            && epoch + self.task.feeder.next_packet_due() <= Instant::now()
         {
-            self.send_sound(epoch).await?;
+            self.send_audio(epoch).await?;
         }
-        while self.life.options.video && epoch + self.life.feeder.next_frame_due() <= Instant::now()
+        while self.task.options.video && epoch + self.task.feeder.next_frame_due() <= Instant::now()
         {
             self.send_frame(epoch).await?;
         }
@@ -250,42 +259,43 @@ impl Attempt<'_> {
     }
 
     async fn send_frame(&mut self, epoch: Instant) -> Result<(), BenchError> {
-        let due = epoch + self.life.feeder.next_frame_due();
-        let late = due.elapsed() > LATE;
-        let Some(frame) = self.life.feeder.next_frame(clock::now_us()) else {
+        let due = epoch + self.task.feeder.next_frame_due();
+        let late = due.elapsed();
+        let Some(frame) = self.task.feeder.next_frame(clock::now_us()) else {
             return Ok(());
         };
         let (bytes, key) = (frame.unit.len() as u64, frame.key);
         self.peer.send_frame(frame, due).await?;
-        self.life.report.send_modify(|report| {
+        self.task.report.send_modify(|report| {
             report.frames_sent += 1;
             report.keyframes_sent += u64::from(key);
-            report.frames_late += u64::from(late);
+            report.frames_late += u64::from(late > LATE);
+            report.frames_late_5_ms += u64::from(late > A_LITTLE_LATE);
             report.media_bytes_sent += bytes;
         });
         Ok(())
     }
 
-    async fn send_sound(&mut self, epoch: Instant) -> Result<(), BenchError> {
-        let due = epoch + self.life.feeder.next_packet_due();
-        let Some(sound) = self.life.feeder.next_packet() else {
+    async fn send_audio(&mut self, epoch: Instant) -> Result<(), BenchError> {
+        let due = epoch + self.task.feeder.next_packet_due();
+        let Some(packet) = self.task.feeder.next_packet() else {
             return Ok(());
         };
-        let bytes = sound.packet.len() as u64;
-        self.peer.send_sound(sound, due).await?;
-        self.life.report.send_modify(|report| {
-            report.packets_of_sound_sent += 1;
+        let bytes = packet.packet.len() as u64;
+        self.peer.send_audio(packet, due).await?;
+        self.task.report.send_modify(|report| {
+            report.audio_packets_sent += 1;
             report.media_bytes_sent += bytes;
         });
         Ok(())
     }
 
-    async fn take(
+    async fn process_message(
         &mut self,
         message: ServerMessage,
-        socket: &mut Signalling,
+        socket: &mut Conversation,
     ) -> Result<Option<Ending>, BenchError> {
-        let stream_id = &self.life.options.stream_id;
+        let stream_id = &self.task.options.stream_id;
         match message {
             ServerMessage::Start => {
                 if let Some(offer) = self.offer.take() {
@@ -298,8 +308,8 @@ impl Attempt<'_> {
             ServerMessage::Candidate(candidate) => self.peer.candidate(&candidate).await?,
             ServerMessage::Notification(definition) => match definition.as_str() {
                 "publish_started" => {
-                    let ms = self.life.since_birth_ms();
-                    self.life.report.send_modify(|report| {
+                    let ms = self.task.since_start_ms();
+                    self.task.report.send_modify(|report| {
                         report.publish_started += 1;
                         report.publish_started_ms.get_or_insert(ms);
                     });
@@ -309,7 +319,7 @@ impl Attempt<'_> {
                 _ => {}
             },
             ServerMessage::Error(definition) => {
-                self.life
+                self.task
                     .report
                     .send_modify(|report| report.error(definition));
             }
@@ -319,19 +329,19 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// Events of the connection, and its deadlines.
-    fn look_after(&mut self) -> Option<Ending> {
+    /// Processes the events and deadlines of the connection.
+    fn process_events(&mut self) -> Option<Ending> {
         for event in self.peer.events() {
             match event {
                 PeerEvent::Connected => self.begin(),
                 PeerEvent::KeyframeRequested => {
-                    self.life.feeder.want_keyframe();
-                    self.life
+                    self.task.feeder.request_keyframe();
+                    self.task
                         .report
                         .send_modify(|report| report.keyframes_requested += 1);
                 }
                 PeerEvent::Stats { lost_fraction, rtt } => {
-                    self.life.report.send_modify(|report| {
+                    self.task.report.send_modify(|report| {
                         report.lost_fraction = lost_fraction;
                         report.rtt_ms = rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0);
                     });
@@ -347,8 +357,8 @@ impl Attempt<'_> {
             return (now >= self.deadline)
                 .then_some(Ending::PeerLost("not connected 3 s after publish"));
         }
-        (now >= self.peer.heard_at + SILENCE_PATIENCE)
-            .then_some(Ending::PeerLost("the server is silent"))
+        (now >= self.peer.received_at + SILENCE_TIME_LIMIT)
+            .then_some(Ending::PeerLost("nothing was received for 5.5 s"))
     }
 
     fn begin(&mut self) {
@@ -356,9 +366,9 @@ impl Attempt<'_> {
             return;
         }
         self.epoch = Some(Instant::now());
-        self.life.feeder.restart();
-        let ms = self.life.since_birth_ms();
-        self.life.report.send_modify(|report| {
+        self.task.feeder.restart();
+        let ms = self.task.since_start_ms();
+        self.task.report.send_modify(|report| {
             report.state = PublisherState::Sending;
             report.connect_ms.get_or_insert(ms);
             report.first_media_us = Some(clock::now_us());
@@ -366,7 +376,7 @@ impl Attempt<'_> {
     }
 }
 
-/// The address to which media will go: that of the signalling.
+/// Resolves the host of the signalling URL, which is also that of the media.
 async fn resolve(url: &str) -> Result<IpAddr, BenchError> {
     let parsed = Url::parse(url).map_err(|e| BenchError::Argument(format!("{url}: {e}")))?;
     let host = parsed.host_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The client's half of Ant Media's signalling: JSON texts on a WebSocket.
+//! The client side of Ant Media's signalling: JSON messages on a WebSocket.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -8,26 +8,28 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 use crate::BenchError;
 use crate::limits::SIGNALLING_TIMEOUT;
 
-/// What the server says.
+/// A message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerMessage {
-    /// Now send the offer.
+    /// `start`: the client has to send its offer.
     Start,
+    /// The SDP answer.
     Answer(String),
-    /// `candidate:…`.
+    /// A candidate of the server, `candidate:…`.
     Candidate(String),
-    /// `publish_started`, `publish_finished` and others.
+    /// The definition of a notification: `publish_started`, `publish_finished` and others.
     Notification(String),
     /// The definition of an error.
     Error(String),
+    /// Answer to a `ping`.
     Pong,
-    /// Everything a publisher does not need.
+    /// Any other message, unparsed.
     Other(String),
     /// The server closed the socket.
     Closed,
 }
 
-/// One WebSocket.
+/// One signalling connection.
 #[derive(Debug)]
 pub struct Signalling {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -54,10 +56,10 @@ impl Signalling {
         Ok(Self { socket })
     }
 
-    /// `publish`, with the fields and types of the SDK 2.9 to 2.17.
+    /// Sends `publish` with the fields and types of the SDK 2.9 to 2.17.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn publish(
         &mut self,
         stream_id: &str,
@@ -75,10 +77,10 @@ impl Signalling {
         self.send(&message).await
     }
 
-    /// The offer.
+    /// Sends the offer.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn offer(&mut self, stream_id: &str, sdp: &str) -> Result<(), BenchError> {
         self.send(&json!({
             "command": "takeConfiguration", "streamId": stream_id, "type": "offer", "sdp": sdp,
@@ -86,10 +88,10 @@ impl Signalling {
         .await
     }
 
-    /// A candidate of ours for the first m-line.
+    /// Sends a local candidate for the first media section.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn candidate(
         &mut self,
         stream_id: &str,
@@ -103,27 +105,27 @@ impl Signalling {
         .await
     }
 
-    /// `stop`.
+    /// Sends `stop`.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn stop(&mut self, stream_id: &str) -> Result<(), BenchError> {
         self.send(&json!({"command": "stop", "streamId": stream_id}))
             .await
     }
 
-    /// `ping`, every three seconds.
+    /// Sends `ping`; the SDK does every three seconds.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn ping(&mut self) -> Result<(), BenchError> {
         self.send(&json!({"command": "ping"})).await
     }
 
-    /// Any message.
+    /// Sends any message.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn send(&mut self, message: &Value) -> Result<(), BenchError> {
         let text = Message::text(message.to_string());
         self.socket
@@ -132,10 +134,10 @@ impl Signalling {
             .map_err(|e| BenchError::network("signalling", e))
     }
 
-    /// Any frame, also one that is no message.
+    /// Sends any WebSocket frame, for tests with invalid input.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is closed.
     pub async fn send_raw(&mut self, message: Message) -> Result<(), BenchError> {
         self.socket
             .send(message)
@@ -147,7 +149,7 @@ impl Signalling {
     pub async fn next(&mut self) -> ServerMessage {
         loop {
             match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => return read(&text),
+                Some(Ok(Message::Text(text))) => return parse(&text),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return ServerMessage::Closed,
                 Some(Ok(_)) => {}
             }
@@ -155,7 +157,7 @@ impl Signalling {
     }
 }
 
-fn read(text: &str) -> ServerMessage {
+fn parse(text: &str) -> ServerMessage {
     let message: Value = serde_json::from_str(text).unwrap_or_default();
     let field = |name: &str| {
         message

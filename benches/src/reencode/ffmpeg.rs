@@ -1,4 +1,4 @@
-//! ffmpeg doing the same with one thread: the yardstick that everybody has.
+//! Makes the same renditions with ffmpeg on one thread, as a reference that is available everywhere.
 
 use std::{
     io::Write,
@@ -8,16 +8,17 @@ use std::{
 use shardcast_link::{Preset, Profile, RenditionSpec};
 
 use crate::BenchError;
-use crate::clip::Clip;
 use crate::harness::children_cpu;
+use crate::test_clip::TestClip;
 
-/// CPU time per picture in microseconds, user and system: start and reading the file are in it.
+/// CPU time for each frame in microseconds, user and system, with the start of ffmpeg and the reading
+/// of the file.
 pub(super) fn measure(
-    clip: &Clip,
+    clip: &TestClip,
     specs: &[RenditionSpec],
-    pictures: usize,
+    frames: usize,
 ) -> Result<f64, BenchError> {
-    let (kind, bytes) = clip.file(pictures);
+    let (kind, bytes) = clip.file(frames);
     let mut file = tempfile::Builder::new().suffix(kind).tempfile()?;
     file.write_all(&bytes)?;
     let failed = |reason: String| BenchError::Program {
@@ -41,10 +42,10 @@ pub(super) fn measure(
         return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
     let spent = children_cpu()?.saturating_sub(before);
-    Ok(spent.as_secs_f64() * 1e6 / pictures.max(1) as f64)
+    Ok(spent.as_secs_f64() * 1e6 / frames.max(1) as f64)
 }
 
-/// Each size from the next larger one.
+/// A filter graph that scales each rendition from the next larger one.
 fn filters(specs: &[RenditionSpec]) -> String {
     let mut chains = Vec::new();
     let mut from = "0:v".to_owned();
@@ -77,7 +78,7 @@ fn outputs(n: usize, spec: &RenditionSpec) -> Vec<String> {
     };
     let map = format!("[o{n}]");
     let x264 = format!("keyint={group}:min-keyint={group}:scenecut=0:sliced-threads=0:threads=1");
-    let words = [
+    let arguments = [
         "-map",
         &map,
         "-c:v",
@@ -102,7 +103,7 @@ fn outputs(n: usize, spec: &RenditionSpec) -> Vec<String> {
         "null",
         "-",
     ];
-    words.map(str::to_owned).to_vec()
+    arguments.map(str::to_owned).to_vec()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What re-encoding costs: a whole Shardcast, its codecs alone, and ffmpeg, on the same clip in the
-//! same run, one after the other.
+//! Measures the CPU time of a re-encode: in Shardcast, with its codecs alone (the baseline), and with
+//! ffmpeg. All three take the same clip, one after the other in the same run.
 
-mod alone;
+mod baseline;
 mod ffmpeg;
 
 use std::{sync::Arc, time::Duration};
@@ -11,31 +11,32 @@ use shardcast_link::{DecoderStatus, Preset, RenditionSpec, RenditionStatus};
 use tokio::time::{sleep, timeout};
 
 use crate::BenchError;
-use crate::clip::Clip;
 use crate::harness::{Harness, Status, threads_cpu};
 use crate::publisher::{Publisher, PublisherOptions};
-use crate::sink::{PictureReport, Sink};
+use crate::sink::{Sink, VideoReport};
 use crate::stats::Spread;
+use crate::test_clip::TestClip;
 
-/// Until everything flows, on a machine that is busy.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// Between start and measurement: the first seconds of codecs and caches are not typical.
+/// Longest wait for the first frame of a destination, on a busy machine.
+const START_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Time between start and measurement: the first seconds of codecs and caches are not typical.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Names of the engine's threads that decode and encode begin so.
+/// Beginning of the names of the engine's threads that decode and encode.
 pub(crate) const CODEC_THREADS: &str = "codec-";
 
-/// What is made of what, and how often it is measured.
+/// Renditions, and number and length of the runs.
 #[derive(Clone, Debug)]
 pub struct ReencodeOptions {
     /// The largest first.
     pub renditions: Vec<RenditionSpec>,
     /// Length of the measurement of Shardcast in each run.
     pub duration: Duration,
+    /// Number of runs.
     pub runs: u32,
 }
 
 impl ReencodeOptions {
-    /// 720 lines at 3 Mbit/s, and 480 and 360 with a ladder.
+    /// 720p at 3 Mbit/s; with a ladder, 480p and 360p too.
     pub fn renditions(ladder: bool) -> Vec<RenditionSpec> {
         let heights: &[u32] = if ladder { &[720, 480, 360] } else { &[720] };
         let spec = |height: &u32| RenditionSpec {
@@ -46,64 +47,84 @@ impl ReencodeOptions {
     }
 }
 
-/// CPU time for each of the publisher's pictures, in microseconds; scaling and encoding of all
-/// renditions together.
+/// CPU time for each frame of the publisher, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct PictureCost {
+pub struct FrameCost {
+    /// Decoding.
     pub decode_us: f64,
+    /// Scaling for all renditions.
     pub scale_us: f64,
+    /// Encoding of all renditions.
     pub encode_us: f64,
 }
 
-impl PictureCost {
+impl FrameCost {
+    /// Decoding, scaling and encoding together.
     pub fn total_us(&self) -> f64 {
         self.decode_us + self.scale_us + self.encode_us
     }
 }
 
-/// One after the other on the same machine.
+/// Results of one run.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReencodeRun {
-    /// As Shardcast counts it around its codecs.
-    pub shardcast: PictureCost,
-    /// All that its codec threads use, queues and wakes included.
+    /// The CPU time that Shardcast measures around its codecs.
+    pub shardcast: FrameCost,
+    /// The whole CPU time of its codec threads, queues and wake-ups included.
     pub shardcast_threads_us: f64,
-    pub alone: PictureCost,
+    /// The same codecs without Shardcast.
+    #[serde(rename = "alone")]
+    pub baseline: FrameCost,
+    /// `ffmpeg -threads 1`, with its start and the reading of the file.
     pub ffmpeg_us: f64,
-    pub to_alone: f64,
-    pub threads_to_alone: f64,
+    /// `shardcast` divided by `baseline`.
+    #[serde(rename = "to_alone")]
+    pub to_baseline: f64,
+    /// `shardcast_threads_us` divided by `baseline`.
+    #[serde(rename = "threads_to_alone")]
+    pub threads_to_baseline: f64,
+    /// `shardcast` divided by `ffmpeg_us`.
     pub to_ffmpeg: f64,
-    /// A preset or a frame rate was below what was asked for: then the costs are of something else.
+    /// A preset or a frame rate was below the requested one, so the costs are not comparable.
     pub throttled: bool,
+    /// Video frames that the publisher sent.
     pub frames_sent: u64,
+    /// Frames that Shardcast decoded.
     pub frames_decoded: u64,
-    /// Of each rendition, the largest first.
+    /// Frames encoded of each rendition, the largest first.
     pub frames_encoded: Vec<u64>,
-    /// Pictures that the decoder made too late to be encoded.
+    /// Frames that were decoded too late to be encoded.
     pub frames_late: u64,
 }
 
-/// All runs.
+/// Results of all runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReencodeReport {
+    /// Codec, size, frame rate and bit rate of the source, as text.
     pub source: String,
+    /// The renditions that were made, the largest first.
     pub renditions: Vec<RenditionSpec>,
+    /// One entry for each run.
     pub runs: Vec<ReencodeRun>,
-    /// CPU time of Shardcast's codecs against the same codecs alone.
-    pub to_alone: Option<Spread>,
-    pub threads_to_alone: Option<Spread>,
+    /// CPU time of Shardcast's codecs divided by that of the same codecs alone.
+    #[serde(rename = "to_alone")]
+    pub to_baseline: Option<Spread>,
+    /// The same with everything that the codec threads do around the codecs.
+    #[serde(rename = "threads_to_alone")]
+    pub threads_to_baseline: Option<Spread>,
+    /// CPU time of Shardcast's codecs divided by that of ffmpeg.
     pub to_ffmpeg: Option<Spread>,
-    /// What the destination of each rendition received, in the last run.
-    pub received: Vec<PictureReport>,
+    /// The video that the destination of each rendition received in the last run.
+    pub received: Vec<VideoReport>,
 }
 
-/// Measures the three, `runs` times in turn.
+/// Measures the three in turn, `runs` times.
 ///
 /// # Errors
 /// When something does not start, or a codec refuses.
 pub async fn reencode(
     harness: &Harness,
-    clip: &Arc<Clip>,
+    clip: &Arc<TestClip>,
     options: &ReencodeOptions,
 ) -> Result<ReencodeReport, BenchError> {
     let mut report = ReencodeReport {
@@ -117,8 +138,8 @@ pub async fn reencode(
         ),
         renditions: options.renditions.clone(),
         runs: Vec::new(),
-        to_alone: None,
-        threads_to_alone: None,
+        to_baseline: None,
+        threads_to_baseline: None,
         to_ffmpeg: None,
         received: Vec::new(),
     };
@@ -130,40 +151,40 @@ pub async fn reencode(
         let received = keys(&options.renditions)
             .into_iter()
             .filter_map(|key| sink.stream(&key));
-        report.received = received.map(|stream| stream.picture).collect();
-        let run = beside(clip, options, window, frames_sent).await?;
+        report.received = received.map(|stream| stream.video).collect();
+        let run = measure_others(clip, options, window, frames_sent).await?;
         report.runs.push(run);
     }
     let spread = |of: fn(&ReencodeRun) -> f64| Spread::of(report.runs.iter().map(of).collect());
-    report.to_alone = spread(|run| run.to_alone);
-    report.threads_to_alone = spread(|run| run.threads_to_alone);
+    report.to_baseline = spread(|run| run.to_baseline);
+    report.threads_to_baseline = spread(|run| run.threads_to_baseline);
     report.to_ffmpeg = spread(|run| run.to_ffmpeg);
     Ok(report)
 }
 
-/// The same without Shardcast, while nothing else runs.
-async fn beside(
-    clip: &Arc<Clip>,
+/// Measures the codecs alone and ffmpeg, while nothing else runs.
+async fn measure_others(
+    clip: &Arc<TestClip>,
     options: &ReencodeOptions,
     window: Window,
     frames_sent: u64,
 ) -> Result<ReencodeRun, BenchError> {
-    let pictures = (options.duration.as_secs_f64() * f64::from(clip.format.fps)) as usize;
+    let frames = (options.duration.as_secs_f64() * f64::from(clip.format.fps)) as usize;
     let (clip, specs) = (Arc::clone(clip), options.renditions.clone());
     let both = tokio::task::spawn_blocking(move || {
-        let alone = alone::measure(&clip, &specs, pictures)?;
-        let ffmpeg_us = ffmpeg::measure(&clip, &specs, pictures)?;
-        Ok::<_, BenchError>((alone, ffmpeg_us))
+        let baseline = baseline::measure(&clip, &specs, frames)?;
+        let ffmpeg_us = ffmpeg::measure(&clip, &specs, frames)?;
+        Ok::<_, BenchError>((baseline, ffmpeg_us))
     });
-    let (alone, ffmpeg_us) = both.await.map_err(std::io::Error::other)??;
+    let (baseline, ffmpeg_us) = both.await.map_err(std::io::Error::other)??;
     let total_us = window.cost.total_us();
     Ok(ReencodeRun {
         shardcast: window.cost,
         shardcast_threads_us: window.threads_us,
-        alone,
+        baseline,
         ffmpeg_us,
-        to_alone: total_us / alone.total_us(),
-        threads_to_alone: window.threads_us / alone.total_us(),
+        to_baseline: total_us / baseline.total_us(),
+        threads_to_baseline: window.threads_us / baseline.total_us(),
         to_ffmpeg: total_us / ffmpeg_us,
         throttled: window.throttled,
         frames_sent,
@@ -180,7 +201,7 @@ fn keys(specs: &[RenditionSpec]) -> Vec<String> {
         .collect()
 }
 
-/// A broadcast whose destinations are all sent renditions.
+/// A broadcast whose destinations all receive renditions.
 struct Live<'a> {
     harness: &'a Harness,
     stream_id: String,
@@ -191,10 +212,10 @@ struct Live<'a> {
 
 /// What was counted between two reports of a shard.
 struct Window {
-    cost: PictureCost,
+    cost: FrameCost,
     threads_us: f64,
     throttled: bool,
-    /// Since the beginning.
+    /// Counters since the beginning of the broadcast.
     decoder: DecoderStatus,
     renditions: Vec<RenditionStatus>,
 }
@@ -202,7 +223,7 @@ struct Window {
 impl<'a> Live<'a> {
     async fn start(
         harness: &'a Harness,
-        clip: &Arc<Clip>,
+        clip: &Arc<TestClip>,
         sink: &Sink,
         specs: &'a [RenditionSpec],
         number: u32,
@@ -217,7 +238,7 @@ impl<'a> Live<'a> {
         let publisher = PublisherOptions::new(harness.signalling(), &stream_id);
         let publisher = Publisher::start(Arc::clone(clip), publisher);
         for key in keys(specs) {
-            sink.frames(&key, 1, START_PATIENCE).await?;
+            sink.frames(&key, 1, START_TIME_LIMIT).await?;
         }
         sleep(SETTLE).await;
         Ok(Self {
@@ -242,21 +263,21 @@ impl<'a> Live<'a> {
             all(&after.1).saturating_sub(all(&before.1)) as f64
         };
         let made = sum(|r| r.frames).max(1.0) / self.specs.len().max(1) as f64;
-        let pictures = duration.as_secs_f64() * f64::from(self.source_fps);
+        let source_frames = duration.as_secs_f64() * f64::from(self.source_fps);
         Ok(Window {
-            cost: PictureCost {
+            cost: FrameCost {
                 decode_us: (after.0.cpu_us - before.0.cpu_us) as f64 / frames,
                 scale_us: sum(|r| r.scale_us) / made,
                 encode_us: sum(|r| r.encode_us) / made,
             },
-            threads_us: threads_spent.as_secs_f64() * 1e6 / pictures.max(1.0),
+            threads_us: threads_spent.as_secs_f64() * 1e6 / source_frames.max(1.0),
             throttled: after.1.iter().any(is_throttled),
             decoder: after.0,
             renditions: after.1,
         })
     }
 
-    /// The counters of a report in which more than so many pictures were decoded.
+    /// The counters of the first status with more than `frames` decoded frames.
     async fn counted(
         &self,
         frames: u64,
@@ -273,23 +294,23 @@ impl<'a> Live<'a> {
         let shown = |status: &Status| counted(status).is_some();
         let status = self
             .harness
-            .wait_status(what, START_PATIENCE, shown)
+            .wait_status(what, START_TIME_LIMIT, shown)
             .await?;
         counted(&status).ok_or_else(|| BenchError::Late {
             what: what.to_owned(),
-            waited: START_PATIENCE,
+            waited: START_TIME_LIMIT,
         })
     }
 
-    /// Frames that were sent in all.
+    /// Ends the broadcast and returns the number of frames sent.
     async fn stop(self) -> u64 {
         let sent = self.publisher.stop().await.frames_sent;
-        // The next run is measured without this one, but a server that keeps it is no reason to fail.
+        // The next run is measured without this broadcast, but a failed deletion is no reason to stop.
         let _ = self.harness.delete(&self.stream_id).await;
-        let gone = self.harness.wait_status("end", START_PATIENCE, |status| {
+        let gone = self.harness.wait_status("end", START_TIME_LIMIT, |status| {
             status.renditions(&self.stream_id).is_empty()
         });
-        let _ = timeout(START_PATIENCE, gone).await;
+        let _ = timeout(START_TIME_LIMIT, gone).await;
         sent
     }
 }
@@ -300,7 +321,7 @@ fn by_size(renditions: &[RenditionStatus]) -> Vec<RenditionStatus> {
     renditions
 }
 
-/// Something below what was asked for is in force.
+/// The preset or the frame rate in force is below the requested one.
 pub(crate) fn is_throttled(rendition: &RenditionStatus) -> bool {
     let presets: [Preset; 2] = [rendition.preset, rendition.spec.preset];
     let [in_force, wanted] = presets;

@@ -1,5 +1,5 @@
-//! One connection of a sink: moves bytes between the socket and the pure session, and does what its
-//! manners say.
+//! One connection of a sink: moves bytes between the socket and the RTMP session, which does no
+//! I/O itself, and produces the faults of this connection.
 
 use std::{io, time::Duration};
 
@@ -11,37 +11,43 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    SinkOptions, entry,
-    manners::{After, Answer, Entry, Fate, Manner, TlsManner},
+    SinkOptions,
+    fault_script::{Answer, ConnectionFaults, FaultAction, NonRtmpAnswer, TlsFault, Trigger},
     measure::Ended,
+    non_rtmp,
     outbound::Outbound,
     pipe::{Pipe, reset_on_close},
-    register::Ticket,
+    register::ConnectionEntry,
     tls::{Certificate, TestCa},
 };
 use crate::clock;
 
 const READ_BYTES: usize = 64 * 1_024;
-/// Slow readers read so often.
+/// Interval of the reads of a slow reader, and of the checks for a client that hung up.
 const SLOW_TICK: Duration = Duration::from_millis(100);
 
-/// Serves a client until one of the two ends it.
-pub(super) async fn serve(tcp: TcpStream, options: SinkOptions, manner: Manner, ticket: Ticket) {
-    // Acknowledgements shall not wait for company.
+/// Serves a client until the client or the sink ends the connection.
+pub(super) async fn serve(
+    tcp: TcpStream,
+    options: SinkOptions,
+    faults: ConnectionFaults,
+    entry: ConnectionEntry,
+) {
+    // Without this, Nagle's algorithm would delay acknowledgements.
     let _ = tcp.set_nodelay(true);
-    if manner.read_bytes_per_second.is_some() {
+    if faults.read_bytes_per_second.is_some() {
         shrink_buffer(&tcp);
     }
-    let ended = match converse(tcp, &options, manner, &ticket).await {
+    let ended = match converse(tcp, &options, faults, &entry).await {
         Ok(ended) => ended,
         Err(error) => Ended::Broken(error.to_string()),
     };
-    ticket.measure(|measure| measure.ended(ended));
+    entry.measure(|measure| measure.ended(ended));
 }
 
-/// What is not read stays with the sender and not in the kernel.
+/// Shrinks the receive buffer, so that unread bytes stay with the sender and not in the kernel.
 fn shrink_buffer(tcp: &TcpStream) {
-    /// The kernel doubles it.
+    /// The kernel doubles this value (socket(7)).
     const BUFFER_BYTES: usize = 4_096;
     let _ = socket2::SockRef::from(tcp).set_recv_buffer_size(BUFFER_BYTES);
 }
@@ -49,65 +55,66 @@ fn shrink_buffer(tcp: &TcpStream) {
 async fn converse(
     tcp: TcpStream,
     options: &SinkOptions,
-    manner: Manner,
-    ticket: &Ticket,
+    faults: ConnectionFaults,
+    entry: &ConnectionEntry,
 ) -> io::Result<Ended> {
-    if manner.entry == Entry::Reset {
+    if faults.non_rtmp == NonRtmpAnswer::Reset {
         reset_on_close(&tcp)?;
         return Ok(Ended::by_sink("reset"));
     }
     let pipe = match &options.tls {
-        Some(ca) => match shake_hands(tcp, ca, manner.tls, ticket).await? {
+        Some(ca) => match shake_hands(tcp, ca, faults.tls, entry).await? {
             Some(pipe) => pipe,
             None => return Ok(Ended::by_sink("TLS refused")),
         },
         None => Pipe::Plain(tcp),
     };
-    if manner.entry != Entry::Honest {
-        return entry::misbehave(pipe, manner.entry).await;
+    if faults.non_rtmp != NonRtmpAnswer::None {
+        return non_rtmp::serve(pipe, faults.non_rtmp).await;
     }
     let config = ServerConfig {
-        chunk_bytes: manner.chunk_bytes.unwrap_or_else(|| {
-            // Answers are shorter than a usual chunk, and would not be cut up at all.
-            let small = manner.interleaves.then_some(INTERLEAVED_CHUNK_BYTES);
+        chunk_bytes: faults.chunk_bytes.unwrap_or_else(|| {
+            // An answer is shorter than a usual chunk: it would be one chunk, with nothing to interleave.
+            let small = faults.interleaves.then_some(INTERLEAVED_CHUNK_BYTES);
             small.unwrap_or(options.platform.server_config().chunk_bytes)
         }),
         ..options.platform.server_config()
     };
-    let outbound = Outbound::new(manner.interleaves, options.platform.acknowledges_growth());
+    let outbound = Outbound::new(faults.interleaves, options.platform.acknowledges_growth());
     let mut connection = Connection {
         pipe,
         session: ServerSession::new(config),
         outbound,
         options,
-        manner,
-        ticket,
+        faults,
+        entry,
         answer_at: None,
-        turn_at: None,
+        fault_at: None,
         reading: true,
         over: None,
     };
     connection.run().await
 }
 
+/// Chunk size that cuts each answer into several chunks.
 const INTERLEAVED_CHUNK_BYTES: u32 = 32;
 
-/// TLS as the manners want it; `None` when it came to nothing on purpose.
+/// Performs the TLS handshake; `None` when the fault prevents it on purpose.
 async fn shake_hands(
     tcp: TcpStream,
     ca: &TestCa,
-    manner: TlsManner,
-    ticket: &Ticket,
+    fault: TlsFault,
+    entry: &ConnectionEntry,
 ) -> io::Result<Option<Pipe>> {
-    let certificate = match manner {
-        TlsManner::Good => Certificate::Good,
-        TlsManner::Shows(certificate) => certificate,
-        TlsManner::Garbage => {
-            entry::misbehave(Pipe::Plain(tcp), Entry::Garbage).await?;
+    let certificate = match fault {
+        TlsFault::None => Certificate::Good,
+        TlsFault::Certificate(certificate) => certificate,
+        TlsFault::Garbage => {
+            non_rtmp::serve(Pipe::Plain(tcp), NonRtmpAnswer::Garbage).await?;
             return Ok(None);
         }
-        TlsManner::HangsUp => {
-            entry::misbehave(Pipe::Plain(tcp), Entry::ClosesAtOnce).await?;
+        TlsFault::HangsUp => {
+            non_rtmp::serve(Pipe::Plain(tcp), NonRtmpAnswer::ClosesAtOnce).await?;
             return Ok(None);
         }
     };
@@ -115,13 +122,13 @@ async fn shake_hands(
     let tls = acceptor.accept(tcp).await?;
     let (_, session) = tls.get_ref();
     let server_name = session.server_name().map(str::to_owned);
-    ticket.measure(|measure| measure.shook_hands(server_name));
+    entry.measure(|measure| measure.shook_hands(server_name));
     Ok(Some(Pipe::Tls(Box::new(tls))))
 }
 
-/// Which command waits for an answer.
+/// An RTMP command that the sink has not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
+enum Command {
     Connect,
     Publish,
 }
@@ -131,11 +138,14 @@ struct Connection<'a> {
     session: ServerSession,
     outbound: Outbound,
     options: &'a SinkOptions,
-    manner: Manner,
-    ticket: &'a Ticket,
-    answer_at: Option<(Question, Instant)>,
-    turn_at: Option<Instant>,
+    faults: ConnectionFaults,
+    entry: &'a ConnectionEntry,
+    /// The command to be accepted late, and when.
+    answer_at: Option<(Command, Instant)>,
+    /// When the scheduled fault is due, if it is one of time.
+    fault_at: Option<Instant>,
     reading: bool,
+    /// Set when the sink ends the connection.
     over: Option<Ended>,
 }
 
@@ -147,7 +157,7 @@ impl Connection<'_> {
                 return Ok(ended);
             }
             let answer_at = self.answer_at.map(|(_, at)| at);
-            let at = answer_at.into_iter().chain(self.turn_at).min();
+            let at = answer_at.into_iter().chain(self.fault_at).min();
             let timer = async move {
                 match at {
                     Some(at) => sleep_until(at).await,
@@ -165,15 +175,15 @@ impl Connection<'_> {
                     if let Err(error) = self.session.handle(window.get(..length).unwrap_or(&[])) {
                         return Ok(Ended::Broken(error.to_string()));
                     }
-                    self.act().await?;
+                    self.process_outputs().await?;
                     if self.is_slow() {
                         sleep(SLOW_TICK).await;
                     }
                 }
-                () = timer => self.on_time().await?,
+                () = timer => self.on_timer().await?,
                 () = sleep(SLOW_TICK), if !self.reading => {
-                    // A client that hung up is only seen by asking.
-                    if !self.ticket.is_connected() {
+                    // Without reads, only the kernel's table shows that the client hung up.
+                    if !self.entry.is_connected() {
                         return Ok(Ended::Closed);
                     }
                 }
@@ -182,68 +192,72 @@ impl Connection<'_> {
     }
 
     fn is_slow(&self) -> bool {
-        self.manner.read_bytes_per_second.is_some() && self.session.is_publishing()
+        self.faults.read_bytes_per_second.is_some() && self.session.is_publishing()
     }
 
-    /// All at once, but for a slow reader, once it has accepted.
+    /// Bytes of the next read: a tenth of the rate for a slow reader after acceptance, otherwise the
+    /// whole buffer.
     fn read_length(&self) -> usize {
-        match self.manner.read_bytes_per_second {
+        match self.faults.read_bytes_per_second {
             Some(rate) if self.is_slow() => (rate as usize / 10).clamp(1, READ_BYTES - 1),
             _ => READ_BYTES,
         }
     }
 
-    async fn on_time(&mut self) -> io::Result<()> {
+    async fn on_timer(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if self.turn_at.is_some_and(|at| at <= now) {
-            self.turn_at = None;
-            return self.meet_fate().await;
+        if self.fault_at.is_some_and(|at| at <= now) {
+            self.fault_at = None;
+            return self.run_scheduled_fault().await;
         }
-        if let Some((question, _)) = self.answer_at.take_if(|(_, at)| *at <= now) {
-            self.answer(question, Answer::Accept);
-            self.act().await?;
+        if let Some((command, _)) = self.answer_at.take_if(|(_, at)| *at <= now) {
+            self.answer(command, Answer::Accept);
+            self.process_outputs().await?;
         }
         Ok(())
     }
 
-    /// Does what the session wants.
-    async fn act(&mut self) -> io::Result<()> {
+    /// Processes the outputs of the session.
+    async fn process_outputs(&mut self) -> io::Result<()> {
         while let Some(output) = self.session.poll() {
             match output {
                 ServerOutput::Send(bytes) => {
-                    // A client that has said good-bye does not wait for answers. What it said
-                    // before is still to be read, and reading tells how the connection ended.
+                    // A client may close without waiting for answers, so a failed write is no
+                    // end: bytes that it sent before are still unread, and reading them shows
+                    // how the connection ended.
                     let _ = self.pipe.write_all(&self.outbound.send(&bytes)).await;
                 }
                 ServerOutput::Connect { application, .. } => {
-                    self.ticket
-                        .measure(|measure| measure.connected(application));
-                    self.answer(Question::Connect, self.manner.on_connect.clone());
+                    self.entry.measure(|measure| measure.connected(application));
+                    self.answer(Command::Connect, self.faults.on_connect.clone());
                 }
                 ServerOutput::Publish { stream_key } => {
-                    let in_use = self.ticket.is_in_use(&stream_key);
-                    self.ticket.measure(|measure| measure.asked(stream_key));
+                    let in_use = self.entry.is_in_use(&stream_key);
+                    self.entry.measure(|measure| measure.requested(stream_key));
                     let answer = match (in_use, self.options.platform.key_in_use()) {
-                        (false, _) | (true, Answer::Accept) => self.manner.on_publish.clone(),
+                        (false, _) | (true, Answer::Accept) => self.faults.on_publish.clone(),
                         (true, refusal) => refusal,
                     };
-                    self.answer(Question::Publish, answer);
+                    self.answer(Command::Publish, answer);
                 }
                 ServerOutput::Metadata(properties) => {
-                    self.ticket.measure(|measure| measure.metadata(&properties));
+                    self.entry.measure(|measure| measure.metadata(&properties));
                 }
                 ServerOutput::Media(message) => {
                     let now_us = clock::now_us();
-                    let frames = self.ticket.measure(|measure| {
+                    let frames = self.entry.measure(|measure| {
                         measure.media(&message, now_us);
                         measure.video_frames()
                     });
-                    if self.frames_to_turn().is_some_and(|count| frames >= count) {
-                        return self.meet_fate().await;
+                    if self
+                        .frames_until_fault()
+                        .is_some_and(|count| frames >= count)
+                    {
+                        return self.run_scheduled_fault().await;
                     }
                 }
                 ServerOutput::Unpublish { by } => {
-                    self.ticket.measure(|measure| measure.unpublished(by));
+                    self.entry.measure(|measure| measure.unpublished(by));
                 }
                 _ => {}
             }
@@ -251,16 +265,16 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn answer(&mut self, question: Question, answer: Answer) {
+    fn answer(&mut self, command: Command, answer: Answer) {
         match answer {
-            Answer::Accept if question == Question::Connect => self.session.accept_connect(),
+            Answer::Accept if command == Command::Connect => self.session.accept_connect(),
             Answer::Accept => self.accept(),
-            Answer::AcceptAfter(wait) => self.answer_at = Some((question, Instant::now() + wait)),
-            Answer::Reject { code, description } => match question {
-                Question::Connect => self.session.reject_connect(&code, &description),
-                Question::Publish => self.session.reject_publish(&code, &description),
+            Answer::AcceptAfter(wait) => self.answer_at = Some((command, Instant::now() + wait)),
+            Answer::Reject { code, description } => match command {
+                Command::Connect => self.session.reject_connect(&code, &description),
+                Command::Publish => self.session.reject_publish(&code, &description),
             },
-            Answer::BadKey => self.answer(question, self.options.platform.bad_key()),
+            Answer::BadKey => self.answer(command, self.options.platform.bad_key()),
             Answer::Close => self.over = Some(Ended::by_sink("closed instead of an answer")),
             Answer::Never => {}
         }
@@ -268,56 +282,57 @@ impl Connection<'_> {
 
     fn accept(&mut self) {
         self.session.accept_publish();
-        self.ticket
+        self.entry
             .measure(|measure| measure.accepted(clock::now_us()));
-        self.turn_at = match self.manner.turn.map(|turn| turn.after) {
-            Some(After::Time(time)) => Some(Instant::now() + time),
-            Some(After::Frames(_)) | None => None,
+        self.fault_at = match self.faults.scheduled.map(|fault| fault.after) {
+            Some(Trigger::Time(time)) => Some(Instant::now() + time),
+            Some(Trigger::Frames(_)) | None => None,
         };
     }
 
-    fn frames_to_turn(&self) -> Option<u64> {
-        match self.manner.turn?.after {
-            After::Frames(count) if self.reading => Some(count),
+    fn frames_until_fault(&self) -> Option<u64> {
+        match self.faults.scheduled?.after {
+            Trigger::Frames(count) if self.reading => Some(count),
             _ => None,
         }
     }
 
-    async fn meet_fate(&mut self) -> io::Result<()> {
-        let Some(turn) = self.manner.turn else {
+    /// Does what the scheduled fault of this connection says.
+    async fn run_scheduled_fault(&mut self) -> io::Result<()> {
+        let Some(fault) = self.faults.scheduled else {
             return Ok(());
         };
-        let words = match turn.fate {
-            Fate::StopReading => {
+        let reason = match fault.action {
+            FaultAction::StopReading => {
                 self.reading = false;
                 shrink_buffer(self.pipe.tcp());
                 return Ok(());
             }
-            Fate::Reset => {
+            FaultAction::Reset => {
                 self.pipe.reset_on_close()?;
                 "reset"
             }
-            Fate::Close => {
+            FaultAction::Close => {
                 self.pipe.shutdown().await?;
                 self.pipe.drain().await;
                 "closed"
             }
-            Fate::CloseWithoutNotify => {
+            FaultAction::CloseWithoutNotify => {
                 tokio::io::AsyncWriteExt::shutdown(self.pipe.tcp()).await?;
                 self.pipe.drain().await;
                 "closed without close_notify"
             }
-            Fate::Garbage => {
-                tokio::io::AsyncWriteExt::write_all(self.pipe.tcp(), &entry::garbage()).await?;
+            FaultAction::Garbage => {
+                tokio::io::AsyncWriteExt::write_all(self.pipe.tcp(), &non_rtmp::garbage()).await?;
                 self.pipe.drain().await;
                 "sent garbage"
             }
-            Fate::Restart { away } => {
-                self.ticket.port().restart(away);
+            FaultAction::Restart { away } => {
+                self.entry.port().restart(away);
                 "killed"
             }
         };
-        self.over = Some(Ended::by_sink(words));
+        self.over = Some(Ended::by_sink(reason));
         Ok(())
     }
 }

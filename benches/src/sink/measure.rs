@@ -1,4 +1,4 @@
-//! What one connection of a sink has received. Pure: messages and times in, a report out.
+//! Measures one connection of a sink. It does no I/O: messages and times in, a report out.
 
 use std::net::SocketAddr;
 
@@ -10,151 +10,178 @@ use shardcast_core::rtmp::{
     message::type_id::{AUDIO, VIDEO},
 };
 
-use super::eye::Eye;
-use super::picture::{CodedFrame, FrameLog, PictureMeasure, PictureReport};
-use super::sync::Sync;
+use super::av_sync::AvSync;
+use super::flash_detector::FlashDetector;
+use super::video::{CodedFrame, FrameLog, VideoMeter, VideoReport};
+use crate::frame_stamp::FrameStamp;
 use crate::limits::DELAY_SAMPLES_MAX;
-use crate::mark::Mark;
 use crate::stats::{Percentiles, Spread};
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// `deleteStream` or `closeStream` was said: a clean end.
+    /// The client sent `deleteStream` or `closeStream`: a clean end.
     ByCommand,
-    /// The connection was closed without a word.
+    /// The client closed the connection without such a command.
     Closed,
-    /// The client broke the protocol, or the connection broke.
+    /// The client violated the protocol, or the connection broke.
     Broken(String),
-    /// The sink did it, as its manners say.
+    /// The sink ended it, as its fault script says.
     BySink(String),
 }
 
 impl Ended {
-    pub(super) fn by_sink(words: &str) -> Self {
-        Self::BySink(words.to_owned())
+    pub(super) fn by_sink(reason: &str) -> Self {
+        Self::BySink(reason.to_owned())
     }
 }
 
-/// What one connection has brought so far. Times are of [`crate::clock::now_us`].
+/// What one connection has received so far. Times ending in `_us` are of [`crate::clock::now_us`].
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ConnectionReport {
+    /// Address and port of the client.
     pub peer: String,
+    /// Application of the `connect` command; empty before it.
     pub application: String,
+    /// Stream key of the `publish` command; empty before it. JSON shows its first four characters.
     #[serde(serialize_with = "shortened")]
     pub stream_key: String,
+    /// When the connection was accepted.
     pub connected_us: u64,
-    /// When the connection was gone.
+    /// When the connection was closed; `None` while it is open.
     pub closed_us: Option<u64>,
-    /// Numbers of the connections of this sink, counted from 0, that were open when it came.
-    pub beside: Vec<usize>,
-    /// TLS was agreed on.
+    /// Numbers of the connections of this sink, counted from 0, that were open at its acceptance.
+    #[serde(rename = "beside")]
+    pub concurrent: Vec<usize>,
+    /// The TLS handshake succeeded.
     pub tls: bool,
-    /// Whom the client asked for in TLS (SNI); nobody when it knows an address only.
+    /// Server name that the client sent in TLS (SNI); `None` when it connected to an address.
     pub tls_server_name: Option<String>,
-    /// When the stream was accepted.
+    /// When the sink accepted `publish`.
     pub published_us: Option<u64>,
-    /// The first picture that can be decoded: an IDR behind its sequence header.
+    /// When the first decodable frame was received: an IDR after its sequence header.
     pub first_video_us: Option<u64>,
-    /// The first AAC frame behind its sequence header.
+    /// When the first AAC frame after its sequence header was received.
     pub first_audio_us: Option<u64>,
+    /// When the last audio or video message was received.
     pub last_media_us: Option<u64>,
-    /// From acceptance to the first picture or sound.
+    /// From acceptance of `publish` to the first audio or video frame.
     pub first_media_ms: Option<f64>,
-    /// Width and height that `onMetaData` announces.
+    /// Width and height in `onMetaData`, in pixels.
     pub announced_size: Option<(f64, f64)>,
+    /// Video frames received, without sequence headers.
     pub video_frames: u64,
+    /// AAC frames received, without sequence headers.
     pub audio_frames: u64,
+    /// Keyframes received.
     pub keyframes: u64,
+    /// Bytes of the audio and video messages received.
     pub bytes: u64,
+    /// AVC sequence headers received (FLV E.4.3.1).
     pub video_headers: u64,
+    /// AAC sequence headers received (FLV E.4.2.1).
     pub audio_headers: u64,
-    /// Different ones among them; counted up to sixteen.
+    /// Different AVC sequence headers; counted up to 16.
     pub video_headers_distinct: usize,
+    /// The same for audio.
     pub audio_headers_distinct: usize,
-    /// Pictures or sounds that came before their sequence header.
+    /// Audio and video frames that were received before their sequence header.
     pub before_header: u64,
-    /// The first picture was an IDR.
+    /// The first video frame was an IDR.
     pub starts_on_keyframe: bool,
-    /// Distance of neighbouring IDRs.
+    /// Distance of neighbouring IDRs in milliseconds.
     pub keyframe_interval_ms: Option<Spread>,
-    /// Timestamps smaller than the one before of the same kind.
+    /// Audio and video timestamps smaller than the one before of the same kind.
     pub dts_steps_back: u64,
+    /// The same for video alone.
     pub video_dts_steps_back: u64,
+    /// The same for audio alone.
     pub audio_dts_steps_back: u64,
-    /// Largest distance of neighbouring timestamps of a kind.
+    /// Largest distance of neighbouring video timestamps in milliseconds.
     pub video_gap_ms_max: u32,
+    /// The same for audio.
     pub audio_gap_ms_max: u32,
-    /// Numbers in the marks of the first and the last frame.
-    pub first_mark: Option<u32>,
-    pub last_mark: Option<u32>,
-    /// Numbers between them that never came.
+    /// Frame number in the stamp of the first stamped frame.
+    #[serde(rename = "first_mark")]
+    pub first_stamp: Option<u32>,
+    /// Frame number in the stamp of the last stamped frame.
+    #[serde(rename = "last_mark")]
+    pub last_stamp: Option<u32>,
+    /// Frame numbers between the two stamps that were never received.
     pub frames_missing: u64,
-    /// Where they are missing: the number before the gap and the one behind it; the first sixteen.
+    /// The gaps: frame numbers before and after each one; the first 16.
     pub gaps: Vec<(u32, u32)>,
-    /// Numbers that came twice or too late.
+    /// Frame numbers that were received twice or out of order.
     pub frames_repeated: u64,
-    /// From the publisher's send call to our read call.
+    /// From the publisher's send call to the sink's read call.
     pub delay_ms: Option<Percentiles>,
-    pub picture: PictureReport,
-    /// Sound minus picture.
+    /// Sizes, parameter sets, spacing and bit rate of the video.
+    #[serde(rename = "picture")]
+    pub video: VideoReport,
+    /// Audio minus video in milliseconds; positive when the audio is late.
     pub sync_ms: Option<Spread>,
+    /// AAC frames that could not be decoded.
     pub undecodable_audio: u64,
-    /// `FCUnpublish` was said.
+    /// The client sent `FCUnpublish`.
     pub fc_unpublish: bool,
-    /// `deleteStream` or `closeStream` was said.
+    /// The client sent `deleteStream` or `closeStream`.
     pub delete_stream: bool,
+    /// How the connection ended; `None` while it is open.
     pub ended: Option<Ended>,
 }
 
 impl ConnectionReport {
-    /// The commands of a proper end were all said.
+    /// The client sent all commands of a clean end.
     pub fn ended_cleanly(&self) -> bool {
         self.fc_unpublish && self.ended == Some(Ended::ByCommand)
     }
 
-    /// Everything that holds of every good stream whatever happens around it, as a sentence of what
-    /// does not.
+    /// The defects of the stream as text: each of these must be absent from a good stream, whatever
+    /// happens to the publisher or to other destinations.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut fault = |bad: bool, words: String| {
+        let mut fault = |bad: bool, text: String| {
             if bad {
-                faults.push(words);
+                faults.push(text);
             }
         };
+        let (missing, gaps) = (self.frames_missing, &self.gaps);
         fault(
-            self.frames_missing > 0,
-            format!(
-                "{} frames are missing, between {:?}",
-                self.frames_missing, self.gaps
-            ),
+            missing > 0,
+            format!("{missing} frames are missing, between {gaps:?}"),
         );
         fault(
             self.frames_repeated > 0,
-            format!("{} frames came twice", self.frames_repeated),
+            format!(
+                "{} frames were received twice or out of order",
+                self.frames_repeated
+            ),
         );
         fault(
             self.dts_steps_back > 0,
-            format!("{} steps back in time", self.dts_steps_back),
+            format!(
+                "{} timestamps are smaller than the one before",
+                self.dts_steps_back
+            ),
         );
         fault(
             self.before_header > 0,
-            format!("{} before the header", self.before_header),
+            format!("{} frames before their sequence header", self.before_header),
         );
         fault(
             self.undecodable_audio > 0,
-            format!("{} sounds cannot be decoded", self.undecodable_audio),
+            format!("{} audio frames cannot be decoded", self.undecodable_audio),
         );
         fault(
             self.video_frames > 0 && !self.starts_on_keyframe,
-            "the first picture is no keyframe".to_owned(),
+            "the first video frame is no keyframe".to_owned(),
         );
         faults
     }
 }
 
-/// Shows so little of a key that it cannot be used.
+/// Writes the first four characters of a key, too few to publish with.
 fn shortened<S: serde::Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let start: String = key.chars().take(4).collect();
     let hidden = if start.len() < key.len() { "…" } else { "" };
@@ -174,23 +201,28 @@ pub(super) struct Measure {
     key_intervals_ms: Vec<f64>,
     delays_ms: Vec<f64>,
     publisher: Option<u32>,
-    picture: PictureMeasure,
-    eye: Option<Eye>,
-    sync: Sync,
+    video: VideoMeter,
+    flash_detector: Option<FlashDetector>,
+    sync: AvSync,
 }
 
 impl Measure {
-    pub(super) fn new(peer: SocketAddr, beside: Vec<usize>, looks: bool, now_us: u64) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        concurrent: Vec<usize>,
+        decodes_video: bool,
+        now_us: u64,
+    ) -> Self {
         let report = ConnectionReport {
             peer: peer.to_string(),
             connected_us: now_us,
-            beside,
+            concurrent,
             ..Default::default()
         };
         Self {
             report,
             peer: Some(peer),
-            eye: looks.then(Eye::new),
+            flash_detector: decodes_video.then(FlashDetector::new),
             ..Default::default()
         }
     }
@@ -206,6 +238,10 @@ impl Measure {
     pub(super) fn is_publishing(&self, stream_key: &str) -> bool {
         let report = &self.report;
         report.stream_key == stream_key && report.published_us.is_some() && report.ended.is_none()
+    }
+
+    pub(super) fn has_key(&self, stream_key: &str) -> bool {
+        self.report.stream_key == stream_key
     }
 
     pub(super) fn video_frames(&self) -> u64 {
@@ -225,7 +261,7 @@ impl Measure {
         self.report.application = application;
     }
 
-    pub(super) fn asked(&mut self, stream_key: String) {
+    pub(super) fn requested(&mut self, stream_key: String) {
         self.report.stream_key = stream_key;
     }
 
@@ -276,18 +312,18 @@ impl Measure {
         report.audio_gap_ms_max = self.audio_dts.gap_ms_max;
         report.keyframe_interval_ms = Spread::of(self.key_intervals_ms.clone());
         report.delay_ms = Percentiles::of(self.delays_ms.clone());
-        report.picture = self.picture.report();
+        report.video = self.video.report();
         report.sync_ms = self.sync.offsets_ms();
         report.undecodable_audio = self.sync.undecodable;
         report
     }
 
     pub(super) fn log(&self) -> &FrameLog {
-        self.picture.log()
+        self.video.log()
     }
 
-    pub(super) fn delays_ms(&self) -> &[f64] {
-        &self.delays_ms
+    pub(super) fn delays_ms(&mut self) -> &mut Vec<f64> {
+        &mut self.delays_ms
     }
 
     fn video(&mut self, message: &Message, now_us: u64) {
@@ -299,14 +335,14 @@ impl Measure {
             0 => {
                 self.report.video_headers += 1;
                 self.video_headers.insert(&message.payload);
-                self.picture.header(body);
-                if let Some(eye) = &mut self.eye {
-                    eye.configure(body);
+                self.video.header(body);
+                if let Some(flash_detector) = &mut self.flash_detector {
+                    flash_detector.configure(body);
                 }
                 return;
             }
             1 => {}
-            // The end of the sequence holds no picture (FLV E.4.3.1).
+            // An end of sequence holds no frame (FLV E.4.3.1).
             _ => return,
         }
         let key = kind >> 4 == 1;
@@ -316,20 +352,24 @@ impl Measure {
         self.report.video_frames += 1;
         self.report.before_header += u64::from(self.report.video_headers == 0);
         self.video_dts.at(message.timestamp_ms);
-        self.picture.frame(CodedFrame {
+        self.video.frame(CodedFrame {
             dts_ms: message.timestamp_ms,
             bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
             key,
         });
-        self.media_came(now_us);
+        self.media_received(now_us);
         if key {
             self.keyframe(message.timestamp_ms, now_us);
         }
         let cts_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
         let pts_ms = f64::from(message.timestamp_ms) + f64::from(cts_ms);
-        match Mark::find(body) {
-            Some(mark) => self.mark(mark, pts_ms, now_us),
-            None if self.eye.as_mut().is_some_and(|eye| eye.sees_flash(body)) => {
+        match FrameStamp::find(body) {
+            Some(stamp) => self.stamped(stamp, pts_ms, now_us),
+            None if self
+                .flash_detector
+                .as_mut()
+                .is_some_and(|flash_detector| flash_detector.starts_flash(body)) =>
+            {
                 self.sync.flash(pts_ms);
             }
             None => {}
@@ -347,24 +387,24 @@ impl Measure {
         }
     }
 
-    fn mark(&mut self, mark: Mark, pts_ms: f64, now_us: u64) {
+    fn stamped(&mut self, stamp: FrameStamp, pts_ms: f64, now_us: u64) {
         if self.delays_ms.len() < DELAY_SAMPLES_MAX {
             self.delays_ms
-                .push(now_us.saturating_sub(mark.sent_us) as f64 / 1_000.0);
+                .push(now_us.saturating_sub(stamp.sent_us) as f64 / 1_000.0);
         }
-        if mark.flash {
+        if stamp.flash {
             self.sync.flash(pts_ms);
         }
-        if self.publisher.replace(mark.publisher) != Some(mark.publisher) {
-            self.report.first_mark = Some(mark.frame);
-        } else if let Some(last) = self.report.last_mark {
-            self.follow(last, mark.frame);
+        if self.publisher.replace(stamp.publisher) != Some(stamp.publisher) {
+            self.report.first_stamp = Some(stamp.frame);
+        } else if let Some(last) = self.report.last_stamp {
+            self.follow(last, stamp.frame);
         }
-        self.report.last_mark = Some(mark.frame);
+        self.report.last_stamp = Some(stamp.frame);
     }
 
     fn follow(&mut self, last: u32, frame: u32) {
-        /// Enough to see a pattern.
+        /// Enough to recognise a pattern.
         const GAPS_MAX: usize = 16;
         match frame.checked_sub(last.saturating_add(1)) {
             Some(0) => {}
@@ -390,16 +430,16 @@ impl Measure {
         }
         self.report.audio_frames += 1;
         self.audio_dts.at(message.timestamp_ms);
-        self.media_came(now_us);
+        self.media_received(now_us);
         if self.report.audio_headers == 0 {
             self.report.before_header += 1;
             return;
         }
         self.report.first_audio_us.get_or_insert(now_us);
-        self.sync.sound(f64::from(message.timestamp_ms), body);
+        self.sync.audio(f64::from(message.timestamp_ms), body);
     }
 
-    fn media_came(&mut self, now_us: u64) {
+    fn media_received(&mut self, now_us: u64) {
         self.report.last_media_us = Some(now_us);
         if let (None, Some(published_us)) = (self.report.first_media_ms, self.report.published_us) {
             let ms = now_us.saturating_sub(published_us) as f64 / 1_000.0;
@@ -408,7 +448,7 @@ impl Measure {
     }
 }
 
-/// How the timestamps of one kind go on.
+/// Steps and gaps in the timestamps of one kind of media.
 #[derive(Debug, Default)]
 struct Pace {
     last_ms: Option<u32>,
@@ -417,7 +457,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Timestamps wrap after 49 days.
+    /// Takes the next timestamp. Timestamps wrap after 49 days (RTMP 5.3.1).
     fn at(&mut self, now_ms: u32) {
         let Some(last_ms) = self.last_ms.replace(now_ms) else {
             return;
@@ -437,7 +477,7 @@ struct Distinct(Vec<Bytes>);
 
 impl Distinct {
     fn insert(&mut self, header: &Bytes) {
-        /// A publisher that changes its size more often is not tested for the exact number.
+        /// No test needs the exact number of more changes.
         const HEADERS_MAX: usize = 16;
         if self.0.len() < HEADERS_MAX && !self.0.contains(header) {
             self.0.push(header.clone());
@@ -450,7 +490,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_and_steps_back_are_told_apart_also_where_timestamps_wrap() {
+    fn gaps_and_steps_back_are_distinguished_also_where_timestamps_wrap() {
         let mut pace = Pace::default();
         for ms in [u32::MAX - 10, 20, 53, 40, 140] {
             pace.at(ms);

@@ -1,31 +1,32 @@
-//! An RTMP and RTMPS server that takes whatever is published and measures it.
+//! An RTMP and RTMPS server that accepts all streams and measures them.
 //!
-//! Any number of connections, any application, any key. It can also misbehave, towards each
-//! connection as its [`Manners`] say, and answer like the ingest of a [`Personality`]. Addresses at
-//! which no connection comes about are [`BlackHole`] and [`refusing_url`].
+//! It takes any number of connections, any application and any stream key. A [`FaultScript`] makes
+//! it fail in chosen ways, connection by connection, and a [`PlatformProfile`] makes it answer like
+//! the ingest of one platform. [`BlackHole`] and [`refusing_url`] are addresses at which no
+//! connection succeeds.
 //!
 //! ```text
-//!  port ──► register (who is open at the same time)
+//!  port ──► register (which connections are open at the same time)
 //!   │
-//!   └► connection ──► tls, entry ──► session of shardcast-core ──► measure ──► report
+//!   └► connection ──► tls, non_rtmp ──► session of shardcast-core ──► measure ──► report
 //!                                        └► outbound
 //! ```
 
+mod av_sync;
 mod connection;
-mod entry;
-mod eye;
-mod manners;
+mod fault_script;
+mod fault_syntax;
+mod flash_detector;
 mod measure;
+mod non_rtmp;
 mod outbound;
-mod personality;
-mod picture;
 mod pipe;
+mod platform_profile;
 mod port;
 mod register;
-mod script;
-mod sync;
 mod tls;
 mod unreachable;
+mod video;
 
 use std::{
     net::SocketAddr,
@@ -35,55 +36,60 @@ use std::{
 
 use tokio::task::JoinSet;
 
-pub use manners::{After, Answer, Entry, Fate, Manner, Manners, TlsManner, Turn};
+pub use fault_script::{
+    Answer, ConnectionFaults, FaultAction, FaultScript, NonRtmpAnswer, ScheduledFault, TlsFault,
+    Trigger,
+};
+pub use fault_syntax::FAULTS_HELP;
 pub use measure::{ConnectionReport, Ended};
-pub use personality::Personality;
-pub use picture::{CodedFrame, FrameLog, PictureReport, VBV_BUFFER_MS, VbvReport, WINDOW_MS};
-pub use script::FAULTS_HELP;
+pub use platform_profile::PlatformProfile;
 pub use tls::{Certificate, TestCa};
 pub use unreachable::{BlackHole, refusing_url};
+pub use video::{CodedFrame, FrameLog, VBV_BUFFER_MS, VbvReport, VideoReport, WINDOW_MS};
 
 use crate::BenchError;
 use crate::stats::Percentiles;
 use port::{Port, PortHandle};
 use register::Register;
 
-/// How a sink behaves.
+/// Address, faults and platform of a sink.
 #[derive(Clone, Debug, Default)]
 pub struct SinkOptions {
     /// A free port of 127.0.0.1 when `None`; port 0 takes a free one.
     pub listen: Option<SocketAddr>,
-    pub manners: Manners,
-    pub platform: Personality,
+    /// Faults of the connections.
+    pub fault_script: FaultScript,
+    /// The platform whose ingest the sink resembles.
+    pub platform: PlatformProfile,
     /// Speaks RTMPS with certificates of this CA.
     pub tls: Option<Arc<TestCa>>,
-    /// Decodes pictures without a mark to see them flash, or sound cannot be held against them. It
-    /// costs as much as any decoder.
-    pub looks: bool,
+    /// Decodes video without frame stamps to find its flashes, which the audio offset needs. Costs
+    /// the CPU time of a decoder.
+    pub decodes_video: bool,
 }
 
 impl SinkOptions {
-    /// A generic RTMP server with these manners.
-    pub fn with(manners: impl Into<Manners>) -> Self {
+    /// A generic RTMP server with these faults.
+    pub fn with(fault_script: impl Into<FaultScript>) -> Self {
         Self {
-            manners: manners.into(),
+            fault_script: fault_script.into(),
             ..Self::default()
         }
     }
 }
 
-/// A listening sink. Dropped, it closes everything.
+/// A listening sink. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct Sink {
     port: PortHandle,
     register: Register,
     is_tls: bool,
-    /// Accepts, and holds all connections.
+    /// The task of the port, which owns the connections.
     tasks: JoinSet<()>,
 }
 
 impl Sink {
-    /// Listens on a free port of 127.0.0.1 and accepts everything.
+    /// Listens on a free port of 127.0.0.1, without faults.
     ///
     /// # Errors
     /// When no port is free.
@@ -91,7 +97,7 @@ impl Sink {
         Self::with(SinkOptions::default())
     }
 
-    /// Listens with these manners. Needs a running Tokio.
+    /// Listens with these options. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// When the address is taken.
@@ -109,16 +115,17 @@ impl Sink {
         })
     }
 
+    /// Address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// Where to publish under this key.
+    /// URL to publish to with this stream key.
     pub fn url(&self, stream_key: &str) -> String {
         format!("{}://{}/live/{stream_key}", self.scheme(), self.address())
     }
 
-    /// The same by the name of this machine, which TLS then says and checks.
+    /// The same with the name `localhost`, which a TLS client sends as SNI and checks.
     pub fn url_by_name(&self, stream_key: &str) -> String {
         let port = self.address().port();
         format!("{}://localhost:{port}/live/{stream_key}", self.scheme())
@@ -128,8 +135,8 @@ impl Sink {
         if self.is_tls { "rtmps" } else { "rtmp" }
     }
 
-    /// Breaks all connections and stops listening, as a server that is killed. It keeps its
-    /// reports, and may [`come_back`](Self::come_back).
+    /// Breaks all connections and stops listening, like a server that was killed. The reports are
+    /// kept. [`come_back`](Self::come_back) reverses it.
     pub async fn go_away(&self) {
         self.port.go_away().await;
     }
@@ -143,21 +150,21 @@ impl Sink {
         self.port.come_back(address).await
     }
 
-    /// All connections so far, in the order in which they came.
+    /// All connections so far, in the order of acceptance.
     pub fn connections(&self) -> Vec<ConnectionReport> {
         self.register.reports()
     }
 
-    /// Most connections that were open at the same time, whatever they said.
+    /// Largest number of connections that were open at the same time.
     pub fn at_once_max(&self) -> usize {
         let all = self.connections();
         all.iter()
-            .map(|one| one.beside.len() + 1)
+            .map(|one| one.concurrent.len() + 1)
             .max()
             .unwrap_or(0)
     }
 
-    /// The same among those that published, or wanted to, under this key.
+    /// The same among the connections that asked to publish with this key.
     pub fn at_once_max_of(&self, stream_key: &str) -> usize {
         let all = self.connections();
         let has_key = |number: &&usize| {
@@ -166,40 +173,43 @@ impl Sink {
         };
         let same_key = all.iter().filter(|one| one.stream_key == stream_key);
         same_key
-            .map(|one| one.beside.iter().filter(has_key).count() + 1)
+            .map(|one| one.concurrent.iter().filter(has_key).count() + 1)
             .max()
             .unwrap_or(0)
     }
 
-    /// Delays of all frames of all connections together.
+    /// Percentiles of the delays of all stamped frames of all connections, in milliseconds.
     pub fn delay_ms(&self) -> Option<Percentiles> {
         Percentiles::of(self.register.delays_ms())
     }
 
-    /// The same, one by one and in the order in which they came on each connection.
+    /// The single delays in milliseconds, connection by connection and in the order of receipt.
     pub fn delays_ms(&self) -> Vec<f64> {
         self.register.delays_ms()
     }
 
-    /// The connections that published under this key.
-    pub fn streams(&self, stream_key: &str) -> Vec<ConnectionReport> {
-        let mut all = self.connections();
-        all.retain(|connection| connection.stream_key == stream_key);
-        all
+    /// Forgets the delays so far, so that those of the start are not part of a measurement.
+    pub fn forget_delays(&self) {
+        self.register.forget_delays();
     }
 
-    /// The newest connection that published under this key.
+    /// The connections that asked to publish with this key.
+    pub fn streams(&self, stream_key: &str) -> Vec<ConnectionReport> {
+        self.register.reports_of(stream_key)
+    }
+
+    /// The newest connection that asked to publish with this key.
     pub fn stream(&self, stream_key: &str) -> Option<ConnectionReport> {
         self.streams(stream_key).pop()
     }
 
-    /// Time and size of every picture of each connection, in the order of
+    /// Time and size of the video frames of each connection, in the order of
     /// [`connections`](Self::connections).
     pub fn logs(&self) -> Vec<FrameLog> {
         self.register.logs()
     }
 
-    /// The same of the newest connection that published under this key; nothing without one.
+    /// The same for the newest connection with this key; empty when there is none.
     pub fn log(&self, stream_key: &str) -> FrameLog {
         let connections = self.connections();
         let mut all = connections.iter().zip(self.logs());
@@ -208,18 +218,18 @@ impl Sink {
             .unwrap_or_default()
     }
 
-    /// Waits until the newest stream of this key fulfils something.
+    /// Waits until the newest connection with this key meets a condition.
     ///
     /// # Errors
-    /// [`BenchError::Late`] with what came instead, when it does not in time.
+    /// [`BenchError::Late`] with the last report, when it does not in time.
     pub async fn wait(
         &self,
         stream_key: &str,
         what: &str,
-        patience: Duration,
+        time_limit: Duration,
         fulfilled: impl Fn(&ConnectionReport) -> bool,
     ) -> Result<ConnectionReport, BenchError> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + time_limit;
         loop {
             let stream = self.stream(stream_key);
             match stream {
@@ -228,7 +238,7 @@ impl Sink {
                     let what = format!("{what} (last seen: {stream:?})");
                     return Err(BenchError::Late {
                         what,
-                        waited: patience,
+                        waited: time_limit,
                     });
                 }
                 _ => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -236,24 +246,24 @@ impl Sink {
         }
     }
 
-    /// Waits for so many pictures of the newest stream of this key.
+    /// Waits until the newest connection with this key has received `count` video frames.
     ///
     /// # Errors
-    /// [`BenchError::Late`] when they do not come in time.
+    /// [`BenchError::Late`] with the last report, when it does not in time.
     pub async fn frames(
         &self,
         stream_key: &str,
         count: u64,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<ConnectionReport, BenchError> {
         let what = format!("{count} frames");
-        self.wait(stream_key, &what, patience, |stream| {
+        self.wait(stream_key, &what, time_limit, |stream| {
             stream.video_frames >= count
         })
         .await
     }
 
-    /// Closes all connections and the port for good.
+    /// Closes the listener and all connections for good.
     pub async fn close(mut self) {
         self.tasks.shutdown().await;
     }

@@ -1,8 +1,8 @@
-//! What a server sends, made harder to read than it has to be: messages interleaved chunk by chunk,
-//! acknowledgements that count from the last one.
+//! Rewrites what the sink sends into forms that are valid but rare: messages interleaved chunk by
+//! chunk, and acknowledgements that count from the last one.
 //!
-//! Works on what [`shardcast_core::rtmp::ServerSession`] gives: after the handshake each piece is
-//! one whole message, behind a header of twelve bytes.
+//! The input is the output of [`shardcast_core::rtmp::ServerSession`]: after the handshake each
+//! piece is one whole message with a header of twelve bytes.
 
 use bytes::{BufMut, Bytes};
 use shardcast_core::rtmp::{
@@ -16,7 +16,7 @@ use shardcast_core::rtmp::{
 const HANDSHAKE_BYTES: usize = 1 + 2 * 1_536;
 /// Type 0 without extended timestamp; a server's answers are at time 0.
 const HEADER_BYTES: usize = 12;
-/// A chunk stream that answers do not use.
+/// A chunk stream that the session's answers do not use.
 const OTHER_CSID: u8 = 6;
 /// Characters in the other message: several chunks of every size at which interleaving matters.
 const OTHER_CHARS: usize = 1_000;
@@ -41,7 +41,7 @@ impl Outbound {
         }
     }
 
-    /// The bytes to be sent for one piece of the session's.
+    /// The bytes to send for one piece of the session's output.
     pub(super) fn send(&mut self, piece: &Bytes) -> Bytes {
         if self.handshake_left > 0 {
             self.handshake_left = self.handshake_left.saturating_sub(piece.len());
@@ -68,7 +68,7 @@ impl Outbound {
         }
     }
 
-    /// One chunk of another message before each chunk of this one.
+    /// Puts one chunk of another message before each chunk of this one.
     fn interleave(&self, piece: &[u8]) -> Bytes {
         let header = MessageHeader {
             csid: OTHER_CSID,

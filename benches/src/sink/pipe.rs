@@ -1,4 +1,4 @@
-//! The bytes of a connection, with or without TLS around them.
+//! The byte stream of a connection, with or without TLS.
 
 use std::{io, time::Duration};
 
@@ -40,7 +40,7 @@ impl Pipe {
         }
     }
 
-    /// The connection itself: what is written there is not sealed.
+    /// The TCP connection itself: bytes written to it are not encrypted.
     pub(super) fn tcp(&mut self) -> &mut TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
@@ -48,7 +48,7 @@ impl Pipe {
         }
     }
 
-    /// Says that nothing more comes: `close_notify` where TLS is spoken, and FIN.
+    /// Ends the sending direction: `close_notify` where TLS is spoken, then FIN.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.shutdown().await,
@@ -56,24 +56,24 @@ impl Pipe {
         }
     }
 
-    /// Closing will send a reset.
+    /// Makes the close of the connection send a reset (RST).
     pub(super) fn reset_on_close(&mut self) -> io::Result<()> {
         reset_on_close(self.tcp())
     }
 
-    /// Reads and forgets until the client closes too: closing a socket with unread bytes would
-    /// send a reset.
+    /// Reads and discards until the client closes too: the close of a socket with unread bytes
+    /// would send a reset.
     pub(super) async fn drain(&mut self) {
-        /// A client that goes on sending has not noticed, and never will.
-        const PATIENCE: Duration = Duration::from_secs(10);
+        /// A client that still sends after this time does not react to the close.
+        const TIME_LIMIT: Duration = Duration::from_secs(10);
         let mut buffer = vec![0; 64 * 1_024];
         let tcp = self.tcp();
         let emptied = async { while tcp.read(&mut buffer).await.is_ok_and(|length| length > 0) {} };
-        let _ = tokio::time::timeout(PATIENCE, emptied).await;
+        let _ = tokio::time::timeout(TIME_LIMIT, emptied).await;
     }
 }
 
-/// With a linger time of zero, closing sends a reset.
+/// Makes the close of the connection send a reset, by a linger time of zero (socket(7)).
 pub(super) fn reset_on_close(tcp: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
 }

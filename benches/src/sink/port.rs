@@ -1,4 +1,4 @@
-//! The port of a sink: who listens there, when, and whom it lets in.
+//! The port of a sink: the listener, its restarts, and the acceptance of connections.
 
 use std::{
     net::SocketAddr,
@@ -16,23 +16,23 @@ use tokio::{
 
 use super::{SinkOptions, connection, register::Register, register::lock};
 use crate::BenchError;
-use crate::limits::SINK_ORDERS_MAX;
+use crate::limits::SINK_COMMANDS_MAX;
 
-/// What the port is told.
+/// A command to the port.
 #[derive(Debug)]
-enum Order {
-    /// All connections break and nobody listens any more.
+enum PortCommand {
+    /// Breaks all connections and closes the listener.
     GoAway(oneshot::Sender<()>),
-    /// It listens again, at this address.
+    /// Listens again, at this address.
     ComeBack(SocketAddr, oneshot::Sender<Result<(), BenchError>>),
-    /// Both, with so much time between.
+    /// Both, with this time in between.
     Restart(Duration),
 }
 
-/// Tells the port what to do.
+/// Sends commands to the port.
 #[derive(Clone, Debug)]
 pub(super) struct PortHandle {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<PortCommand>,
     address: Arc<Mutex<SocketAddr>>,
 }
 
@@ -42,33 +42,35 @@ impl PortHandle {
     }
 
     pub(super) fn restart(&self, away: Duration) {
-        // Where the queue is full there are restarts in it, and without a port there is nothing to
-        // restart.
-        let _ = self.orders.try_send(Order::Restart(away));
+        // A full queue already holds a restart, and a port that is gone has nothing to restart.
+        let _ = self.commands.try_send(PortCommand::Restart(away));
     }
 
     pub(super) async fn go_away(&self) {
         let (done, is_done) = oneshot::channel();
-        let _ = self.orders.send(Order::GoAway(done)).await;
+        let _ = self.commands.send(PortCommand::GoAway(done)).await;
         let _ = is_done.await;
     }
 
     pub(super) async fn come_back(&self, address: SocketAddr) -> Result<(), BenchError> {
         let (done, is_done) = oneshot::channel();
-        let _ = self.orders.send(Order::ComeBack(address, done)).await;
+        let _ = self
+            .commands
+            .send(PortCommand::ComeBack(address, done))
+            .await;
         is_done
             .await
             .map_err(|error| BenchError::network("sink", error))?
     }
 }
 
-/// Listens, and holds all connections.
+/// The listener and the tasks of all its connections.
 pub(super) struct Port {
     listener: Option<TcpListener>,
     options: SinkOptions,
     register: Register,
     handle: PortHandle,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<PortCommand>,
     connections: JoinSet<()>,
 }
 
@@ -79,9 +81,9 @@ impl Port {
     ) -> Result<(Self, PortHandle), BenchError> {
         let wanted = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
         let listener = listen(wanted, LISTEN_BACKLOG)?;
-        let (sender, orders) = mpsc::channel(SINK_ORDERS_MAX);
+        let (sender, commands) = mpsc::channel(SINK_COMMANDS_MAX);
         let handle = PortHandle {
-            orders: sender,
+            commands: sender,
             address: Arc::new(Mutex::new(listener.local_addr()?)),
         };
         let port = Self {
@@ -89,7 +91,7 @@ impl Port {
             options,
             register,
             handle: handle.clone(),
-            orders,
+            commands,
             connections: JoinSet::new(),
         };
         Ok((port, handle))
@@ -107,41 +109,41 @@ impl Port {
             tokio::select! {
                 accepted = accepted => {
                     if let Ok((tcp, peer)) = accepted {
-                        self.let_in(tcp, peer);
+                        self.accept(tcp, peer);
                     }
                 }
-                Some(order) = self.orders.recv() => self.obey(order).await,
+                Some(command) = self.commands.recv() => self.process(command).await,
                 Some(_) = self.connections.join_next() => {}
             }
         }
     }
 
-    fn let_in(&mut self, tcp: tokio::net::TcpStream, peer: SocketAddr) {
-        let manner = self.options.manners.nth(self.register.len());
+    fn accept(&mut self, tcp: tokio::net::TcpStream, peer: SocketAddr) {
+        let faults = self.options.fault_script.nth(self.register.len());
         let local = tcp.local_addr().unwrap_or_else(|_| self.handle.address());
-        let ticket = self
+        let entry = self
             .register
-            .enter(local, peer, self.handle.clone(), self.options.looks);
-        if let Some(ticket) = ticket {
+            .add(local, peer, self.handle.clone(), self.options.decodes_video);
+        if let Some(entry) = entry {
             let options = self.options.clone();
             self.connections
-                .spawn(connection::serve(tcp, options, manner, ticket));
+                .spawn(connection::serve(tcp, options, faults, entry));
         }
     }
 
-    async fn obey(&mut self, order: Order) {
-        match order {
-            Order::GoAway(done) => {
+    async fn process(&mut self, command: PortCommand) {
+        match command {
+            PortCommand::GoAway(done) => {
                 self.go_away().await;
                 let _ = done.send(());
             }
-            Order::ComeBack(address, done) => {
+            PortCommand::ComeBack(address, done) => {
                 let _ = done.send(self.come_back(address));
             }
-            Order::Restart(away) => {
+            PortCommand::Restart(away) => {
                 self.go_away().await;
                 sleep(away).await;
-                // Somebody else may have taken the port: then the server stays away.
+                // Another process may have taken the port: then the sink stays closed.
                 let _ = self.come_back(self.handle.address());
             }
         }
@@ -160,9 +162,10 @@ impl Port {
     }
 }
 
+/// More than a test opens at once, so that none is refused by the kernel.
 const LISTEN_BACKLOG: i32 = 1_024;
 
-/// Listens at an address, of which the port may be 0.
+/// Opens a listener; port 0 takes a free one.
 pub(super) fn listen(address: SocketAddr, backlog: i32) -> Result<TcpListener, BenchError> {
     let socket = Socket::new(
         Domain::for_address(address),

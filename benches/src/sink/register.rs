@@ -1,4 +1,4 @@
-//! Every connection that a sink has had, and which of them are open at the same time.
+//! All connections of a sink, open and closed, and which of them were open at the same time.
 
 use std::{
     fs,
@@ -7,45 +7,45 @@ use std::{
 };
 
 use super::measure::{ConnectionReport, Ended, Measure};
-use super::picture::FrameLog;
 use super::port::PortHandle;
+use super::video::FrameLog;
 use crate::clock;
 use crate::limits::SINK_CONNECTIONS_MAX;
 
-/// All connections of one sink, in the order in which they came.
+/// All connections of one sink, in the order of acceptance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Register(Arc<Mutex<Vec<Arc<Mutex<Measure>>>>>);
 
 impl Register {
-    /// Enters a new connection, and notes which of the earlier ones are still there. `None` when
-    /// the register is full.
-    pub(super) fn enter(
+    /// Adds a new connection, and records which of the earlier ones are still open. `None` when
+    /// there are [`SINK_CONNECTIONS_MAX`] already.
+    pub(super) fn add(
         &self,
         local: SocketAddr,
         peer: SocketAddr,
         port: PortHandle,
-        looks: bool,
-    ) -> Option<Ticket> {
+        decodes_video: bool,
+    ) -> Option<ConnectionEntry> {
         let mut all = lock(&self.0);
         if all.len() >= SINK_CONNECTIONS_MAX {
             return None;
         }
-        // A client that closes one connection and opens the next is met here before the end of
-        // the first was read, so the kernel is asked and not our own list.
+        // A client that closes one connection and opens the next arrives here before the sink has
+        // read the end of the first one. The kernel knows of that end already, so it is asked.
         let open = Connected::now(local.port());
-        let beside = (0..).zip(all.iter()).filter(|(_, other)| {
+        let concurrent = (0..).zip(all.iter()).filter(|(_, other)| {
             let other = lock(other);
             other.is_open() && other.peer().is_some_and(|peer| open.holds(peer))
         });
-        let beside: Vec<usize> = beside.map(|(number, _)| number).collect();
+        let concurrent: Vec<usize> = concurrent.map(|(number, _)| number).collect();
         let measure = Arc::new(Mutex::new(Measure::new(
             peer,
-            beside,
-            looks,
+            concurrent,
+            decodes_video,
             clock::now_us(),
         )));
         all.push(Arc::clone(&measure));
-        Some(Ticket {
+        Some(ConnectionEntry {
             measure,
             register: self.clone(),
             port,
@@ -63,7 +63,17 @@ impl Register {
         all.iter().map(|measure| lock(measure).report()).collect()
     }
 
-    /// The pictures of each, in the same order.
+    /// The reports of the connections with this key.
+    pub(super) fn reports_of(&self, stream_key: &str) -> Vec<ConnectionReport> {
+        let all = lock(&self.0).clone();
+        let of = |measure: &Arc<Mutex<Measure>>| {
+            let measure = lock(measure);
+            measure.has_key(stream_key).then(|| measure.report())
+        };
+        all.iter().filter_map(of).collect()
+    }
+
+    /// The video frames of each connection, in the same order.
     pub(super) fn logs(&self) -> Vec<FrameLog> {
         let all = lock(&self.0).clone();
         all.iter()
@@ -79,11 +89,18 @@ impl Register {
         }
         delays_ms
     }
+
+    pub(super) fn forget_delays(&self) {
+        let all = lock(&self.0).clone();
+        for measure in all {
+            lock(&measure).delays_ms().clear();
+        }
+    }
 }
 
-/// A connection's entry. Dropped, the connection is closed.
+/// The entry of one connection. Dropping it marks the connection as closed.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct ConnectionEntry {
     measure: Arc<Mutex<Measure>>,
     register: Register,
     port: PortHandle,
@@ -91,7 +108,7 @@ pub(super) struct Ticket {
     peer: SocketAddr,
 }
 
-impl Ticket {
+impl ConnectionEntry {
     pub(super) fn measure<T>(&self, change: impl FnOnce(&mut Measure) -> T) -> T {
         change(&mut lock(&self.measure))
     }
@@ -100,7 +117,7 @@ impl Ticket {
         &self.port
     }
 
-    /// Whether another connection is publishing under this key.
+    /// Whether another connection is publishing with this key.
     pub(super) fn is_in_use(&self, stream_key: &str) -> bool {
         let all = lock(&self.register.0).clone();
         all.iter().any(|other| {
@@ -108,31 +125,31 @@ impl Ticket {
         })
     }
 
-    /// Whether the client has not closed its side, though nobody reads.
+    /// Whether the client's side is still open. Works while the sink does not read.
     pub(super) fn is_connected(&self) -> bool {
         Connected::now(self.local.port()).holds(self.peer)
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         let now_us = clock::now_us();
         self.measure(|measure| {
-            // Only a sink that is closed or killed drops a connection that has not ended.
+            // A connection that has not ended is dropped only when the sink is closed or killed.
             measure.ended(Ended::by_sink("killed"));
             measure.closed(now_us);
         });
     }
 }
 
-/// Ports of peers whose connections to one of ours are established in both directions.
+/// Ports of the peers whose connections to one local port are established in both directions.
 struct Connected(Vec<u16>);
 
 impl Connected {
-    /// Reads the kernel's tables (proc(5)); a machine without them tells of no connection.
+    /// Reads the kernel's tables (proc(5)); without them there are no connections.
     fn now(local_port: u16) -> Self {
-        /// `TCP_ESTABLISHED` (include/net/tcp_states.h). What the peer has closed is
-        /// `TCP_CLOSE_WAIT`.
+        /// `TCP_ESTABLISHED` (include/net/tcp_states.h). A connection that the peer has closed is
+        /// in `TCP_CLOSE_WAIT`.
         const ESTABLISHED: &str = "01";
         let mut ports = Vec::new();
         for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {

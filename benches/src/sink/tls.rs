@@ -1,4 +1,4 @@
-//! Certificates for RTMPS sinks: a CA of a test's own, and what it and others have signed.
+//! Certificates for RTMPS sinks, signed by a CA that is made for the test.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -12,23 +12,23 @@ use rustls::{
 
 use crate::BenchError;
 
-/// Whom good certificates name: how a sink of this machine may be called.
+/// Subject names of a good certificate: the names and addresses of a local sink.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// What a server shows.
+/// The certificate that a sink presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// By the test's CA, for localhost and 127.0.0.1, and valid.
+    /// Valid, for localhost and 127.0.0.1, signed by the test's CA.
     Good,
-    /// It was valid until 2021.
+    /// Valid until 2021.
     Expired,
     /// For `elsewhere.example`.
     WrongName,
-    /// By another CA.
+    /// Signed by another CA.
     UnknownCa,
 }
 
-/// A certificate authority that nobody else knows.
+/// A certificate authority made for one test.
 #[derive(Debug)]
 pub struct TestCa {
     pem: String,
@@ -39,6 +39,8 @@ pub struct TestCa {
 }
 
 impl TestCa {
+    /// Makes the CA and one certificate of each kind.
+    ///
     /// # Errors
     /// When a certificate cannot be made.
     pub fn new() -> Result<Self, BenchError> {
@@ -57,7 +59,7 @@ impl TestCa {
         })
     }
 
-    /// The CA's own certificate, which a client has to trust.
+    /// The CA's certificate, which a client has to trust.
     pub fn pem(&self) -> &str {
         &self.pem
     }

@@ -1,4 +1,4 @@
-//! Addresses at which no connection comes about.
+//! Addresses at which no connection succeeds.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,26 +7,25 @@ use tokio::net::{TcpListener, TcpStream};
 use super::port::listen;
 use crate::BenchError;
 
-/// An address at which nobody listens: connections are refused.
+/// URL of an address without a listener: the kernel refuses connections.
 ///
 /// # Errors
 /// When no port is free.
 pub fn refusing_url(stream_key: &str) -> Result<String, BenchError> {
-    // Bound but not listening, and free again at once; nothing else in a test asks for this port
-    // by number.
+    // The port is freed at once. No test asks for a port by number, so it stays without a listener.
     let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = socket.local_addr()?;
     drop(socket);
     Ok(format!("rtmp://{address}/live/{stream_key}"))
 }
 
-/// An address that swallows packets: its queue is full, so those that open a connection are
-/// dropped. Dropped, it is gone.
+/// An address that never answers a SYN, because the accept queue of its listener is full. Dropping
+/// it closes the listener.
 #[derive(Debug)]
 pub struct BlackHole {
     address: SocketAddr,
     _listener: TcpListener,
-    /// Connections that fill the queue.
+    /// Connections that fill the accept queue.
     _fillers: Vec<TcpStream>,
 }
 
@@ -45,15 +44,15 @@ impl BlackHole {
         })
     }
 
-    /// Where to publish under this key.
+    /// URL to publish to with this stream key.
     pub fn url(&self, stream_key: &str) -> String {
         format!("rtmp://{}/live/{stream_key}", self.address)
     }
 }
 
-/// Connects until the kernel no longer answers.
+/// Opens connections until the kernel no longer answers.
 async fn fill_queue(address: SocketAddr) -> Vec<TcpStream> {
-    /// Loopback connects in microseconds.
+    /// Loopback connects in microseconds, so this long without an answer means a full queue.
     const UNANSWERED: Duration = Duration::from_millis(300);
     const FILLERS_MAX: usize = 64;
     let mut fillers = Vec::new();

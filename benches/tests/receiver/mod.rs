@@ -1,5 +1,5 @@
-//! A tiny media server for one publisher at a time: the other half of the signalling, and a str0m
-//! that receives.
+//! A small media server for one publisher at a time: the server side of the signalling, and a
+//! receiving str0m session.
 
 use std::{
     net::SocketAddr,
@@ -22,23 +22,23 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
-/// How the server behaves.
+/// Faults and requests of the server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Manners {
+pub(crate) struct ReceiverFaults {
     /// Never answers an offer.
     pub(crate) mute: bool,
-    /// Asks for a keyframe every so many frames.
+    /// Requests a keyframe after this many frames, again and again.
     pub(crate) ask_keyframe_every: Option<usize>,
-    /// Drops the first socket after so many frames.
+    /// Drops the first socket after this many frames.
     pub(crate) drop_first_after: Option<usize>,
 }
 
-/// What has come.
+/// What the server has received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) video: Vec<Arc<[u8]>>,
-    pub(crate) sound: usize,
-    /// Without pings.
+    pub(crate) audio_packets: usize,
+    /// Commands received, without pings.
     pub(crate) commands: Vec<String>,
     pub(crate) offer: String,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) async fn start(manners: Manners) -> Self {
+    pub(crate) async fn start(faults: ReceiverFaults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
             "ws://{}/StreamLick/websocket",
@@ -61,11 +61,11 @@ impl Receiver {
         let task = tokio::spawn(async move {
             for socket in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                let socket_manners = Manners {
-                    drop_first_after: manners.drop_first_after.filter(|_| socket == 0),
-                    ..manners.clone()
+                let socket_faults = ReceiverFaults {
+                    drop_first_after: faults.drop_first_after.filter(|_| socket == 0),
+                    ..faults.clone()
                 };
-                Session::new(stream, socket_manners, Arc::clone(&shared))
+                Session::new(stream, socket_faults, Arc::clone(&shared))
                     .await
                     .run()
                     .await;
@@ -78,8 +78,8 @@ impl Receiver {
         self.seen.lock().unwrap().clone()
     }
 
-    pub(crate) async fn wait(&self, patience: Duration, fulfilled: impl Fn(&Seen) -> bool) {
-        let deadline = Instant::now() + patience;
+    pub(crate) async fn wait(&self, time_limit: Duration, fulfilled: impl Fn(&Seen) -> bool) {
+        let deadline = Instant::now() + time_limit;
         while !fulfilled(&self.seen.lock().unwrap()) {
             assert!(
                 Instant::now() < deadline,
@@ -105,12 +105,12 @@ struct Session {
     wake_at: Instant,
     started: bool,
     frames: usize,
-    manners: Manners,
+    faults: ReceiverFaults,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Session {
-    async fn new(stream: TcpStream, manners: Manners, seen: Arc<Mutex<Seen>>) -> Self {
+    async fn new(stream: TcpStream, faults: ReceiverFaults, seen: Arc<Mutex<Seen>>) -> Self {
         let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         Self {
             socket: accept_async(stream).await.unwrap(),
@@ -120,7 +120,7 @@ impl Session {
             wake_at: Instant::now(),
             started: false,
             frames: 0,
-            manners,
+            faults,
             seen,
         }
     }
@@ -134,7 +134,7 @@ impl Session {
             };
             tokio::select! {
                 message = self.socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.take(&text).await,
+                    Some(Ok(Message::Text(text))) => self.process_message(&text).await,
                     Some(Ok(_)) => {}
                     _ => return,
                 },
@@ -153,7 +153,7 @@ impl Session {
                 }
             }
             if self
-                .manners
+                .faults
                 .drop_first_after
                 .is_some_and(|after| self.frames >= after)
             {
@@ -162,21 +162,21 @@ impl Session {
         }
     }
 
-    async fn say(&mut self, message: Value) {
+    async fn send(&mut self, message: Value) {
         let _ = self.socket.send(Message::text(message.to_string())).await;
     }
 
-    async fn take(&mut self, text: &str) {
+    async fn process_message(&mut self, text: &str) {
         let message: Value = serde_json::from_str(text).unwrap();
         let command = message["command"].as_str().unwrap().to_owned();
         let stream_id = message["streamId"].clone();
         if command == "ping" {
-            return self.say(json!({"command": "pong"})).await;
+            return self.send(json!({"command": "pong"})).await;
         }
         self.seen.lock().unwrap().commands.push(command.clone());
         match command.as_str() {
-            "publish" if !self.manners.mute => {
-                self.say(json!({"command": "start", "streamId": stream_id}))
+            "publish" if !self.faults.mute => {
+                self.send(json!({"command": "start", "streamId": stream_id}))
                     .await;
             }
             "takeConfiguration" => {
@@ -189,7 +189,7 @@ impl Session {
                 self.rtc = Some(rtc);
                 self.started = false;
                 self.drain().await;
-                self.say(json!({
+                self.send(json!({
                     "command": "takeConfiguration", "streamId": stream_id,
                     "type": "answer", "sdp": sdp,
                 }))
@@ -212,27 +212,27 @@ impl Session {
                         .send_to(&transmit.contents, transmit.destination)
                         .await;
                 }
-                Output::Event(event) => self.note(event).await,
+                Output::Event(event) => self.process(event).await,
             }
         }
     }
 
-    async fn note(&mut self, event: Event) {
+    async fn process(&mut self, event: Event) {
         match event {
             Event::MediaData(data) => {
                 if !self.started {
                     self.started = true;
-                    self.say(json!({"command": "notification", "definition": "publish_started"}))
+                    self.send(json!({"command": "notification", "definition": "publish_started"}))
                         .await;
                 }
                 let rtc = self.rtc.as_mut().unwrap();
                 if rtc.media(data.mid).unwrap().kind() == MediaKind::Audio {
-                    self.seen.lock().unwrap().sound += 1;
+                    self.seen.lock().unwrap().audio_packets += 1;
                     return;
                 }
                 self.frames += 1;
                 if self
-                    .manners
+                    .faults
                     .ask_keyframe_every
                     .is_some_and(|every| self.frames.is_multiple_of(every))
                 {
