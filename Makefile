@@ -1,8 +1,8 @@
 # make run    build in release and serve on http://localhost:5080/
 # make test   everything: format, lints, Rust tests, browser tests
-# make lint   format and lints alone
+# make lint   format, lints, licences and duplicate crates
 # make replay SEED=n   one simulated run of a shard, line by line
-# make bench  the micro-benchmarks and short load measurements
+# make bench  the micro-benchmarks, a capacity check of two minutes and short load measurements
 #
 # Each target installs what it misses, so each works as the first command after a clone on a fresh
 # Debian 12. A second run finds everything in place and installs nothing.
@@ -16,11 +16,21 @@ CARGO ?= cargo
 # Minor version of the oldest Rust 1.x that builds this workspace (rust-version in Cargo.toml).
 RUST_MINOR_MIN := 89
 
-# What compiling needs: bindgen, the codecs, and the C parts of the crypto and Opus crates.
-DEBS_BUILD := build-essential pkg-config clang libclang-dev cmake nasm \
+# What compiling needs: bindgen, the codecs, the C parts of the crypto and Opus crates, and git, which the
+# build script of glommio calls.
+DEBS_BUILD := build-essential git pkg-config clang libclang-dev cmake nasm \
 	libx264-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
 # What tests and measurements talk to: real RTMP servers, a real browser, and tools that look at media.
-DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core
+DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core \
+	nftables ethtool iproute2 systemd shellcheck python3
+
+# Looks at the licences and versions of dependencies (deny.toml).
+DENY_VERSION := 0.20.2
+DENY := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
+# Checks the alert rules of tuning/monitoring. Debian has it in the package of the server, of which only this
+# program is taken.
+PROMTOOL := target/tools/promtool
 
 ARGS ?=
 
@@ -33,33 +43,43 @@ run: build-tools web
 	$(CARGO) build --release --locked -p shardcast-control -p shardcast-engine --bins
 	exec target/release/shardcast run $(ARGS)
 
-test: build-tools test-tools web e2e lint
+test: build-tools test-tools web e2e lint $(PROMTOOL)
+	tuning/tests/run
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 	cd control/e2e && SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast \
 		node --test --test-reporter=spec --test-concurrency=1 $$(ls $(CURDIR)/control/e2e/tests/*.test.mjs)
 
-lint: build-tools lint-tools web
+lint: build-tools lint-tools web $(DENY)
 	$(CARGO) fmt --all --check
+	# The product is built without the hook of the simulation.
+	tree=$$($(CARGO) tree --locked -p shardcast-engine -e no-dev -f '{p} {f}'); \
+		! grep -E 'shardcast-sim|shardcast-core .* simulation' <<<"$$tree"
 	if $(CARGO) clippy --version >/dev/null 2>&1; then \
 		$(CARGO) clippy --workspace --all-targets --locked -- -D warnings; \
 	else \
 		echo "clippy is not part of this Rust installation: lints not run"; \
 	fi
+	@long=$$(find engine control benches -name '*.rs' -not -path '*/node_modules/*' \
+		-exec awk 'END { if (NR > 500) print FILENAME ": " NR " lines, 500 at most" }' {} \;); \
+		if [ -n "$$long" ]; then echo "$$long"; exit 1; fi
+	$(DENY) --log-level warn check licenses bans sources
 
 # The simulation prints the number of a run that breaks a promise.
 replay: build-tools
-	SHARDCAST_SEED=$(or $(SEED),$(error which run? make replay SEED=n)) $(CARGO) test --locked -p shardcast-core --lib simulation::ten_thousand -- --nocapture
+	SHARDCAST_SEED=$(or $(SEED),$(error which run? make replay SEED=n)) $(CARGO) test --locked -p shardcast-sim --test ten_thousand_shows ten_thousand -- --nocapture
 
 bench: build-tools test-tools web
 	$(CARGO) bench --workspace --locked
 	$(CARGO) build --release --locked --bins
+	target/release/shardcast-bench capacity --seconds 5 --at-most-seconds 120 --html target/capacity.html
 	target/release/shardcast-bench live $(ARGS)
-	target/release/shardcast-bench fan-out
+	target/release/shardcast-bench fan-out --destinations 50,200 --seconds 15
+	target/release/shardcast-bench soak --minutes 2 --warm-up-seconds 20
 	target/release/shardcast-bench first-frame
 	target/release/shardcast-bench reencode --runs 1
 	target/release/shardcast-bench reencode --runs 1 --ladder
-	target/release/shardcast-bench beside --seconds 20
+	target/release/shardcast-bench interference --seconds 20
 	target/release/shardcast-bench overload --seconds 20
 	target/release/shardcast-bench bitrate --seconds 14
 	target/release/shardcast-bench hostile --seconds 20
@@ -128,6 +148,21 @@ lint-tools: rust
 	@if command -v rustup >/dev/null; then \
 		$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt; \
 		$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy; \
+	fi
+
+# Not optimised: it runs for a second.
+$(DENY): | build-tools
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --debug --quiet \
+		--root target/tools/cargo-deny-$(DENY_VERSION)
+
+$(PROMTOOL): | build-tools
+	@mkdir -p target/tools/prometheus
+	@if command -v promtool >/dev/null; then \
+		ln -sf "$$(command -v promtool)" $@; \
+	else \
+		cd target/tools/prometheus && apt-get -o APT::Sandbox::User=root download -qq prometheus && \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && \
+		chmod +x promtool && mv promtool .. && rm -f prometheus_*.deb; \
 	fi
 
 web: control/web/node_modules/.package-lock.json
