@@ -2,6 +2,7 @@
 //! AAC of each bit rate that somebody takes ([`transcoders`]), which is written with pictures
 //! ([`picture_wait`]).
 
+mod feed;
 pub(crate) mod gap_filler;
 #[cfg(test)]
 mod microphone_tests;

@@ -7,9 +7,9 @@ use shardcast_link::{RenditionSpec, VideoCodec};
 
 use super::{Rendition, SourceFacts, VideoSource};
 use crate::{
-    broadcast::{AUDIO_BPS_DEFAULT, Broadcast},
+    broadcast::Broadcast,
     context::Context,
-    ids::{AudioTranscoderId, RenditionId, VideoTranscoderId},
+    ids::{RenditionId, VideoTranscoderId},
     io::{AudioJob, Output, VideoResult},
     limits::{RENDITION_FAILED_MS, RENDITION_REFUSED_MS, RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
     transcode_budget::{Budget, SourceShape},
@@ -165,61 +165,6 @@ impl Broadcast {
             self.count_codec(ctx);
         }
         self.flush(ctx);
-    }
-
-    /// Gives the audio transcoders what is waiting for them.
-    pub(crate) fn feed_audio(&mut self, ctx: &mut Context) {
-        while let Some(feed) = self.ingest.audio_inputs.pop_front() {
-            self.open_audio_transcoders(ctx);
-            let samples = feed.samples();
-            // The last one takes the packet itself: sharing it costs an allocation.
-            if let Some((last, others)) = self.audio.list.split_last() {
-                for transcoder in others {
-                    ctx.output(Output::Audio(feed.clone().job(transcoder.id)));
-                }
-                ctx.output(Output::Audio(feed.job(last.id)));
-            }
-            self.audio.fed(samples);
-        }
-    }
-
-    /// Opens one for each bit rate that a consumer takes.
-    fn open_audio_transcoders(&mut self, ctx: &mut Context) {
-        let renditions = self.renditions.list().iter();
-        let wanted =
-            std::iter::once(AUDIO_BPS_DEFAULT).chain(renditions.map(|it| it.spec.audio_bps));
-        for audio_bps in wanted {
-            if self.audio.has(audio_bps) {
-                continue;
-            }
-            let transcoder = AudioTranscoderId {
-                broadcast: self.key,
-                number: ctx.ids.next(),
-            };
-            let samples = self.audio.open(transcoder, audio_bps);
-            ctx.output(Output::Audio(AudioJob::Open {
-                transcoder,
-                audio_bps,
-            }));
-            if samples > 0 {
-                ctx.output(Output::Audio(AudioJob::Silence {
-                    transcoder,
-                    samples,
-                }));
-            }
-        }
-    }
-
-    /// Closes those whose bit rate no consumer takes any more.
-    fn close_idle_audio_transcoders(&mut self, ctx: &mut Context) {
-        let renditions = self.renditions.list();
-        let closed = self.audio.close_unless(|audio_bps| {
-            audio_bps == AUDIO_BPS_DEFAULT
-                || renditions.iter().any(|it| it.spec.audio_bps == audio_bps)
-        });
-        for transcoder in closed {
-            ctx.output(Output::Audio(AudioJob::Close { transcoder }));
-        }
     }
 
     /// Closes all transcoders of a broadcast that is off air or taken away.
