@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use shardcast_core::rtmp::{
     MediaKind, PublishClient, PublishConfig, PublishOutput, RtmpUrl,
-    flv::{AAC_RAW_HEADER, Metadata, aac_sequence_header, avc_header, avc_sequence_header},
+    flv::{
+        AAC_RAW_HEADER, AudioMetadata, Metadata, aac_sequence_header, avc_header,
+        avc_sequence_header,
+    },
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -204,7 +207,9 @@ async fn begin(
         height: format.height,
         frame_rate: f64::from(format.fps),
         video_kbps: format.video_kbps,
-        audio_kbps: format.audio_kbps,
+        audio: AudioMetadata::Aac {
+            kbps: format.audio_kbps,
+        },
     };
     let data = metadata.set_data_frame();
     connection.send(MediaKind::Data, 0, &[], &data).await?;

@@ -11,6 +11,7 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::renditions::{VideoSelector, VideoSource},
     broadcast::ring::{MediaFacts, RingId},
+    codec::AudioCodec,
     context::Context,
     destination::{Destination, Requests},
     ids::{ConnId, DestinationKey, LookupId},
@@ -47,6 +48,12 @@ impl Consumer {
     pub(crate) fn takes_media(&self) -> bool {
         let Self::Destination(destination) = self;
         destination.takes_media()
+    }
+
+    /// What it takes audio in; `None` while that is not known, or nothing is sent to it.
+    pub(crate) fn audio(&self) -> Option<AudioCodec> {
+        let Self::Destination(destination) = self;
+        destination.audio()
     }
 
     /// The ring that it is fed from; `None` while nothing is sent.
@@ -107,6 +114,11 @@ pub(crate) struct Consumers {
 }
 
 impl Consumers {
+    /// Whether somebody takes audio in this.
+    pub(crate) fn take_audio_in(&self, codec: AudioCodec) -> bool {
+        self.list.iter().any(|it| it.audio() == Some(codec))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }

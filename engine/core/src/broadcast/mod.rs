@@ -66,7 +66,7 @@ pub(crate) struct Broadcast {
     source: Source,
     ingest: Ingest,
     audio: AudioTranscoders,
-    /// AAC frames in the rings that are written with the next picture.
+    /// Audio in the rings that is written with the next picture.
     audio_wait: PictureWait,
     renditions: Renditions,
     /// Which frame each consumer is sent has to be decided anew.
@@ -223,11 +223,7 @@ impl Broadcast {
             return;
         }
         self.aac(transcoder, frame);
-        // Pictures of renditions come later than those of the publisher, by what their codecs take.
-        let waits = self.renditions.list().is_empty() && self.audio_wait.waits(ctx.now);
-        if !waits {
-            self.feed(ctx);
-        }
+        self.feed_soon(ctx);
         self.flush(ctx);
     }
 

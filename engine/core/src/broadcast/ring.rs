@@ -20,7 +20,7 @@ use std::{collections::VecDeque, rc::Rc};
 use bytes::Bytes;
 
 use crate::{
-    codec::h264::ParameterSets,
+    codec::{AudioCodec, h264::ParameterSets},
     ids::RenditionId,
     limits::{RING_BYTES_MAX, RING_GROUP_US_MAX, RING_US},
 };
@@ -37,6 +37,22 @@ pub(crate) enum Kind {
     },
     /// One AAC frame of 1024 samples.
     Audio,
+    /// One Opus packet (RFC 6716, 3). There are some while a consumer takes Opus.
+    Opus {
+        /// Its duration at 48 kHz.
+        samples: u32,
+    },
+}
+
+impl Kind {
+    /// What it is coded in, if it is audio.
+    pub(crate) fn audio(&self) -> Option<AudioCodec> {
+        match self {
+            Self::Video { .. } => None,
+            Self::Audio => Some(AudioCodec::Aac),
+            Self::Opus { .. } => Some(AudioCodec::Opus),
+        }
+    }
 }
 
 /// One access unit or audio frame.
@@ -49,8 +65,8 @@ pub(crate) struct Unit {
     /// before `pts_us` where frames are shown in another order than they are decoded in, and the
     /// same for audio and for all other frames.
     pub(crate) dts_us: i64,
-    /// NAL units behind lengths of four bytes (ISO/IEC 14496-15, 5.3.4.2), or a raw AAC frame. Nothing
-    /// of a container: each consumer adds its own.
+    /// NAL units behind lengths of four bytes (ISO/IEC 14496-15, 5.3.4.2), a raw AAC frame or an Opus
+    /// packet. Nothing of a container: each consumer adds its own.
     pub(crate) payload: Bytes,
 }
 
@@ -109,6 +125,10 @@ impl Ring {
         debug_assert!(
             unit.dts_us <= unit.pts_us,
             "shown before it is decoded: {unit:?}"
+        );
+        debug_assert!(
+            !matches!(unit.kind, Kind::Opus { samples: 0 }),
+            "a packet without samples"
         );
         if unit.is_keyframe() {
             self.newest_keyframe = Some(self.end());

@@ -8,3 +8,12 @@ pub(crate) mod keyframe;
 pub mod opus;
 
 pub use keyframe::is_keyframe;
+
+/// What a consumer takes audio in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AudioCodec {
+    /// AAC-LC at 48 kHz in stereo, coded here.
+    Aac,
+    /// The publisher's own packets.
+    Opus,
+}

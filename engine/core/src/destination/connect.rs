@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{Destination, Phase, failure::problem, feed::Feed, race::Race};
 use crate::{
+    codec::AudioCodec,
     context::Context,
     ids::{ConnId, LookupId},
     io::{Close, Output},
@@ -265,7 +266,7 @@ impl Destination {
                 ..
             } => {
                 self.winner = Some(address.ip());
-                let feed = Box::new(Feed::new(self.platform));
+                let feed = Box::new(Feed::new(self.platform, AudioCodec::Aac));
                 let phase = Phase::Open {
                     conn,
                     client,

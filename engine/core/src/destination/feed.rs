@@ -20,14 +20,14 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::ring::{Kind, Ring, Unit},
     broadcast::ring::{MediaFacts, RingId},
-    codec::{aac, h264::ParameterSets},
+    codec::{AudioCodec, aac, h264::ParameterSets},
     ids::ConnId,
     io::Output,
     limits::{
         DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
         DESTINATION_SLOW_US, FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
-    rtmp::{MediaKind, Platform, PublishClient, flv},
+    rtmp::{MediaKind, Platform, PublishClient, enhanced, flv},
 };
 
 /// A keyframe already in the ring is good to start with when it is at most this old; an older one
@@ -55,6 +55,8 @@ pub(super) struct Feed {
     /// DTS of the last frame that was sent, and the largest PTS.
     video_dts_us: Option<i64>,
     video_pts_us: Option<i64>,
+    /// What audio is sent in.
+    audio: AudioCodec,
     /// Time of the last audio frame that was sent.
     audio_us: Option<i64>,
     /// Since when a unit to start with is waited for.
@@ -77,8 +79,9 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(platform: &'static Platform) -> Self {
+    pub(super) fn new(platform: &'static Platform, audio: AudioCodec) -> Self {
         Self {
+            audio,
             ring: RingId::Source,
             switch: None,
             in_place: true,
@@ -201,7 +204,7 @@ impl Feed {
         self.ring = to;
         self.in_place = true;
         self.switch = None;
-        self.cursor = Some(switch::entry(ring, keyframe, self.audio_us));
+        self.cursor = Some(switch::entry(ring, keyframe, self.audio, self.audio_us));
         self.lacks_keyframe = true;
         self.waits_since = None;
         self.keyframe_us = None;
@@ -214,7 +217,12 @@ impl Feed {
         if matches!(self.ring, RingId::Rendition(_)) {
             self.ring = RingId::Source;
             self.switch = None;
-            self.cursor = Some(switch::entry(source, source.end(), self.audio_us));
+            self.cursor = Some(switch::entry(
+                source,
+                source.end(),
+                self.audio,
+                self.audio_us,
+            ));
             self.lacks_keyframe = true;
         }
     }
@@ -235,6 +243,10 @@ impl Feed {
         {
             if switch::is_behind(unit, until_us) {
                 return sent;
+            }
+            if unit.kind.audio().is_some_and(|codec| codec != self.audio) {
+                self.cursor = Some(cursor + 1);
+                continue;
             }
             sent = true;
             self.cursor = Some(cursor + 1);
@@ -287,7 +299,7 @@ impl Feed {
         let no_video = !facts.expects_video
             || (ring.newest_keyframe().is_none()
                 && since(waits_since) > Duration::from_millis(FIRST_KEYFRAME_MS));
-        let sound = no_video && matches!(newest.kind, Kind::Audio);
+        let sound = no_video && newest.kind.audio() == Some(self.audio);
         self.cursor = keyframe.or_else(|| sound.then(|| ring.end() - 1));
         // If video follows, it begins with a keyframe.
         self.lacks_keyframe |= sound;
@@ -314,6 +326,7 @@ impl Feed {
                 &flv::avc_header(*key, unit.composition_ms()),
             ),
             Kind::Audio => (MediaKind::Audio, &flv::AAC_RAW_HEADER),
+            Kind::Opus { .. } => (MediaKind::Audio, &enhanced::OPUS_HEADER),
         };
         let client = &*wire.client;
         let mut slices = self.headers(unit, facts, first, timestamp, client);
@@ -333,7 +346,7 @@ impl Feed {
                     self.keyframe(unit.pts_us, wire.totals);
                 }
             }
-            Kind::Audio => {
+            Kind::Audio | Kind::Opus { .. } => {
                 self.audio_us = Some(unit.pts_us);
                 wire.totals.audio_frames += 1;
             }
@@ -394,21 +407,22 @@ impl Feed {
                 if sent.is_some_and(|sent| Rc::ptr_eq(sent, config)) {
                     return slices;
                 }
-                message(MediaKind::Data, &metadata(config, facts));
+                message(MediaKind::Data, &metadata(config, self.audio, facts));
                 message(MediaKind::Video, &flv::avc_sequence_header(config.record()));
                 self.config = Some(config.clone());
             }
-            Kind::Audio if first => {
-                let kbps = facts.audio_bps / 1_000;
-                message(MediaKind::Data, &flv::audio_data_frame(kbps));
+            Kind::Audio | Kind::Opus { .. } if first => {
+                let audio = described(self.audio, facts);
+                message(MediaKind::Data, &flv::audio_data_frame(audio));
             }
-            Kind::Audio => {}
+            Kind::Audio | Kind::Opus { .. } => {}
         }
         if first {
-            message(
-                MediaKind::Audio,
-                &flv::aac_sequence_header(&aac::AUDIO_SPECIFIC_CONFIG),
-            );
+            let header = match self.audio {
+                AudioCodec::Aac => flv::aac_sequence_header(&aac::AUDIO_SPECIFIC_CONFIG),
+                AudioCodec::Opus => enhanced::opus_sequence_header(),
+            };
+            message(MediaKind::Audio, &header);
         }
         slices
     }
@@ -417,7 +431,7 @@ impl Feed {
     fn was_sent(&self, unit: &Unit) -> bool {
         let last_us = match unit.kind {
             Kind::Video { .. } => self.video_dts_us,
-            Kind::Audio => self.audio_us,
+            Kind::Audio | Kind::Opus { .. } => self.audio_us,
         };
         last_us.is_some_and(|last_us| unit.dts_us < last_us + switch::STEP_US_MIN)
     }
@@ -456,7 +470,16 @@ pub(super) fn copied_bytes(message: &[Bytes], payload: &Bytes) -> u64 {
 /// The frame rate in metadata while neither the SPS nor a measurement tells it.
 const FRAME_RATE_GUESS: f64 = 30.0;
 
-fn metadata(config: &ParameterSets, facts: MediaFacts) -> Bytes {
+fn described(audio: AudioCodec, facts: MediaFacts) -> flv::AudioMetadata {
+    match audio {
+        AudioCodec::Aac => flv::AudioMetadata::Aac {
+            kbps: facts.audio_bps / 1_000,
+        },
+        AudioCodec::Opus => flv::AudioMetadata::Opus,
+    }
+}
+
+fn metadata(config: &ParameterSets, audio: AudioCodec, facts: MediaFacts) -> Bytes {
     let measured = (facts.frames_per_second > 0).then(|| f64::from(facts.frames_per_second));
     let frame_rate = config
         .sps()
@@ -468,7 +491,7 @@ fn metadata(config: &ParameterSets, facts: MediaFacts) -> Bytes {
         height: config.height(),
         frame_rate,
         video_kbps: u32::try_from(facts.video_bps / 1000).unwrap_or(u32::MAX),
-        audio_kbps: facts.audio_bps / 1_000,
+        audio: described(audio, facts),
     };
     metadata.set_data_frame()
 }

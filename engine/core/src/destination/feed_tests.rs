@@ -14,7 +14,7 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::ring::{Kind, Ring, Unit},
     broadcast::ring::{MediaFacts, RingId},
-    codec::h264::ParameterSets,
+    codec::{AudioCodec, h264::ParameterSets},
     ids::ConnId,
     limits::DESTINATION_OUTSTANDING_BYTES_MAX,
     rtmp::{
@@ -52,7 +52,7 @@ fn sender() -> impl FnMut(Unit) -> (u64, u64) {
     let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
     let platform = Platform::generic();
     let mut client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform);
+    let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     move |unit| {
         ring.push(unit, None);
@@ -87,7 +87,7 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
     let platform = Platform::of(url.host());
     let most_ms = i64::from(platform.keyframe_interval_ms_max.unwrap());
     let mut client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform);
+    let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     let mut keyframe = |feed: &mut Feed, pts_ms, slow: bool| {
         let config = config.clone();
@@ -168,7 +168,7 @@ fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
     let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
     let platform = Platform::generic();
     let mut client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform);
+    let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     let mut blocked = 0;
     let frames = 30 * (1_000 + away_ms) / 1_000;

@@ -49,6 +49,7 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::renditions::VideoSelector,
     broadcast::ring::RingId,
+    codec::AudioCodec,
     context::{Context, TimerKey},
     ids::{BroadcastKey, ConnId, DestinationKey, LookupId},
     io::{Close, Output, TcpEvent},
@@ -268,6 +269,11 @@ impl Destination {
     /// Whether it is sent media, or will be by itself.
     pub(crate) fn takes_media(&self) -> bool {
         !matches!(self.phase, Phase::Ended | Phase::GivenUp | Phase::Unusable)
+    }
+
+    /// What it takes audio in.
+    pub(crate) fn audio(&self) -> Option<AudioCodec> {
+        self.takes_media().then_some(AudioCodec::Aac)
     }
 
     /// The ring that it is fed from; `None` while nothing is sent.

@@ -21,6 +21,7 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::ring::RingId,
     broadcast::ring::{Kind, Ring, Unit},
+    codec::AudioCodec,
 };
 
 /// What is sent behind something of its kind is at least so much later: RTMP counts milliseconds, and
@@ -162,11 +163,16 @@ pub(super) fn is_behind(unit: &Unit, until_us: Option<i64>) -> bool {
 
 /// Where to begin in a ring that is taken from `keyframe` on: audio that was not sent yet may stand
 /// before it.
-pub(super) fn entry(ring: &Ring, keyframe: u64, sound_sent_us: Option<i64>) -> u64 {
+pub(super) fn entry(
+    ring: &Ring,
+    keyframe: u64,
+    audio: AudioCodec,
+    sound_sent_us: Option<i64>,
+) -> u64 {
     let sent_us = sound_sent_us.unwrap_or(i64::MIN / 2);
     let unsent = |seq: &u64| {
         ring.get(*seq).is_some_and(|unit| {
-            matches!(unit.kind, Kind::Audio) && unit.pts_us >= sent_us + STEP_US_MIN
+            unit.kind.audio() == Some(audio) && unit.pts_us >= sent_us + STEP_US_MIN
         })
     };
     (ring.start()..keyframe).find(unsent).unwrap_or(keyframe)

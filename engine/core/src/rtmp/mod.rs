@@ -19,7 +19,7 @@ pub mod platform;
 pub mod server;
 mod wire;
 
-pub use wire::{amf, body, chunk, command, flv, limits, message};
+pub use wire::{amf, body, chunk, command, enhanced, flv, limits, message};
 
 pub use chunk::{ChunkError, ChunkReader};
 pub use client::{PublishClient, PublishConfig, PublishError, PublishOutput};

@@ -2,7 +2,7 @@
 
 use shardcast_core::rtmp::amf::{Value, decode};
 use shardcast_core::rtmp::flv::{
-    AAC_RAW_HEADER, Metadata, aac_sequence_header, avc_header, avc_sequence_header,
+    AAC_RAW_HEADER, AudioMetadata, Metadata, aac_sequence_header, avc_header, avc_sequence_header,
 };
 
 #[test]
@@ -31,7 +31,7 @@ fn metadata_tells_size_rates_and_codecs() {
         height: 720,
         frame_rate: 29.97,
         video_kbps: 2_500,
-        audio_kbps: 128,
+        audio: AudioMetadata::Aac { kbps: 128 },
     };
     let values = decode(&metadata.set_data_frame()).unwrap();
     assert_eq!(values[..2], ["@setDataFrame".into(), "onMetaData".into()]);

@@ -7,7 +7,7 @@ use rml_rtmp::sessions::{
     ServerSession as OtherServer, ServerSessionConfig, ServerSessionEvent, ServerSessionResult,
 };
 use shardcast_core::rtmp::body::{MessageHeader, encode};
-use shardcast_core::rtmp::flv::Metadata;
+use shardcast_core::rtmp::flv::{AudioMetadata, Metadata};
 use shardcast_core::rtmp::{
     MediaKind, PublishClient, PublishConfig, PublishOutput, RtmpUrl, ServerConfig, ServerOutput,
     ServerSession, UnpublishedBy,
@@ -18,7 +18,7 @@ const METADATA: Metadata = Metadata {
     height: 720,
     frame_rate: 30.0,
     video_kbps: 2_500,
-    audio_kbps: 128,
+    audio: AudioMetadata::Aac { kbps: 128 },
 };
 
 #[test]

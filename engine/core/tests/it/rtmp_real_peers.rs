@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use shardcast_core::h264::{ParameterSets, VideoUnit};
 use shardcast_core::rtmp::flv::{
-    AAC_RAW_HEADER, Metadata, aac_sequence_header, avc_header, avc_sequence_header,
+    AAC_RAW_HEADER, AudioMetadata, Metadata, aac_sequence_header, avc_header, avc_sequence_header,
 };
 use shardcast_core::rtmp::{
     MediaKind, PublishClient, PublishConfig, PublishError, PublishOutput, RtmpUrl, ServerConfig,
@@ -307,7 +307,7 @@ impl Publisher {
             height: sets.height(),
             frame_rate: 30.0,
             video_kbps: 500,
-            audio_kbps: 128,
+            audio: AudioMetadata::Aac { kbps: 128 },
         };
         self.send(MediaKind::Data, 0, &metadata.set_data_frame());
         self.send(MediaKind::Video, 0, &avc_sequence_header(sets.record()));

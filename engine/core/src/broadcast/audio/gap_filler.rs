@@ -60,6 +60,16 @@ pub(crate) enum Feed {
     Silence(u32),
 }
 
+impl Feed {
+    /// How many samples it is, with a packet of `duration` at hand.
+    pub(crate) fn samples(self, duration: u32) -> u32 {
+        match self {
+            Self::Packet => duration,
+            Self::Recover(samples) | Self::Conceal(samples) | Self::Silence(samples) => samples,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct AudioGapFiller {
     /// Position of the first sample fed, and behind the last one.
@@ -89,6 +99,11 @@ impl AudioGapFiller {
     pub(crate) fn origin_us(&self) -> Option<i64> {
         self.span
             .map(|(origin, _)| origin * 1_000_000 / SAMPLE_RATE)
+    }
+
+    /// Position on the media clock behind the last sample fed, in samples.
+    pub(crate) fn end(&self) -> i64 {
+        self.span.map_or(0, |(_, next)| next)
     }
 
     /// An Opus packet of `duration` samples that belongs at `pts_us`, behind `lost` packets that did

@@ -58,6 +58,14 @@ impl AudioInput {
     }
 }
 
+/// The same with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedInput {
+    /// Position of its first sample on the media clock, in samples.
+    pub(crate) at: i64,
+    pub(crate) input: AudioInput,
+}
+
 /// One transcoder.
 #[derive(Debug)]
 pub(crate) struct AudioTranscoder {

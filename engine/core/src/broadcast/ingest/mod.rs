@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     audio::{
-        AudioInput,
+        AudioInput, OpusTrack, PlacedInput,
         gap_filler::{AudioGapFiller, Feed},
     },
     filler::Filler,
@@ -65,7 +65,8 @@ pub(crate) struct SourceFrame {
 #[derive(Debug)]
 pub(crate) struct Ingest {
     pub(crate) ring: Ring,
-    pub(crate) audio_inputs: VecDeque<AudioInput>,
+    pub(crate) audio_inputs: VecDeque<PlacedInput>,
+    opus: OpusTrack,
     config: Option<Rc<ParameterSets>>,
     /// Of the last keyframe.
     codec: Option<VideoCodec>,
@@ -93,6 +94,7 @@ impl Ingest {
         Self {
             ring: Ring::default(),
             audio_inputs: VecDeque::new(),
+            opus: OpusTrack::default(),
             config: None,
             codec: None,
             awaits_keyframe: true,
@@ -361,9 +363,8 @@ impl Ingest {
             self.audio.forget_held();
             return;
         };
-        for feed in self.audio.packet(opus.pts_us, duration, opus.lost) {
-            self.feed_audio(feed, &opus.packet, duration);
-        }
+        let feeds = self.audio.packet(opus.pts_us, duration, opus.lost);
+        self.feed_audio(&feeds, &opus.packet, duration);
     }
 
     /// Audio is here from `since_us` on and comes as soon as its place is known.
@@ -375,7 +376,7 @@ impl Ingest {
     /// The clock, or the video, has come to `until_us`: silence is filled in where audio is absent.
     fn silence_until(&mut self, until_us: i64) {
         if let Some(feed) = self.audio.advance(until_us) {
-            self.feed_audio(feed, &[], 0);
+            self.feed_audio(&[feed], &[], 0);
         }
     }
 
@@ -457,12 +458,27 @@ impl Ingest {
         }
     }
 
-    fn feed_audio(&mut self, feed: Feed, packet: &[u8], duration: u32) {
-        self.audio_inputs.push_back(match feed {
-            Feed::Packet => AudioInput::Packet(Bytes::copy_from_slice(packet), duration),
-            Feed::Recover(samples) => AudioInput::Recover(Bytes::copy_from_slice(packet), samples),
-            Feed::Conceal(samples) => AudioInput::Conceal(samples),
-            Feed::Silence(samples) => AudioInput::Silence(samples),
+    fn feed_audio(&mut self, feeds: &[Feed], packet: &[u8], duration: u32) {
+        let samples = |feed: &Feed| i64::from(feed.samples(duration));
+        let mut at = self.audio.end() - feeds.iter().map(samples).sum::<i64>();
+        for feed in feeds {
+            let input = match *feed {
+                Feed::Packet => AudioInput::Packet(Bytes::copy_from_slice(packet), duration),
+                Feed::Recover(count) => AudioInput::Recover(Bytes::copy_from_slice(packet), count),
+                Feed::Conceal(count) => AudioInput::Conceal(count),
+                Feed::Silence(count) => AudioInput::Silence(count),
+            };
+            self.audio_inputs.push_back(PlacedInput { at, input });
+            at += samples(feed);
+        }
+    }
+
+    /// Puts what `input` is in Opus into the ring, and hands it on.
+    pub(crate) fn push_opus(&mut self, input: &PlacedInput, mut push: impl FnMut(&Unit)) {
+        let (ring, wanted) = (&mut self.ring, self.filler.wanted_from());
+        self.opus.place(input.at, &input.input, |unit| {
+            push(&unit);
+            ring.push(unit, wanted);
         });
     }
 }

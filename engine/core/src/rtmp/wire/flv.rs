@@ -5,6 +5,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::amf::{self, Value};
+use super::enhanced;
 
 /// Bytes before the length-prefixed NAL units of an AVC tag.
 pub const AVC_HEADER_BYTES: usize = 5;
@@ -48,7 +49,7 @@ pub fn aac_sequence_header(audio_specific_config: &[u8]) -> Bytes {
 /// The two bytes before a raw AAC frame (E.4.2.2).
 pub const AAC_RAW_HEADER: [u8; 2] = [AAC, 1];
 
-/// What `onMetaData` says about the stream: H.264 with AAC in stereo at 48 kHz.
+/// What `onMetaData` says about the stream: H.264 with audio in stereo at 48 kHz.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metadata {
     /// Pixels after cropping.
@@ -59,52 +60,75 @@ pub struct Metadata {
     pub frame_rate: f64,
     /// Video bit rate in kbit/s; 0 when not known yet.
     pub video_kbps: u32,
-    /// Audio bit rate in kbit/s.
-    pub audio_kbps: u32,
+    /// The audio.
+    pub audio: AudioMetadata,
 }
 
-/// What `onMetaData` says of a stream without pictures: AAC in stereo at 48 kHz.
-pub fn audio_data_frame(audio_kbps: u32) -> Bytes {
-    let encoder = concat!("Shardcast/", env!("CARGO_PKG_VERSION"));
-    Bytes::from(amf::encode(&[
-        "@setDataFrame".into(),
-        "onMetaData".into(),
-        Value::ecma_array([
-            ("duration", 0_u32.into()),
-            ("audiocodecid", 10_u32.into()),
-            ("audiodatarate", audio_kbps.into()),
+/// What `onMetaData` says about audio in stereo at 48 kHz.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioMetadata {
+    /// AAC.
+    Aac {
+        /// Bit rate in kbit/s.
+        kbps: u32,
+    },
+    /// The publisher's own Opus, whose bit rate may change at any time and is not told.
+    Opus,
+}
+
+impl AudioMetadata {
+    /// Properties in OBS's order.
+    fn properties(self) -> Vec<(String, Value)> {
+        let (codec_id, kbps) = match self {
+            Self::Aac { kbps } => (10, Some(kbps)),
+            Self::Opus => (enhanced::OPUS_CODEC_ID, None),
+        };
+        let rate = kbps.map(|kbps| ("audiodatarate", kbps.into()));
+        let codec = [("audiocodecid", codec_id.into())].into_iter().chain(rate);
+        let others = [
             ("audiosamplerate", 48_000_u32.into()),
             ("audiosamplesize", 16_u32.into()),
             ("audiochannels", 2_u32.into()),
             ("stereo", true.into()),
-            ("encoder", encoder.into()),
-        ]),
+            ("encoder", ENCODER.into()),
+        ];
+        let all = codec.chain(others);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// What we say we are.
+const ENCODER: &str = concat!("Shardcast/", env!("CARGO_PKG_VERSION"));
+
+/// What `onMetaData` says of a stream without pictures.
+pub fn audio_data_frame(audio: AudioMetadata) -> Bytes {
+    data_frame([("duration", 0_u32.into())], audio)
+}
+
+/// The payload of a data message: `@setDataFrame`, `onMetaData` and the list.
+fn data_frame<const N: usize>(of_video: [(&str, Value); N], audio: AudioMetadata) -> Bytes {
+    let mut properties = audio.properties();
+    let of_video = of_video.map(|(name, value)| (name.to_owned(), value));
+    properties.splice(..0, of_video);
+    Bytes::from(amf::encode(&[
+        "@setDataFrame".into(),
+        "onMetaData".into(),
+        Value::EcmaArray(properties),
     ]))
 }
 
 impl Metadata {
-    /// The payload of a data message: `@setDataFrame`, `onMetaData` and the list. Some ingests
-    /// decide on this message alone whether they take the stream, so names and order are OBS's.
+    /// The payload of a data message. Some ingests decide on this message alone whether they take the
+    /// stream, so names and order are OBS's.
     pub fn set_data_frame(&self) -> Bytes {
-        let encoder = concat!("Shardcast/", env!("CARGO_PKG_VERSION"));
-        Bytes::from(amf::encode(&[
-            "@setDataFrame".into(),
-            "onMetaData".into(),
-            Value::ecma_array([
-                ("duration", 0_u32.into()),
-                ("width", self.width.into()),
-                ("height", self.height.into()),
-                ("videocodecid", 7_u32.into()),
-                ("videodatarate", self.video_kbps.into()),
-                ("framerate", self.frame_rate.into()),
-                ("audiocodecid", 10_u32.into()),
-                ("audiodatarate", self.audio_kbps.into()),
-                ("audiosamplerate", 48_000_u32.into()),
-                ("audiosamplesize", 16_u32.into()),
-                ("audiochannels", 2_u32.into()),
-                ("stereo", true.into()),
-                ("encoder", encoder.into()),
-            ]),
-        ]))
+        let of_video = [
+            ("duration", 0_u32.into()),
+            ("width", self.width.into()),
+            ("height", self.height.into()),
+            ("videocodecid", 7_u32.into()),
+            ("videodatarate", self.video_kbps.into()),
+            ("framerate", self.frame_rate.into()),
+        ];
+        data_frame(of_video, self.audio)
     }
 }

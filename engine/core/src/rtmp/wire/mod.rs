@@ -6,6 +6,7 @@ pub mod chunk;
 pub mod command;
 pub(super) mod connection;
 mod cursor;
+pub mod enhanced;
 pub mod flv;
 pub mod limits;
 pub mod message;

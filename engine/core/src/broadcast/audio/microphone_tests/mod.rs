@@ -9,7 +9,6 @@ use self::show::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::AudioInput;
 use crate::{broadcast::Ingest, webrtc::audio_receiver::PlacedPacket};
 
 /// Each pause with each way in which the RTP times show it, on all kinds of networks.
@@ -109,7 +108,11 @@ fn a_publisher_that_is_lost_while_its_sound_is_held_leaves_silence() {
     for ms in (1_050..3_000).step_by(50) {
         ingest.fill(at(ms), ms as i64 * 1_000);
     }
-    let silent: u32 = ingest.audio_inputs.iter().map(AudioInput::samples).sum();
+    let silent: u32 = ingest
+        .audio_inputs
+        .iter()
+        .map(|it| it.input.samples())
+        .sum();
     assert!(
         silent > 48 * 1_700,
         "{silent} samples of silence in two seconds"
@@ -138,7 +141,11 @@ fn a_held_packet_that_is_no_opus_leaves_silence() {
         for ms in (1_080..4_000).step_by(50) {
             ingest.fill(at(ms), ms as i64 * 1_000);
         }
-        let silent: u32 = ingest.audio_inputs.iter().map(AudioInput::samples).sum();
+        let silent: u32 = ingest
+            .audio_inputs
+            .iter()
+            .map(|it| it.input.samples())
+            .sum();
         assert!(
             silent > 48 * 2_700,
             "{silent} samples of silence after {packet:?}"
