@@ -2,6 +2,8 @@
 # make test   everything: format, lints, Rust tests, browser tests
 # make lint   format, lints, licences and duplicate crates
 # make replay SEED=n   one simulated run of a shard, line by line
+# make deb    a Debian package in target/debian
+# make prove-deb   that package in a fresh Debian: installed, live, upgraded, purged
 # make bench  the micro-benchmarks, a capacity check of two minutes and short load measurements
 #
 # Each target installs what it misses, so each works as the first command after a clone on a fresh
@@ -22,11 +24,17 @@ DEBS_BUILD := build-essential git pkg-config clang libclang-dev cmake nasm \
 	libx264-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
 # What tests and measurements talk to: real RTMP servers, a real browser, and tools that look at media.
 DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core \
-	nftables ethtool iproute2 systemd shellcheck python3
+	nftables ethtool iproute2 systemd shellcheck python3 python3-seccomp python3-yaml
+# What makes a Debian and boots it.
+DEBS_PROVE := debootstrap systemd-container curl
 
 # Looks at the licences and versions of dependencies (deny.toml).
 DENY_VERSION := 0.20.2
 DENY := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
+# Makes the Debian package. Without its features it compresses with the machine's xz.
+CARGO_DEB_VERSION := 3.8.0
+CARGO_DEB := target/tools/cargo-deb-$(CARGO_DEB_VERSION)/bin/cargo-deb
 
 # Checks the alert rules of tuning/monitoring. Debian has it in the package of the server, of which only this
 # program is taken.
@@ -34,7 +42,7 @@ PROMTOOL := target/tools/promtool
 
 ARGS ?=
 
-.PHONY: help run test lint replay bench build-tools test-tools rust lint-tools web e2e
+.PHONY: help run test lint replay deb prove-deb bench build-tools test-tools rust lint-tools web e2e
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
@@ -43,7 +51,7 @@ run: build-tools web
 	$(CARGO) build --release --locked -p shardcast-control -p shardcast-engine --bins
 	exec target/release/shardcast run $(ARGS)
 
-test: build-tools test-tools web e2e lint $(PROMTOOL)
+test: build-tools test-tools web e2e lint $(PROMTOOL) $(CARGO_DEB)
 	tuning/tests/run
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
@@ -68,6 +76,15 @@ lint: build-tools lint-tools web $(DENY)
 # The simulation prints the number of a run that breaks a promise.
 replay: build-tools
 	SHARDCAST_SEED=$(or $(SEED),$(error which run? make replay SEED=n)) $(CARGO) test --locked -p shardcast-sim --test ten_thousand_shows ten_thousand -- --nocapture
+
+# cargo-deb builds one crate and what it depends on; three programs come from three crates.
+deb: build-tools web $(CARGO_DEB)
+	$(CARGO) build --release --locked --bins
+	$(CARGO_DEB) --package shardcast-control --locked --no-build --dbgsym --compress-system --output target/debian/
+
+prove-deb: deb test-tools e2e
+	@$(call install_debs,$(DEBS_PROVE))
+	for deb in $$(ls -t target/debian/shardcast_*.deb | head -n 1); do tuning/package/prove "$$deb"; done
 
 bench: build-tools test-tools web
 	$(CARGO) bench --workspace --locked
@@ -154,6 +171,10 @@ lint-tools: rust
 $(DENY): | build-tools
 	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --debug --quiet \
 		--root target/tools/cargo-deny-$(DENY_VERSION)
+
+$(CARGO_DEB): | build-tools
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deb --version $(CARGO_DEB_VERSION) --locked --no-default-features \
+		--debug --quiet --root target/tools/cargo-deb-$(CARGO_DEB_VERSION)
 
 $(PROMTOOL): | build-tools
 	@mkdir -p target/tools/prometheus
