@@ -1,8 +1,9 @@
 //! The JSON texts of the signalling socket, one object each, distinguished by `command`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use shardcast_link::BroadcastId;
 
+pub(crate) use super::server_message::ServerMessage;
 use crate::limits;
 
 /// What a client says, as far as this server knows it.
@@ -243,131 +244,6 @@ fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// What the server says. Stream ids are without their application.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ServerMessage {
-    Pong,
-    IceServerConfig {
-        uri: String,
-        username: String,
-        credential: String,
-    },
-    Start {
-        stream: String,
-    },
-    /// `idMapping` would name the tracks that the server sends, by their `mid`: it sends none, and
-    /// the SDK reads the field of each remote track without asking whether it is there.
-    Answer {
-        stream: String,
-        sdp: String,
-    },
-    /// `mid` names the m-line of index 0.
-    Candidate {
-        stream: String,
-        mid: String,
-        candidate: String,
-    },
-    Notification {
-        stream: String,
-        definition: &'static str,
-    },
-    /// The client closes its peer connection and does not come back by itself.
-    Stop {
-        stream: String,
-    },
-    /// `broadcast` is JSON inside a string.
-    BroadcastObject {
-        stream: String,
-        broadcast: String,
-    },
-    StreamInformation {
-        stream: String,
-        info: Value,
-    },
-    /// `definition` is for programs, `message` for people.
-    Error {
-        stream: Option<String>,
-        definition: &'static str,
-        message: Option<String>,
-    },
-    /// `no_stream_exist` carries its code as a string.
-    NoStream {
-        stream: String,
-    },
-    /// The media server went away under this socket: come back on a new one.
-    ServerWillStop,
-}
-
-impl ServerMessage {
-    pub(crate) fn error(stream: &str, definition: &'static str) -> Self {
-        Self::Error {
-            stream: Some(stream.to_owned()),
-            definition,
-            message: None,
-        }
-    }
-
-    pub(crate) fn to_text(&self) -> String {
-        let value = match self {
-            Self::Pong => json!({"command": "pong"}),
-            Self::IceServerConfig {
-                uri,
-                username,
-                credential,
-            } => json!({
-                "command": "iceServerConfig", "stunServerUri": uri,
-                "turnServerUsername": username, "turnServerCredential": credential}),
-            Self::Start { stream } => {
-                json!({"command": "start", "streamId": stream, "subscriberId": ""})
-            }
-            Self::Answer { stream, sdp } => json!({
-                "command": "takeConfiguration", "streamId": stream, "type": "answer", "sdp": sdp,
-                "idMapping": {}, "linkSession": null, "subscriberId": ""}),
-            Self::Candidate {
-                stream,
-                mid,
-                candidate,
-            } => json!({
-                "command": "takeCandidate", "streamId": stream, "label": 0, "id": mid,
-                "candidate": candidate}),
-            Self::Notification { stream, definition } => json!({
-                "command": "notification", "definition": definition, "streamId": stream,
-                "subscriberId": ""}),
-            Self::Stop { stream } => json!({"command": "stop", "streamId": stream}),
-            Self::BroadcastObject { stream, broadcast } => json!({
-                "command": "notification", "definition": "broadcastObject", "streamId": stream,
-                "broadcast": broadcast}),
-            Self::StreamInformation { stream, info } => json!({
-                "command": "streamInformation", "streamId": stream, "streamInfo": info}),
-            Self::Error {
-                stream,
-                definition,
-                message,
-            } => error(stream, definition, message),
-            Self::NoStream { stream } => json!({
-                "command": "error", "definition": "no_stream_exist", "error_code": "404",
-                "streamId": stream, "information": "no such stream is live"}),
-            Self::ServerWillStop => {
-                json!({"command": "notification", "definition": "server_will_stop"})
-            }
-        };
-        value.to_string()
-    }
-}
-
-fn error(stream: &Option<String>, definition: &str, message: &Option<String>) -> Value {
-    let mut value = json!({"command": "error", "definition": definition});
-    if let Some(object) = value.as_object_mut() {
-        if let Some(stream) = stream {
-            object.insert("streamId".to_owned(), json!(stream));
-        }
-        if let Some(message) = message {
-            object.insert("message".to_owned(), json!(message));
-        }
-    }
-    value
-}
-
 impl Malformed {
     /// The error that the client is sent.
     pub(crate) fn answer(&self) -> ServerMessage {
@@ -405,6 +281,8 @@ impl Malformed {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -18,6 +18,7 @@ mod offers;
 mod questions;
 mod renegotiation;
 mod reports;
+mod server_message;
 mod session;
 
 #[cfg(test)]
