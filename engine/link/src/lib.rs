@@ -23,6 +23,7 @@ pub mod settings;
 mod silence;
 mod status;
 mod video;
+mod viewing;
 mod wanted;
 mod work;
 
@@ -46,6 +47,7 @@ pub use video::{
     PassthroughOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, VideoSettings,
     video_bps_for,
 };
+pub use viewing::{ViewEndReason, ViewRefusal};
 pub use wanted::{RetryPolicy, WantedBroadcast, WantedDestination};
 pub use work::WorkCounters;
 

@@ -8,6 +8,7 @@ use crate::{
     problem::Problem,
     status::{BroadcastStatus, ShardStatus},
     video::VideoCodec,
+    viewing::{ViewEndReason, ViewRefusal},
     wanted::WantedBroadcast,
 };
 
@@ -78,6 +79,40 @@ pub enum Command {
         /// The session that is over.
         session: SessionId,
     },
+    /// A client wants to watch. Answered by [`Event::ViewDescribed`] or [`Event::ViewRefused`]; its
+    /// candidates come by [`Command::Candidate`].
+    View {
+        /// Chosen by control for this attempt.
+        session: SessionId,
+        /// The broadcast to watch.
+        broadcast: BroadcastId,
+        /// The SDP offer as the client sent it; `None`: the shard makes the offer.
+        #[serde(default)]
+        offer: Option<String>,
+        /// The shard ends the session when ICE and DTLS do not stand so many milliseconds after this.
+        start_timeout_ms: u64,
+    },
+    /// The client's answer to the offer of [`Event::ViewDescribed`].
+    ViewAnswer {
+        /// The session whose offer is answered.
+        session: SessionId,
+        /// The SDP answer as the client sent it.
+        sdp: String,
+    },
+    /// Which of its tracks a viewer is sent; both before the first such command.
+    ViewTracks {
+        /// The session that goes on.
+        session: SessionId,
+        /// Whether video is sent; it goes on at a keyframe.
+        video: bool,
+        /// Whether audio is sent.
+        audio: bool,
+    },
+    /// The viewer is gone, or has sent `stop`.
+    EndView {
+        /// The session that is over.
+        session: SessionId,
+    },
 }
 
 /// Shard → control.
@@ -130,6 +165,41 @@ pub enum Event {
         broadcast: BroadcastId,
         /// Why it ended.
         reason: EndReason,
+    },
+    /// The shard's side of a viewer's session: an offer if the client made none, else the answer. It
+    /// carries the shard's candidates, which are listed apart too for clients that trickle.
+    ViewDescribed {
+        /// The session that is described.
+        session: SessionId,
+        /// The SDP offer or answer.
+        sdp: String,
+        /// Each as `candidate:…` (RFC 8839 §5.1).
+        candidates: Vec<String>,
+    },
+    /// A client may not watch; the session does not exist.
+    ViewRefused {
+        /// The session that control had chosen.
+        session: SessionId,
+        /// Why, for programs.
+        refusal: ViewRefusal,
+        /// Why, for people.
+        problem: Problem,
+    },
+    /// ICE and DTLS of a viewer stand: media flows.
+    Viewing {
+        /// The session that watches.
+        session: SessionId,
+        /// The broadcast that it watches.
+        broadcast: BroadcastId,
+    },
+    /// A viewer's session is over.
+    ViewEnded {
+        /// The session, which is not used again.
+        session: SessionId,
+        /// The broadcast that it watched.
+        broadcast: BroadcastId,
+        /// Why it ended.
+        reason: ViewEndReason,
     },
     /// A destination has changed its state. [`Event::Status`] carries it too, up to a second later.
     Destination {

@@ -103,6 +103,9 @@ pub struct BroadcastStatus {
     /// Its destinations, in the order in which control wants them.
     #[serde(default)]
     pub destinations: Vec<DestinationStatus>,
+    /// Viewers whose media flows.
+    #[serde(default)]
+    pub viewers: u32,
     /// Bytes of media kept for consumers.
     #[serde(default)]
     pub ring_bytes: u64,
@@ -251,6 +254,7 @@ impl BroadcastStatus {
             filler: false,
             slate: None,
             destinations: Vec::new(),
+            viewers: 0,
             ring_bytes: 0,
             decoder: None,
             renditions: Vec::new(),
