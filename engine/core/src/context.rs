@@ -2,7 +2,12 @@
 //! timers and the budgets. It is handed down by `&mut`, so that each machine puts its effects out
 //! itself and nobody carries them up.
 
-use std::{collections::VecDeque, net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use shardcast_link::{AddressRules, Event};
 
@@ -48,6 +53,11 @@ impl Clock {
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 
+    /// When the media clock shows `us`; the epoch for what is before it.
+    pub(crate) fn instant(&self, us: i64) -> Instant {
+        self.epoch + Duration::from_micros(u64::try_from(us).unwrap_or(0))
+    }
+
     /// What the wall clock shows at `at`, in milliseconds since 1970, if nobody has set it meanwhile.
     pub(crate) fn unix_ms(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.epoch);
@@ -65,6 +75,15 @@ pub(crate) struct Counters {
     pub(crate) datagrams_unknown: u64,
 }
 
+/// Viewers of all broadcasts of the shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ViewerCount {
+    /// All sessions.
+    pub(crate) sessions: usize,
+    /// Of them, those whose ICE and DTLS do not stand yet.
+    pub(crate) starting: usize,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -78,6 +97,7 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     /// Which session a datagram or a command is for; sessions enter and leave by themselves.
     pub(crate) demux: Demux,
+    pub(crate) viewers: ViewerCount,
     pub(crate) counters: Counters,
     pub(crate) address_rules: Rc<AddressRules>,
     /// Certificate and addresses of the shard's WebRTC sessions.
@@ -98,6 +118,7 @@ impl Context {
             ids: Ids::default(),
             budget: Budget::new(config.codec_capacity_permille, config.codecs_beside),
             demux: Demux::default(),
+            viewers: ViewerCount::default(),
             counters: Counters::default(),
             address_rules: Rc::new(config.address_rules.clone()),
             identity: Identity::new(config.advertise.clone()),

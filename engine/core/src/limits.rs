@@ -65,6 +65,29 @@ pub(crate) const SLATE_BYTES_MAX: usize = 4 << 20;
 pub(crate) const BROADCASTS_MAX: usize = 10_000;
 /// Publishing sessions of one shard, those that have no media yet included.
 pub(crate) const SESSIONS_MAX: usize = 4_096;
+/// Viewers of one shard, those whose DTLS does not stand yet included: more than a core can send
+/// 2.5 Mbit/s to. Each has a session of about 0.2 MB.
+pub(crate) const VIEWERS_MAX: usize = 4_096;
+/// Viewers of one broadcast: the show that everybody watches leaves a quarter to the others.
+pub(crate) const VIEWERS_PER_BROADCAST_MAX: usize = 3_072;
+/// Of those of a shard, the ones whose DTLS does not stand yet: strangers who never finish it hold
+/// no more, and for no longer than the start time-out.
+pub(crate) const VIEWERS_STARTING_MAX: usize = 1_024;
+/// Viewers whose media is due are sent this much at once, in bytes: a picture between keyframes of 8 Mbit/s.
+/// The rest is paced.
+pub(crate) const VIEWER_BURST_BYTES: u32 = 32 << 10;
+/// What a viewer is sent at the most after that, in bits a second, or 2.5 times the bit rate of the video
+/// where that is more (the pacing of browsers): a group is caught up with in a second, and no
+/// queue on the way overflows.
+pub(crate) const VIEWER_PACE_BPS_MIN: u64 = 10_000_000;
+/// A paced packet waits for the next of these.
+pub(crate) const VIEWER_PACE_STEP_MS: u64 = 4;
+/// Video packets that a viewer may still ask for, by reference: half a second at 8 Mbit/s.
+pub(crate) const VIEWER_VIDEO_PACKETS_KEPT: usize = 512;
+/// Audio is not sent again; it has its own redundancy.
+pub(crate) const VIEWER_AUDIO_PACKETS_KEPT: usize = 1;
+/// Viewers' requests for keyframes reach the publisher this far apart, all of a broadcast together.
+pub(crate) const VIEWERS_KEYFRAME_MS: u64 = 1_000;
 /// Remote addresses that one peer may be known by. ICE tests several, one is used.
 pub(crate) const SESSION_ADDRESSES_MAX: usize = 16;
 /// Candidates that a client may trickle for one generation of ICE credentials; browsers with many

@@ -259,6 +259,7 @@ impl Broadcast {
         for consumer in self.consumers.iter_mut() {
             consumer.feed(ctx, rings);
         }
+        self.feed_viewers(ctx);
     }
 
     /// Gives every consumer the audio that waits for a picture.
@@ -346,6 +347,11 @@ impl Broadcast {
         status
     }
 
+    /// Whether viewers are offered video.
+    pub(super) fn expects_video(&self) -> bool {
+        expects_video(&self.ingest, self.source)
+    }
+
     /// Tells every consumer whether there is a publisher, or one is waited for.
     pub(super) fn update_consumers(&mut self, ctx: &mut Context) {
         let (on_air, holding) = (self.is_on_air(), self.is_holding());
@@ -363,15 +369,20 @@ fn is_user(consumer: &Consumer, rendition: &Rendition) -> bool {
     chosen || consumer.ring() == Some(RingId::Rendition(rendition.id))
 }
 
-fn rings<'a>(ingest: &'a Ingest, renditions: &'a Renditions, source: Source) -> Rings<'a> {
-    let expects_video = match source {
+/// Whether the publisher's video is there, or will come.
+fn expects_video(ingest: &Ingest, source: Source) -> bool {
+    let is_offered = match source {
         Source::Publishing { video, .. } | Source::Holding { video, .. } => video,
         Source::Off => false,
     };
+    is_offered || ingest.filler.has_pictures()
+}
+
+fn rings<'a>(ingest: &'a Ingest, renditions: &'a Renditions, source: Source) -> Rings<'a> {
     Rings {
         source: &ingest.ring,
         source_facts: MediaFacts {
-            expects_video: expects_video || ingest.filler.has_pictures(),
+            expects_video: expects_video(ingest, source),
             frames_per_second: ingest.frames_per_second(),
             video_bps: ingest.video_bps(),
             audio_bps: AUDIO_BPS_DEFAULT,

@@ -12,6 +12,7 @@ pub(crate) mod renditions;
 pub(crate) mod ring;
 #[cfg(feature = "simulation")]
 mod simulation_hook;
+mod viewers;
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +20,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use shardcast_link::{BroadcastStatus, EndReason, Event, WantedBroadcast};
+use shardcast_link::{BroadcastStatus, EndReason, Event, ViewEndReason, WantedBroadcast};
 
 pub(crate) use self::{
     audio::AUDIO_BPS_DEFAULT,
     filler::Slate,
     ingest::{Ingest, SourceFrame},
+    viewers::ViewRequest,
 };
 use self::{
     audio::{AudioTranscoders, PictureWait},
@@ -32,6 +34,7 @@ use self::{
     filler::StillRequest,
     ingest::sessions::IngestSession,
     renditions::Renditions,
+    viewers::Viewers,
 };
 use crate::{
     broadcast::renditions::SourceFacts,
@@ -74,6 +77,7 @@ pub(crate) struct Broadcast {
     /// The still frame that is being encoded for it.
     still: Option<StillFrameId>,
     consumers: Consumers,
+    viewers: Viewers,
 }
 
 impl Broadcast {
@@ -91,6 +95,7 @@ impl Broadcast {
             selection_due: false,
             still: None,
             consumers: Consumers::default(),
+            viewers: Viewers::default(),
         }
     }
 
@@ -148,6 +153,7 @@ impl Broadcast {
     /// Off air: destinations are ended properly.
     fn end(&mut self, ctx: &mut Context) {
         self.feed_waiting(ctx);
+        self.end_viewers(ctx, ViewEndReason::BroadcastEnded);
         self.source = Source::Off;
         self.selection_due = true;
         self.still = None;
@@ -163,6 +169,7 @@ impl Broadcast {
         while let Some(session) = self.sessions.keys().next().copied() {
             self.end_session(ctx, session, EndReason::Requested);
         }
+        self.end_viewers(ctx, ViewEndReason::BroadcastEnded);
         self.want(ctx, WantedBroadcast::new(self.wanted.id.clone()));
         self.close_transcoders(ctx);
         ctx.timers.set(TimerKey::Broadcast(self.key), None);
@@ -386,6 +393,7 @@ impl Broadcast {
                 .destinations()
                 .map(|destination| self.destination_status(ctx, destination))
                 .collect(),
+            viewers: self.viewers.watching(),
             ring_bytes: self.ring_bytes(),
             decoder: self.renditions.decoder_status(),
             renditions: self

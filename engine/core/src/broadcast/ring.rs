@@ -15,12 +15,15 @@
 //! left out at the old end is no longer there: a consumer whose cursor is older than [`Ring::start`]
 //! jumps to the newest keyframe ([`Ring::newest_keyframe`]).
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{cell::OnceCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
-    codec::{AudioCodec, h264::ParameterSets},
+    codec::{
+        AudioCodec,
+        h264::{ParameterSets, RtpPayloads, rtp_payloads},
+    },
     ids::RenditionId,
     limits::{RING_BYTES_MAX, RING_GROUP_US_MAX, RING_US},
 };
@@ -82,9 +85,17 @@ impl Unit {
     }
 }
 
+/// A unit, and what is made of it once for all consumers that want it so.
+#[derive(Debug)]
+struct Entry {
+    unit: Unit,
+    /// As viewers are sent it: made when the first one is.
+    payloads: OnceCell<RtpPayloads>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    units: VecDeque<Unit>,
+    units: VecDeque<Entry>,
     start: u64,
     bytes: usize,
     /// Of all keyframes so far; it may be in the ring no longer.
@@ -107,12 +118,32 @@ impl Ring {
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<&Unit> {
+        self.entry(seq).map(|entry| &entry.unit)
+    }
+
+    /// A unit as RTP payloads, which all viewers share; none for AAC.
+    pub(crate) fn payloads(&self, seq: u64) -> Option<&RtpPayloads> {
+        let Entry { unit, payloads } = self.entry(seq)?;
+        match &unit.kind {
+            Kind::Video { key, config } => {
+                let sets = key.then_some(config.as_ref());
+                Some(payloads.get_or_init(|| rtp_payloads(&unit.payload, sets)))
+            }
+            // A packet is a payload (RFC 7587, 4.2).
+            Kind::Opus { .. } => {
+                Some(payloads.get_or_init(|| Rc::new([Arc::from(unit.payload.as_ref())])))
+            }
+            Kind::Audio => None,
+        }
+    }
+
+    fn entry(&self, seq: u64) -> Option<&Entry> {
         self.units
             .get(usize::try_from(seq.checked_sub(self.start)?).ok()?)
     }
 
     pub(crate) fn newest(&self) -> Option<&Unit> {
-        self.units.back()
+        self.units.back().map(|entry| &entry.unit)
     }
 
     pub(crate) fn newest_keyframe(&self) -> Option<u64> {
@@ -135,7 +166,10 @@ impl Ring {
         }
         self.bytes += unit.payload.len();
         let newest_us = unit.dts_us;
-        self.units.push_back(unit);
+        self.units.push_back(Entry {
+            unit,
+            payloads: OnceCell::new(),
+        });
         while self.units.len() > 1 && self.is_oldest_idle(newest_us, wanted) {
             self.pop_oldest();
         }
@@ -143,7 +177,10 @@ impl Ring {
 
     /// Whether the oldest unit is beyond the bounds, or of no use to a consumer.
     fn is_oldest_idle(&self, newest_us: i64, wanted: Option<u64>) -> bool {
-        let age_us = self.units.front().map_or(0, |it| newest_us - it.dts_us);
+        let age_us = self
+            .units
+            .front()
+            .map_or(0, |it| newest_us - it.unit.dts_us);
         let needed = [self.newest_keyframe, wanted];
         let is_needed = needed.into_iter().flatten().any(|from| self.start >= from);
         let bound_us = if is_needed {
@@ -155,7 +192,7 @@ impl Ring {
     }
 
     fn pop_oldest(&mut self) {
-        let Some(unit) = self.units.pop_front() else {
+        let Some(Entry { unit, .. }) = self.units.pop_front() else {
             return;
         };
         self.bytes -= unit.payload.len();

@@ -96,8 +96,8 @@ mod tests {
         for samples in 120..3_000 {
             let longest = match samples {
                 ..240 => 120,
-                ..480 => 240,
-                ..960 => 480,
+                240..480 => 240,
+                480..960 => 480,
                 _ => 960,
             };
             let (told, packet) = silent(samples);

@@ -11,7 +11,8 @@ use shardcast_link::{
 use super::Shard;
 use crate::{
     broadcast::{Broadcast, Slate},
-    ids::BroadcastKey,
+    context::Context,
+    ids::{BroadcastKey, SessionKey},
     limits::{BROADCASTS_MAX, SESSIONS_MAX, SLATE_BYTES_MAX},
     webrtc::offer::Terms,
 };
@@ -42,20 +43,31 @@ impl Shard {
             }
             Command::Renegotiate { session, sdp } => self.renegotiate(session, &sdp),
             Command::Candidate { session, candidate } => {
-                if let Some(key) = self.ctx.demux.session(&session) {
-                    self.with(key.broadcast, |broadcast, ctx| {
-                        broadcast.candidate(ctx, key, &candidate);
-                    });
-                }
+                self.with_session(&session, |broadcast, ctx, key| {
+                    broadcast.candidate(ctx, key, &candidate);
+                });
             }
             Command::Unpublish { session } => {
-                if let Some(key) = self.ctx.demux.session(&session) {
-                    self.with(key.broadcast, |broadcast, ctx| {
-                        broadcast.end_session(ctx, key, EndReason::Lost);
-                    });
-                }
+                self.with_session(&session, |broadcast, ctx, key| {
+                    broadcast.end_session(ctx, key, EndReason::Lost);
+                });
             }
+            Command::View { .. }
+            | Command::ViewAnswer { .. }
+            | Command::ViewTracks { .. }
+            | Command::EndView { .. } => self.of_viewer(command),
             _ => tracing::warn!("control sent a command of a newer version"),
+        }
+    }
+
+    /// Runs something on the broadcast of a session, if the session is still there.
+    pub(super) fn with_session(
+        &mut self,
+        session: &SessionId,
+        run: impl FnOnce(&mut Broadcast, &mut Context, SessionKey),
+    ) {
+        if let Some(key) = self.ctx.demux.session(session) {
+            self.with(key.broadcast, |broadcast, ctx| run(broadcast, ctx, key));
         }
     }
 
@@ -111,7 +123,8 @@ impl Shard {
         if self.ctx.demux.session(&session).is_some() {
             return; // A command may be repeated.
         }
-        let key = if self.ctx.demux.len() < SESSIONS_MAX {
+        let publishers = self.ctx.demux.len() - self.ctx.viewers.sessions;
+        let key = if publishers < SESSIONS_MAX {
             self.broadcast_key(id)
         } else {
             None

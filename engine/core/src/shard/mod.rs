@@ -6,6 +6,7 @@ mod ingest;
 #[cfg(feature = "simulation")]
 pub mod simulation_hook;
 mod status;
+mod viewers;
 
 use std::{collections::HashMap, net::SocketAddr, time::Instant};
 

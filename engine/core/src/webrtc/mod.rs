@@ -10,6 +10,8 @@ mod rtc_timer;
 mod source;
 mod superframe;
 mod totals;
+pub(crate) mod viewer;
+pub(crate) mod viewer_negotiation;
 
 use std::{net::SocketAddr, sync::Arc};
 

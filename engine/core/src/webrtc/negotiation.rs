@@ -66,7 +66,7 @@ pub(super) struct RemoteCandidates {
 }
 
 impl RemoteCandidates {
-    fn agreed(&mut self, ufrag: &str) {
+    pub(super) fn agreed(&mut self, ufrag: &str) {
         if self.ufrag != ufrag {
             ufrag.clone_into(&mut self.ufrag);
             self.count = 0;
@@ -189,7 +189,7 @@ fn session_for(now: Instant, identity: &Identity, ufrag: String, terms: &Terms) 
     rtc
 }
 
-fn hosts(identity: &Identity) -> impl Iterator<Item = Candidate> {
+pub(super) fn hosts(identity: &Identity) -> impl Iterator<Item = Candidate> {
     let addresses = identity.candidates.iter();
     addresses.filter_map(|address| Candidate::host(*address, "udp").ok())
 }

@@ -55,25 +55,26 @@ fn ice_password() -> String {
     BASE64.encode(random)
 }
 
-/// The configuration of a session. The answer names codecs in the order of `terms`, and browsers
-/// send the first that they can.
-pub(super) fn configuration(identity: &Identity, ufrag: String, terms: &Terms) -> RtcConfig {
+/// What all sessions have in common: ICE-lite under a name that tells the session, and no codecs yet.
+pub(super) fn common(identity: &Identity, ufrag: String) -> RtcConfig {
     let creds = IceCreds {
         ufrag,
         pass: ice_password(),
     };
-    let mut config = RtcConfig::new()
+    let config = RtcConfig::new()
         .set_crypto_provider(identity.crypto.clone())
         .set_ice_lite(true)
         .set_local_ice_credentials(creds)
         .clear_codecs()
-        .clear_extension_map()
-        .set_reordering_size_audio(AUDIO_REORDER_PACKETS_MAX)
-        .set_reordering_timeout_audio(Some(Duration::from_millis(AUDIO_REORDER_MS)))
-        .set_stats_interval(Some(Duration::from_secs(1)));
-    for (id, extension) in EXTENSIONS {
-        config = config.set_extension(id, extension);
+        .clear_extension_map();
+    match &identity.certificate {
+        Some(certificate) => config.set_dtls_cert(certificate.clone()),
+        None => config,
     }
+}
+
+/// Adds Opus. With `stereo` the other side is told that two channels are wanted.
+pub(super) fn add_opus(config: &mut RtcConfig, stereo: bool) {
     config.codec_config().add_config(
         Pt::from(OPUS_PAYLOAD_TYPE),
         None,
@@ -83,10 +84,23 @@ pub(super) fn configuration(identity: &Identity, ufrag: String, terms: &Terms) -
         FormatParams {
             min_p_time: Some(10),
             use_inband_fec: Some(true),
-            stereo: terms.stereo.then_some(true),
+            stereo: stereo.then_some(true),
             ..FormatParams::default()
         },
     );
+}
+
+/// The configuration of a publisher's session. The answer names codecs in the order of `terms`, and
+/// browsers send the first that they can.
+pub(super) fn configuration(identity: &Identity, ufrag: String, terms: &Terms) -> RtcConfig {
+    let mut config = common(identity, ufrag)
+        .set_reordering_size_audio(AUDIO_REORDER_PACKETS_MAX)
+        .set_reordering_timeout_audio(Some(Duration::from_millis(AUDIO_REORDER_MS)))
+        .set_stats_interval(Some(Duration::from_secs(1)));
+    for (id, extension) in EXTENSIONS {
+        config = config.set_extension(id, extension);
+    }
+    add_opus(&mut config, terms.stereo);
     let codecs = match terms.codecs.as_slice() {
         [] => &[VideoCodec::H264],
         codecs => codecs,
@@ -98,9 +112,6 @@ pub(super) fn configuration(identity: &Identity, ufrag: String, terms: &Terms) -
             VideoCodec::Vp9 => config.enable_vp9(true),
             VideoCodec::Av1 => config.enable_av1(true),
         };
-    }
-    if let Some(certificate) = &identity.certificate {
-        config = config.set_dtls_cert(certificate.clone());
     }
     config
 }

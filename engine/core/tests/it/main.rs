@@ -39,6 +39,8 @@ mod simulcast;
 mod stalling_network;
 mod standing_in;
 mod undecodable;
+mod viewers;
+mod viewers_in_trouble;
 mod wakes;
 
 use shardcast_sim::peers as sim;

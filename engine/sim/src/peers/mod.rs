@@ -8,6 +8,7 @@ mod connections;
 pub mod offers;
 pub mod recording;
 pub mod renditions;
+pub mod viewer;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +29,7 @@ use shardcast_link::{
     ShardStatus, VideoCodec, WantedBroadcast, WantedDestination,
 };
 
-use self::{client::Client, connections::Conn, recording::Recording};
+use self::{client::Client, connections::Conn, recording::Recording, viewer::Viewer};
 pub use crate::rtmp_server::FaultMode;
 use crate::{
     agenda::Agenda,
@@ -48,6 +49,8 @@ pub struct World {
     pub shard: Shard,
     /// Publishers in the order in which they came.
     pub clients: Vec<Client>,
+    /// Viewers likewise.
+    pub viewers: Vec<Viewer>,
     hosts: HashMap<String, FaultMode>,
     conns: HashMap<ConnId, Conn>,
     /// Connections in the order in which they were made, by address.
@@ -137,6 +140,7 @@ impl World {
             start: now,
             shard,
             clients: Vec::new(),
+            viewers: Vec::new(),
             hosts: HashMap::new(),
             conns: HashMap::new(),
             history: HashMap::new(),
@@ -240,18 +244,10 @@ impl World {
             let datagrams = self.clients[index].run(now);
             let from = self.clients[index].address;
             for datagram in datagrams {
-                let to = SHARD_ADDRESS.parse().unwrap();
-                self.shard.handle(
-                    now,
-                    Input::Datagram {
-                        from,
-                        to,
-                        payload: &datagram,
-                    },
-                );
-                self.process_outputs();
+                self.datagram(from, &datagram);
             }
         }
+        self.run_viewers();
         while let Some(arrival) = self.agenda.pop_due(now) {
             self.arrive(arrival);
             self.process_outputs();
@@ -263,6 +259,13 @@ impl World {
         }
         self.tcp_writes += self.written_now.len() as u64;
         self.written_now.clear();
+    }
+
+    fn datagram(&mut self, from: SocketAddr, payload: &[u8]) {
+        let to = SHARD_ADDRESS.parse().unwrap();
+        let datagram = Input::Datagram { from, to, payload };
+        self.shard.handle(self.now, datagram);
+        self.process_outputs();
     }
 
     fn process_outputs(&mut self) {
@@ -285,6 +288,10 @@ impl World {
                     .filter(|client| client.address == to)
                 {
                     client.receive(now, &payload);
+                }
+                let viewers = self.viewers.iter_mut();
+                for viewer in viewers.filter(|viewer| viewer.address == to) {
+                    viewer.receive(now, &payload);
                 }
             }
             Output::Resolve { lookup, host, port } => {

@@ -17,7 +17,7 @@ impl Broadcast {
         if self.ingest.audio_inputs.is_empty() {
             return;
         }
-        let opus = self.consumers.take_audio_in(AudioCodec::Opus);
+        let opus = self.consumers.take_audio_in(AudioCodec::Opus) || self.viewers.take_opus();
         let aac = self.consumers.take_audio_in(AudioCodec::Aac);
         if !aac {
             self.close_idle_audio_transcoders(ctx);

@@ -135,6 +135,9 @@ impl Broadcast {
         to: SocketAddr,
         payload: &[u8],
     ) {
+        if self.viewers.contains(key) {
+            return self.viewer_datagram(ctx, key, from, to, payload);
+        }
         let now = ctx.now;
         self.with_session(ctx, key, |publisher| {
             publisher.datagram(now, from, to, payload);
@@ -151,7 +154,7 @@ impl Broadcast {
         payload: &[u8],
     ) -> bool {
         let Some(session) = self.sessions.get(&key) else {
-            return false;
+            return self.viewer_authenticates(ctx, key, from, to, payload);
         };
         let check = || session.publisher().accepts(ctx.now, from, to, payload);
         catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
@@ -159,11 +162,17 @@ impl Broadcast {
 
     /// Takes a candidate that the client of a session trickled.
     pub(crate) fn candidate(&mut self, ctx: &mut Context, key: SessionKey, candidate: &str) {
+        if self.viewers.contains(key) {
+            return self.viewer_candidate(ctx, key, candidate);
+        }
         self.with_session(ctx, key, |publisher| publisher.candidate(candidate));
     }
 
     /// A deadline of a session has come.
     pub(crate) fn session_timeout(&mut self, ctx: &mut Context, key: SessionKey) {
+        if self.viewers.contains(key) {
+            return self.viewer_timeout(ctx, key);
+        }
         let now = ctx.now;
         self.with_session(ctx, key, |publisher| publisher.timeout(now));
     }

@@ -1,0 +1,358 @@
+//! One client that watches: ICE-lite, DTLS-SRTP, H.264 and Opus out, nothing in.
+//!
+//! str0m runs in RTP mode: payloads are shared with all viewers of the broadcast, and a viewer adds
+//! its own header. Sequence numbers are gapless: each packet that is written is sent. str0m keeps the
+//! last packets, by reference, and repeats those that the client misses (RFC 4588).
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use shardcast_link::{SessionId, ViewEndReason};
+use str0m::{
+    Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError,
+    media::{Mid, Pt},
+    net::{Protocol, Receive},
+    rtp::{RtpWrite, SeqNo},
+};
+
+use super::{negotiation::RemoteCandidates, viewer_negotiation::Pending};
+use crate::{context::Context, limits::ICE_LOST_MS};
+
+/// What a viewer's session tells its broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ViewerEvent {
+    /// ICE and DTLS stand: media may be written.
+    Connected,
+    /// The client cannot decode before the next keyframe.
+    KeyframeWanted,
+    /// The session is over.
+    Ended(ViewEndReason),
+}
+
+/// One track as the client receives it.
+#[derive(Debug)]
+pub(crate) struct RtpStream {
+    mid: Mid,
+    payload_type: Pt,
+    /// Ticks of the RTP clock in a millisecond.
+    ticks_per_ms: i64,
+    /// Packets that the client misses are sent again.
+    is_repeated: bool,
+    /// RTP time at the epoch of the media clock.
+    offset: u32,
+    /// Of the next packet, with its rollovers.
+    sequence: u64,
+}
+
+impl RtpStream {
+    pub(super) fn video(mid: Mid, payload_type: Pt, seed: u64) -> Self {
+        Self::new(mid, payload_type, (90, true), scatter(seed))
+    }
+
+    pub(super) fn audio(mid: Mid, payload_type: Pt, seed: u64) -> Self {
+        Self::new(
+            mid,
+            payload_type,
+            (48, false),
+            scatter(seed.wrapping_add(1)),
+        )
+    }
+
+    /// Sequence number and time begin anywhere (RFC 3550, 5.1), the first in the lower half, so that the
+    /// client cannot miss its first rollover (RFC 3711, 3.3.1).
+    fn new(
+        mid: Mid,
+        payload_type: Pt,
+        (ticks_per_ms, is_repeated): (i64, bool),
+        random: u64,
+    ) -> Self {
+        Self {
+            mid,
+            payload_type,
+            ticks_per_ms,
+            is_repeated,
+            offset: (random >> 32) as u32,
+            sequence: random & 0x7fff,
+        }
+    }
+
+    /// The RTP time of a media time in microseconds.
+    fn time(&self, us: i64) -> u32 {
+        let ticks = us.saturating_mul(self.ticks_per_ms).div_euclid(1_000);
+        self.offset.wrapping_add(ticks as u32)
+    }
+}
+
+/// SplitMix64: neighbouring seeds give numbers that have nothing in common.
+fn scatter(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) session: SessionId,
+    pub(super) rtc: Rtc,
+    rtc_due: Instant,
+    /// The shard's offer, until it is answered.
+    pub(super) pending: Option<Pending>,
+    pub(super) remote_candidates: RemoteCandidates,
+    pub(super) seed: u64,
+    /// `None` where the client does not receive it.
+    pub(super) video: Option<RtpStream>,
+    pub(super) audio: Option<RtpStream>,
+    /// Without ICE and DTLS until then, the session ends.
+    start_deadline: Instant,
+    is_connected: bool,
+    disconnected_since: Option<Instant>,
+    ended: bool,
+}
+
+impl Viewer {
+    pub(super) fn new(
+        session: SessionId,
+        rtc: Rtc,
+        pending: Option<Pending>,
+        now: Instant,
+        start_timeout: Duration,
+        seed: u64,
+    ) -> Self {
+        Self {
+            session,
+            rtc,
+            rtc_due: now,
+            pending,
+            remote_candidates: RemoteCandidates::default(),
+            seed,
+            video: None,
+            audio: None,
+            start_deadline: now + start_timeout,
+            is_connected: false,
+            disconnected_since: None,
+            ended: false,
+        }
+    }
+
+    /// Whether ICE and DTLS stand.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    pub(crate) fn takes_video(&self) -> bool {
+        self.video.is_some()
+    }
+
+    pub(crate) fn takes_audio(&self) -> bool {
+        self.audio.is_some()
+    }
+
+    /// Whether a datagram from an address that is not known yet is authentic (RFC 8445, 7.3).
+    pub(crate) fn accepts(
+        &self,
+        now: Instant,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+    ) -> bool {
+        Receive::new(Protocol::Udp, from, to, payload)
+            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
+    }
+
+    pub(crate) fn datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+    ) {
+        let Ok(receive) = Receive::new(Protocol::Udp, from, to, payload) else {
+            return; // Not STUN, DTLS or RTP: nothing that a peer of ours sends.
+        };
+        if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
+            self.note(&error);
+        }
+    }
+
+    /// A candidate that the client trickled.
+    pub(crate) fn candidate(&mut self, candidate: &str) {
+        if self.remote_candidates.admit()
+            && let Ok(candidate) = Candidate::from_sdp_string(candidate)
+        {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
+    /// A video packet of the media time `at_us`; the `last` of its access unit has the marker.
+    pub(crate) fn write_video(
+        &mut self,
+        ctx: &Context,
+        at_us: i64,
+        payload: &Arc<[u8]>,
+        last: bool,
+    ) {
+        if let Some(stream) = &mut self.video {
+            write(&mut self.rtc, stream, ctx, at_us, payload, last);
+        }
+    }
+
+    /// An Opus packet. The marker begins a talk spurt (RFC 3551, 4.1), and there is one.
+    pub(crate) fn write_audio(&mut self, ctx: &Context, at_us: i64, payload: &Arc<[u8]>) {
+        if let Some(stream) = &mut self.audio {
+            write(&mut self.rtc, stream, ctx, at_us, payload, false);
+        }
+    }
+
+    /// Gives str0m the time: what was written goes out by the next [`Self::poll`].
+    pub(crate) fn run(&mut self, now: Instant) {
+        if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+            self.note(&error);
+        }
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        if now >= self.rtc_due {
+            self.run(now);
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let own = match self.disconnected_since {
+            _ if !self.is_connected => Some(self.start_deadline),
+            since => since.map(|since| since + Duration::from_millis(ICE_LOST_MS)),
+        };
+        let due = own.map_or(self.rtc_due, |own| own.min(self.rtc_due));
+        (!self.ended).then_some(due)
+    }
+
+    /// What the session tells; ask until `None` after everything that is done to it. Datagrams go out
+    /// on the way.
+    pub(crate) fn poll(&mut self, ctx: &mut Context) -> Option<ViewerEvent> {
+        while !self.ended {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.rtc_due = at;
+                    let reason = self.overdue(ctx.now)?;
+                    return Some(self.end(reason));
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let (from, to) = (transmit.source, transmit.destination);
+                    ctx.datagram(from, to, transmit.contents.into());
+                }
+                Ok(Output::Event(event)) => {
+                    if let Some(event) = self.event(ctx.now, &event) {
+                        return Some(event);
+                    }
+                }
+                Err(error) => {
+                    self.note(&error);
+                    self.rtc.disconnect();
+                    return Some(self.end(ViewEndReason::Lost));
+                }
+            }
+        }
+        None
+    }
+
+    /// Says goodbye to the client. Nothing is told any more.
+    pub(crate) fn close(&mut self, ctx: &mut Context) {
+        self.ended = true;
+        if self.rtc.close().is_err() {
+            return;
+        }
+        while let Ok(output) = self.rtc.poll_output() {
+            match output {
+                Output::Timeout(_) => return,
+                Output::Transmit(transmit) => {
+                    let (from, to) = (transmit.source, transmit.destination);
+                    ctx.datagram(from, to, transmit.contents.into());
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: &Event) -> Option<ViewerEvent> {
+        match event {
+            Event::Connected if !self.is_connected => {
+                self.is_connected = true;
+                return Some(ViewerEvent::Connected);
+            }
+            Event::KeyframeRequest(_) => return Some(ViewerEvent::KeyframeWanted),
+            Event::IceConnectionStateChange(state) => {
+                let down = *state == IceConnectionState::Disconnected;
+                self.disconnected_since = down.then(|| self.disconnected_since.unwrap_or(now));
+            }
+            Event::Closed => return Some(self.end(ViewEndReason::PeerClosed)),
+            _ => {}
+        }
+        None
+    }
+
+    fn overdue(&self, now: Instant) -> Option<ViewEndReason> {
+        if !self.is_connected {
+            return (now >= self.start_deadline).then_some(ViewEndReason::StartTimeout);
+        }
+        let lost = self.disconnected_since.is_some_and(|since| {
+            now.saturating_duration_since(since) >= Duration::from_millis(ICE_LOST_MS)
+        });
+        lost.then_some(ViewEndReason::Lost)
+    }
+
+    fn end(&mut self, reason: ViewEndReason) -> ViewerEvent {
+        self.ended = true;
+        ViewerEvent::Ended(reason)
+    }
+
+    fn note(&self, error: &RtcError) {
+        tracing::debug!(session = %self.session, %error, "a viewer sent what WebRTC does not allow");
+    }
+}
+
+fn write(
+    rtc: &mut Rtc,
+    stream: &mut RtpStream,
+    ctx: &Context,
+    at_us: i64,
+    payload: &Arc<[u8]>,
+    marker: bool,
+) {
+    let mut api = rtc.direct_api();
+    let Some(sender) = api.stream_tx_by_mid(stream.mid, None) else {
+        return;
+    };
+    let sequence = SeqNo::from(stream.sequence);
+    stream.sequence += 1;
+    let wallclock = ctx.clock.instant(at_us);
+    let (time, payload) = (stream.time(at_us), Arc::clone(payload));
+    let packet = RtpWrite::new(stream.payload_type, sequence, time, wallclock, payload);
+    sender.write_rtp(packet.marker(marker).nackable(stream.is_repeated));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_begin_at_numbers_that_tell_nothing_and_leave_room_before_the_first_rollover() {
+        let stream = |seed| RtpStream::video(Mid::from("0"), Pt::from(108), seed);
+        let first: Vec<u64> = (0..1_000).map(|seed| stream(seed).sequence).collect();
+        assert!(first.iter().all(|sequence| *sequence < 0x8000));
+        let distinct: std::collections::HashSet<_> = first.iter().collect();
+        assert!(distinct.len() > 900);
+    }
+
+    #[test]
+    fn rtp_time_follows_the_media_clock_through_its_overflow() {
+        let stream = RtpStream::video(Mid::from("0"), Pt::from(108), 7);
+        let hours_us = 20 * 3_600_000_000;
+        for us in [0, 1_000_000, hours_us] {
+            let step = stream.time(us + 33_000).wrapping_sub(stream.time(us));
+            assert_eq!(step, 2_970);
+        }
+    }
+}

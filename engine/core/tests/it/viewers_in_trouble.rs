@@ -1,0 +1,130 @@
+//! Viewers that stall, lose packets, flood requests or never finish their handshake: they are dropped
+//! or served, within bounds, and neither other viewers nor destinations notice.
+
+use shardcast_link::{Command, ViewEndReason, ViewRefusal};
+
+use crate::sim::{
+    FaultMode, World,
+    client::{Client, Sends},
+    session,
+    viewer::Viewer,
+};
+
+fn live() -> World {
+    let mut world = World::new();
+    world.want(&[("one", FaultMode::Well)]);
+    let client = Client::new(world.now, 4000, Sends::default());
+    world.publish("first", client);
+    world.run_ms(3_000);
+    world
+}
+
+fn watch(world: &mut World, port: u16) -> usize {
+    let viewer = Viewer::new(world.now, port);
+    world.watch(&format!("viewer-{port}"), viewer)
+}
+
+#[test]
+fn a_viewer_that_falls_silent_is_dropped_and_delays_nobody() {
+    let mut world = live();
+    let dead = watch(&mut world, 6000);
+    let well = watch(&mut world, 6001);
+    world.run_ms(1_000);
+    world.viewers[dead].dead = true;
+    let before = world.viewers[well].video().filter(|it| it.marker).count();
+    assert!(world.run_until(60_000, |world| world.view_ended("viewer-6000").is_some()));
+    assert_eq!(world.view_ended("viewer-6000"), Some(ViewEndReason::Lost));
+    let viewer = &world.viewers[well];
+    let arrivals: Vec<_> = viewer
+        .video()
+        .filter(|it| it.marker)
+        .map(|it| it.at)
+        .collect();
+    for pair in arrivals[before..].windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart.as_millis() < 60, "{apart:?} between pictures");
+    }
+    world.server("one", 0).assert_well_formed();
+}
+
+#[test]
+fn a_viewer_that_never_finishes_its_handshake_is_dropped() {
+    let mut world = live();
+    world.view("viewer", None).unwrap();
+    world.run_ms(9_000);
+    assert_eq!(world.view_ended("viewer"), None);
+    world.run_ms(1_500);
+    assert_eq!(
+        world.view_ended("viewer"),
+        Some(ViewEndReason::StartTimeout)
+    );
+}
+
+#[test]
+fn viewers_that_begin_and_do_not_go_on_are_bounded_and_their_places_come_back() {
+    let mut world = live();
+    let mut taken = 0;
+    while world.view(&format!("idle-{taken}"), None).is_ok() {
+        taken += 1;
+        assert!(taken < 10_000, "nothing bounds them");
+    }
+    assert_eq!(world.view("late", None), Err(ViewRefusal::Full));
+    world.run_ms(11_000);
+    world.events.clear();
+    assert!(world.view("later", None).is_ok());
+    // A publisher has places of its own.
+    world.publish("second", Client::new(world.now, 4001, Sends::default()));
+}
+
+#[test]
+fn packets_that_are_lost_are_sent_again() {
+    let mut world = live();
+    let place = watch(&mut world, 6000);
+    world.run_ms(1_000);
+    world.viewers[place].lose_every = 20;
+    world.run_ms(5_000);
+    world.viewers[place].lose_every = 0;
+    world.run_ms(500);
+    let mut numbers: Vec<u64> = world.viewers[place].video().map(|it| it.sequence).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let span = numbers.last().unwrap() - numbers[0] + 1;
+    let missing = span - numbers.len() as u64;
+    assert!(missing * 1_000 < span, "{missing} of {span} never came");
+}
+
+#[test]
+fn keyframe_requests_of_all_viewers_reach_the_publisher_once_a_second() {
+    let mut world = live();
+    let places = [watch(&mut world, 6000), watch(&mut world, 6001)];
+    world.run_ms(1_000);
+    let before = world.clients[0].keyframe_requests;
+    for _ in 0..100 {
+        let now = world.now;
+        for place in places {
+            world.viewers[place].request_keyframe(now);
+        }
+        world.run_ms(50);
+    }
+    let requests = world.clients[0].keyframe_requests - before;
+    // Five seconds: five of viewers, and those that are due anyway.
+    assert!((4..=9).contains(&requests), "{requests} requests");
+}
+
+#[test]
+fn an_answer_that_is_none_ends_the_viewer() {
+    let mut world = live();
+    world.view("viewer", None).unwrap();
+    world.command(Command::ViewAnswer {
+        session: session("viewer"),
+        sdp: "v=0\r\n".into(),
+    });
+    assert_eq!(
+        world.view_ended("viewer"),
+        Some(ViewEndReason::BadDescription)
+    );
+    assert_eq!(
+        world.view("other", Some("hush".into())),
+        Err(ViewRefusal::BadDescription)
+    );
+}

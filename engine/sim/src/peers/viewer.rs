@@ -1,0 +1,259 @@
+//! A browser's worth of WebRTC client that watches: answers the shard's offer or makes one, and keeps
+//! every RTP packet that it receives.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use shardcast_link::{Command, Event as LinkEvent, ViewEndReason, ViewRefusal};
+use str0m::{
+    Candidate, Event, Input, Output, Rtc, RtcConfig,
+    change::{SdpAnswer, SdpOffer, SdpPendingOffer},
+    media::{Direction, KeyframeRequestKind, MediaKind, Mid},
+    net::{Protocol, Receive},
+};
+
+use super::{World, broadcast, session};
+
+/// One RTP packet.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// When it came.
+    pub at: Instant,
+    /// Video, or else audio.
+    pub is_video: bool,
+    /// Sequence number with its rollovers.
+    pub sequence: u64,
+    /// RTP time.
+    pub time: u32,
+    /// The last packet of its picture.
+    pub marker: bool,
+    /// Behind the RTP header.
+    pub payload: Vec<u8>,
+}
+
+/// See the module's documentation.
+pub struct Viewer {
+    /// Where it sends from.
+    pub address: SocketAddr,
+    rtc: Rtc,
+    pending: Option<SdpPendingOffer>,
+    /// All that has come, in the order in which it came.
+    pub packets: Vec<Received>,
+    outbox: Vec<Vec<u8>>,
+    timeout: Instant,
+    /// ICE and DTLS stand.
+    pub is_connected: bool,
+    /// Sends nothing more and reads nothing, as a browser whose network is gone.
+    pub dead: bool,
+    /// Each n-th datagram to it is lost; 0 for none.
+    pub lose_every: u64,
+    datagrams: u64,
+    video_mid: Option<Mid>,
+}
+
+impl Viewer {
+    /// A viewer on port `port`.
+    pub fn new(now: Instant, port: u16) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut rtc = RtcConfig::new()
+            .clear_codecs()
+            .enable_h264(true)
+            .enable_opus(true, false)
+            .set_rtp_mode(true)
+            .build(now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        Self {
+            address,
+            rtc,
+            pending: None,
+            packets: Vec::new(),
+            outbox: Vec::new(),
+            timeout: now,
+            is_connected: false,
+            dead: false,
+            lose_every: 0,
+            datagrams: 0,
+            video_mid: None,
+        }
+    }
+
+    /// The answer to the shard's offer.
+    pub fn answer(&mut self, now: Instant, offer: &str) -> String {
+        let offer = SdpOffer::from_sdp_string(offer).unwrap();
+        let answer = self.rtc.sdp_api().accept_offer(offer).unwrap();
+        self.rtc.handle_input(Input::Timeout(now)).unwrap();
+        self.drain(now);
+        answer.to_sdp_string()
+    }
+
+    /// An offer to receive audio and video, as a WHEP client makes it.
+    pub fn offer(&mut self) -> String {
+        let mut change = self.rtc.sdp_api();
+        for kind in [MediaKind::Audio, MediaKind::Video] {
+            change.add_media(kind, Direction::RecvOnly, None, None, None);
+        }
+        let (offer, pending) = change.apply().unwrap();
+        self.pending = Some(pending);
+        offer.to_sdp_string()
+    }
+
+    /// Takes the shard's answer to that.
+    pub fn accept(&mut self, now: Instant, answer: &str) {
+        let answer = SdpAnswer::from_sdp_string(answer).unwrap();
+        let pending = self.pending.take().unwrap();
+        self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        self.rtc.handle_input(Input::Timeout(now)).unwrap();
+        self.drain(now);
+    }
+
+    /// Asks for a keyframe, as a decoder does that cannot go on.
+    pub fn request_keyframe(&mut self, now: Instant) {
+        let mid = self.video_mid.expect("a video track");
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx_by_mid(mid, None).expect("video has come");
+        stream.request_keyframe(KeyframeRequestKind::Pli);
+        self.rtc.handle_input(Input::Timeout(now)).unwrap();
+        self.drain(now);
+    }
+
+    /// Closes its peer connection.
+    pub fn close(&mut self, now: Instant) {
+        self.rtc.close().unwrap();
+        self.drain(now);
+    }
+
+    /// Its video packets.
+    pub fn video(&self) -> impl Iterator<Item = &Received> {
+        self.packets.iter().filter(|packet| packet.is_video)
+    }
+
+    /// Its audio packets.
+    pub fn audio(&self) -> impl Iterator<Item = &Received> {
+        self.packets.iter().filter(|packet| !packet.is_video)
+    }
+
+    pub(super) fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        self.datagrams += 1;
+        let lost = self.lose_every != 0 && self.datagrams.is_multiple_of(self.lose_every);
+        if self.dead || lost && self.is_connected {
+            return;
+        }
+        let from = super::SHARD_ADDRESS.parse().unwrap();
+        let receive = Receive::new(Protocol::Udp, from, self.address, datagram).unwrap();
+        self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
+        self.drain(now);
+    }
+
+    pub(super) fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        if self.dead {
+            return Vec::new();
+        }
+        if now >= self.timeout && self.rtc.is_alive() {
+            self.rtc.handle_input(Input::Timeout(now)).unwrap();
+            self.drain(now);
+        }
+        std::mem::take(&mut self.outbox)
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(at) => {
+                    self.timeout = at.max(now + Duration::from_millis(1));
+                    return;
+                }
+                Output::Transmit(transmit) => self.outbox.push(transmit.contents.to_vec()),
+                Output::Event(Event::Connected) => self.is_connected = true,
+                Output::Event(Event::MediaAdded(media)) if media.kind == MediaKind::Video => {
+                    self.video_mid = Some(media.mid);
+                }
+                Output::Event(Event::RtpPacket(packet)) => {
+                    // Opus is 111 in all offers here.
+                    let is_video = *packet.header.payload_type != 111;
+                    self.packets.push(Received {
+                        at: now,
+                        is_video,
+                        sequence: *packet.seq_no,
+                        time: packet.header.timestamp,
+                        marker: packet.header.marker,
+                        payload: packet.payload.to_vec(),
+                    });
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+}
+
+impl World {
+    /// Lets `viewer` watch as session `name`; the shard makes the offer. Returns the viewer's place.
+    pub fn watch(&mut self, name: &str, mut viewer: Viewer) -> usize {
+        let offer = self.view(name, None).expect("the viewer was taken");
+        let answer = viewer.answer(self.now, &offer);
+        self.viewers.push(viewer);
+        self.command(Command::ViewAnswer {
+            session: session(name),
+            sdp: answer,
+        });
+        self.viewers.len() - 1
+    }
+
+    /// The same with the viewer's offer.
+    pub fn watch_by_whep(&mut self, name: &str, mut viewer: Viewer) -> usize {
+        let offer = viewer.offer();
+        let answer = self.view(name, Some(offer)).expect("the viewer was taken");
+        viewer.accept(self.now, &answer);
+        self.viewers.push(viewer);
+        self.viewers.len() - 1
+    }
+
+    /// The shard's description for a viewer, or why it may not watch.
+    ///
+    /// # Errors
+    /// When the shard refuses it.
+    pub fn view(&mut self, name: &str, offer: Option<String>) -> Result<String, ViewRefusal> {
+        self.command(Command::View {
+            session: session(name),
+            broadcast: broadcast(),
+            offer,
+            start_timeout_ms: 10_000,
+        });
+        let mut events = self.events.iter().rev();
+        let told = events.find_map(|event| match event {
+            LinkEvent::ViewDescribed {
+                session: of, sdp, ..
+            } if *of == session(name) => Some(Ok(sdp.clone())),
+            LinkEvent::ViewRefused {
+                session: of,
+                refusal,
+                ..
+            } if *of == session(name) => Some(Err(*refusal)),
+            _ => None,
+        });
+        told.expect("the shard says something to a View")
+    }
+
+    /// Why viewer `name` ended, if it has.
+    pub fn view_ended(&self, name: &str) -> Option<ViewEndReason> {
+        self.events.iter().find_map(|event| match event {
+            LinkEvent::ViewEnded {
+                session: of,
+                reason,
+                ..
+            } if *of == session(name) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    pub(super) fn run_viewers(&mut self) {
+        let now = self.now;
+        for index in 0..self.viewers.len() {
+            let from = self.viewers[index].address;
+            for datagram in self.viewers[index].run(now) {
+                self.datagram(from, &datagram);
+            }
+        }
+    }
+}
