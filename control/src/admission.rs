@@ -1,4 +1,4 @@
-//! Who may publish.
+//! Who may publish, and who may watch.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use shardcast_link::BroadcastId;
 
 use crate::{
     clock, lifecycle, limits,
+    publishing::message::ServerMessage,
     state::Control,
     store::{BroadcastRecord, TokenRecord},
 };
@@ -26,7 +27,7 @@ pub(crate) fn check(
         return Err("unauthorized_access");
     }
     let record = control.catalog.broadcast(id);
-    if application.publish_token_control_enabled && !is_valid(control, id, token) {
+    if application.publish_token_control_enabled && !is_valid(control, id, token, "publish") {
         return Err("unauthorized_access");
     }
     let Some(record) = record else {
@@ -46,6 +47,45 @@ pub(crate) fn check(
         return Err("stream_not_active_or_expired");
     }
     may_begin(control, id, application.ingesting_stream_limit)
+}
+
+/// Checks whether a client may watch `id`: its token, and how many watch already. The shard that has
+/// the broadcast, or what the client is told.
+pub(crate) fn check_view(
+    control: &Control,
+    id: &BroadcastId,
+    token: &str,
+) -> Result<u16, ServerMessage> {
+    let refused = |word| ServerMessage::error(id.stream(), word);
+    let Some(application) = control.application(id.application()) else {
+        return Err(refused("invalidStreamName"));
+    };
+    // Before anything is said of the broadcast, so that nobody learns without a token what is live.
+    if application.play_token_control_enabled && !is_valid(control, id, token, "play") {
+        return Err(refused("unauthorized_access"));
+    }
+    let no_stream = || ServerMessage::NoStream {
+        stream: id.stream().to_owned(),
+    };
+    let record = control.catalog.broadcast(id).ok_or_else(no_stream)?;
+    if lifecycle::status_word(control, &record) != "broadcasting" {
+        return Err(no_stream());
+    }
+    let shard = control.shards.assignment(id).ok_or_else(no_stream)?;
+    let limits = [
+        application.webrtc_viewer_limit,
+        usize::try_from(record.profile.webrtc_viewer_limit).ok(),
+    ];
+    let Some(limit) = limits.into_iter().flatten().min() else {
+        return Ok(shard);
+    };
+    // Viewers of an earlier process are known by the shard's report alone.
+    let reported = control.shards.broadcast(id).map_or(0, |live| live.viewers);
+    let viewers = control.lock_hub().viewer_count(id).max(reported as usize);
+    if viewers >= limit {
+        return Err(refused("viewerLimitReached"));
+    }
+    Ok(shard)
 }
 
 /// Whether `record` may be published at `now`, in Unix seconds: between `plannedStartDate` and
@@ -75,11 +115,11 @@ fn has_expired(record: &BroadcastRecord, now: u64) -> bool {
 
 /// A token stays valid until it expires, for any number of attempts: the SDK repeats the same one
 /// with every retry.
-fn is_valid(control: &Control, id: &BroadcastId, token: &str) -> bool {
+fn is_valid(control: &Control, id: &BroadcastId, token: &str, kind: &str) -> bool {
     control
         .catalog
         .token(token)
-        .is_some_and(|record| matches(&record, id, "publish"))
+        .is_some_and(|record| matches(&record, id, kind))
 }
 
 /// Whether `token` permits `kind` of `id` now.

@@ -8,7 +8,7 @@ use shardcast_link::{BroadcastId, Command};
 use crate::{
     handover::{self, Offer},
     lifecycle,
-    publishing::{Effect, Eviction, Hub},
+    publishing::{Effect, Eviction, Hub, SocketId},
     state::Control,
     webhooks,
 };
@@ -29,6 +29,14 @@ pub(crate) fn with_hub<R>(
 pub(crate) fn end(control: &Control, id: &BroadcastId, why: Eviction) {
     with_hub(control, |hub, out| hub.evict(id, why, out));
     lifecycle::finish(control, id);
+}
+
+/// A signalling socket has closed.
+pub(crate) fn socket_closed(control: &Control, socket: SocketId) {
+    with_hub(control, |hub, out| {
+        hub.end_views_of(socket, out);
+        hub.socket_closed(Instant::now(), socket);
+    });
 }
 
 fn carry_out(control: &Control, hub: &mut Hub, effects: Vec<Effect>) {
@@ -73,6 +81,7 @@ fn carry_out(control: &Control, hub: &mut Hub, effects: Vec<Effect>) {
             Effect::Unpublish { session, shard } => {
                 control.shards.send(shard, Command::Unpublish { session });
             }
+            Effect::View { shard, command } => of_viewer(control, hub, shard, command),
             Effect::Started {
                 broadcast,
                 name,
@@ -88,5 +97,20 @@ fn carry_out(control: &Control, hub: &mut Hub, effects: Vec<Effect>) {
             }
             Effect::TimedOut { broadcast } => webhooks::timed_out(control, &broadcast),
         }
+    }
+}
+
+/// Sends a command about a viewer. One that cannot begin because its shard is away ends here.
+fn of_viewer(control: &Control, hub: &mut Hub, shard: u16, command: Command) {
+    let begins = match &command {
+        Command::View { session, .. } => Some(session.clone()),
+        _ => None,
+    };
+    if !control.shards.send(shard, command)
+        && let Some(session) = begins
+    {
+        let mut further = Vec::new();
+        hub.view_unreachable(&session, &mut further);
+        carry_out(control, hub, further);
     }
 }

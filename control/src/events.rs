@@ -21,6 +21,8 @@ use crate::{
 // What any client can cause as often as it likes where tokens are off.
 static NO_MEDIA: Limiter = Limiter::refusals();
 static REFUSED: Limiter = Limiter::refusals();
+static VIEW_REFUSED: Limiter = Limiter::refusals();
+static VIEWS: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_LINES_EVERY);
 static NOT_RENEGOTIATED: Limiter = Limiter::refusals();
 static PUBLISHING: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_LINES_EVERY);
 static SESSIONS: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_LINES_EVERY);
@@ -140,7 +142,50 @@ pub(crate) fn take(control: &Control, shard: u16, event: Event) {
             broadcast,
             reason,
         } => ended(control, &session, &broadcast, reason),
+        Event::ViewDescribed { .. }
+        | Event::ViewRefused { .. }
+        | Event::Viewing { .. }
+        | Event::ViewEnded { .. } => of_viewer(control, event),
         Event::Hello(_) => tracing::warn!(shard, "a second hello is ignored"),
+        _ => {}
+    }
+}
+
+fn of_viewer(control: &Control, event: Event) {
+    match event {
+        Event::ViewDescribed {
+            session,
+            sdp,
+            candidates,
+        } => effects::with_hub(control, |hub, out| {
+            hub.view_described(&session, sdp, candidates, out);
+        }),
+        Event::ViewRefused {
+            session,
+            refusal,
+            problem,
+        } => {
+            if let Some(left_out) = VIEW_REFUSED.admit(Instant::now()) {
+                let problem = outsider(&problem.message);
+                tracing::info!(%session, %problem, left_out, "a viewer was refused");
+            }
+            effects::with_hub(control, |hub, out| {
+                hub.view_refused(&session, refusal, problem, out);
+            });
+        }
+        Event::Viewing { session, .. } => {
+            effects::with_hub(control, |hub, out| hub.viewing(&session, out));
+        }
+        Event::ViewEnded {
+            session,
+            broadcast,
+            reason,
+        } => {
+            if let Some(left_out) = VIEWS.admit(Instant::now()) {
+                tracing::debug!(%broadcast, %session, ?reason, left_out, "viewer ended");
+            }
+            effects::with_hub(control, |hub, out| hub.view_ended(&session, reason, out));
+        }
         _ => {}
     }
 }

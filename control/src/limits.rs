@@ -79,6 +79,24 @@ pub(crate) const OFFERS_PER_TRUSTED_CLIENT: OfferRate = OfferRate {
     burst: 200,
     per_second: 30,
 };
+/// Viewers that one client may begin: a page of a wall of screens, and an office that comes back together.
+pub(crate) const VIEWS_PER_CLIENT: OfferRate = OfferRate {
+    burst: 64,
+    per_second: 8,
+};
+/// Of one that may use REST, which may be a proxy that does not say for whom it speaks.
+pub(crate) const VIEWS_PER_TRUSTED_CLIENT: OfferRate = OfferRate {
+    burst: 512,
+    per_second: 100,
+};
+/// Of all clients together to one shard. One takes a shard about two milliseconds with its DTLS; the
+/// SDK tries again 3 s after a refusal.
+pub(crate) const VIEWS_PER_SHARD: OfferRate = OfferRate {
+    burst: 128,
+    per_second: 100,
+};
+/// Viewers of this process, about 500 bytes each: those of four full shards.
+pub(crate) const VIEWERS_MAX: usize = 16_384;
 /// Of all clients together to one shard: 6 % of its time, and never for longer than a frame.
 pub(crate) const OFFERS_PER_SHARD: OfferRate = OfferRate {
     burst: 8,

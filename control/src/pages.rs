@@ -47,6 +47,13 @@ fn find(path: &str) -> Option<(&'static str, &'static [u8])> {
     if path == "/favicon.ico" {
         return exact("/icon.svg");
     }
+    // Each application has the page; it reads from its address which one it is of.
+    if matches!(
+        path.trim_start_matches('/').split_once('/'),
+        Some((_, "play.html"))
+    ) {
+        return exact("/play.html");
+    }
     // The SDK's package has its modules in `es`; both spellings are served.
     if let Some(module) = path.strip_prefix("/sdk/es/") {
         return exact(&format!("/sdk/{module}"));
@@ -99,6 +106,14 @@ mod tests {
     fn an_icon_is_found_where_browsers_look_for_it_unasked() {
         let (path, _) = find("/favicon.ico").unwrap();
         assert_eq!(content_type(path), "image/svg+xml");
+    }
+
+    #[test]
+    fn every_application_has_the_page_that_plays() {
+        for path in ["/StreamLick/play.html", "/other/play.html", "/play.html"] {
+            assert_eq!(find(path).unwrap().0, "/play.html");
+        }
+        assert!(find("/one/two/play.html").is_none());
     }
 
     #[test]

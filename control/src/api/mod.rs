@@ -13,7 +13,7 @@
 //!   }],
 //!   "broadcasts": [{
 //!     "application": "StreamLick", "stream": "s1", "name": null, "status": "broadcasting",
-//!     "zombi": false, "shard": 0, "holding": false, "hold_until_unix_ms": null,
+//!     "zombi": false, "shard": 0, "viewers": 0, "holding": false, "hold_until_unix_ms": null,
 //!     "standing_in": false, "slate": null, "ring_bytes": 0,
 //!     "publisher": null, "decoder": null, "renditions": [],
 //!     "destinations": []
@@ -192,6 +192,7 @@ fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
         "status": lifecycle::status_word(control, record),
         "zombi": record.zombi,
         "shard": control.shards.assignment(&record.id),
+        "viewers": live.as_ref().map_or(0, |live| live.viewers),
         "holding": live.as_ref().is_some_and(|live| live.holding),
         "hold_until_unix_ms": live.as_ref().and_then(|live| live.hold_until_unix_ms),
         "standing_in": live.as_ref().is_some_and(|live| live.filler),

@@ -21,6 +21,7 @@ impl Hub {
                 .all(|id| self.sessions.contains_key(id)),
             "a claim belongs to a session"
         );
+        self.tick_views(now, out);
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
             self.tick_session(now, &id, out);

@@ -1,6 +1,6 @@
 //! What the hub decides, for others to carry out.
 
-use shardcast_link::{BroadcastId, SessionId};
+use shardcast_link::{BroadcastId, Command, SessionId};
 
 use super::{client::SocketId, message::ServerMessage};
 
@@ -37,6 +37,12 @@ pub(crate) enum Effect {
     Unpublish {
         session: SessionId,
         shard: u16,
+    },
+    /// Send a shard a command about a viewer. If the viewer's first one cannot be sent, that comes back by
+    /// [`Hub::view_unreachable`](super::hub::Hub::view_unreachable).
+    View {
+        shard: u16,
+        command: Command,
     },
     /// Media flows.
     Started {

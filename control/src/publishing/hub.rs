@@ -15,6 +15,7 @@ use super::{
     offer_queue::OfferQueue,
     renegotiation::Renegotiation,
     session::{Phase, Session, Socket},
+    viewing::Views,
 };
 
 /// All sockets and sessions of this process.
@@ -33,6 +34,7 @@ pub(crate) struct Hub {
     /// Sockets whose attempt to publish waits for the backend's answer. Each has as many as it may
     /// have streams ([`crate::limits::STREAMS_PER_SOCKET_MAX`]).
     pub(super) questions: HashMap<BroadcastId, Vec<SocketId>>,
+    pub(super) views: Views,
 }
 
 /// A broadcast that ends unless a client publishes it in time.
@@ -54,6 +56,7 @@ impl Hub {
             returning: HashMap::new(),
             offer_queue: OfferQueue::default(),
             questions: HashMap::new(),
+            views: Views::default(),
         }
     }
 
@@ -148,8 +151,7 @@ impl Hub {
             socket.closing.remove(&request.broadcast);
         }
         let returning = self.returning.remove(&request.broadcast);
-        self.sessions_made += 1;
-        let id = SessionId(format!("{}-{}", self.instance, self.sessions_made));
+        let id = self.new_session_id();
         self.claims.insert(request.broadcast.clone(), id.clone());
         let session = Session {
             broadcast: request.broadcast,
@@ -174,6 +176,11 @@ impl Hub {
             socket,
             message: ServerMessage::Start { stream },
         });
+    }
+
+    pub(super) fn new_session_id(&mut self) -> SessionId {
+        self.sessions_made += 1;
+        SessionId(format!("{}-{}", self.instance, self.sessions_made))
     }
 
     pub(super) fn claim(&self, broadcast: &BroadcastId) -> Option<(&SessionId, &Session)> {

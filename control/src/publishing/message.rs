@@ -12,7 +12,7 @@ pub(crate) enum ClientMessage {
     Ping,
     GetIceServerConfig,
     Publish(Publish),
-    /// An SDP; only offers are taken so far.
+    /// An SDP: an offer to publish, or the answer of a viewer.
     TakeConfiguration {
         broadcast: BroadcastId,
         is_offer: bool,
@@ -26,8 +26,12 @@ pub(crate) enum ClientMessage {
     Stop {
         broadcast: BroadcastId,
     },
-    Play {
+    Play(Play),
+    /// Which tracks a viewer wants; what is `None` stays as it is.
+    Toggle {
         broadcast: BroadcastId,
+        video: Option<bool>,
+        audio: Option<bool>,
     },
     GetStreamInfo {
         broadcast: BroadcastId,
@@ -57,6 +61,13 @@ pub(crate) struct Publish {
     pub(crate) meta_data: String,
 }
 
+/// A wish to watch. What the client leaves out is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Play {
+    pub(crate) broadcast: BroadcastId,
+    pub(crate) token: String,
+}
+
 /// A text that is no message. The client's fault; it is sent an error and may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
@@ -80,10 +91,8 @@ pub(crate) enum Malformed {
 }
 
 /// Commands of the SDK that have no effect here.
-const UNSUPPORTED: [&str; 27] = [
+const UNSUPPORTED: [&str; 25] = [
     "forceStreamQuality",
-    "toggleVideo",
-    "toggleAudio",
     "enableTrack",
     "getTrackList",
     "joinRoom",
@@ -172,7 +181,21 @@ fn of_stream(
             candidate: string(object, "candidate"),
         },
         "stop" => ClientMessage::Stop { broadcast },
-        "play" => ClientMessage::Play { broadcast },
+        "play" => ClientMessage::Play(Play {
+            broadcast,
+            token: short(object, "token")?,
+        }),
+        // `trackId` would name one of several broadcasts in one session.
+        "toggleVideo" => ClientMessage::Toggle {
+            broadcast,
+            video: object.get("enabled").and_then(Value::as_bool),
+            audio: None,
+        },
+        "toggleAudio" => ClientMessage::Toggle {
+            broadcast,
+            video: None,
+            audio: object.get("enabled").and_then(Value::as_bool),
+        },
         "getStreamInfo" => ClientMessage::GetStreamInfo { broadcast },
         "getBroadcastObject" => ClientMessage::GetBroadcastObject { broadcast },
         "updateStreamMetaData" => ClientMessage::UpdateStreamMetaData {

@@ -3,7 +3,7 @@
 //! [`message`] reads and writes the JSON texts of the browser SDK of Ant Media Server. [`Hub`] decides;
 //! time, tokens and the shards' reports come in as arguments, and what shall happen goes out as
 //! [`Effect`]s. Its rules are in one file for each concern: [`claims`], [`offers`],
-//! [`further_offers`], [`questions`], [`reports`], [`deadlines`], [`eviction`].
+//! [`further_offers`], [`questions`], [`reports`], [`deadlines`], [`eviction`], [`viewing`].
 
 mod claims;
 mod client;
@@ -20,6 +20,7 @@ mod renegotiation;
 mod reports;
 mod server_message;
 mod session;
+mod viewing;
 
 #[cfg(test)]
 mod claims_tests;
@@ -37,3 +38,4 @@ pub(crate) use effect::Effect;
 pub(crate) use eviction::Eviction;
 pub(crate) use hub::Hub;
 pub(crate) use reports::NO_MEDIA_OFFERED;
+pub(crate) use viewing::ViewRequest;

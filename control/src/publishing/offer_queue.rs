@@ -104,8 +104,8 @@ impl OfferQueue {
             .or_insert_with(|| Bucket::new(rate));
         let has = of_client.has(now, cost);
         if has {
-            of_client.spent += f64::from(cost);
-            self.of_shard(shard).spent += f64::from(cost);
+            of_client.spend(cost);
+            self.of_shard(shard).spend(cost);
         }
         has
     }
@@ -150,14 +150,14 @@ pub(super) fn cost(sdp: &str) -> u32 {
 
 /// What has been spent of a burst; it is earned back over time.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     rate: OfferRate,
     spent: f64,
     at: Option<Instant>,
 }
 
 impl Bucket {
-    fn new(rate: OfferRate) -> Self {
+    pub(super) fn new(rate: OfferRate) -> Self {
         Self {
             rate,
             spent: 0.0,
@@ -165,11 +165,15 @@ impl Bucket {
         }
     }
 
-    fn has(&mut self, now: Instant, cost: u32) -> bool {
+    pub(super) fn has(&mut self, now: Instant, cost: u32) -> bool {
         self.earn(now);
         // What costs more than the whole burst goes when nothing of it is spent.
         let cost = cost.min(self.rate.burst);
         self.spent + f64::from(cost) <= f64::from(self.rate.burst)
+    }
+
+    pub(super) fn spend(&mut self, cost: u32) {
+        self.spent += f64::from(cost);
     }
 
     fn spent_permille(&mut self, now: Instant) -> u32 {
@@ -177,7 +181,7 @@ impl Bucket {
         (1_000.0 * self.spent / f64::from(self.rate.burst)) as u32
     }
 
-    fn is_full(&mut self, now: Instant) -> bool {
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.earn(now);
         self.spent <= 0.0
     }

@@ -76,6 +76,9 @@ impl Hub {
         candidate: String,
         out: &mut Vec<Effect>,
     ) {
+        if self.view_candidate(socket, broadcast, &candidate, out) {
+            return;
+        }
         let used = self.sockets.get(&socket).is_some_and(|socket| socket.used);
         let Some((id, session)) = self.claim_of(broadcast, socket) else {
             // Behind a `stop` they are stragglers.

@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Instant};
 use shardcast_link::{BroadcastId, EndReason, Fault, Problem, SessionId};
 
 use super::{
+    client::SocketId,
     effect::{Effect, notify},
     hub::Hub,
     message::ServerMessage,
@@ -36,7 +37,7 @@ impl Hub {
             .filter(on_shard)
             .map(|(id, _)| id.clone())
             .collect();
-        let mut sockets = HashSet::new();
+        let mut sockets: HashSet<SocketId> = self.views_lost(shard).into_iter().collect();
         for id in lost {
             let Some(session) = self.drop_session(&id) else {
                 continue;
@@ -202,7 +203,7 @@ pub(crate) const NO_MEDIA_OFFERED: &str = "the offer holds neither audio nor vid
 
 /// The identification of the first media section, which candidates are labelled with (RFC 8843:
 /// all sections share one transport).
-fn first_mid(sdp: &str) -> String {
+pub(super) fn first_mid(sdp: &str) -> String {
     let mid = sdp
         .lines()
         .find_map(|line| line.trim().strip_prefix("a=mid:"));

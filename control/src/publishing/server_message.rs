@@ -20,6 +20,11 @@ pub(crate) enum ServerMessage {
         stream: String,
         sdp: String,
     },
+    /// To a viewer. `idMapping` names the tracks by their `mid`.
+    Offer {
+        stream: String,
+        sdp: String,
+    },
     /// `mid` names the m-line of index 0.
     Candidate {
         stream: String,
@@ -82,6 +87,9 @@ impl ServerMessage {
             Self::Answer { stream, sdp } => json!({
                 "command": "takeConfiguration", "streamId": stream, "type": "answer", "sdp": sdp,
                 "idMapping": {}, "linkSession": null, "subscriberId": ""}),
+            Self::Offer { stream, sdp } => json!({
+                "command": "takeConfiguration", "streamId": stream, "type": "offer", "sdp": sdp,
+                "idMapping": id_mapping(stream, sdp), "subscriberId": ""}),
             Self::Candidate {
                 stream,
                 mid,
@@ -112,6 +120,14 @@ impl ServerMessage {
         };
         value.to_string()
     }
+}
+
+/// All tracks are of one stream.
+fn id_mapping(stream: &str, sdp: &str) -> Value {
+    let mids = sdp
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("a=mid:"));
+    mids.map(|mid| (mid.to_owned(), json!(stream))).collect()
 }
 
 fn error(stream: &Option<String>, definition: &str, message: &Option<String>) -> Value {

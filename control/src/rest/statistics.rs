@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use serde_json::{Value, json};
+use shardcast_link::BroadcastId;
 
 use super::{
     application::{Application, StreamPath},
@@ -22,17 +23,24 @@ pub(super) async fn one(
     Path(stream): StreamPath,
 ) -> Json<Statistics> {
     let id = application.broadcast(&stream);
-    // Viewers are not served yet, so a known stream has none.
-    let count = match id.and_then(|id| control.catalog.broadcast(&id)) {
-        Some(_) => 0,
-        None => -1,
+    let known = id.filter(|id| control.catalog.broadcast(id).is_some());
+    // Viewers over WebRTC are the only ones that are served.
+    let (others, webrtc) = match known {
+        Some(id) => (0, viewers(&control, &id)),
+        None => (-1, -1),
     };
     Json(Statistics {
-        rtmp: count,
-        hls: count,
-        webrtc: count,
-        dash: count,
+        rtmp: others,
+        hls: others,
+        webrtc,
+        dash: others,
     })
+}
+
+/// Those of the last report.
+fn viewers(control: &Control, id: &BroadcastId) -> i64 {
+    let live = control.shards.broadcast(id);
+    live.map_or(0, |live| live.viewers.into())
 }
 
 /// GET `/total-broadcast-statistics`
@@ -40,10 +48,16 @@ pub(super) async fn total(
     State(control): State<Arc<Control>>,
     application: Application,
 ) -> Json<Value> {
+    let live = control.catalog.live_broadcasts();
+    let of_application = live
+        .iter()
+        .filter(|record| record.id.application() == application.name);
     let statistics = Statistics {
         rtmp: -1,
         hls: 0,
-        webrtc: 0,
+        webrtc: of_application
+            .map(|record| viewers(&control, &record.id))
+            .sum(),
         dash: 0,
     };
     let mut value = json!(statistics);
@@ -65,7 +79,8 @@ pub(super) async fn stream_info(
     Json(live.as_ref().map_or_else(|| json!([]), views::stream_info))
 }
 
-/// GET `/{id}/webrtc-client-stats/{offset}/{size}`: one row per viewer, of which there are none.
+/// GET `/{id}/webrtc-client-stats/{offset}/{size}`: viewers are counted and not measured one by one, so
+/// there are no rows.
 pub(super) async fn clients(_: Application) -> Json<Value> {
     Json(json!([]))
 }

@@ -175,10 +175,13 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         "tokenControlEnabled" => match boolean(value) {
             Some(enabled) => {
                 app.publish_token_control_enabled.get_or_insert(enabled);
+                app.play_token_control_enabled.get_or_insert(enabled);
                 true
             }
             None => false,
         },
+        "playTokenControlEnabled" => put(&mut app.play_token_control_enabled, boolean(value)),
+        "webRTCViewerLimit" => put(&mut app.webrtc_viewer_limit, parse(value)),
         "acceptOnlyStreamsInDataStore" => {
             put(&mut app.accept_only_streams_in_data_store, boolean(value))
         }

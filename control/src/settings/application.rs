@@ -15,6 +15,11 @@ use crate::ladder::Ladder;
 pub struct ApplicationSettings {
     /// Publishing needs a token.
     pub publish_token_control_enabled: bool,
+    /// Watching needs a token.
+    pub play_token_control_enabled: bool,
+    /// Most viewers of one broadcast over WebRTC; `None`: no limit.
+    #[serde(rename = "webRTCViewerLimit", skip_serializing_if = "Option::is_none")]
+    pub webrtc_viewer_limit: Option<usize>,
     /// Publishing needs a broadcast that was created before.
     pub accept_only_streams_in_data_store: bool,
     /// Addresses that may publish; `None`: all.
@@ -103,6 +108,8 @@ impl Default for ApplicationSettings {
         let retry = RetryPolicy::default();
         Self {
             publish_token_control_enabled: false,
+            play_token_control_enabled: false,
+            webrtc_viewer_limit: None,
             accept_only_streams_in_data_store: false,
             allowed_publisher_cidr: None,
             start_timeout_ms: 10_000,
@@ -135,6 +142,12 @@ pub struct ApplicationOverrides {
     /// Publishing needs a token.
     #[serde(alias = "publishTokenControlEnabled")]
     pub publish_token_control_enabled: Option<bool>,
+    /// Watching needs a token.
+    #[serde(alias = "playTokenControlEnabled")]
+    pub play_token_control_enabled: Option<bool>,
+    /// Most viewers of one broadcast over WebRTC; -1 is no limit.
+    #[serde(alias = "webRTCViewerLimit")]
+    pub webrtc_viewer_limit: Option<i64>,
     /// Publishing needs a broadcast that was created before.
     #[serde(alias = "acceptOnlyStreamsInDataStore")]
     pub accept_only_streams_in_data_store: Option<bool>,
@@ -236,6 +249,13 @@ impl ApplicationOverrides {
             &mut settings.publish_token_control_enabled,
             &self.publish_token_control_enabled,
         );
+        set(
+            &mut settings.play_token_control_enabled,
+            &self.play_token_control_enabled,
+        );
+        if let Some(limit) = self.webrtc_viewer_limit {
+            settings.webrtc_viewer_limit = usize::try_from(limit).ok();
+        }
         set(
             &mut settings.accept_only_streams_in_data_store,
             &self.accept_only_streams_in_data_store,

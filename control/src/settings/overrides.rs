@@ -109,6 +109,17 @@ pub struct Overrides {
     #[serde(alias = "publishTokenControlEnabled")]
     pub publish_token_control_enabled: Option<bool>,
 
+    /// Watching needs a token [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "playTokenControlEnabled")]
+    pub play_token_control_enabled: Option<bool>,
+
+    /// Viewers of one broadcast over WebRTC; -1 is no limit [default: -1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(alias = "webRTCViewerLimit")]
+    pub webrtc_viewer_limit: Option<i64>,
+
     /// Publishing needs a broadcast that was created before [default: false]
     #[arg(long, value_name = "BOOL",
           num_args = 0..=1, default_missing_value = "true")]
@@ -291,6 +302,8 @@ impl Overrides {
     pub fn application_defaults(&self) -> ApplicationOverrides {
         ApplicationOverrides {
             publish_token_control_enabled: self.publish_token_control_enabled,
+            play_token_control_enabled: self.play_token_control_enabled,
+            webrtc_viewer_limit: self.webrtc_viewer_limit,
             accept_only_streams_in_data_store: self.accept_only_streams_in_data_store,
             allowed_publisher_cidr: self.allowed_publisher_cidr.clone(),
             webhook_authenticate_url: self.webhook_authenticate_url.clone(),

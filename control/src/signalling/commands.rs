@@ -10,10 +10,10 @@ use shardcast_link::{BroadcastId, check_offer};
 use shardcast_log::Limiter;
 
 use crate::{
-    admission, effects, lifecycle,
+    admission, effects,
     publishing::{
-        PublishRequest, SocketId,
-        message::{ClientMessage, Publish, ServerMessage},
+        PublishRequest, SocketId, ViewRequest,
+        message::{ClientMessage, Play, Publish, ServerMessage},
     },
     source,
     state::Control,
@@ -48,7 +48,7 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
             is_offer,
             sdp,
         } => {
-            offer(control, socket, &broadcast, sdp.filter(|_| is_offer));
+            description(control, socket, &broadcast, is_offer, sdp);
         }
         ClientMessage::TakeCandidate {
             broadcast,
@@ -59,7 +59,14 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
             });
         }
         ClientMessage::Stop { broadcast } => stop(control, sender, &broadcast),
-        ClientMessage::Play { broadcast } => send(play(control, &broadcast)),
+        ClientMessage::Play(play) => view(control, sender, &play, None),
+        ClientMessage::Toggle {
+            broadcast,
+            video,
+            audio,
+        } => effects::with_hub(control, |hub, out| {
+            hub.view_tracks(socket, &broadcast, (video, audio), out);
+        }),
         ClientMessage::GetStreamInfo { broadcast } => send(stream_info(control, &broadcast)),
         ClientMessage::GetBroadcastObject { broadcast } => send(object(control, &broadcast)),
         ClientMessage::UpdateStreamMetaData {
@@ -76,7 +83,13 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
     }
 }
 
-fn offer(control: &Control, socket: SocketId, id: &BroadcastId, sdp: Option<String>) {
+fn description(
+    control: &Control,
+    socket: SocketId,
+    id: &BroadcastId,
+    is_offer: bool,
+    sdp: Option<String>,
+) {
     if let Some(Err(error)) = sdp.as_deref().map(check_offer) {
         let message = ServerMessage::Error {
             stream: Some(id.stream().to_owned()),
@@ -86,7 +99,13 @@ fn offer(control: &Control, socket: SocketId, id: &BroadcastId, sdp: Option<Stri
         return control.sockets.send(socket, &message);
     }
     let now = Instant::now();
-    effects::with_hub(control, |hub, out| hub.offer(now, socket, id, sdp, out));
+    effects::with_hub(control, |hub, out| {
+        if is_offer {
+            hub.offer(now, socket, id, sdp, out);
+        } else {
+            hub.view_answer(socket, id, sdp, out);
+        }
+    });
 }
 
 fn stop(control: &Control, sender: Sender<'_>, id: &BroadcastId) {
@@ -94,6 +113,9 @@ fn stop(control: &Control, sender: Sender<'_>, id: &BroadcastId) {
     let grace_ms = application.map_or(0, |application| application.stop_grace_ms);
     let (now, grace) = (Instant::now(), Duration::from_millis(grace_ms));
     effects::with_hub(control, |hub, out| {
+        if hub.stop_view(sender.socket, id, out) {
+            return;
+        }
         hub.stop(now, sender.socket, id, grace, out);
         hub.leave_open_while(control.shards.are_silent(now), out);
     });
@@ -166,20 +188,19 @@ fn ice_servers(control: &Control, application: &str) -> ServerMessage {
     }
 }
 
-/// Viewers are not served yet: a stream that is live says so, another one does not exist.
-fn play(control: &Control, id: &BroadcastId) -> ServerMessage {
-    if is_live(control, id) {
-        ServerMessage::error(id.stream(), "webrtc_not_enabled")
-    } else {
-        ServerMessage::NoStream {
-            stream: id.stream().to_owned(),
-        }
-    }
-}
-
-fn is_live(control: &Control, id: &BroadcastId) -> bool {
-    let record = control.catalog.broadcast(id);
-    record.is_some_and(|record| lifecycle::status_word(control, &record) == "broadcasting")
+/// Lets the hub decide about a wish to watch, with the client's `offer` if it makes one.
+pub(super) fn view(control: &Control, sender: Sender<'_>, play: &Play, offer: Option<String>) {
+    let application = control.application(sender.application);
+    let request = ViewRequest {
+        broadcast: play.broadcast.clone(),
+        offer,
+        admission: admission::check_view(control, &play.broadcast, &play.token),
+        start_timeout_ms: application.map_or(0, |application| application.start_timeout_ms),
+    };
+    let now = Instant::now();
+    effects::with_hub(control, |hub, out| {
+        hub.view(now, sender.socket, request, out);
+    });
 }
 
 fn stream_info(control: &Control, id: &BroadcastId) -> ServerMessage {

@@ -41,7 +41,7 @@ use crate::{
     access,
     backend::Verdict,
     connection_limits::ConnectionPermit,
-    limits,
+    effects, limits,
     publishing::{
         SocketId,
         message::{self, ClientMessage, Publish, ServerMessage},
@@ -100,7 +100,7 @@ pub(crate) fn upgrade(control: &Arc<Control>, application: String, request: Requ
             Err(error) => tracing::debug!(%error, "a socket was not upgraded"),
         }
         control.sockets.forget(socket);
-        control.lock_hub().socket_closed(Instant::now(), socket);
+        effects::socket_closed(&control, socket);
         drop(permit);
     });
     switching_protocols(accept)

@@ -1,4 +1,4 @@
-//! The WHIP sessions of this process, by the random name in their URL (RFC 9725, 4.2).
+//! The WHIP and WHEP sessions of this process, by the random name in their URL (RFC 9725, 4.2).
 
 use std::{
     collections::HashMap,
@@ -24,6 +24,8 @@ pub(crate) struct WhipSession {
     pub(crate) broadcast: BroadcastId,
     /// Name of the ICE session, which an ICE restart changes (RFC 9725, 4.3.1).
     pub(crate) etag: String,
+    /// It watches; else it publishes.
+    pub(crate) watches: bool,
     /// The last offer, from which that of an ICE restart is made.
     pub(crate) offer: String,
     /// The requests that wait for an answer of the shard.
@@ -51,7 +53,7 @@ impl WhipSessions {
         sessions.insert(name, session);
     }
 
-    /// The session `name`, if it publishes `broadcast`.
+    /// The session `name`, if it publishes or watches `broadcast`.
     pub(crate) fn get(&self, name: &str, broadcast: &BroadcastId) -> Option<WhipSession> {
         let session = self.lock().get(name).cloned();
         session.filter(|session| session.broadcast == *broadcast)

@@ -193,6 +193,7 @@ fn compute(
     }
     computed.absolute_start_time_ms = computed.start_time;
     if let Some(live) = live {
+        computed.webrtc_viewer_count = live.viewers;
         computed.renditions = renditions::of(live);
         computed.decoder = live.decoder.map(Decoder::from);
         computed.drop_frame_count_in_encoding = live.frames_left_out();

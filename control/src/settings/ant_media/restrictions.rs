@@ -28,7 +28,7 @@ const NOT_BUILT: &[(&[&str], &str)] = &[
             "webhookPlayAuthEnabled",
             "hlsEncryptionKeyInfoFile",
         ],
-        "nobody can play here yet; take the line out, and look at this again when you update",
+        "viewers can be asked for one-time tokens (playTokenControlEnabled), and HLS is not served",
     ),
     (
         &[
@@ -49,6 +49,8 @@ const NOT_BUILT: &[(&[&str], &str)] = &[
 const BUILT: &[&str] = &[
     "publishTokenControlEnabled",
     "tokenControlEnabled",
+    "playTokenControlEnabled",
+    "webRTCViewerLimit",
     "acceptOnlyStreamsInDataStore",
     "allowedPublisherCIDR",
     "webhookAuthenticateURL",
@@ -215,6 +217,8 @@ mod tests {
             "tokenControlEnabled = 7",
             "acceptOnlyStreamsInDataStore = \"x\"",
             "ingestingStreamLimit = \"ten\"",
+            "playTokenControlEnabled = \"perhaps\"",
+            "webRTCViewerLimit = \"ten\"",
             "remoteAllowedCIDR = \"10.0.0.0/99\"",
             "ipFilterEnabled = \"\"",
             "allowedPublisherCIDR = \"hush\"",

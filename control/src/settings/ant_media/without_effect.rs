@@ -62,18 +62,15 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "rtmps.enabled",
     "rtmps.port",
     "useGlobalIp",
-    // Limits of RTMP ingest, of viewers and of load: none of the first two is served here, and load
-    // is limited by what the machine can do (docs/operations.md).
+    // Limits of RTMP ingest, of HLS and of load: none of the first two is served here, and load is
+    // limited by what the machine can do (docs/operations.md).
     "maxResolutionAccept",
     "maxFpsAccept",
     "maxBitrateAccept",
-    "webRTCViewerLimit",
     "hlsViewerLimit",
     "dashViewerLimit",
     "server.cpu_limit",
     "server.memory_limit_percentage",
-    // One-time tokens of viewers are issued and validated over REST; nobody is served yet.
-    "playTokenControlEnabled",
     // Keys and periods of schemes that have a switch of their own.
     "tokenHashSecret",
     "jwtSecretKey",

@@ -1,12 +1,15 @@
 //! WHIP, the HTTP way to publish (RFC 9725): `POST /{app}/whip/{stream}` with an offer makes a session,
 //! whose URL takes candidates and ICE restarts (`PATCH`) and its end (`DELETE`).
 //!
+//! WHEP is the same for viewers, under `/whep/` ([`whep`]).
+//!
 //! A session is a signalling socket to the hub, so tokens, limits, takeover and webhooks are those of
 //! the WebSocket.
 
 mod refusal;
 mod sdp;
 mod session;
+mod whep;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -34,7 +37,7 @@ use crate::{
     access, body, limits,
     publishing::message::{ClientMessage, Publish},
     settings::IceServer,
-    state::{Control, WhipSession},
+    state::{Answer, Control, WhipSession},
 };
 
 const SDP: &str = "application/sdp";
@@ -46,6 +49,8 @@ pub(crate) fn router() -> Router<Arc<Control>> {
     Router::new()
         .route("/{app}/whip/{stream}", post(publish))
         .route("/{app}/whip/{stream}/{session}", patch(change).delete(end))
+        .route("/{app}/whep/{stream}", post(whep::watch))
+        .route("/{app}/whep/{stream}/{session}", patch(change).delete(end))
         .layer(cors())
 }
 
@@ -90,23 +95,32 @@ async fn publish(
         return Err(Refusal::later("too many signalling sockets"));
     };
     let answer = session.begin(attempt, &offer).await?;
-    let (name, etag) = session.run(offer);
+    let (name, etag) = session.run(offer, false);
+    let location = format!("/{application}/whip/{stream}/{name}");
+    Ok(created(&control, &application, location, &etag, &answer))
+}
+
+/// The answer to an offer, with the URL of its session.
+fn created(
+    control: &Control,
+    application: &str,
+    location: String,
+    etag: &str,
+    answer: &Answer,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
-        (
-            header::LOCATION,
-            format!("/{application}/whip/{stream}/{name}"),
-        ),
+        (header::LOCATION, location),
         (header::ETAG, format!("\"{etag}\"")),
         (ACCEPT_PATCH, FRAGMENT.to_owned()),
     ];
-    let answer = sdp::with_candidates(&answer);
+    let answer = sdp::with_candidates(answer);
     let mut response = (StatusCode::CREATED, headers, answer).into_response();
-    let ice = control.application(&application).map(|a| &a.ice_server);
+    let ice = control.application(application).map(|a| &a.ice_server);
     for link in ice.into_iter().flat_map(links) {
         response.headers_mut().append(header::LINK, link);
     }
-    Ok(response)
+    response
 }
 
 async fn change(
@@ -129,6 +143,10 @@ async fn change(
     if !(is_current || asked == "*" && restarts) {
         let message = "If-Match holds another ICE session than the one of this session";
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, message));
+    }
+    if restarts && session.watches {
+        let message = "ICE of a viewer is not restarted: end this session, and make another one";
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message));
     }
     let caller = Caller::of(&control, &application, &parts.headers, &parts.extensions);
     let sender = Sender {
@@ -233,22 +251,27 @@ fn find(
     })
 }
 
-/// The token is that of `Authorization`, with or without `Bearer`, or else that of the query.
-fn attempt(
-    broadcast: &BroadcastId,
+/// Takes a parameter out of the query; what is missing is empty.
+fn take(
+    parameters: &mut HashMap<String, String>,
+    key: &str,
+    bytes_max: usize,
+) -> Result<String, Refusal> {
+    let value = parameters.remove(key).unwrap_or_default();
+    if value.len() > bytes_max {
+        let message = format!("{key} is over {bytes_max} bytes");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+    }
+    Ok(value)
+}
+
+/// The token: that of `Authorization`, with or without `Bearer`, or else that of the query.
+fn credentials(
     headers: &HeaderMap,
-    mut parameters: HashMap<String, String>,
-) -> Result<Publish, Refusal> {
-    let mut take = |key: &str, bytes_max: usize| {
-        let value = parameters.remove(key).unwrap_or_default();
-        if value.len() > bytes_max {
-            let message = format!("{key} is over {bytes_max} bytes");
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
-        }
-        Ok(value)
-    };
+    parameters: &mut HashMap<String, String>,
+) -> Result<String, Refusal> {
     let short = limits::CREDENTIAL_BYTES_MAX;
-    let of_query = take("token", short)?;
+    let of_query = take(parameters, "token", short)?;
     let authorization = headers.get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let token = authorization.map_or(of_query, |value| {
@@ -264,6 +287,17 @@ fn attempt(
         let message = format!("the token is over {short} bytes");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
     }
+    Ok(token)
+}
+
+fn attempt(
+    broadcast: &BroadcastId,
+    headers: &HeaderMap,
+    mut parameters: HashMap<String, String>,
+) -> Result<Publish, Refusal> {
+    let short = limits::CREDENTIAL_BYTES_MAX;
+    let token = credentials(headers, &mut parameters)?;
+    let mut take = |key: &str, bytes_max| take(&mut parameters, key, bytes_max);
     Ok(Publish {
         broadcast: broadcast.clone(),
         token,

@@ -1,4 +1,4 @@
-//! Errors of WHIP: the word of the hub, as the status and the text of an HTTP answer.
+//! Errors of WHIP and WHEP: the word of the hub, as the status and the text of an HTTP answer.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -47,6 +47,10 @@ impl From<ServerMessage> for Refusal {
                 let text = message.unwrap_or_else(|| explanation(definition).to_owned());
                 Self::new(status(definition), text)
             }
+            ServerMessage::NoStream { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "no_stream_exist: the stream is not live",
+            ),
             ServerMessage::ServerWillStop => Self::later("the media server has gone: try again"),
             _ => Self::new(StatusCode::CONFLICT, "the broadcast was ended meanwhile"),
         }
@@ -74,7 +78,9 @@ fn status(definition: &str) -> StatusCode {
         | "not_allowed_unregistered_streams"
         | "stream_not_active_or_expired" => StatusCode::FORBIDDEN,
         "streamIdInUse" | "already_publishing" => StatusCode::CONFLICT,
-        "highResourceUsage" => StatusCode::SERVICE_UNAVAILABLE,
+        "highResourceUsage" | "viewerLimitReached" => StatusCode::SERVICE_UNAVAILABLE,
+        // The offer is well, and what it asks for is not to be had in this form.
+        "webrtc_not_enabled" => StatusCode::NOT_ACCEPTABLE,
         "publishTimeoutError" => StatusCode::GATEWAY_TIMEOUT,
         "server_error_check_logs" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
@@ -94,6 +100,7 @@ fn explanation(definition: &'static str) -> &'static str {
         }
         "streamIdInUse" => "streamIdInUse: another client publishes this stream",
         "highResourceUsage" => "highResourceUsage: this server takes no more broadcasts now",
+        "viewerLimitReached" => "viewerLimitReached: the stream has as many viewers as it may",
         "publishTimeoutError" => "publishTimeoutError: no shard has answered in time",
         other => other,
     }

@@ -1,4 +1,4 @@
-//! One WHIP session: a signalling socket without a WebSocket. Its task reads what the hub sends to the
+//! One WHIP or WHEP session: a signalling socket without a WebSocket. Its task reads what the hub sends to the
 //! socket, and ends with the session.
 
 use std::{
@@ -17,10 +17,10 @@ use super::super::{
     commands::{self, Sender},
 };
 use crate::{
-    limits,
+    effects, limits,
     publishing::{
         SocketId,
-        message::{ClientMessage, Publish, ServerMessage},
+        message::{ClientMessage, Play, Publish, ServerMessage},
     },
     state::{Answer, Answered, Control, Outgoing, WhipSession},
     webhooks::authenticate,
@@ -44,8 +44,7 @@ impl Drop for Session {
             self.control.whip.remove(name);
         }
         self.control.sockets.forget(self.socket);
-        let mut hub = self.control.lock_hub();
-        hub.socket_closed(Instant::now(), self.socket);
+        effects::socket_closed(&self.control, self.socket);
     }
 }
 
@@ -80,6 +79,16 @@ impl Session {
                 ServerMessage::Start { .. } => self.offer(offer),
                 ServerMessage::Answer { sdp, .. } => return self.complete(sdp),
                 _ => {}
+            }
+        }
+    }
+
+    /// Watches with `offer`; the shard's answer, or the error for the client.
+    pub(super) async fn watch(&mut self, play: &Play, offer: String) -> Answered {
+        commands::view(&self.control, self.sender(), play, Some(offer));
+        loop {
+            if let ServerMessage::Answer { sdp, .. } = self.next().await? {
+                return self.complete(sdp);
             }
         }
     }
@@ -134,10 +143,11 @@ impl Session {
         };
         match message {
             ServerMessage::Error { .. }
+            | ServerMessage::NoStream { .. }
             | ServerMessage::Stop { .. }
             | ServerMessage::ServerWillStop
             | ServerMessage::Notification {
-                definition: "publish_finished",
+                definition: "publish_finished" | "play_finished",
                 ..
             } => Err(message),
             message => Ok(message),
@@ -159,13 +169,14 @@ impl Session {
     }
 
     /// Gives the session its URL and runs it to its end. Returns the name and the entity tag.
-    pub(super) fn run(mut self, offer: String) -> (String, String) {
+    pub(super) fn run(mut self, offer: String, watches: bool) -> (String, String) {
         let (name, etag) = (random_name(), random_name());
         let (answers, asked) = mpsc::channel(limits::RENEGOTIATIONS_MAX);
         let session = WhipSession {
             socket: self.socket,
             broadcast: self.broadcast.clone(),
             etag: etag.clone(),
+            watches,
             offer,
             answers,
         };

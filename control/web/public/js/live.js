@@ -2,7 +2,7 @@
 
 import { element, keepRows, setText } from "./dom.js";
 import { publish, SHOWS } from "./publisher.js";
-import { addDestination, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
+import { addDestination, APPLICATION, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
 import { readStatus } from "./status.js";
 import { TestCard } from "./test_card.js";
 import { bitrate, destinationState, duration, errorWords, pictureWords, problemWords, withoutKey } from "./words.js";
@@ -104,6 +104,8 @@ function notified(event) {
     page.retrying = false;
     page.liveSince ||= Date.now();
     at("on-air").hidden = false;
+    at("watch").href = `/${APPLICATION}/play.html?id=${encodeURIComponent(streamId())}`;
+    at("watch").hidden = false;
     state("well", "live");
     trouble(null);
   } else if (RETRIES.has(event)) {
@@ -156,6 +158,7 @@ function ended(words) {
   page.publishing = null;
   page.liveSince = 0;
   at("on-air").hidden = true;
+  at("watch").hidden = true;
   setText(at("facts"), "");
   state("", "not live");
   lockSettings(false);

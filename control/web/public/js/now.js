@@ -3,7 +3,7 @@
 // Fields of the response that it uses:
 //   shards:     [{shard, connected, udp_port, cpu_permille}]
 //   broadcasts: [{application, stream, name, status, shard, holding, hold_until_unix_ms,
-//     standing_in, slate, publisher, destinations}]
+//     standing_in, slate, viewers, publisher, destinations}]
 //     publisher as in the engine's status: since_unix_ms, remote, bitrate_bps, packets_lost,
 //     jitter_ms, rtt_ms, video {codec, width, height, frames_per_second, keyframe_interval_ms},
 //     audio {codec}; null while nobody publishes
@@ -28,8 +28,8 @@ function fact(name, value) {
 }
 
 function publisherFacts(broadcast) {
-  const { publisher } = broadcast;
-  if (!publisher) return [];
+  const { publisher, viewers = 0 } = broadcast;
+  if (!publisher) return [fact("viewers", String(viewers))];
   const facts = [fact("for", duration((Date.now() - publisher.since_unix_ms) / 1000)), fact("in", bitrate(publisher.bitrate_bps))];
   const { video, audio } = publisher;
   if (video) {
@@ -37,14 +37,14 @@ function publisherFacts(broadcast) {
     if (video.keyframe_interval_ms > 0) facts.push(fact("keyframe every", `${(video.keyframe_interval_ms / 1000).toFixed(1)} s`));
   }
   facts.push(fact("audio", audio ? audio.codec : "none: silence is sent"));
-  facts.push(fact("round trip", `${publisher.rtt_ms} ms`), fact("packets lost", String(publisher.packets_lost)));
+  facts.push(fact("viewers", String(viewers)), fact("round trip", `${publisher.rtt_ms} ms`), fact("packets lost", String(publisher.packets_lost)));
   return facts;
 }
 
 /** What destinations receive while the publisher is away, and for how long. */
 function holdFacts(broadcast) {
   if (!broadcast.holding) return [];
-  const facts = [];
+  const facts = [fact("viewers", String(broadcast.viewers ?? 0))];
   if (broadcast.hold_until_unix_ms) {
     facts.push(fact("destinations end in", duration((broadcast.hold_until_unix_ms - Date.now()) / 1000)));
   }
