@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { openPage } from "../browser/chromium.mjs";
 import { AntMediaBackend } from "../clients/backend.mjs";
 import { openStudio } from "../clients/studio.mjs";
-import { openViewer } from "../clients/viewer.mjs";
+import { isPlaying, openViewer, openWhepViewer } from "../clients/viewer.mjs";
 import { assertDecodes, assertNoHole, assertOrderly } from "../media/recording.mjs";
 import { scenario } from "../scenario.mjs";
 import { nginxRtmp } from "../servers/nginx_rtmp.mjs";
@@ -47,14 +47,6 @@ async function glassToGlass(studio, viewer) {
   return delays.filter((ms) => ms < GLASS_TO_GLASS_MS_MAX).sort((a, b) => a - b);
 }
 
-/** Whether the page's video goes on. */
-const isPlaying = async (page) => {
-  const seconds = () => page.evaluate(() => document.querySelector("video").currentTime);
-  const before = await seconds();
-  await sleep(1_000);
-  return (await seconds()) > before + 0.5;
-};
-
 scenario("the player page waits for a stream, plays it and comes back to it", {}, async (it) => {
   const server = await shardcast(it);
   const player = await openPage(it, `${server.http}/StreamLick/play.html?id=${ID}`);
@@ -75,24 +67,7 @@ scenario("the player page waits for a stream, plays it and comes back to it", {}
 scenario("a browser watches by WHEP", {}, async (it) => {
   const server = await shardcast(it);
   await goLive(it, server);
-  const page = await openPage(it, `${server.http}/live.html`);
-  const status = await page.evaluate(async (url) => {
-    const peer = new RTCPeerConnection({ iceServers: [] });
-    const stream = new MediaStream();
-    peer.addEventListener("track", ({ track }) => stream.addTrack(track));
-    for (const kind of ["audio", "video"]) peer.addTransceiver(kind, { direction: "recvonly" });
-    await peer.setLocalDescription(await peer.createOffer());
-    const headers = { "Content-Type": "application/sdp" };
-    const response = await fetch(url, { method: "POST", headers, body: peer.localDescription.sdp });
-    await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
-    const video = document.createElement("video");
-    Object.assign(video, { muted: true, srcObject: stream });
-    document.body.prepend(video);
-    await video.play();
-    window.session = response.headers.get("Location");
-    return response.status;
-  }, `${server.http}/StreamLick/whep/${ID}`);
-  assert.equal(status, 201);
+  const page = await openWhepViewer(it, server.http, ID);
   await until("the video to go on", () => isPlaying(page));
   await until("the viewer to be counted", async () => (await server.broadcast(ID)).viewers === 1);
   const ended = await page.evaluate(async () => (await fetch(window.session, { method: "DELETE" })).status);
