@@ -73,17 +73,21 @@ pub(crate) const VIEWERS_PER_BROADCAST_MAX: usize = 3_072;
 /// Of those of a shard, the ones whose DTLS does not stand yet: strangers who never finish it hold
 /// no more, and for no longer than the start time-out.
 pub(crate) const VIEWERS_STARTING_MAX: usize = 1_024;
-/// Viewers whose media is due are sent this much at once, in bytes: a picture between keyframes of 8 Mbit/s.
-/// The rest is paced.
-pub(crate) const VIEWER_BURST_BYTES: u32 = 32 << 10;
-/// What a viewer is sent at the most after that, in bits a second, or 2.5 times the bit rate of the video
-/// where that is more (the pacing of browsers): a group is caught up with in a second, and no
-/// queue on the way overflows.
-pub(crate) const VIEWER_PACE_BPS_MIN: u64 = 10_000_000;
+/// Viewers whose media is due are sent this much at once, in bytes: a picture between keyframes of
+/// 16 Mbit/s. The rest is paced.
+pub(crate) const VIEWER_BURST_BYTES: u32 = 64 << 10;
+/// What a viewer is sent of the past at the most after that, in bits a second, or 2.5 times the bit rate
+/// of the video where that is more (the pacing of browsers): a group is caught up with in a second, and
+/// no queue on the way overflows.
+pub(crate) const VIEWER_CATCH_UP_BPS_MIN: u64 = 10_000_000;
+/// The same of what has just come: a keyframe of 100 KB is out within 6 ms, and hundreds of viewers do
+/// not make one burst of it.
+pub(crate) const VIEWER_LIVE_BPS: u64 = 50_000_000;
 /// A paced packet waits for the next of these.
-pub(crate) const VIEWER_PACE_STEP_MS: u64 = 4;
-/// Video packets that a viewer may still ask for, by reference: half a second at 8 Mbit/s.
-pub(crate) const VIEWER_VIDEO_PACKETS_KEPT: usize = 512;
+pub(crate) const VIEWER_PACE_STEP_MS: u64 = 2;
+/// Video packets that a viewer may still ask for: two thirds of a second at 2.5 Mbit/s. The payloads are
+/// shared; what str0m keeps beside each is half a kilobyte.
+pub(crate) const VIEWER_VIDEO_PACKETS_KEPT: usize = 256;
 /// Audio is not sent again; it has its own redundancy.
 pub(crate) const VIEWER_AUDIO_PACKETS_KEPT: usize = 1;
 /// Viewers' requests for keyframes reach the publisher this far apart, all of a broadcast together.

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     broadcast::ring::{Kind, Ring},
-    limits::{VIEWER_BURST_BYTES, VIEWER_PACE_BPS_MIN, VIEWER_PACE_STEP_MS},
+    limits::{VIEWER_BURST_BYTES, VIEWER_CATCH_UP_BPS_MIN, VIEWER_LIVE_BPS, VIEWER_PACE_STEP_MS},
 };
 
 /// Distance of the pictures that are caught up with, in microseconds.
@@ -95,11 +95,13 @@ impl VideoFeed {
             if unit.pts_us != unit.dts_us {
                 return Next::Unplayable;
             }
-            if let Err(at) = self.pacer.take(now, payload.len(), video_bps) {
+            let is_past = seq < self.live_from;
+            let bps = bits_per_second(is_past, video_bps);
+            if let Err(at) = self.pacer.take(now, payload.len(), bps) {
                 return Next::At(at);
             }
             if packet == 0 {
-                self.at_us = match seq < self.live_from {
+                self.at_us = match is_past {
                     true => self.at_us + CATCH_UP_US,
                     false => unit.pts_us.max(self.at_us + 1),
                 };
@@ -139,6 +141,15 @@ impl VideoFeed {
     }
 }
 
+/// The pace of what was there before the viewer, or of what has just come.
+fn bits_per_second(is_past: bool, video_bps: u64) -> u64 {
+    let catch_up = (video_bps.saturating_mul(5) / 2).max(VIEWER_CATCH_UP_BPS_MIN);
+    match is_past {
+        true => catch_up,
+        false => catch_up.max(VIEWER_LIVE_BPS),
+    }
+}
+
 /// Spreads what is sent at once: a keyframe, and what is caught up with.
 #[derive(Debug)]
 struct Pacer {
@@ -156,8 +167,8 @@ impl Pacer {
     }
 
     /// Sends `bytes` now, or says when.
-    fn take(&mut self, now: Instant, bytes: usize, video_bps: u64) -> Result<(), Instant> {
-        let bytes_per_s = (video_bps.saturating_mul(5) / 2).max(VIEWER_PACE_BPS_MIN) / 8;
+    fn take(&mut self, now: Instant, bytes: usize, bits_per_s: u64) -> Result<(), Instant> {
+        let bytes_per_s = bits_per_s / 8;
         let since_us = now.saturating_duration_since(self.at).as_micros();
         let since_us = u64::try_from(since_us).unwrap_or(u64::MAX);
         let earned = since_us.saturating_mul(bytes_per_s) / 1_000_000;
@@ -262,6 +273,20 @@ mod tests {
         drain(&mut feed, &mut now, &ring);
         let took = now - start;
         assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+
+    #[test]
+    fn a_keyframe_of_a_viewer_that_is_live_is_out_within_milliseconds() {
+        let (mut ring, mut now) = (Ring::default(), Instant::now());
+        (0..60).for_each(|n| push(&mut ring, n));
+        let mut feed = VideoFeed::new(now);
+        drain(&mut feed, &mut now, &ring);
+        now += Duration::from_millis(33);
+        ring.push(unit(60, true, 100_000), None);
+        let came = now;
+        assert!(drain(&mut feed, &mut now, &ring).len() > 80);
+        let took = now - came;
+        assert!(took <= Duration::from_millis(10), "{took:?}");
     }
 
     #[test]
