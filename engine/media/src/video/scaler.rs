@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-use ffmpeg_next::ffi;
+use ffmpeg_next::{ffi, software::scaling::Flags};
 
 use super::colours::Matrix;
 use super::letterbox::Window;
@@ -159,9 +159,9 @@ const SWS_ONE: i32 = 1 << 16;
 /// The mean of an area where a picture becomes much smaller, for it is as good there and costs less.
 fn flags(shape: &Shape) -> i32 {
     if shape.from.1 >= shape.to.1.saturating_mul(2) {
-        ffi::SWS_AREA
+        Flags::AREA.bits()
     } else {
-        ffi::SWS_BILINEAR
+        Flags::BILINEAR.bits()
     }
 }
 
