@@ -234,6 +234,7 @@ struct Sums {
     datagrams_sent: u64,
     datagrams_unknown: u64,
     publishers: u64,
+    viewers: u64,
     bytes_received: u64,
     packets_lost: u64,
     frames: u64,
@@ -266,6 +267,7 @@ impl Sums {
     fn broadcast(&mut self, broadcast: &BroadcastStatus) {
         self.renditions(broadcast);
         self.ring_bytes += broadcast.ring_bytes;
+        self.viewers += u64::from(broadcast.viewers);
         if let Some(publisher) = &broadcast.publisher {
             self.publishers += u64::from(!broadcast.holding);
             self.bytes_received += publisher.bytes_received;
@@ -305,7 +307,7 @@ fn word(value: impl Serialize) -> String {
 
 type Row = (&'static str, &'static str, fn(&Sums) -> u64);
 
-const SUMS: [Row; 26] = [
+const SUMS: [Row; 27] = [
     (
         "shardcast_shard_connected",
         "1 when the shard can be reached",
@@ -333,6 +335,9 @@ const SUMS: [Row; 26] = [
     ),
     ("shardcast_publishers", "publishers with media", |s| {
         s.publishers
+    }),
+    ("shardcast_viewers", "viewers whose media flows", |s| {
+        s.viewers
     }),
     (
         "shardcast_publisher_bytes",

@@ -277,4 +277,9 @@ async fn viewers_are_counted_in_the_broadcast_and_its_statistics() {
     .await;
     let statistics = server.get(&broadcasts("s1/broadcast-statistics")).await;
     assert_eq!(statistics.json()["totalWebRTCWatchersCount"], 3);
+    let metrics = server.get("/metrics").await.text();
+    assert!(
+        metrics.contains("shardcast_viewers{shard=\"0\"} 3"),
+        "{metrics}"
+    );
 }
