@@ -26,10 +26,13 @@ pub mod passthrough_probe;
 pub mod publisher;
 pub mod reencode;
 pub mod report;
+mod sdp_session;
 pub mod sink;
 pub mod soak;
 pub mod stats;
 pub mod test_clip;
+pub mod viewer;
+pub mod watch;
 pub mod work;
 
 pub use error::BenchError;

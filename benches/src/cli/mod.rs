@@ -13,6 +13,7 @@ mod publish;
 mod reencoding;
 mod sink;
 mod soak;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use shardcast_bench::{BenchError, sink::FAULTS_HELP};
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     /// Start Shardcast, and watch its processes for hours while publishers and destinations come and go
     #[command(alias = "churn")]
     Soak(soak::Soak),
+    /// Start Shardcast, let viewers watch over WebRTC, and measure what they see and cost
+    Watch(watch::Watch),
     /// Start Shardcast, and measure the time to the first video and audio at a destination
     FirstFrame(first_frame::FirstFrame),
     /// Start Shardcast, and measure the CPU time of a re-encode against the codecs alone and ffmpeg
@@ -89,6 +92,7 @@ impl Cli {
             Command::Capacity(options) => capacity::run(&options, output).await,
             Command::Latency(options) => latency::run(&options, output).await,
             Command::Soak(options) => soak::run(&options, output).await,
+            Command::Watch(options) => watch::run(&options, output).await,
             Command::FirstFrame(options) => first_frame::run(&options, output).await,
             Command::Reencode(options) => reencoding::reencode(&options, output).await,
             Command::Interference(options) => reencoding::interference(&options, output).await,
@@ -109,6 +113,7 @@ impl Command {
             Self::Compare(options) => &options.server.cores,
             Self::Soak(options) => &options.server.cores,
             Self::Capacity(options) => &options.server.cores,
+            Self::Watch(options) => &options.server.cores,
             _ => return 1,
         };
         let cores = cores.generator_cores.as_ref();

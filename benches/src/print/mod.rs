@@ -2,6 +2,7 @@
 
 mod density;
 mod reencoding;
+mod watching;
 
 use serde::Serialize;
 use shardcast_bench::{
@@ -16,6 +17,7 @@ use crate::cli::Output;
 
 pub(crate) use density::{compared, fan_out, live};
 pub(crate) use reencoding::{bitrate, hostile, interference, overload, reencode};
+pub(crate) use watching::watch;
 
 pub(crate) fn publishers(reports: &[PublisherReport], output: &Output) -> Result<(), BenchError> {
     if !output.flat("Publishers", &reports)? {

@@ -324,7 +324,7 @@ impl Attempt<'_> {
                     .send_modify(|report| report.error(definition));
             }
             ServerMessage::Closed => self.socket_lost = Some(Instant::now()),
-            ServerMessage::Pong | ServerMessage::Other(_) => {}
+            ServerMessage::Pong | ServerMessage::Offer(_) | ServerMessage::Other(_) => {}
         }
         Ok(None)
     }

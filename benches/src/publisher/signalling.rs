@@ -15,6 +15,8 @@ pub enum ServerMessage {
     Start,
     /// The SDP answer.
     Answer(String),
+    /// The SDP offer to a viewer.
+    Offer(String),
     /// A candidate of the server, `candidate:…`.
     Candidate(String),
     /// The definition of a notification: `publish_started`, `publish_finished` and others.
@@ -169,6 +171,9 @@ fn parse(text: &str) -> ServerMessage {
         "start" => ServerMessage::Start,
         "takeConfiguration" if field("type") == "answer" => {
             ServerMessage::Answer(field("sdp").to_owned())
+        }
+        "takeConfiguration" if field("type") == "offer" => {
+            ServerMessage::Offer(field("sdp").to_owned())
         }
         "takeCandidate" => ServerMessage::Candidate(field("candidate").to_owned()),
         "notification" => ServerMessage::Notification(field("definition").to_owned()),

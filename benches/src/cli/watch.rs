@@ -1,0 +1,80 @@
+//! `watch`: viewers over WebRTC.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use shardcast_bench::{
+    BenchError,
+    test_clip::TestClip,
+    viewer::ImpairmentOptions,
+    watch::{WatchBy, WatchOptions, watch as measure},
+};
+
+use super::{Output, ServerArgs, VideoArgs};
+use crate::print;
+
+/// How viewers ask for a broadcast.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum By {
+    /// WHEP
+    Whep,
+    /// Ant Media's SDK
+    Sdk,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Numbers of viewers, all broadcasts together, such as 30,100,300; none is measured first
+    #[arg(long, value_delimiter = ',', default_value = "30,100")]
+    pub(crate) viewers: Vec<u32>,
+    /// Broadcasts at the same time
+    #[arg(long, default_value_t = 1)]
+    pub(crate) broadcasts: u32,
+    /// Length of each measurement in seconds
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u64,
+    /// How viewers ask for a broadcast
+    #[arg(long, value_enum, default_value_t = By::Whep)]
+    pub(crate) by: By,
+    /// Share of media packets that the network of each viewer loses, in percent
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) loss_percent: f64,
+    /// Packets that it loses at once, on average
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) loss_burst: f64,
+    /// Delay of what a viewer receives, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    pub(crate) delay_ms: u64,
+    /// Rate of the network of each viewer in kbit/s; unlimited without it
+    #[arg(long)]
+    pub(crate) rate_kbps: Option<u64>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) video: VideoArgs,
+}
+
+pub(super) async fn run(options: &Watch, output: &Output) -> Result<bool, BenchError> {
+    let clip = TestClip::load(options.video.format())?;
+    let (harness, _pinned) = options.server.setup().start().await?;
+    let load = WatchOptions {
+        sizes: options.viewers.clone(),
+        broadcasts: options.broadcasts,
+        duration: Duration::from_secs(options.seconds),
+        by: match options.by {
+            By::Whep => WatchBy::Whep,
+            By::Sdk => WatchBy::Sdk,
+        },
+        impairment: ImpairmentOptions {
+            loss_percent: options.loss_percent,
+            burst: options.loss_burst,
+            delay: Duration::from_millis(options.delay_ms),
+            rate_bps: options.rate_kbps.map(|kbps| kbps * 1_000),
+            seed: 0,
+        },
+    };
+    let report = measure(&harness, &clip, &load).await?;
+    print::watch(&report, output)?;
+    let lost: u64 = report.stages.iter().map(|stage| stage.packets_lost).sum();
+    Ok(lost == 0 && report.destination_frames_missing == 0 && report.faults.is_empty())
+}
