@@ -111,6 +111,7 @@ fn endpoint_detail(status: &DestinationStatus) -> Value {
         "queue_ms": status.queue_ms,
         "video_frames": status.video_frames,
         "audio_frames": status.audio_frames,
+        "audio_codec": status.audio_codec,
         "frames_dropped": status.frames_dropped,
         "picture": status.video,
     })

@@ -94,6 +94,9 @@ pub struct DestinationStatus {
     /// Audio frames sent.
     #[serde(default)]
     pub audio_frames: u64,
+    /// What audio is sent in, `aac` or `opus`; `None` while its server has not said whether it takes Opus.
+    #[serde(default)]
+    pub audio_codec: Option<String>,
     /// Video frames dropped because the destination was too slow.
     #[serde(default)]
     pub frames_dropped: u64,
@@ -156,6 +159,7 @@ impl DestinationStatus {
             queue_ms: 0,
             video_frames: 0,
             audio_frames: 0,
+            audio_codec: None,
             frames_dropped: 0,
             video: None,
         }

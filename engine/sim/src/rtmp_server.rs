@@ -61,6 +61,18 @@ pub enum FaultMode {
     Vanishes(u64),
     /// Takes so many bytes a second.
     Crawls(u64),
+    /// Does not understand a `connect` of enhanced RTMP, and ends the connection.
+    Stumbles,
+}
+
+/// Whether the message is a sequence header and holds no media.
+pub fn is_sequence_header(message: &Message) -> bool {
+    match message.payload[..] {
+        // SoundFormat 9: the packet type stands in the other half of the byte.
+        [first, ..] if message.type_id == type_id::AUDIO && first >> 4 == 9 => first & 0xf == 0,
+        [_, packet_type, ..] => packet_type == 0,
+        _ => false,
+    }
 }
 
 /// How a TCP connection, and TLS on it where that is asked for, turns out.
@@ -134,6 +146,12 @@ pub enum ServerEvent {
     Media(Message),
     /// The shard ends the stream.
     Ended(UnpublishedBy),
+    /// The server ends the connection.
+    HangsUp,
+}
+
+fn holds(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|at| at == word)
 }
 
 /// One connection at a server.
@@ -196,6 +214,9 @@ impl RtmpServer {
                     refuses: true,
                 });
                 return Ok(first.then_some(garbage).into_iter().collect());
+            }
+            FaultMode::Stumbles if holds(bytes, b"audioFourCcInfoMap") => {
+                return Ok(vec![ServerEvent::HangsUp]);
             }
             _ => {}
         }

@@ -100,6 +100,9 @@ pub(crate) struct Ring {
     bytes: usize,
     /// Of all keyframes so far; it may be in the ring no longer.
     newest_keyframe: Option<u64>,
+    /// Since these numbers audio in AAC and in Opus has no hole.
+    aac_from: u64,
+    opus_from: u64,
 }
 
 impl Ring {
@@ -144,6 +147,25 @@ impl Ring {
 
     pub(crate) fn newest(&self) -> Option<&Unit> {
         self.units.back().map(|entry| &entry.unit)
+    }
+
+    /// Audio goes on of which nothing is put here in this codec, since nobody takes it.
+    pub(crate) fn leave_out(&mut self, codec: AudioCodec) {
+        let end = self.end();
+        match codec {
+            AudioCodec::Aac => self.aac_from = end,
+            AudioCodec::Opus => self.opus_from = end,
+        }
+    }
+
+    /// Whether the unit with this number is audio in this codec, and the same is behind it without a hole.
+    pub(crate) fn is_whole_from(&self, seq: u64, codec: AudioCodec) -> bool {
+        let from = match codec {
+            AudioCodec::Aac => self.aac_from,
+            AudioCodec::Opus => self.opus_from,
+        };
+        let unit = self.get(seq).filter(|_| seq >= from);
+        unit.is_some_and(|unit| unit.kind.audio() == Some(codec))
     }
 
     pub(crate) fn newest_keyframe(&self) -> Option<u64> {

@@ -17,3 +17,13 @@ pub(crate) enum AudioCodec {
     /// The publisher's own packets.
     Opus,
 }
+
+impl AudioCodec {
+    /// As a status has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Aac => "aac",
+            Self::Opus => "opus",
+        }
+    }
+}

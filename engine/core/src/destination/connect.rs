@@ -154,7 +154,8 @@ impl Destination {
             let (conn, how) = (loser, Close::Abort);
             ctx.output(Output::Close { conn, how });
         }
-        let config = self.platform.publish_config();
+        let mut config = self.platform.publish_config();
+        config.offers_opus &= !self.plain;
         let login = route.login.clone();
         let mut client = Box::new(PublishClient::logging_in(&route.url, config, login));
         let slices = vec![client.start()];
@@ -266,7 +267,13 @@ impl Destination {
                 ..
             } => {
                 self.winner = Some(address.ip());
-                let feed = Box::new(Feed::new(self.platform, AudioCodec::Aac));
+                let audio = if client.takes_opus() {
+                    AudioCodec::Opus
+                } else {
+                    AudioCodec::Aac
+                };
+                self.audio = Some(audio);
+                let feed = Box::new(Feed::new(self.platform, audio));
                 let phase = Phase::Open {
                     conn,
                     client,

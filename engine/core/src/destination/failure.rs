@@ -117,9 +117,11 @@ impl Destination {
         {
             self.backoff.reset();
         }
-        if matches!(self.phase, Phase::Opening { .. }) {
+        if let Phase::Opening { client, .. } = &self.phase {
             // It connects and does not go on from there: the resolver's order holds again.
             self.winner = None;
+            // Some servers stumble over what they do not know in `connect`, each in its own way.
+            self.plain ^= self.platform.opus && client.connect_failed();
         }
         if let Some(route) = self.route.as_ref().filter(|route| route.redirects > 0) {
             let server = route.url.server_address();

@@ -12,6 +12,7 @@ use shardcast_link::{Fault, Problem};
 use super::{
     failure::problem,
     liveness::Liveness,
+    metadata::{described, metadata},
     report::Totals,
     switch::{self, Step, Switch},
     verdict::About,
@@ -244,7 +245,7 @@ impl Feed {
             if switch::is_behind(unit, until_us) {
                 return sent;
             }
-            if unit.kind.audio().is_some_and(|codec| codec != self.audio) {
+            if unit.kind.audio().is_some() && !ring.is_whole_from(cursor, self.audio) {
                 self.cursor = Some(cursor + 1);
                 continue;
             }
@@ -299,8 +300,9 @@ impl Feed {
         let no_video = !facts.expects_video
             || (ring.newest_keyframe().is_none()
                 && since(waits_since) > Duration::from_millis(FIRST_KEYFRAME_MS));
-        let sound = no_video && newest.kind.audio() == Some(self.audio);
-        self.cursor = keyframe.or_else(|| sound.then(|| ring.end() - 1));
+        let newest_seq = ring.end() - 1;
+        let sound = no_video && ring.is_whole_from(newest_seq, self.audio);
+        self.cursor = keyframe.or_else(|| sound.then_some(newest_seq));
         // If video follows, it begins with a keyframe.
         self.lacks_keyframe |= sound;
         if self.cursor.is_none()
@@ -465,33 +467,4 @@ pub(super) fn copied_bytes(message: &[Bytes], payload: &Bytes) -> u64 {
     let shared = message.iter().filter(|it| ring.contains(&it.as_ptr()));
     let shared: usize = shared.map(Bytes::len).sum();
     payload.len().saturating_sub(shared) as u64
-}
-
-/// The frame rate in metadata while neither the SPS nor a measurement tells it.
-const FRAME_RATE_GUESS: f64 = 30.0;
-
-fn described(audio: AudioCodec, facts: MediaFacts) -> flv::AudioMetadata {
-    match audio {
-        AudioCodec::Aac => flv::AudioMetadata::Aac {
-            kbps: facts.audio_bps / 1_000,
-        },
-        AudioCodec::Opus => flv::AudioMetadata::Opus,
-    }
-}
-
-fn metadata(config: &ParameterSets, audio: AudioCodec, facts: MediaFacts) -> Bytes {
-    let measured = (facts.frames_per_second > 0).then(|| f64::from(facts.frames_per_second));
-    let frame_rate = config
-        .sps()
-        .frame_rate
-        .or(measured)
-        .unwrap_or(FRAME_RATE_GUESS);
-    let metadata = flv::Metadata {
-        width: config.width(),
-        height: config.height(),
-        frame_rate,
-        video_kbps: u32::try_from(facts.video_bps / 1000).unwrap_or(u32::MAX),
-        audio: described(audio, facts),
-    };
-    metadata.set_data_frame()
 }

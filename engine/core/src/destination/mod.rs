@@ -21,6 +21,7 @@ mod feed;
 #[cfg(test)]
 mod feed_tests;
 mod liveness;
+mod metadata;
 mod race;
 mod report;
 mod switch;
@@ -120,6 +121,10 @@ pub(crate) struct Destination {
     url: Option<RtmpUrl>,
     platform: &'static Platform,
     pub(crate) video: VideoSelector,
+    /// What the last connection was sent audio in; AAC from the beginning where nothing else is possible.
+    audio: Option<AudioCodec>,
+    /// Its server did not take the last `connect` that offered Opus, so the next offers none.
+    plain: bool,
     rules: Rc<AddressRules>,
     /// Where the last attempt led.
     route: Option<Route>,
@@ -160,6 +165,8 @@ impl Destination {
             url: None,
             platform: Platform::generic(),
             video: VideoSelector::new(wanted.video, Platform::generic()),
+            audio: None,
+            plain: false,
             rules: Rc::clone(&ctx.address_rules),
             route: None,
             winner: None,
@@ -181,6 +188,7 @@ impl Destination {
         match RtmpUrl::parse(&wanted.url) {
             Ok(url) => {
                 destination.platform = Platform::of(url.host());
+                destination.audio = (!destination.platform.opus).then_some(AudioCodec::Aac);
                 destination.video = VideoSelector::new(wanted.video, destination.platform);
                 destination.url = Some(url);
             }
@@ -271,9 +279,9 @@ impl Destination {
         !matches!(self.phase, Phase::Ended | Phase::GivenUp | Phase::Unusable)
     }
 
-    /// What it takes audio in.
+    /// What it takes audio in: what its server said last. `None` while that has said nothing.
     pub(crate) fn audio(&self) -> Option<AudioCodec> {
-        self.takes_media().then_some(AudioCodec::Aac)
+        self.audio.filter(|_| self.takes_media())
     }
 
     /// The ring that it is fed from; `None` while nothing is sent.

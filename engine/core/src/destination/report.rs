@@ -78,6 +78,7 @@ impl Destination {
             },
             video_frames: self.totals.video_frames,
             audio_frames: self.totals.audio_frames,
+            audio_codec: self.audio.map(|codec| codec.name().to_owned()),
             frames_dropped: self.totals.frames_dropped,
             video: self.on_air.then(|| self.picture_status()),
         }

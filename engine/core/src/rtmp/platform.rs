@@ -17,8 +17,9 @@
 //! while live, Twitch's guidelines end at 6 Mbit/s, a standard channel of Amazon IVS takes 8.5. That a
 //! change of size is unwelcome is assumed of the three others as well.
 //! None of them documents a chunk size; 4096 is what OBS Studio (`rtmp-stream.c`) sends to all four.
-//! OBS sends no enhanced-RTMP field in `connect`, and servers are known that refuse `fourCcList`
-//! (MediaMTX issue 3188), so it is left out while H.264 is all that is sent.
+//! All four say that they take AAC and say nothing of Opus, and OBS sends them no field of enhanced RTMP
+//! in `connect`. So they are not asked for Opus, and would not be sent it if they answered. Every other
+//! server is asked; one that stumbles over the question is asked once ([`super::client`]).
 
 use super::PublishConfig;
 
@@ -38,6 +39,8 @@ pub struct Platform {
     pub size_stable: bool,
     /// Video above this bit rate is complained of or cut off there, in bits a second.
     pub video_bps_max: Option<u32>,
+    /// It is asked whether it takes Opus.
+    pub opus: bool,
     /// Payload bytes in our chunks; `None` is what suits servers in general.
     chunk_bytes: Option<u32>,
 }
@@ -48,6 +51,7 @@ static GENERIC: Platform = Platform {
     keyframe_interval_ms_max: None,
     size_stable: false,
     video_bps_max: None,
+    opus: true,
     chunk_bytes: None,
 };
 
@@ -59,6 +63,7 @@ static PLATFORMS: [Platform; 4] = [
         keyframe_interval_ms_max: Some(4_000),
         size_stable: true,
         video_bps_max: None,
+        opus: false,
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
     Platform {
@@ -67,6 +72,7 @@ static PLATFORMS: [Platform; 4] = [
         keyframe_interval_ms_max: Some(4_000),
         size_stable: true,
         video_bps_max: Some(9_000_000),
+        opus: false,
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
     Platform {
@@ -79,6 +85,7 @@ static PLATFORMS: [Platform; 4] = [
         keyframe_interval_ms_max: None,
         size_stable: true,
         video_bps_max: Some(6_000_000),
+        opus: false,
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
     Platform {
@@ -87,6 +94,7 @@ static PLATFORMS: [Platform; 4] = [
         keyframe_interval_ms_max: None,
         size_stable: true,
         video_bps_max: Some(8_500_000),
+        opus: false,
         chunk_bytes: Some(CHUNK_BYTES_OF_OBS),
     },
 ];
@@ -115,6 +123,7 @@ impl Platform {
         let config = PublishConfig::default();
         PublishConfig {
             chunk_bytes: self.chunk_bytes.unwrap_or(config.chunk_bytes),
+            offers_opus: self.opus,
             ..config
         }
     }
@@ -140,6 +149,10 @@ mod tests {
             ("", "generic"),
         ] {
             assert_eq!(Platform::of(host).name, name, "{host}");
+            assert_eq!(
+                Platform::of(host).publish_config().offers_opus,
+                name == "generic"
+            );
         }
     }
 }

@@ -13,6 +13,7 @@ use rml_rtmp::handshake::PeerType;
 
 use super::amf::{self, Value};
 use super::command::Command;
+use super::enhanced;
 use super::limits::{CHUNK_BYTES_SENT, MESSAGE_STREAMS_MAX, WINDOW_ACK_BYTES};
 use super::message::{Message, type_id};
 use super::wire::connection::{Connection, ConnectionError};
@@ -29,6 +30,8 @@ pub struct ServerConfig {
     /// The caller answers `connect`, by [`ServerSession::accept_connect`] or
     /// [`ServerSession::reject_connect`].
     pub asks_on_connect: bool,
+    /// The answer to `connect` says that the server takes Opus, as enhanced RTMP has it.
+    pub takes_opus: bool,
 }
 
 impl Default for ServerConfig {
@@ -38,6 +41,7 @@ impl Default for ServerConfig {
             window_ack_bytes: WINDOW_ACK_BYTES,
             version: "FMS/3,5,7,7009",
             asks_on_connect: false,
+            takes_opus: false,
         }
     }
 }
@@ -180,13 +184,17 @@ impl ServerSession {
             ("capabilities", 31_u32.into()),
             ("mode", 1_u32.into()),
         ]);
-        let info = Value::object([
-            ("level", "status".into()),
-            ("code", "NetConnection.Connect.Success".into()),
-            ("description", "Connection accepted".into()),
-            ("objectEncoding", 0_u32.into()),
-        ]);
-        let answer = Command::new("_result", transaction, vec![server, info]);
+        let mut info = vec![
+            ("level".to_owned(), "status".into()),
+            ("code".to_owned(), "NetConnection.Connect.Success".into()),
+            ("description".to_owned(), "Connection accepted".into()),
+            ("objectEncoding".to_owned(), 0_u32.into()),
+        ];
+        if self.config.takes_opus {
+            info.extend(enhanced::answer_properties());
+        }
+        let arguments = vec![server, Value::Object(info)];
+        let answer = Command::new("_result", transaction, arguments);
         self.connection.send_command(0, &answer);
     }
 

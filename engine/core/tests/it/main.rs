@@ -18,6 +18,7 @@ mod h264_repeater;
 mod h264_unit;
 mod lossy_network;
 mod offer_bounds;
+mod opus_passthrough;
 mod pictures;
 mod problems;
 mod publishers_come_and_go;

@@ -13,7 +13,7 @@ use shardcast_core::{
 
 use super::{Arrival, World, address_of, recording::Recording};
 use crate::{
-    rtmp_server::{Connecting, Failure, FaultMode, RtmpServer},
+    rtmp_server::{Connecting, Failure, FaultMode, RtmpServer, ServerEvent},
     tcp::{Path, Wire},
 };
 
@@ -32,9 +32,13 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    fn new(now: Instant, mode: FaultMode) -> Self {
+    fn new(now: Instant, mode: FaultMode, takes_opus: bool) -> Self {
+        let config = ServerConfig {
+            takes_opus,
+            ..ServerConfig::default()
+        };
         Self {
-            server: RtmpServer::new(mode, ServerConfig::default(), false),
+            server: RtmpServer::new(mode, config, false),
             recording: Recording::default(),
             wire: Wire::new(now, path(mode)),
             open: true,
@@ -73,8 +77,9 @@ impl World {
             .find(|name| address_of(name, addr.port()) == addr);
         let name = name.expect("a known address").clone();
         let mode = self.hosts[&name];
+        let takes_opus = self.opus_hosts.contains(&name);
         self.history.entry(name).or_default().push(id);
-        self.conns.insert(id, Conn::new(self.now, mode));
+        self.conns.insert(id, Conn::new(self.now, mode, takes_opus));
         match mode.connecting(tls) {
             Connecting::Hangs => {}
             Connecting::Stands => self.later(Arrival::Connected(id)),
@@ -137,6 +142,12 @@ impl World {
         }
         let was_publishing = conn.server.publishing;
         let events = conn.server.read(bytes).expect("the shard speaks RTMP");
+        if events.iter().any(|it| matches!(it, ServerEvent::HangsUp)) {
+            self.agenda.at(
+                now + ONE_WAY,
+                Arrival::Closed(id, "closed by the peer", true),
+            );
+        }
         for event in events {
             if let Some(answer) = conn.recording.record(event) {
                 let at = conn.wire.down(now + conn.server.lateness());

@@ -52,6 +52,8 @@ pub struct World {
     /// Viewers likewise.
     pub viewers: Vec<Viewer>,
     hosts: HashMap<String, FaultMode>,
+    /// Names whose servers say that they take Opus, from their next connection on.
+    pub opus_hosts: HashSet<String>,
     conns: HashMap<ConnId, Conn>,
     /// Connections in the order in which they were made, by address.
     pub history: HashMap<String, Vec<ConnId>>,
@@ -142,6 +144,7 @@ impl World {
             clients: Vec::new(),
             viewers: Vec::new(),
             hosts: HashMap::new(),
+            opus_hosts: HashSet::new(),
             conns: HashMap::new(),
             history: HashMap::new(),
             audio: FakeAudioTranscoders::default(),

@@ -1,9 +1,9 @@
 //! What arrives at a simulated server, kept for a test to look at.
 
 use bytes::Bytes;
-use shardcast_core::rtmp::{Message, UnpublishedBy, message::type_id};
+use shardcast_core::rtmp::{Message, UnpublishedBy, enhanced::OPUS_HEADER, message::type_id};
 
-use crate::rtmp_server::{Answer, ServerEvent};
+use crate::rtmp_server::{Answer, ServerEvent, is_sequence_header};
 
 /// Everything that one connection brought to its server.
 #[derive(Debug, Default)]
@@ -27,6 +27,7 @@ impl Recording {
             ServerEvent::Metadata => self.metadata += 1,
             ServerEvent::Media(message) => self.media.push(message),
             ServerEvent::Ended(by) => self.ended_by.push(by),
+            ServerEvent::HangsUp => {}
         }
         None
     }
@@ -41,12 +42,20 @@ impl Recording {
         self.of(type_id::AUDIO)
     }
 
+    /// The Opus packets, and when they are to be heard, in milliseconds. Other audio is none.
+    pub fn opus(&self) -> Vec<(u32, Bytes)> {
+        let audio = self.audio().into_iter();
+        let opus = audio.filter(|m| m.payload.starts_with(&OPUS_HEADER));
+        opus.map(|m| (m.timestamp_ms, m.payload.slice(OPUS_HEADER.len()..)))
+            .collect()
+    }
+
     /// Sequence headers of audio or video.
     pub fn sequence_headers(&self, type_id: u8) -> usize {
         let headers = self
             .media
             .iter()
-            .filter(|m| m.type_id == type_id && m.payload[1] == 0);
+            .filter(|m| m.type_id == type_id && is_sequence_header(m));
         headers.count()
     }
 
@@ -93,9 +102,9 @@ impl Recording {
             .iter()
             .find(|m| m.type_id == type_id::AUDIO)
             .unwrap();
-        assert_eq!(
-            first_audio.payload[1], 0,
-            "media before the AAC sequence header"
+        assert!(
+            is_sequence_header(first_audio),
+            "media before the sequence header of the audio"
         );
         assert_eq!(
             self.video()[0].payload[0],
@@ -118,7 +127,7 @@ impl Recording {
     fn of(&self, type_id: u8) -> Vec<&Message> {
         self.media
             .iter()
-            .filter(|m| m.type_id == type_id && m.payload[1] != 0)
+            .filter(|m| m.type_id == type_id && !is_sequence_header(m))
             .collect()
     }
 }

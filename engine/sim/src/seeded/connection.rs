@@ -41,6 +41,8 @@ pub(super) struct Conn {
     /// The shard ended it in order: what it still sends is read.
     pub(super) lingers: bool,
     pub(super) reading: bool,
+    /// The server ends the connection.
+    pub(super) stumbles: bool,
     /// Arrived and not read.
     pub(super) unread: Vec<Bytes>,
     /// Of the unread, what the kernel has not acknowledged.
@@ -54,11 +56,13 @@ impl Conn {
         mode: FaultMode,
         path: Path,
         owner: String,
+        takes_opus: bool,
         random: &mut Random,
     ) -> Self {
         let config = ServerConfig {
             chunk_bytes: random.pick(&[64, 128, 4_096, 60_000]),
             window_ack_bytes: random.pick(&[1_000, 100_000, 2_500_000]),
+            takes_opus,
             ..ServerConfig::default()
         };
         Self {
@@ -66,7 +70,7 @@ impl Conn {
             host,
             server: RtmpServer::new(mode, config, random.chance(30)),
             wire: Wire::new(now, path),
-            checker: StreamChecker::default(),
+            checker: StreamChecker::of_server(takes_opus),
             open: true,
             left: false,
             established: false,
@@ -78,6 +82,7 @@ impl Conn {
             may_pause: false,
             lingers: false,
             reading: true,
+            stumbles: false,
             unread: Vec::new(),
             held_bytes: 0,
         }
@@ -100,6 +105,7 @@ impl Conn {
                 ServerEvent::Media(message) => self.checker.message(&message, rules)?,
                 ServerEvent::Ended(by) => self.checker.ended_by.push(by),
                 ServerEvent::Key(_) => {}
+                ServerEvent::HangsUp => self.stumbles = true,
             }
         }
         Ok(answers)

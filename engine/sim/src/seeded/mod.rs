@@ -27,6 +27,7 @@
 //! ```
 
 mod audio;
+mod audio_checker;
 mod connection;
 mod expected_state;
 mod generator;
@@ -67,7 +68,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What has to happen again and again for the runs to prove anything.
-pub const MET: [&str; 61] = [
+pub const MET: [&str; 64] = [
     "event of a connection that was closed",
     "name unknown",
     "name answered late",
@@ -87,6 +88,9 @@ pub const MET: [&str; 61] = [
     "stops reading",
     "vanishes",
     "reads slowly",
+    "stumbles over an offer of Opus",
+    "Opus received",
+    "silent Opus received",
     "reported that parts were left out",
     "publisher lost",
     "publisher stopped",
@@ -166,6 +170,8 @@ pub fn run(seed: u64, traced: bool) -> Outcome {
         tally.add("slate shown", conn.checker.slates);
         tally.add("pictures of renditions received", conn.checker.made);
         tally.add("switched between pictures", conn.checker.switches);
+        tally.add("Opus received", conn.checker.audio.opus);
+        tally.add("silent Opus received", conn.checker.audio.opus_silent);
     }
     Outcome {
         tally,

@@ -24,6 +24,8 @@ const LINGER_MS: u64 = 2_500;
 /// A connection on which nothing is acknowledged is left ten seconds after that was noticed: the
 /// kernel is asked once a second when there is media, and its first answer may still have news.
 const DEAD_MS_MAX: u64 = 15_000;
+/// Of a hundred connections so many end at a server that takes Opus, in shows with audio.
+const OPUS_PERCENT: u64 = 40;
 /// It is no longer called live three seconds after that was noticed.
 const SILENT_MS_MAX: u64 = 8_000;
 
@@ -124,7 +126,16 @@ impl World {
         let round_trips = if tls { 3 } else { 1 };
         let established = 2 * round_trips * path.one_way;
         let settings = self.expected.get(&owner).map(|expected| expected.settings);
-        let mut conn = Conn::new(self.now, host, mode, path, owner, &mut self.random);
+        let takes_opus = self.plan.audio && self.random.chance(OPUS_PERCENT);
+        let mut conn = Conn::new(
+            self.now,
+            host,
+            mode,
+            path,
+            owner,
+            takes_opus,
+            &mut self.random,
+        );
         conn.allow(settings.unwrap_or_default().reencode);
         self.conns.insert(id, conn);
         self.conns_open += 1;
@@ -346,5 +357,6 @@ fn name_of(mode: FaultMode) -> &'static str {
         FaultMode::StopsReading(_) => "stops reading",
         FaultMode::Vanishes(_) => "vanishes",
         FaultMode::Crawls(_) => "reads slowly",
+        FaultMode::Stumbles => "stumbles over an offer of Opus",
     }
 }

@@ -357,7 +357,7 @@ fn fault_mode(random: &mut Random) -> FaultMode {
         1 => random.between(300, 5_000),
         _ => random.between(5_000, 30_000),
     };
-    match random.index(17) {
+    match random.index(18) {
         0 => FaultMode::NoName,
         1 => FaultMode::SlowName(random.between(100, 9_000)),
         2 => FaultMode::Refuses,
@@ -374,6 +374,7 @@ fn fault_mode(random: &mut Random) -> FaultMode {
         13 => FaultMode::Unpublishes(after_ms),
         14 => FaultMode::StopsReading(after_ms),
         15 => FaultMode::Vanishes(after_ms),
+        16 => FaultMode::Stumbles,
         _ if random.chance(50) => FaultMode::Crawls(random.between(20, 2_000)),
         _ => FaultMode::Crawls(random.between(20_000, 150_000)),
     }

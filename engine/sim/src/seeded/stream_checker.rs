@@ -10,10 +10,10 @@ use shardcast_core::{
     rtmp::{Message, UnpublishedBy, message::type_id},
 };
 
-use super::video_transcoders::VideoTranscoders;
+use super::{audio_checker::AudioChecker, video_transcoders::VideoTranscoders};
 use crate::{
-    codecs::kbps_of,
     picture::{Picture, Shows, record},
+    rtmp_server::is_sequence_header,
 };
 
 /// First byte of an AVC tag that a decoder can start at.
@@ -21,6 +21,9 @@ const AVC_KEY: u8 = 0x17;
 /// Audio and video are at most so far apart in the order in which they are sent: filler begins after
 /// 1.5 s without a picture.
 const INTERLEAVE_MS_MAX: u32 = 1_500 + REPEATED_MS_MAX;
+/// A rendition that ends a pause of the video begins with its last keyframe, which may be a GOP old, and
+/// half a second after it was chosen.
+const AFTER_PAUSE_MS_MAX: u32 = 2_000 + 500;
 /// Filler pictures are at most 100 ms apart, whatever the publisher's rate was; a
 /// millisecond is lost in rounding.
 pub(super) const REPEATED_MS_MAX: u32 = 100 + 1;
@@ -28,8 +31,6 @@ pub(super) const REPEATED_MS_MAX: u32 = 100 + 1;
 const JOINED_MS_MAX: u32 = REPEATED_MS_MAX + 80;
 /// A keyframe that is due waits for its picture so long, and then for the next place.
 const KEYFRAME_LATE_MS_MAX: u32 = 2_000 + REPEATED_MS_MAX;
-/// AAC frames of 1024 samples at 48 kHz.
-const AAC_FRAME_MS: std::ops::RangeInclusive<u32> = 21..=22;
 
 /// Checks the stream of one connection.
 #[derive(Debug, Default)]
@@ -38,7 +39,6 @@ pub(super) struct StreamChecker {
     /// Metadata came since the last AVC header.
     metadata_is_new: bool,
     avc: Option<Bytes>,
-    aac: bool,
     /// The last picture: the publisher's, filler, or a rendition's.
     pub(super) before: Option<Picture>,
     /// Numbers of the publisher's last picture and keyframe.
@@ -50,12 +50,9 @@ pub(super) struct StreamChecker {
     slate: u64,
     pub(super) keyframe_ms: u32,
     pub(super) video_ms: Option<u32>,
-    audio_ms: Option<u32>,
     /// When the last picture was there.
     pub(super) arrived: Option<Instant>,
-    /// Bit rates of the last audio frame, and of all since the last picture.
-    kbps: Option<u8>,
-    pub(super) kbps_since: BTreeSet<u8>,
+    pub(super) audio: AudioChecker,
     pub(super) made: u64,
     pub(super) switches: u64,
     pub(super) pictures: u64,
@@ -99,6 +96,14 @@ pub(super) struct Rules<'a> {
 }
 
 impl StreamChecker {
+    /// For a connection to a server that takes Opus, or does not.
+    pub(super) fn of_server(takes_opus: bool) -> Self {
+        Self {
+            audio: AudioChecker::of_server(takes_opus),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn metadata(&mut self) {
         self.metadata = true;
         self.metadata_is_new = true;
@@ -109,22 +114,19 @@ impl StreamChecker {
         if !self.metadata {
             return Err("media before metadata".to_owned());
         }
-        let [first, packet_type, ..] = message.payload[..] else {
+        let [first, _, ..] = message.payload[..] else {
             return Err("a media message without a header".to_owned());
         };
-        match (message.type_id, packet_type) {
-            (type_id::VIDEO, 0) => self.avc_header(&message.payload),
-            (type_id::VIDEO, _) => {
+        match (message.type_id, is_sequence_header(message)) {
+            (type_id::VIDEO, true) => self.avc_header(&message.payload),
+            (type_id::VIDEO, false) => {
                 self.picture(first == AVC_KEY, message, rules)?;
-                self.interleaved(self.video_ms, self.audio_ms, rules)
+                self.interleaved(self.video_ms, self.audio.at_ms, rules)
             }
-            (_, 0) => {
-                self.aac = true;
-                Ok(())
-            }
+            (_, true) => self.audio.header(message),
             _ => {
-                self.audio(message, rules)?;
-                self.interleaved(self.audio_ms, self.video_ms, rules)
+                self.audio.frame(message, rules)?;
+                self.interleaved(self.audio.at_ms, self.video_ms, rules)
             }
         }
     }
@@ -168,7 +170,7 @@ impl StreamChecker {
         }
         self.is_punctual(picture, rules)?;
         self.before = Some(picture);
-        self.kbps_since.clear();
+        self.audio.kbps_since.clear();
         self.pictures += 1;
         let before_ms = self.video_ms.replace(message.timestamp_ms);
         forward("video", before_ms, message.timestamp_ms)
@@ -330,27 +332,6 @@ impl StreamChecker {
         Ok(())
     }
 
-    fn audio(&mut self, message: &Message, rules: Rules<'_>) -> Result<(), String> {
-        if !self.aac {
-            return Err("audio before the AAC sequence header".to_owned());
-        }
-        let before_ms = self.audio_ms.replace(message.timestamp_ms);
-        forward("audio", before_ms, message.timestamp_ms)?;
-        let kbps =
-            kbps_of(&message.payload[2..]).ok_or("an audio frame that no transcoder made")?;
-        self.kbps_since.insert(kbps);
-        let same = self.kbps.replace(kbps) == Some(kbps);
-        // Transcoders of different bit rates did not begin at the same sample.
-        let least_ms = if same { *AAC_FRAME_MS.start() } else { 1 };
-        let step_ms = before_ms.map(|before_ms| message.timestamp_ms - before_ms);
-        match step_ms.filter(|_| rules.whole && rules.interleaved) {
-            Some(step_ms) if !(least_ms..=*AAC_FRAME_MS.end()).contains(&step_ms) => Err(format!(
-                "audio of {kbps} kbit/s is {step_ms} ms behind the last"
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// `this` was sent now, `other` is the newest of the other kind.
     fn interleaved(
         &self,
@@ -359,17 +340,22 @@ impl StreamChecker {
         rules: Rules<'_>,
     ) -> Result<(), String> {
         let watched = rules.interleaved && rules.punctual;
+        let most_ms = if rules.may_pause {
+            INTERLEAVE_MS_MAX + AFTER_PAUSE_MS_MAX
+        } else {
+            INTERLEAVE_MS_MAX
+        };
         match (this, other) {
-            (Some(this), Some(other)) if watched && this + INTERLEAVE_MS_MAX < other => Err(
-                format!("{this} ms is sent after {other} ms of the other kind"),
-            ),
+            (Some(this), Some(other)) if watched && this + most_ms < other => Err(format!(
+                "{this} ms is sent after {other} ms of the other kind"
+            )),
             _ => Ok(()),
         }
     }
 }
 
 /// DTS: there are no B-frames, so the time stamp is it.
-fn forward(kind: &str, before_ms: Option<u32>, now_ms: u32) -> Result<(), String> {
+pub(super) fn forward(kind: &str, before_ms: Option<u32>, now_ms: u32) -> Result<(), String> {
     match before_ms {
         Some(before_ms) if before_ms >= now_ms => {
             Err(format!("{kind} steps from {before_ms} to {now_ms} ms"))

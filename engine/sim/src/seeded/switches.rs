@@ -53,8 +53,8 @@ impl StreamChecker {
                     return Err(format!("a hole of {hole_ms} ms before {picture:?}"));
                 }
                 let kbps = u8::try_from(spec.audio_bps / 1_000).unwrap();
-                if self.kbps_since.iter().any(|it| *it != kbps) {
-                    let heard = &self.kbps_since;
+                if self.audio.kbps_since.iter().any(|it| *it != kbps) {
+                    let heard = &self.audio.kbps_since;
                     return Err(format!("{picture:?} with audio of {heard:?} kbit/s"));
                 }
             }

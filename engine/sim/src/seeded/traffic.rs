@@ -169,11 +169,13 @@ impl World {
                 conn.owner
             ));
         }
+        if std::mem::take(&mut conn.stumbles) {
+            self.closes(id, "closed by the peer");
+            return Ok(());
+        }
         let at = self.now + conn.server.lateness();
-        let failure = conn
-            .server
-            .failure()
-            .filter(|_| conn.server.publishing && !was_publishing);
+        let begins = conn.server.publishing && !was_publishing;
+        let failure = conn.server.failure().filter(|_| begins);
         for answer in answers {
             let arrives = self.conns.get_mut(&id).unwrap().wire.down(at);
             self.at(arrives, SimEvent::Answered(id, answer));
@@ -200,7 +202,9 @@ impl World {
         if conn.wire.cut {
             return Ok(());
         }
+        // One that comes after the connection was lost is not heard.
         if answer.refuses
+            && conn.open
             && let Some(expected) = self.expected.get_mut(&conn.owner)
         {
             expected.refused = true;

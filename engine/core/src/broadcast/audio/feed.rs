@@ -22,6 +22,13 @@ impl Broadcast {
         if !aac {
             self.close_idle_audio_transcoders(ctx);
         }
+        for (codec, is_taken) in [(AudioCodec::Aac, aac), (AudioCodec::Opus, opus)] {
+            if !is_taken {
+                self.ingest.ring.leave_out(codec);
+                let renditions = self.renditions.list_mut().iter_mut();
+                renditions.for_each(|it| it.ring.leave_out(codec));
+            }
+        }
         while let Some(placed) = self.ingest.audio_inputs.pop_front() {
             if opus {
                 let renditions = self.renditions.list_mut();

@@ -28,6 +28,7 @@ use secrets::Secrets;
 use super::amf::Value;
 use super::body::{MessageHeader, gather_behind};
 use super::command::Command;
+use super::enhanced;
 use super::limits::{CHUNK_BYTES_SENT, WINDOW_ACK_BYTES};
 use super::message::{MediaKind, Message};
 use super::url::RtmpUrl;
@@ -54,9 +55,9 @@ pub struct PublishConfig {
     pub window_ack_bytes: u32,
     /// What we say we are. Some servers look for `FMLE/` before they take a stream.
     pub flash_version: String,
-    /// Codecs offered by enhanced RTMP (`fourCcList`), such as `hvc1`. Empty leaves it out, since
-    /// a few servers stumble over what they do not know.
-    pub four_cc_list: Vec<String>,
+    /// `connect` says that we can send Opus, as enhanced RTMP has it. A few servers stumble over what
+    /// they do not know.
+    pub offers_opus: bool,
 }
 
 impl Default for PublishConfig {
@@ -70,7 +71,7 @@ impl Default for PublishConfig {
                 ")"
             )
             .to_owned(),
-            four_cc_list: Vec::new(),
+            offers_opus: false,
         }
     }
 }
@@ -130,6 +131,9 @@ pub struct PublishClient {
     login: Login,
     stage: Stage,
     stream_id: u32,
+    /// The server took `connect`.
+    connect_taken: bool,
+    takes_opus: bool,
     reached: VecDeque<PublishOutput>,
 }
 
@@ -148,6 +152,8 @@ impl PublishClient {
             login,
             stage: Stage::Handshake,
             stream_id: 0,
+            connect_taken: false,
+            takes_opus: false,
             reached: VecDeque::new(),
         }
     }
@@ -233,6 +239,17 @@ impl PublishClient {
         self.stage == Stage::Publishing
     }
 
+    /// Whether the server has answered our offer of Opus and takes it.
+    pub fn takes_opus(&self) -> bool {
+        self.takes_opus
+    }
+
+    /// Whether the server has not taken `connect`: it refused, or what it said since the handshake is no
+    /// answer.
+    pub fn connect_failed(&self) -> bool {
+        self.connection.is_open() && !self.connect_taken
+    }
+
     /// Whether the server has said anything at all.
     pub fn has_heard(&self) -> bool {
         self.connection.has_heard()
@@ -283,16 +300,8 @@ impl PublishClient {
             ),
             ("tcUrl".to_owned(), tc_url.into()),
         ];
-        if !self.config.four_cc_list.is_empty() {
-            let codecs = self
-                .config
-                .four_cc_list
-                .iter()
-                .map(|codec| codec.as_str().into());
-            object.push((
-                "fourCcList".to_owned(),
-                Value::StrictArray(codecs.collect()),
-            ));
+        if self.config.offers_opus {
+            object.extend(enhanced::connect_properties());
         }
         let connect = Command::new("connect", transaction::CONNECT, vec![Value::Object(object)]);
         self.connection.send_command(0, &connect);
@@ -315,6 +324,8 @@ impl PublishClient {
     fn on_result(&mut self, command: &Command) -> Result<(), PublishError> {
         if self.stage == Stage::Connecting && command.transaction == transaction::CONNECT {
             self.stage = Stage::CreatingStream;
+            self.connect_taken = true;
+            self.takes_opus = self.config.offers_opus && enhanced::takes_opus(&command.arguments);
             self.reached.push_back(PublishOutput::Connected);
             self.create_stream();
         } else if self.stage == Stage::CreatingStream

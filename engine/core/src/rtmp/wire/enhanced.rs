@@ -56,11 +56,18 @@ pub fn opus_sequence_header() -> Bytes {
 /// The list of version 1, `fourCcList`, is left out. Version 2 takes the maps instead, a server that takes
 /// Opus knows it, and servers are known that stumble over the list (MediaMTX issue 3188).
 pub fn connect_properties() -> [(String, Value); 2] {
+    properties(CAN_FORWARD)
+}
+
+/// What the answer to `connect` says of a server that takes Opus: properties for its information object.
+pub fn answer_properties() -> [(String, Value); 2] {
+    properties(CAN_DECODE | CAN_FORWARD)
+}
+
+/// `capsEx` is 0: none of its extensions is spoken.
+fn properties(opus: u32) -> [(String, Value); 2] {
     [
-        (
-            AUDIO_MAP.to_owned(),
-            Value::object([(OPUS, CAN_FORWARD.into())]),
-        ),
+        (AUDIO_MAP.to_owned(), Value::object([(OPUS, opus.into())])),
         (CAPS_EX.to_owned(), 0_u32.into()),
     ]
 }
