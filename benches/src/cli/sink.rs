@@ -30,6 +30,9 @@ pub(crate) struct Listen {
     /// Decode the video, to measure the audio offset of renditions too
     #[arg(long)]
     pub(crate) decode: bool,
+    /// Say that the sink takes Opus, as enhanced RTMP has it
+    #[arg(long)]
+    pub(crate) opus: bool,
     /// Platform whose ingest the sink resembles
     #[arg(long, value_enum, default_value_t)]
     pub(crate) platform: PlatformProfile,
@@ -61,6 +64,7 @@ pub(super) async fn run(options: &Listen, output: &Output) -> Result<bool, Bench
         platform: options.platform,
         tls: ca.map(Arc::new),
         decodes_video: options.decode,
+        takes_opus: options.opus,
     })?;
     if output.is_text() {
         println!("listening on {}", sink.url("…"));

@@ -60,7 +60,7 @@ pub(crate) fn received(received: &Received, output: &Output) -> Result<(), Bench
     }
     for report in &received.connections {
         println!(
-            "{}{} {}/{}: {} frames ({} keyframes), {} audio frames, first media after {}, delay {}, \
+            "{}{} {}/{}: {} frames ({} keyframes), {} audio frames ({} of Opus), first media after {}, delay {}, \
              keyframes every {}, largest gap {}/{} ms (video/audio), audio minus video {}, {}",
             report.peer,
             if report.tls { " (TLS)" } else { "" },
@@ -69,6 +69,7 @@ pub(crate) fn received(received: &Received, output: &Output) -> Result<(), Bench
             report.video_frames,
             report.keyframes,
             report.audio_frames,
+            report.opus_packets,
             milliseconds(report.first_media_ms),
             percentiles(report.delay_ms),
             spread(report.keyframe_interval_ms),

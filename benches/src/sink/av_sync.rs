@@ -1,6 +1,10 @@
 //! Measures the offset between audio and video: the beep against the flash.
 
-use shardcast_media::AacDecoder;
+use std::fmt;
+
+use shardcast_media::{AacDecoder, limits::OPUS_SAMPLES_MAX};
+
+use super::audio_tag::AudioHeader;
 
 use crate::stats::Spread;
 use crate::test_clip::BEEP_INTERVAL_MS;
@@ -12,22 +16,67 @@ const QUIET_SAMPLES: u64 = 9_600;
 /// Flashes and beeps kept: one hour, at one a second.
 const EVENTS_MAX: usize = 3_600;
 
+/// Begin of an identification header (RFC 7845, 5.1).
+const OPUS_HEAD: &[u8] = b"OpusHead";
+/// What Opus is decoded to.
+const OPUS_RATE_HZ: u32 = 48_000;
+
+/// Decodes the audio of one stream.
+enum Decoder {
+    Aac(AacDecoder),
+    Opus(opus::Decoder),
+}
+
+impl Decoder {
+    /// Puts the samples of a frame into `mono`, which is empty: how many there are a second.
+    fn decode(&mut self, frame: &[u8], mono: &mut Vec<f32>) -> Option<u32> {
+        match self {
+            Self::Aac(decoder) => {
+                decoder.decode(frame, mono).ok()?;
+                Some(decoder.sample_rate_hz().max(1))
+            }
+            Self::Opus(decoder) => {
+                mono.resize(OPUS_SAMPLES_MAX, 0.0);
+                let samples = decoder.decode_float(frame, mono, false).ok()?;
+                mono.truncate(samples);
+                Some(OPUS_RATE_HZ)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aac(_) => "Aac",
+            Self::Opus(_) => "Opus",
+        })
+    }
+}
+
 /// Collects the times of flashes and beeps on the clock of the RTMP stream.
 #[derive(Debug, Default)]
 pub(super) struct AvSync {
-    decoder: Option<AacDecoder>,
+    decoder: Option<Decoder>,
     mono: Vec<f32>,
     quiet_for: u64,
     flashes_ms: Vec<f64>,
     beeps_ms: Vec<f64>,
-    /// AAC frames that could not be decoded.
+    /// AAC frames or Opus packets that could not be decoded.
     pub(super) undecodable: u64,
 }
 
 impl AvSync {
-    /// Takes a new AAC sequence header (ISO/IEC 14496-3 1.6.2.1).
-    pub(super) fn configure(&mut self, audio_specific_config: &[u8]) {
-        self.decoder = AacDecoder::new(audio_specific_config).ok();
+    /// Takes a new sequence header.
+    pub(super) fn configure(&mut self, header: AudioHeader<'_>) {
+        self.decoder = match header {
+            AudioHeader::Aac(config) => AacDecoder::new(config).ok().map(Decoder::Aac),
+            AudioHeader::Opus(head) if head.starts_with(OPUS_HEAD) => {
+                let decoder = opus::Decoder::new(OPUS_RATE_HZ, opus::Channels::Mono);
+                decoder.ok().map(Decoder::Opus)
+            }
+            AudioHeader::Opus(_) => None,
+        };
     }
 
     /// Takes the presentation time of a frame that flashes.
@@ -37,22 +86,14 @@ impl AvSync {
         }
     }
 
-    /// Takes a raw AAC frame with its presentation time.
+    /// Takes a raw AAC frame or an Opus packet with its presentation time.
     pub(super) fn audio(&mut self, pts_ms: f64, frame: &[u8]) {
         self.mono.clear();
-        let decoded = self
-            .decoder
-            .as_mut()
-            .map(|d| d.decode(frame, &mut self.mono));
-        let Some(Ok(_)) = decoded else {
+        let decoder = self.decoder.as_mut();
+        let Some(rate_hz) = decoder.and_then(|it| it.decode(frame, &mut self.mono)) else {
             self.undecodable += 1;
             return;
         };
-        let rate_hz = self
-            .decoder
-            .as_ref()
-            .map_or(0, AacDecoder::sample_rate_hz)
-            .max(1);
         for (n, sample) in self.mono.iter().enumerate() {
             if sample.abs() < LOUD {
                 self.quiet_for += 1;

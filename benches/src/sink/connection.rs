@@ -78,6 +78,7 @@ async fn converse(
             let small = faults.interleaves.then_some(INTERLEAVED_CHUNK_BYTES);
             small.unwrap_or(options.platform.server_config().chunk_bytes)
         }),
+        takes_opus: options.takes_opus,
         ..options.platform.server_config()
     };
     let outbound = Outbound::new(faults.interleaves, options.platform.acknowledges_growth());

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use serde::Serialize;
 use shardcast_core::rtmp::{
     Message, UnpublishedBy,
@@ -10,8 +9,10 @@ use shardcast_core::rtmp::{
     message::type_id::{AUDIO, VIDEO},
 };
 
+use super::audio_tag::AudioTag;
 use super::av_sync::AvSync;
 use super::flash_detector::FlashDetector;
+use super::pace::{Distinct, Pace};
 use super::video::{CodedFrame, FrameLog, VideoMeter, VideoReport};
 use crate::frame_stamp::FrameStamp;
 use crate::limits::DELAY_SAMPLES_MAX;
@@ -62,7 +63,7 @@ pub struct ConnectionReport {
     pub published_us: Option<u64>,
     /// When the first decodable frame was received: an IDR after its sequence header.
     pub first_video_us: Option<u64>,
-    /// When the first AAC frame after its sequence header was received.
+    /// When the first audio frame after its sequence header was received.
     pub first_audio_us: Option<u64>,
     /// When the last audio or video message was received.
     pub last_media_us: Option<u64>,
@@ -72,15 +73,17 @@ pub struct ConnectionReport {
     pub announced_size: Option<(f64, f64)>,
     /// Video frames received, without sequence headers.
     pub video_frames: u64,
-    /// AAC frames received, without sequence headers.
+    /// AAC frames or Opus packets received, without sequence headers.
     pub audio_frames: u64,
+    /// Of these, Opus packets.
+    pub opus_packets: u64,
     /// Keyframes received.
     pub keyframes: u64,
     /// Bytes of the audio and video messages received.
     pub bytes: u64,
     /// AVC sequence headers received (FLV E.4.3.1).
     pub video_headers: u64,
-    /// AAC sequence headers received (FLV E.4.2.1).
+    /// Sequence headers of AAC (FLV E.4.2.1) or Opus received.
     pub audio_headers: u64,
     /// Different AVC sequence headers; counted up to 16.
     pub video_headers_distinct: usize,
@@ -121,7 +124,7 @@ pub struct ConnectionReport {
     pub video: VideoReport,
     /// Audio minus video in milliseconds; positive when the audio is late.
     pub sync_ms: Option<Spread>,
-    /// AAC frames that could not be decoded.
+    /// AAC frames or Opus packets that could not be decoded.
     pub undecodable_audio: u64,
     /// The client sent `FCUnpublish`.
     pub fc_unpublish: bool,
@@ -419,15 +422,20 @@ impl Measure {
     }
 
     fn audio(&mut self, message: &Message, now_us: u64) {
-        let Some((&[_, packet_type], body)) = message.payload.split_first_chunk() else {
-            return;
+        let body = match AudioTag::read(&message.payload) {
+            Some(AudioTag::Header(header)) => {
+                self.report.audio_headers += 1;
+                self.audio_headers.insert(&message.payload);
+                self.sync.configure(header);
+                return;
+            }
+            Some(AudioTag::Aac(body)) => body,
+            Some(AudioTag::Opus(body)) => {
+                self.report.opus_packets += 1;
+                body
+            }
+            None => return,
         };
-        if packet_type == 0 {
-            self.report.audio_headers += 1;
-            self.audio_headers.insert(&message.payload);
-            self.sync.configure(body);
-            return;
-        }
         self.report.audio_frames += 1;
         self.audio_dts.at(message.timestamp_ms);
         self.media_received(now_us);
@@ -445,56 +453,5 @@ impl Measure {
             let ms = now_us.saturating_sub(published_us) as f64 / 1_000.0;
             self.report.first_media_ms = Some(ms);
         }
-    }
-}
-
-/// Steps and gaps in the timestamps of one kind of media.
-#[derive(Debug, Default)]
-struct Pace {
-    last_ms: Option<u32>,
-    steps_back: u64,
-    gap_ms_max: u32,
-}
-
-impl Pace {
-    /// Takes the next timestamp. Timestamps wrap after 49 days (RTMP 5.3.1).
-    fn at(&mut self, now_ms: u32) {
-        let Some(last_ms) = self.last_ms.replace(now_ms) else {
-            return;
-        };
-        let gap_ms = now_ms.wrapping_sub(last_ms);
-        if gap_ms > u32::MAX / 2 {
-            self.steps_back += 1;
-        } else {
-            self.gap_ms_max = self.gap_ms_max.max(gap_ms);
-        }
-    }
-}
-
-/// Different sequence headers.
-#[derive(Debug, Default)]
-struct Distinct(Vec<Bytes>);
-
-impl Distinct {
-    fn insert(&mut self, header: &Bytes) {
-        /// No test needs the exact number of more changes.
-        const HEADERS_MAX: usize = 16;
-        if self.0.len() < HEADERS_MAX && !self.0.contains(header) {
-            self.0.push(header.clone());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gaps_and_steps_back_are_distinguished_also_where_timestamps_wrap() {
-        let mut pace = Pace::default();
-        for ms in [u32::MAX - 10, 20, 53, 40, 140] {
-            pace.at(ms);
-        }
-        assert_eq!((pace.steps_back, pace.gap_ms_max), (1, 100));
     }
 }

@@ -12,6 +12,7 @@
 //!                                        └► outbound
 //! ```
 
+mod audio_tag;
 mod av_sync;
 mod connection;
 mod fault_script;
@@ -20,6 +21,7 @@ mod flash_detector;
 mod measure;
 mod non_rtmp;
 mod outbound;
+mod pace;
 mod pipe;
 mod platform_profile;
 mod port;
@@ -66,6 +68,8 @@ pub struct SinkOptions {
     /// Decodes video without frame stamps to find its flashes, which the audio offset needs. Costs
     /// the CPU time of a decoder.
     pub decodes_video: bool,
+    /// Says that it takes Opus, as enhanced RTMP has it.
+    pub takes_opus: bool,
 }
 
 impl SinkOptions {
