@@ -5,8 +5,8 @@ use std::{env, net::IpAddr, path::PathBuf};
 
 use shardcast_core::AddressRules;
 use shardcast_link::settings::{
-    AacEncoder, EngineFlags, EngineSettings, LogFormat, UnknownVariables, check_variables,
-    named_variables,
+    AacEncoder, EngineFlags, EngineSettings, LogFormat, ProbeKind, UnknownVariables,
+    check_variables, named_variables,
 };
 use shardcast_media::AacCoder;
 
@@ -96,6 +96,11 @@ impl Cli {
             LogFormat::Human => shardcast_log::Format::Human,
             LogFormat::Json => shardcast_log::Format::Json,
         })
+    }
+
+    /// Whether the machine is to be probed only, and how far.
+    pub fn probe(&self) -> Option<ProbeKind> {
+        self.0.probe
     }
 
     /// The settings without those of the log.

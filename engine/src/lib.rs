@@ -13,6 +13,7 @@ pub mod error;
 mod limits;
 mod link_server;
 mod os;
+mod probe;
 mod run;
 mod tcp;
 mod udp;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shardcast_link::machine;
+
 /// Datagrams that one `recvmmsg` may bring. Past 32 the call costs no less per datagram, and each
 /// slot owns a receive buffer.
 pub(crate) const UDP_RECEIVE_SLOTS: usize = 32;
@@ -15,12 +17,11 @@ pub(crate) const UDP_RECEIVE_BUFFER_BYTES: usize = 65_536;
 /// the same few sets of each cache, and push one another out while a batch is read.
 pub(crate) const UDP_RECEIVE_STRIDE_BYTES: usize = UDP_RECEIVE_BUFFER_BYTES + 24 * 64;
 
-/// Receive queue of the socket in the kernel. 1,000 publishers of 4.5 Mbit/s bring 0.56 MB a
-/// millisecond, and the shard may be away for some milliseconds.
-pub(crate) const UDP_KERNEL_RECEIVE_BYTES: usize = 8 << 20;
+/// Receive queue of the socket in the kernel.
+pub(crate) const UDP_KERNEL_RECEIVE_BYTES: usize = machine::UDP_RECEIVE_BYTES as usize;
 
 /// Send queue of the socket in the kernel: a burst of keyframes to many peers.
-pub(crate) const UDP_KERNEL_SEND_BYTES: usize = 4 << 20;
+pub(crate) const UDP_KERNEL_SEND_BYTES: usize = machine::UDP_SEND_BYTES as usize;
 
 /// Datagrams that wait for a send before one is forced, so that a busy round does not hold memory.
 pub(crate) const UDP_SEND_BATCH: usize = 1_024;
@@ -110,7 +111,7 @@ pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
 pub(crate) const RING_DEPTH: usize = 256;
 
 /// Smallest RLIMIT_MEMLOCK that glommio accepts.
-pub(crate) const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+pub(crate) const MEMLOCK_BYTES_MIN: u64 = machine::MEMLOCK_BYTES_MIN;
 
 /// Bytes read from a TCP connection at a time; shared by all connections of a shard.
 pub(crate) const TCP_READ_BYTES: usize = 64 << 10;
@@ -304,3 +305,6 @@ pub(crate) const GOVERNOR_UNDONE_WITHIN: Duration = Duration::from_secs(60);
 /// How busy a codec worker may be expected to be after a step back, in thousandths: bursts of
 /// keyframes need the rest.
 pub(crate) const GOVERNOR_BUSY_PERMILLE_MAX: u64 = 850;
+
+/// How long a probe waits for one platform: name, TCP and TLS. A far one takes a second.
+pub(crate) const PROBE_CALL: Duration = Duration::from_secs(5);

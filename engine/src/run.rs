@@ -19,6 +19,7 @@ use crate::{
     os::host::{self, LinkDir},
     os::sched,
     os::signals::{StopSignals, wait},
+    probe,
     tcp::rtmp_port::RtmpPort,
     tcp::trust::TrustedRoots,
     udp::socket::{BoundUdp, UdpOptions},
@@ -29,6 +30,9 @@ const CAPACITY_OF_A_CORE: u32 = 100;
 
 /// Runs the engine until a signal stops it; the exit code of the process. Errors are in the log.
 pub fn run(cli: Cli) -> ExitCode {
+    if let Some(kind) = cli.probe() {
+        return probe::print(kind, &cli.settings());
+    }
     // Before the log starts its thread: a signal goes to any thread that does not block it.
     let started = StopSignals::block()
         .map_err(|source| EngineError::System {

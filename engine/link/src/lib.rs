@@ -13,6 +13,7 @@ pub mod cidr;
 mod destination_status;
 pub mod frame;
 pub mod id;
+pub mod machine;
 mod message;
 mod offer;
 mod problem;

@@ -56,18 +56,10 @@ fn raise_limit(resource: libc::__rlimit_resource_t) -> io::Result<u64> {
     })
 }
 
-/// Makes a small ring and drops it again.
 fn probe_io_uring() -> Result<(), EngineError> {
-    // The largest `struct io_uring_params` is 120 bytes; the kernel wants the unused part zero.
-    let mut params = [0_u64; 32];
-    // SAFETY: `params` is zeroed, larger than io_uring_params, aligned to 8, and outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
-    if fd >= 0 {
-        // SAFETY: the call has just given us this descriptor; nobody else knows it.
-        unsafe { libc::close(fd as i32) };
+    let Err(error) = try_io_uring() else {
         return Ok(());
-    }
-    let error = io::Error::last_os_error();
+    };
     let advice = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
             "this kernel has none, or a container hides it: Linux 5.10 or later is needed, and a \
@@ -81,6 +73,20 @@ fn probe_io_uring() -> Result<(), EngineError> {
         _ => "the kernel does not say why",
     };
     Err(EngineError::NoIoUring(format!("{advice} ({error})")))
+}
+
+/// Makes a small ring and drops it again.
+pub(crate) fn try_io_uring() -> io::Result<()> {
+    // The largest `struct io_uring_params` is 120 bytes; the kernel wants the unused part zero.
+    let mut params = [0_u64; 32];
+    // SAFETY: `params` is zeroed, larger than io_uring_params, aligned to 8, and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has just given us this descriptor; nobody else knows it.
+    unsafe { libc::close(fd as i32) };
+    Ok(())
 }
 
 /// The directory of the link sockets, held by this process alone until it is dropped.

@@ -12,6 +12,7 @@
 //! A connection that cannot be written never holds up the others: its slices wait in its own
 //! queue, which the shard bounds.
 
+pub(crate) mod call;
 mod error_text;
 mod info;
 mod queue;

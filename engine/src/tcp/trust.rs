@@ -71,6 +71,11 @@ impl TrustedRoots {
         })
     }
 
+    /// Authorities that are trusted.
+    pub(crate) fn count(&self) -> usize {
+        self.roots.len()
+    }
+
     /// A configuration for one shard: sessions to be resumed are kept in it, and shards share
     /// nothing that is written.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {

@@ -103,6 +103,20 @@ impl BoundUdp {
     }
 }
 
+/// Bytes of the queues that the kernel gives a socket that asks as a shard's does: receive, send.
+///
+/// # Errors
+/// When the kernel gives no socket.
+pub(crate) fn queues_given() -> io::Result<(usize, usize)> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    enlarge_queues(&socket);
+    // The kernel reports twice what was asked for.
+    Ok((
+        socket.recv_buffer_size()? / 2,
+        socket.send_buffer_size()? / 2,
+    ))
+}
+
 fn locals(bound: SocketAddr, interfaces: &[IpAddr]) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];

@@ -37,6 +37,29 @@ pub struct EngineFlags {
     /// How to log; default: human on a terminal, JSON otherwise
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// Try what this machine allows, print it as JSON and exit: for `shardcast doctor`
+    #[arg(long, value_name = "HOW", hide = true)]
+    pub probe: Option<ProbeKind>,
+}
+
+/// How far a probe goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProbeKind {
+    /// Nothing leaves this machine
+    Offline,
+    /// The known platforms are called too
+    Online,
+}
+
+impl ProbeKind {
+    /// The word that the flag has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+        }
+    }
 }
 
 /// How log lines look.
@@ -76,7 +99,7 @@ impl EngineFlags {
             .mut_arg("rtmps_ca_file", |argument| {
                 argument.long("ca-file").env("SHARDCAST_ENGINE_CA_FILE")
             });
-        with_variables(command, VARIABLE_PREFIX, &[])
+        with_variables(command, VARIABLE_PREFIX, &["probe"])
     }
 
     /// Reads `arguments`, the program's name first, and the variables.

@@ -8,5 +8,5 @@ mod flags;
 mod variables;
 
 pub use engine::{AacEncoder, EngineSettings, UDP_PORT_BASE_DEFAULT};
-pub use flags::{EngineFlags, LogFormat};
+pub use flags::{EngineFlags, LogFormat, ProbeKind};
 pub use variables::{UnknownVariables, check_variables, named_variables, with_variables};
