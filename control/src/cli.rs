@@ -1,5 +1,7 @@
 //! Commands and flags of `shardcast`.
 
+use std::path::PathBuf;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use shardcast_link::settings::{
     EngineFlags, UnknownVariables, check_variables, named_variables, with_variables,
@@ -9,6 +11,9 @@ use crate::settings::Overrides;
 
 /// What stands before the variables of settings.
 const VARIABLE_PREFIX: &str = "SHARDCAST_";
+
+/// Flags that are no settings.
+const WITHOUT_VARIABLES: [&str; 5] = ["print_config", "json", "offline", "strict", "root"];
 
 /// Live streaming: publish once from the browser, send on to many RTMP destinations.
 #[derive(Debug, Parser)]
@@ -26,6 +31,34 @@ pub enum Command {
     Run(Options),
     /// Run the control process alone; it finds running engines by their sockets
     Control(Options),
+    /// Look at this machine and say what is right, what costs something, and the command that mends it.
+    /// Exit code: 0 no fault, 1 a fault, 2 wrong usage, 3 a warning with --strict
+    Doctor(DoctorOptions),
+}
+
+/// Flags of `shardcast doctor`: the settings, as the server is started with, and what is printed.
+#[derive(Debug, Args)]
+pub struct DoctorOptions {
+    /// The settings.
+    #[command(flatten)]
+    pub overrides: Overrides,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Call neither the platforms nor a STUN server
+    #[arg(long)]
+    pub offline: bool,
+
+    /// End with code 3 when there are warnings and no fault
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Read the machine below this directory instead of this one: /proc, /sys, programs and files of
+    /// settings. Nothing is tried; probe.json there is what an engine would have found
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub root: Option<PathBuf>,
 }
 
 /// Flags of both commands. Each setting is a TOML key (with `_`), a variable and a flag; a flag
@@ -46,7 +79,7 @@ pub struct Options {
 impl Cli {
     /// The command line of `shardcast`, with a variable for each setting.
     fn command_with_variables() -> clap::Command {
-        with_variables(Self::command(), VARIABLE_PREFIX, &["print_config"])
+        with_variables(Self::command(), VARIABLE_PREFIX, &WITHOUT_VARIABLES)
     }
 
     /// Reads the command line and the environment. Ends the process when they are wrong, or ask for
@@ -55,6 +88,18 @@ impl Cli {
         let mut command = Self::command_with_variables();
         let matches = command.get_matches_mut();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
+    /// [`Self::check_environment`] for the environment of this process.
+    ///
+    /// # Errors
+    /// Names those that are none.
+    pub fn check_own_environment() -> Result<(), UnknownVariables> {
+        // Those whose names are no text are none of ours.
+        Self::check_environment(std::env::vars_os().filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            Some((name.into_string().ok()?, value))
+        }))
     }
 
     /// Whether all variables of `environment` that begin like ours are settings, of this process or of

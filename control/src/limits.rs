@@ -343,3 +343,11 @@ pub(crate) const SHARD_WEIGHT_MAX: u32 = 10_000;
 pub(crate) const PLACEMENT_CPU_PERCENT_MAX: u64 = 80;
 /// Share of the machine's memory that is promised; the rest is for the kernel and control.
 pub(crate) const PLACEMENT_MEMORY_PERCENT_MAX: u64 = 75;
+
+/// How long after the start the machine is first looked at: by then shards are there, or something
+/// hinders them.
+pub(crate) const MACHINE_FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked at: certificates and disks change by the hour, and a look starts three programs.
+pub(crate) const MACHINE_LOOK: Duration = Duration::from_secs(300);
+/// A look that is younger is not repeated for somebody who asks: a page that is open asks every ten seconds.
+pub(crate) const MACHINE_FRESH: Duration = Duration::from_secs(5);

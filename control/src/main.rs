@@ -9,7 +9,7 @@ use std::{
 use shardcast_control::{
     EXIT_TASK_FAILED, Handle, Settings, Supervisor,
     cli::{Cli, Command, Options},
-    logging, rlimit, serve,
+    doctor, logging, rlimit, serve,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let (options, with_engine) = match Cli::read().command {
         Command::Run(options) => (options, true),
         Command::Control(options) => (options, false),
+        Command::Doctor(options) => return doctor::command::run(&options),
     };
     match start(&options, with_engine) {
         Ok(code) => code,
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
 type AnyError = Box<dyn std::error::Error>;
 
 fn start(options: &Options, with_engine: bool) -> Result<ExitCode, AnyError> {
-    Cli::check_environment(variables())?;
+    Cli::check_own_environment()?;
     let settings = Settings::load(&options.overrides)?;
     if options.print_config {
         // `| head` closes the pipe before the last line.
@@ -87,14 +88,6 @@ async fn run(settings: Settings, with_engine: bool) -> Result<ExitCode, AnyError
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// All variables of the environment with their values. Those whose names are no text are none of ours.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| {
-        let value = value.to_string_lossy().into_owned();
-        Some((name.into_string().ok()?, value))
-    })
 }
 
 /// With an engine of our own everything ends properly; without one, media goes on.

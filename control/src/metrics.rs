@@ -1,5 +1,6 @@
 //! `/metrics` in the text format of Prometheus (exposition format 0.0.4).
 
+mod machine;
 mod placement;
 mod work;
 
@@ -54,6 +55,7 @@ impl Text {
         text.broadcasts(control);
         text.shards(control);
         text.placement(control);
+        text.machine(control);
         text.0
     }
 

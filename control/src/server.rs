@@ -37,7 +37,9 @@ use crate::{
     access::{self, IsTls, Peer},
     api, backend,
     connection_limits::{ConnectionLimits, ConnectionPermit},
-    deadlines, drain, effects, forwarded, health, limits, links, metrics, pages,
+    deadlines, drain, effects,
+    engine_command::EngineMissing,
+    forwarded, health, limits, links, machine, metrics, pages,
     publishing::Eviction,
     rest::Trees,
     rlimit, runtime_file,
@@ -45,7 +47,7 @@ use crate::{
     signalling::{socket, whip},
     state::Control,
     store::{Catalog, RedbStore, StoreError},
-    supervisor::{Supervisor, SupervisorError},
+    supervisor::Supervisor,
     tasks::{self, Failures, Heartbeat, TaskFailed, stopped},
     tls::{Certificates, TlsError},
     webhooks,
@@ -108,7 +110,7 @@ impl Handle {
     ///
     /// # Errors
     /// When there is no engine executable.
-    pub fn supervise(&self) -> Result<Supervisor, SupervisorError> {
+    pub fn supervise(&self) -> Result<Supervisor, EngineMissing> {
         Supervisor::start(Arc::clone(&self.control), &self.failures)
     }
 
@@ -217,6 +219,7 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         failures.spawn("liveStreamStatus", webhooks::statuses::run(of())),
         failures.spawn("the watch of the certificate", certificates.watch()),
         failures.spawn("runtime.json", runtime_file),
+        failures.spawn("the look at the machine", machine::keep(of())),
         failures.spawn("the HTTP port", listener.clone().accept(http, None)),
         failures.spawn("the HTTPS port", listener.accept(https, Some(tls))),
     ];

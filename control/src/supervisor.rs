@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    engine_command::{self, EngineMissing},
     limits,
     links::socket_path,
     state::Control,
@@ -33,18 +34,6 @@ use crate::{
 /// How often the links are checked.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The engine cannot be run. The operator's fault.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SupervisorError {
-    /// Not installed, or somewhere else.
-    #[error("there is no engine at {0}: build it, or say where it is with --engine-path")]
-    NoEngine(PathBuf),
-    /// The operating system does not report where this executable is.
-    #[error("cannot find this executable: {0}; say where the engine is with --engine-path")]
-    NoSelf(io::Error),
-}
-
 /// The task that looks after the engine.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -53,19 +42,8 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn start(
-        control: Arc<Control>,
-        failures: &Failures,
-    ) -> Result<Self, SupervisorError> {
-        let path = match &control.settings.engine_path {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()
-                .map_err(SupervisorError::NoSelf)?
-                .with_file_name("shardcast-engine"),
-        };
-        if !path.is_file() {
-            return Err(SupervisorError::NoEngine(path));
-        }
+    pub(crate) fn start(control: Arc<Control>, failures: &Failures) -> Result<Self, EngineMissing> {
+        let path = engine_command::path(&control.settings)?;
         let (stop, stopped) = watch::channel(false);
         let keeper = Keeper {
             control,
@@ -182,16 +160,7 @@ impl Keeper {
 
     fn spawn(&self) -> io::Result<Child> {
         let settings = &self.control.settings;
-        let mut command = Command::new(&self.path);
-        command
-            .arg("--link-dir")
-            .arg(&settings.link_dir)
-            .args(["--bind", &settings.bind.to_string()])
-            .args(["--log", &settings.log])
-            .args(settings.engine.to_flags());
-        if let Some(format) = settings.log_format {
-            command.args(["--log-format", format.as_str()]);
-        }
+        let mut command = Command::from(engine_command::command(settings, &self.path));
         // Its log goes where ours goes, without passing through us: we may die first.
         command
             .stdin(Stdio::null())

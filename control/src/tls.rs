@@ -164,13 +164,30 @@ fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>
     Ok(Arc::new(certified))
 }
 
+/// The certificate of `files` that names the server, as it is sent, if the pair can be used.
+///
+/// # Errors
+/// Why it cannot.
+pub(crate) fn leaf(files: &TlsFiles) -> Result<CertificateDer<'static>, TlsError> {
+    let certified = read(files, &aws_lc_rs::default_provider())?;
+    let leaf = certified.end_entity_cert();
+    leaf.map(|leaf| leaf.clone().into_owned())
+        .map_err(|source| pair_error(files, source))
+}
+
+/// Where the self-signed pair is.
+pub(crate) fn own_files(settings: &Settings) -> TlsFiles {
+    let folder = settings.data_dir.join("tls");
+    TlsFiles {
+        cert: folder.join("cert.pem"),
+        key: folder.join("key.pem"),
+    }
+}
+
 /// Makes the pair once; browsers that were made to trust it go on doing so.
 fn self_signed(settings: &Settings) -> Result<TlsFiles, TlsError> {
     let folder = settings.data_dir.join("tls");
-    let files = TlsFiles {
-        cert: folder.join("cert.pem"),
-        key: folder.join("key.pem"),
-    };
+    let files = own_files(settings);
     match read(&files, &aws_lc_rs::default_provider()) {
         Ok(_) => return Ok(files),
         // A full disk, or a death while it was written.

@@ -43,9 +43,10 @@
 //! {"draining": true, "live_broadcasts": 3}
 //! ```
 //!
-//! `/placements`, `/shards`, `/nodes`: [`placements`] and [`shards`]. `GET /api/v1/openapi.json` describes
+//! `/placements`, `/shards`, `/nodes`, `/doctor`: [`placements`], [`shards`] and [`machine`]. `GET /api/v1/openapi.json` describes
 //! them all; a test compares it with the router.
 
+mod machine;
 mod placements;
 mod shards;
 
@@ -84,7 +85,7 @@ pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
 /// The document that describes them.
 const OPENAPI: &str = include_str!("openapi.json");
 
-fn routes() -> [(&'static str, MethodRouter<Arc<Control>>); 9] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Control>>); 10] {
     [
         ("/status", get(status)),
         ("/placement/{app}/{stream}", get(placement)),
@@ -103,6 +104,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Control>>); 9] {
         ("/shards", get(shards::list)),
         ("/shards/{shard}", patch(shards::change)),
         ("/nodes", get(shards::nodes)),
+        ("/doctor", get(machine::doctor)),
         ("/openapi.json", get(openapi)),
     ]
 }

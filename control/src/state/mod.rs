@@ -7,6 +7,7 @@
 
 mod counters;
 mod drain;
+mod machine;
 mod sockets;
 mod whip;
 
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, Semaphore};
 pub(crate) use self::{
     counters::Counters,
     drain::Drain,
+    machine::{Look, Machine},
     sockets::{Outgoing, Sockets},
     whip::{Answer, Answered, WhipSession, WhipSessions},
 };
@@ -59,6 +61,8 @@ pub(crate) struct Control {
     pub(crate) slate_decoding: Arc<Semaphore>,
     /// Asks backends before a client publishes.
     pub(crate) authenticator: Authenticator,
+    /// What the last look at the machine found; none before the first.
+    pub(crate) machine: Machine,
     hub: Mutex<Hub>,
     wants: Mutex<()>,
 }
@@ -86,6 +90,7 @@ impl Control {
             webhook_owed: Notify::new(),
             slate_decoding: Arc::new(Semaphore::new(1)),
             authenticator: Authenticator::new(&settings),
+            machine: Machine::default(),
             settings,
         }
     }

@@ -11,6 +11,7 @@
 mod bad_input;
 mod destination_detail;
 mod destination_video;
+mod doctor;
 mod drain;
 mod engine_flags;
 mod guide_rows;

@@ -1,0 +1,25 @@
+//! How others reach this machine.
+
+use super::{
+    super::{Question, host::Reach},
+    stun,
+};
+
+pub(super) fn read(question: &Question<'_>) -> Reach {
+    let settings = question.settings;
+    // The server that pages are told of; any would do.
+    let mut applications = settings.application.values();
+    let server = applications.find_map(|application| stun::server_of(&application.ice_server.uri));
+    let seen_as = match server {
+        Some(server) if question.online && question.root.is_live() => {
+            Some(stun::ask(server, stun::PATIENCE))
+        }
+        _ => None,
+    };
+    Reach {
+        online: question.online,
+        bind: Some(settings.bind),
+        advertise: settings.engine.advertise().to_vec(),
+        seen_as,
+    }
+}
