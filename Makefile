@@ -40,6 +40,9 @@ CARGO_DEB := target/tools/cargo-deb-$(CARGO_DEB_VERSION)/bin/cargo-deb
 # program is taken.
 PROMTOOL := target/tools/promtool
 
+# Sends the API what its OpenAPI document allows and forbids.
+API_TOOLS := target/tools/schemathesis/bin
+
 ARGS ?=
 
 .PHONY: help run test lint replay deb prove-deb bench build-tools test-tools rust lint-tools web e2e
@@ -55,6 +58,7 @@ test: build-tools test-tools web e2e lint $(PROMTOOL) $(CARGO_DEB)
 	tuning/tests/run
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
+	SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast TOOLS=$(CURDIR)/$(API_TOOLS) control/tests/api/run
 	cd control/e2e && SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast \
 		node --test --test-reporter=spec --test-concurrency=1 $$(ls $(CURDIR)/control/e2e/tests/*.test.mjs)
 
@@ -185,6 +189,13 @@ $(PROMTOOL): | build-tools
 		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && \
 		chmod +x promtool && mv promtool .. && rm -f prometheus_*.deb; \
 	fi
+
+# The versions of all packages are fixed in the file.
+$(API_TOOLS)/.installed: control/tests/api/requirements.txt | test-tools
+	rm -rf target/tools/schemathesis
+	python3 -m venv target/tools/schemathesis
+	$(API_TOOLS)/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 web: control/web/node_modules/.package-lock.json
 e2e: control/e2e/node_modules/.package-lock.json

@@ -259,9 +259,43 @@ async fn drain_cancel(State(control): State<Arc<Control>>) -> Json<Value> {
     Json(drain::report(&control))
 }
 
+/// 2^53: up to here each whole number is one of a double-precision float.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// `value` with whole numbers where it says `1.0`: to JSON Schema that is an integer (2020-12, 6.1.1), and
+/// some clients write it. The JSON reader bounds the depth.
+fn whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float)
+                if number.is_f64() && float.fract() == 0.0 && (0.0..EXACT_MAX).contains(&float) =>
+            {
+                Value::from(float as u64)
+            }
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+        Value::Object(object) => object
+            .into_iter()
+            .map(|(key, value)| (key, whole_numbers(value)))
+            .collect(),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_float_that_is_whole_is_an_integer_and_no_other_is() {
+        let read =
+            whole_numbers(json!({"a": [1.0, 1.5, -1.0, 1e300], "b": {"c": 4304.0, "d": "1.0"}}));
+        assert_eq!(
+            read,
+            json!({"a": [1, 1.5, -1.0, 1e300], "b": {"c": 4304, "d": "1.0"}})
+        );
+    }
 
     #[test]
     fn each_route_is_described() {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shardcast_link::BroadcastId;
 
+use super::whole_numbers;
 use crate::{
     access::IsTls,
     body::JsonBody,
@@ -146,7 +147,9 @@ pub(super) async fn reserve(
     body: JsonBody,
 ) -> Response {
     let wanted = match body.object() {
-        Ok(object) => serde_json::from_value::<Wanted>(json!(object.unwrap_or_default())),
+        Ok(object) => {
+            serde_json::from_value::<Wanted>(whole_numbers(json!(object.unwrap_or_default())))
+        }
         Err(error) => return error.into_response(),
     };
     let wanted = match wanted {

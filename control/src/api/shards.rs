@@ -10,7 +10,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::placements::{bad, unknown};
+use super::{
+    placements::{bad, unknown},
+    whole_numbers,
+};
 use crate::{
     body::JsonBody,
     health, limits,
@@ -53,7 +56,9 @@ pub(super) async fn change(
     body: JsonBody,
 ) -> Response {
     let change = match body.object() {
-        Ok(object) => serde_json::from_value::<Change>(json!(object.unwrap_or_default())),
+        Ok(object) => {
+            serde_json::from_value::<Change>(whole_numbers(json!(object.unwrap_or_default())))
+        }
         Err(error) => return error.into_response(),
     };
     let change = match change {
