@@ -22,6 +22,7 @@ mod feed;
 mod feed_tests;
 mod liveness;
 mod metadata;
+mod phase;
 mod race;
 mod report;
 mod switch;
@@ -41,8 +42,8 @@ use shardcast_link::{
 use self::{
     backoff::Backoff,
     connect::Route,
-    feed::{Feed, Wire},
-    race::Race,
+    feed::Wire,
+    phase::Phase,
     report::Totals,
     verdict::{About, Verdict},
 };
@@ -54,7 +55,7 @@ use crate::{
     context::{Context, TimerKey},
     ids::{BroadcastKey, ConnId, DestinationKey, LookupId},
     io::{Close, Output, TcpEvent},
-    rtmp::{Platform, PublishClient, RtmpUrl},
+    rtmp::{Platform, RtmpUrl},
     timers::LazyTimer,
 };
 pub use shardcast_link::AddressRules;
@@ -66,50 +67,6 @@ pub(crate) struct Requests {
     pub(crate) keyframe: bool,
     /// Its state or its verdict has changed: control is to be sent its status.
     pub(crate) report: bool,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Idle,
-    Resolving {
-        lookup: LookupId,
-        until: Instant,
-    },
-    Connecting {
-        race: Race,
-    },
-    /// From TCP connected to the answer to `publish`.
-    Opening {
-        conn: ConnId,
-        until: Instant,
-        address: SocketAddr,
-        client: Box<PublishClient>,
-    },
-    Open {
-        conn: ConnId,
-        client: Box<PublishClient>,
-        feed: Box<Feed>,
-        since: Instant,
-    },
-    BackingOff {
-        until: Instant,
-    },
-    Ended,
-    /// As many retries failed as the policy allows.
-    GivenUp,
-    /// The URL cannot be used as it stands.
-    Unusable,
-}
-
-impl Phase {
-    /// Whether `conn` is the connection that is open, or one of those that are being made.
-    fn owns(&self, conn: ConnId) -> bool {
-        match self {
-            Self::Connecting { race } => race.is_making(conn),
-            Self::Opening { conn: open, .. } | Self::Open { conn: open, .. } => *open == conn,
-            _ => false,
-        }
-    }
 }
 
 #[derive(Debug)]
