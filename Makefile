@@ -54,7 +54,7 @@ run: build-tools web
 	$(CARGO) build --release --locked -p shardcast-control -p shardcast-engine --bins
 	exec target/release/shardcast run $(ARGS)
 
-test: build-tools test-tools web e2e lint $(PROMTOOL) $(CARGO_DEB)
+test: build-tools test-tools web e2e lint $(PROMTOOL) $(CARGO_DEB) $(API_TOOLS)/.installed
 	tuning/tests/run
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
