@@ -24,7 +24,7 @@ DEBS_BUILD := build-essential git pkg-config clang libclang-dev cmake nasm \
 	libx264-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
 # What tests and measurements talk to: real RTMP servers, a real browser, and tools that look at media.
 DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core \
-	nftables ethtool iproute2 systemd shellcheck python3 python3-seccomp python3-yaml
+	nftables ethtool iproute2 systemd shellcheck curl python3 python3-venv python3-seccomp python3-yaml
 # What makes a Debian and boots it.
 DEBS_PROVE := debootstrap systemd-container curl
 
@@ -193,7 +193,7 @@ $(PROMTOOL): | build-tools
 # The versions of all packages are fixed in the file.
 $(API_TOOLS)/.installed: control/tests/api/requirements.txt | test-tools
 	rm -rf target/tools/schemathesis
-	python3 -m venv target/tools/schemathesis
+	/usr/bin/python3 -m venv target/tools/schemathesis
 	$(API_TOOLS)/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
