@@ -26,6 +26,8 @@ pub(crate) enum TimerKey {
     Session(SessionKey),
     Broadcast(BroadcastKey),
     Destination(BroadcastKey, DestinationKey),
+    /// The rings of a broadcast have something new for its viewers.
+    Viewers(BroadcastKey),
     /// An RTMP connection that came to the shard.
     Ingest(ConnId),
     Status,

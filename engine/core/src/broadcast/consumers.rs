@@ -12,7 +12,7 @@ use crate::{
     broadcast::renditions::{VideoSelector, VideoSource},
     broadcast::ring::{MediaFacts, RingId},
     codec::AudioCodec,
-    context::Context,
+    context::{Context, TimerKey},
     destination::{Destination, Requests},
     ids::{ConnId, DestinationKey, LookupId},
     io::TcpEvent,
@@ -252,14 +252,17 @@ impl Broadcast {
         self.flush_consumer(ctx, place);
     }
 
-    /// Gives every consumer what is new in the rings.
+    /// Gives every consumer what is new in the rings. Viewers get it as a timer that is due now: a frame
+    /// is encrypted for each of them, and what the destinations are sent can leave before that.
     pub(super) fn feed(&mut self, ctx: &mut Context) {
         self.audio_wait.over();
         let rings = rings(&self.ingest, &self.renditions, self.source);
         for consumer in self.consumers.iter_mut() {
             consumer.feed(ctx, rings);
         }
-        self.feed_viewers(ctx);
+        if self.viewers.len() > 0 {
+            ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
+        }
     }
 
     /// Gives every consumer the audio that waits for a picture.

@@ -131,6 +131,7 @@ impl Shard {
                 TimerKey::Destination(key, destination) => self.with(key, |broadcast, ctx| {
                     broadcast.destination_timeout(ctx, destination);
                 }),
+                TimerKey::Viewers(key) => self.with(key, Broadcast::feed_viewers),
                 TimerKey::Ingest(conn) => self.ingest_timeout(conn),
                 TimerKey::Status => {
                     let next = self.ctx.now + status::INTERVAL;

@@ -333,7 +333,7 @@ impl Broadcast {
     }
 
     /// Gives every viewer what is new in the ring.
-    pub(super) fn feed_viewers(&mut self, ctx: &mut Context) {
+    pub(crate) fn feed_viewers(&mut self, ctx: &mut Context) {
         // Keys first: a viewer may end on the way.
         let mut next = self.viewers.sessions.keys().next().copied();
         while let Some(key) = next {
