@@ -20,6 +20,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 pub use corruption::CorruptionOptions;
 pub use pace::Pace;
 pub use rtmp::RtmpConnection;
+pub(crate) use session::resolve;
 pub use signalling::{ServerMessage, Signalling};
 
 use crate::BenchError;

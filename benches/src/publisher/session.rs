@@ -377,7 +377,7 @@ impl Attempt<'_> {
 }
 
 /// Resolves the host of the signalling URL, which is also that of the media.
-async fn resolve(url: &str) -> Result<IpAddr, BenchError> {
+pub(crate) async fn resolve(url: &str) -> Result<IpAddr, BenchError> {
     let parsed = Url::parse(url).map_err(|e| BenchError::Argument(format!("{url}: {e}")))?;
     let host = parsed.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');

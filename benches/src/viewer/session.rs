@@ -1,22 +1,19 @@
 //! The task of a viewer: attempt after attempt, until it is stopped.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    net::lookup_host,
     sync::watch,
     time::{Interval, MissedTickBehavior, interval, sleep, sleep_until},
 };
-use url::Url;
 
 use super::agreement::{Agreement, Said};
 use super::peer::{Peer, PeerEvent};
 use super::{Shared, ViewerCommand, ViewerOptions, ViewerState};
-use crate::publisher::ServerMessage;
+use crate::publisher::{ServerMessage, resolve};
 use crate::{BenchError, clock};
 
 /// The SDK gives an attempt up after 3 s; a machine that runs hundreds of viewers beside the server needs
@@ -200,18 +197,4 @@ impl Attempt<'_> {
         }
         is_gone
     }
-}
-
-/// Resolves the host of the URL, which is also that of the media.
-async fn resolve(url: &str) -> Result<IpAddr, BenchError> {
-    let parsed = Url::parse(url).map_err(|e| BenchError::Argument(format!("{url}: {e}")))?;
-    let host = parsed.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut found = lookup_host((host, 0))
-        .await
-        .map_err(|e| BenchError::network("name", e))?;
-    let address = found
-        .next()
-        .ok_or_else(|| BenchError::network("name", "no address"))?;
-    Ok(address.ip())
 }
