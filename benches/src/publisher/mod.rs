@@ -19,6 +19,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 pub use corruption::CorruptionOptions;
 pub use pace::Pace;
+pub(crate) use peer::socket_facing;
 pub use rtmp::RtmpConnection;
 pub(crate) use session::resolve;
 pub use signalling::{ServerMessage, Signalling};

@@ -51,6 +51,18 @@ struct Track {
     pt: Option<Pt>,
 }
 
+/// A UDP socket on the interface that faces `server`.
+pub(crate) async fn socket_facing(server: IpAddr) -> std::io::Result<UdpSocket> {
+    let any: SocketAddr = match server {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    // Connecting a UDP socket sends nothing, but chooses the local address that faces the server.
+    let probe = UdpSocket::bind(any).await?;
+    probe.connect((server, 9)).await?;
+    UdpSocket::bind((probe.local_addr()?.ip(), 0)).await
+}
+
 pub(crate) struct Peer {
     rtc: Rtc,
     pub(crate) socket: UdpSocket,
@@ -72,14 +84,7 @@ impl Peer {
         stream_id: &str,
         offered: Offered,
     ) -> Result<(Self, String), BenchError> {
-        let any: SocketAddr = match server {
-            IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        // Connecting a UDP socket sends nothing, but chooses the local address that faces the server.
-        let probe = UdpSocket::bind(any).await?;
-        probe.connect((server, 9)).await?;
-        let socket = UdpSocket::bind((probe.local_addr()?.ip(), 0)).await?;
+        let socket = socket_facing(server).await?;
         let local = socket.local_addr()?;
 
         let now = Instant::now();

@@ -2,7 +2,7 @@
 //! impaired.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Instant,
 };
 
@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 use super::impairment::{Impairment, ImpairmentOptions};
 use super::packet::Content;
 use super::reception::VideoPacket;
+use crate::publisher::socket_facing;
 use crate::{BenchError, clock};
 
 const DATAGRAM_BYTES_MAX: usize = 2_000;
@@ -61,14 +62,7 @@ impl Peer {
         server: IpAddr,
         impairment: ImpairmentOptions,
     ) -> Result<Self, BenchError> {
-        let any: SocketAddr = match server {
-            IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        // Connecting a UDP socket sends nothing, but chooses the local address that faces the server.
-        let probe = UdpSocket::bind(any).await?;
-        probe.connect((server, 9)).await?;
-        let socket = UdpSocket::bind((probe.local_addr()?.ip(), 0)).await?;
+        let socket = socket_facing(server).await?;
         let local = socket.local_addr()?;
         let now = Instant::now();
         // RTP mode: packets are measured, and str0m neither orders nor joins them.
