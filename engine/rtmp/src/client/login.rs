@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
 
 use super::PublishError;
-use crate::rtmp::{limits::LOGIN_TEXT_BYTES_MAX, url::RtmpUrl};
+use crate::{limits::LOGIN_TEXT_BYTES_MAX, url::RtmpUrl};
 
 /// The ways to log in that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

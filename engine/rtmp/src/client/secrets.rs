@@ -4,7 +4,7 @@ use std::{cmp::Reverse, ops::Range};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
-use crate::rtmp::url::RtmpUrl;
+use crate::url::RtmpUrl;
 
 /// Shortest part of an address that is blotted out, in bytes.
 const SECRET_BYTES_MIN: usize = 4;

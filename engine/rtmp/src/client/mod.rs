@@ -26,13 +26,13 @@ pub use login::{Challenge, Login};
 use secrets::Secrets;
 
 use super::amf::Value;
-use super::body::{MessageHeader, gather_behind};
 use super::command::Command;
 use super::enhanced;
 use super::limits::{CHUNK_BYTES_SENT, WINDOW_ACK_BYTES};
 use super::message::{MediaKind, Message};
 use super::url::RtmpUrl;
 use super::wire::connection::Connection;
+use super::writer::MediaWriter;
 
 /// Transactions, by which answers find their questions. `publish` has none by the specification,
 /// but servers that refuse it with `_error` repeat the one given.
@@ -186,7 +186,7 @@ impl PublishClient {
         }
     }
 
-    /// A message in slices for a gathering write; see [`gather_behind`] for what is shared. Times are
+    /// A message in slices for a gathering write; see [`gather_behind`](super::body::gather_behind) for what is shared. Times are
     /// the destination's own: milliseconds from its first message, wrapping at 2^32.
     pub fn media(&self, kind: MediaKind, timestamp_ms: u32, payload: &Bytes) -> Vec<Bytes> {
         self.media_behind(kind, timestamp_ms, &[], payload)
@@ -201,13 +201,16 @@ impl PublishClient {
         head: &[u8],
         payload: &Bytes,
     ) -> Vec<Bytes> {
-        let header = MessageHeader {
-            csid: kind.csid(),
-            timestamp_ms,
-            type_id: kind.type_id(),
+        let writer = self.writer();
+        writer.media_behind(kind, timestamp_ms, head, payload)
+    }
+
+    /// What writes media on this connection.
+    pub fn writer(&self) -> MediaWriter {
+        MediaWriter {
             stream_id: self.stream_id,
-        };
-        gather_behind(header, head, payload, self.connection.chunk_bytes())
+            chunk_bytes: self.connection.chunk_bytes(),
+        }
     }
 
     /// Ends the stream as wished: the bytes to be sent before the connection is closed. Empty when

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::secrets::Secrets;
-use crate::rtmp::ConnectionError;
-use crate::rtmp::limits::{SERVER_TEXT_CHARS_MAX, SERVER_TEXT_CHARS_SEARCHED};
+use crate::ConnectionError;
+use crate::limits::{SERVER_TEXT_CHARS_MAX, SERVER_TEXT_CHARS_SEARCHED};
 
 /// How far a client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
