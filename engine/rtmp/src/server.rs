@@ -1,9 +1,11 @@
-//! The server that takes one published stream on one connection.
+//! The server that takes one published stream on one connection, or sends one ([`play`]).
 //!
 //! Small on purpose: it answers what FFmpeg, OBS and our own client ask, and leaves to the caller
-//! who may publish. There is no playing. The order of events: `Connect` (answered by itself unless
+//! who may publish or play. The order of events: `Connect` (answered by itself unless
 //! [`ServerConfig::asks_on_connect`]), `Publish` (answered by [`ServerSession::accept_publish`] or
 //! [`ServerSession::reject_publish`]), `Metadata` and `Media`, `Unpublish`.
+
+mod play;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,6 +18,7 @@ use super::command::Command;
 use super::enhanced;
 use super::limits::{CHUNK_BYTES_SENT, MESSAGE_STREAMS_MAX, WINDOW_ACK_BYTES};
 use super::message::{Message, type_id};
+use super::wire::aggregate;
 use super::wire::connection::{Connection, ConnectionError};
 
 /// How a server behaves.
@@ -77,6 +80,13 @@ pub enum ServerOutput {
         /// Publishing name (7.2.2.6).
         stream_key: String,
     },
+    /// The client wants to play this stream; the name may hold a token. It waits for an answer.
+    Play {
+        /// Stream name (7.2.2.1).
+        stream_key: String,
+    },
+    /// The client that plays, or waits to, wants no more of it.
+    StopPlaying,
     /// What `onMetaData` says.
     Metadata(Vec<(String, Value)>),
     /// An audio or video message of the accepted stream.
@@ -96,6 +106,8 @@ impl fmt::Debug for ServerOutput {
             Self::Send(bytes) => write!(f, "Send({} bytes)", bytes.len()),
             Self::Connect { application, .. } => write!(f, "Connect({application})"),
             Self::Publish { .. } => f.write_str("Publish"),
+            Self::Play { .. } => f.write_str("Play"),
+            Self::StopPlaying => f.write_str("StopPlaying"),
             Self::Metadata(properties) => write!(f, "Metadata({} keys)", properties.len()),
             Self::Media(message) => {
                 let (type_id, timestamp_ms) = (message.type_id, message.timestamp_ms);
@@ -120,6 +132,13 @@ enum Stage {
     },
     /// `FCUnpublish` came; `deleteStream` should follow.
     Unpublished,
+    /// Waits for the caller's answer to `play`.
+    AskedToPlay {
+        stream_id: u32,
+    },
+    Playing {
+        stream_id: u32,
+    },
 }
 
 /// The server's end of one connection.
@@ -238,6 +257,15 @@ impl ServerSession {
         }
     }
 
+    /// Tells the client of an accepted stream why it is ended, with a code such as
+    /// `NetStream.Publish.Failed` and words. Without effect when there is none.
+    pub fn end_publish(&mut self, code: &str, description: &str) {
+        if let Stage::Publishing { stream_id } = self.stage {
+            self.stage = Stage::Idle;
+            self.send_status(stream_id, "error", code, description);
+        }
+    }
+
     /// Whether a stream has been accepted and not ended.
     pub fn is_publishing(&self) -> bool {
         matches!(self.stage, Stage::Publishing { .. })
@@ -252,6 +280,11 @@ impl ServerSession {
                     })
                 {
                     self.outputs.push_back(ServerOutput::Media(message));
+                }
+            }
+            type_id::AGGREGATE => {
+                for message in aggregate::messages(&message) {
+                    self.on_message(message);
                 }
             }
             type_id::DATA_AMF0 => self.on_data(&message.payload),
@@ -284,10 +317,12 @@ impl ServerSession {
             "connect" => self.on_connect(command),
             "createStream" => self.on_create_stream(command),
             "publish" => self.on_publish(stream_id, command),
+            "play" => self.on_play(stream_id, command),
             "releaseStream" | "FCPublish" | "_checkbw" => {
                 self.answer("_result", command, vec![Value::Null, Value::Undefined]);
             }
             "FCUnpublish" => self.on_end(UnpublishedBy::FcUnpublish),
+            "deleteStream" | "closeStream" if self.on_stop_playing() => {}
             "deleteStream" => self.on_end(UnpublishedBy::DeleteStream),
             "closeStream" => self.on_end(UnpublishedBy::CloseStream),
             _ => {}

@@ -31,7 +31,11 @@ fn metadata_tells_size_rates_and_codecs() {
         height: 720,
         frame_rate: 29.97,
         video_kbps: 2_500,
-        audio: AudioMetadata::Aac { kbps: 128 },
+        audio: AudioMetadata::Aac {
+            kbps: 128,
+            sample_rate: 48_000,
+            channels: 2,
+        },
     };
     let values = decode(&metadata.set_data_frame()).unwrap();
     assert_eq!(values[..2], ["@setDataFrame".into(), "onMetaData".into()]);

@@ -18,7 +18,11 @@ const METADATA: Metadata = Metadata {
     height: 720,
     frame_rate: 30.0,
     video_kbps: 2_500,
-    audio: AudioMetadata::Aac { kbps: 128 },
+    audio: AudioMetadata::Aac {
+        kbps: 128,
+        sample_rate: 48_000,
+        channels: 2,
+    },
 };
 
 #[test]

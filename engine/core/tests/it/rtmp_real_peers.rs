@@ -307,7 +307,11 @@ impl Publisher {
             height: sets.height(),
             frame_rate: 30.0,
             video_kbps: 500,
-            audio: AudioMetadata::Aac { kbps: 128 },
+            audio: AudioMetadata::Aac {
+                kbps: 128,
+                sample_rate: 48_000,
+                channels: 2,
+            },
         };
         self.send(MediaKind::Data, 0, &metadata.set_data_frame());
         self.send(MediaKind::Video, 0, &avc_sequence_header(sets.record()));

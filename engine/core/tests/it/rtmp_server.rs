@@ -12,6 +12,10 @@ use rml_rtmp::time::RtmpTimestamp;
 use shardcast_core::rtmp::{
     PublishClient, PublishConfig, PublishError, PublishOutput, RtmpUrl, ServerConfig, ServerOutput,
     ServerSession, UnpublishedBy,
+    amf::Value,
+    body::{MessageHeader, encode},
+    command::Command,
+    message::type_id,
 };
 
 #[test]
@@ -61,6 +65,66 @@ fn rml_rtmps_client_publishes_to_it() {
             by: UnpublishedBy::DeleteStream
         }]
     );
+}
+
+#[test]
+fn an_encoder_with_amf3_commands_one_byte_chunks_aggregates_and_no_fcpublish_is_taken() {
+    let mut server = ServerSession::new(ServerConfig::default());
+    shake_hands(&mut server);
+    let mut send = |type_id: u8, stream_id: u32, payload: &[u8], chunk_bytes: usize| {
+        let header = MessageHeader {
+            csid: 3,
+            timestamp_ms: 5_000,
+            type_id,
+            stream_id,
+        };
+        server
+            .handle(&encode(header, payload, chunk_bytes))
+            .unwrap();
+        let mut told = Vec::new();
+        while let Some(output) = server.poll() {
+            match output {
+                ServerOutput::Send(_) => {}
+                ServerOutput::Publish { stream_key } => {
+                    assert_eq!(stream_key, "show?token=t");
+                    server.accept_publish();
+                }
+                other => told.push(other),
+            }
+        }
+        told
+    };
+    let amf3 = |name: &str, transaction: f64, arguments: Vec<Value>| {
+        let command = Command::new(name, transaction, arguments);
+        [&[0][..], &command.encode()].concat()
+    };
+    send(type_id::SET_CHUNK_SIZE, 0, &1_u32.to_be_bytes(), 128);
+    let app = Value::object([("app", "LiveApp".into())]);
+    let told = send(
+        type_id::COMMAND_AMF3,
+        0,
+        &amf3("connect", 1.0, vec![app]),
+        1,
+    );
+    assert!(
+        matches!(&told[..], [ServerOutput::Connect { application, .. }] if application == "LiveApp")
+    );
+    let create = amf3("createStream", 2.0, vec![Value::Null]);
+    send(type_id::COMMAND_AMF3, 0, &create, 1);
+    let arguments = vec![Value::Null, "show?token=t".into(), "live".into()];
+    let publish = amf3("publish", 3.0, arguments);
+    send(type_id::COMMAND_AMF3, 1, &publish, 1);
+    // A video message of three bytes, at 7 ms on a clock of its own.
+    let aggregate = b"\x09\0\0\x03\0\0\x07\0\0\0\0\x17\x01\x00\0\0\0\x0E";
+    let told = send(type_id::AGGREGATE, 1, aggregate, 1);
+    let [ServerOutput::Media(message)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(
+        (message.type_id, message.timestamp_ms),
+        (type_id::VIDEO, 5_000)
+    );
+    assert_eq!(&message.payload[..], b"\x17\x01\x00");
 }
 
 #[test]

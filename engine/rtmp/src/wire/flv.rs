@@ -29,7 +29,7 @@ pub fn avc_header(key: bool, cts_ms: i32) -> [u8; AVC_HEADER_BYTES] {
 }
 
 /// The tag that tells the decoder its parameter sets; `record` is an
-/// AVCDecoderConfigurationRecord ([`crate::codec::h264::ParameterSets::record`]).
+/// AVCDecoderConfigurationRecord (`ParameterSets::record` of the shard).
 pub fn avc_sequence_header(record: &[u8]) -> Bytes {
     let mut body = Vec::with_capacity(AVC_HEADER_BYTES + record.len());
     body.put_slice(&[AVC_KEY, 0, 0, 0, 0]);
@@ -49,7 +49,7 @@ pub fn aac_sequence_header(audio_specific_config: &[u8]) -> Bytes {
 /// The two bytes before a raw AAC frame (E.4.2.2).
 pub const AAC_RAW_HEADER: [u8; 2] = [AAC, 1];
 
-/// What `onMetaData` says about the stream: H.264 with audio in stereo at 48 kHz.
+/// What `onMetaData` says about the stream: H.264 with audio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metadata {
     /// Pixels after cropping.
@@ -64,32 +64,40 @@ pub struct Metadata {
     pub audio: AudioMetadata,
 }
 
-/// What `onMetaData` says about audio in stereo at 48 kHz.
+/// What `onMetaData` says about audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AudioMetadata {
     /// AAC.
     Aac {
         /// Bit rate in kbit/s.
         kbps: u32,
+        /// Samples a second.
+        sample_rate: u32,
+        /// 1 or 2.
+        channels: u32,
     },
-    /// The publisher's own Opus, whose bit rate may change at any time and is not told.
+    /// The publisher's own Opus, in stereo at 48 kHz, whose bit rate may change at any time and is not told.
     Opus,
 }
 
 impl AudioMetadata {
     /// Properties in OBS's order.
     fn properties(self) -> Vec<(String, Value)> {
-        let (codec_id, kbps) = match self {
-            Self::Aac { kbps } => (10, Some(kbps)),
-            Self::Opus => (enhanced::OPUS_CODEC_ID, None),
+        let (codec_id, kbps, sample_rate, channels) = match self {
+            Self::Aac {
+                kbps,
+                sample_rate,
+                channels,
+            } => (10, Some(kbps), sample_rate, channels),
+            Self::Opus => (enhanced::OPUS_CODEC_ID, None, 48_000, 2),
         };
         let rate = kbps.map(|kbps| ("audiodatarate", kbps.into()));
         let codec = [("audiocodecid", codec_id.into())].into_iter().chain(rate);
         let others = [
-            ("audiosamplerate", 48_000_u32.into()),
+            ("audiosamplerate", sample_rate.into()),
             ("audiosamplesize", 16_u32.into()),
-            ("audiochannels", 2_u32.into()),
-            ("stereo", true.into()),
+            ("audiochannels", channels.into()),
+            ("stereo", (channels == 2).into()),
             ("encoder", ENCODER.into()),
         ];
         let all = codec.chain(others);
@@ -99,6 +107,15 @@ impl AudioMetadata {
 
 /// What we say we are.
 const ENCODER: &str = concat!("Shardcast/", env!("CARGO_PKG_VERSION"));
+
+/// `@setDataFrame` as an AMF0 string: a marker, two bytes of length, and its letters.
+const SET_DATA_FRAME_BYTES: usize = 3 + "@setDataFrame".len();
+
+/// A data message of [`Metadata::set_data_frame`] or [`audio_data_frame`] as those are sent it that play: a server
+/// stores what follows the first string, and gives that to players.
+pub fn for_player(data_frame: &Bytes) -> Bytes {
+    data_frame.slice(SET_DATA_FRAME_BYTES.min(data_frame.len())..)
+}
 
 /// What `onMetaData` says of a stream without pictures.
 pub fn audio_data_frame(audio: AudioMetadata) -> Bytes {

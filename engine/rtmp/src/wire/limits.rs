@@ -49,5 +49,9 @@ pub(crate) const SERVER_TEXT_CHARS_SEARCHED: usize = 8_192;
 /// opaque are some twenty characters each; FFmpeg reads 300.
 pub(crate) const LOGIN_TEXT_BYTES_MAX: usize = 1_024;
 
+/// Messages within an aggregate. Encoders that use them gather a second or two, of some hundred messages; empty
+/// ones would take 15 bytes each.
+pub(crate) const AGGREGATE_PARTS_MAX: usize = 1_024;
+
 /// Message streams one client may create on one connection; publishers need one.
 pub const MESSAGE_STREAMS_MAX: u32 = 8;

@@ -1,5 +1,6 @@
 //! Bytes of RTMP, AMF0 and FLV, in and out, for both ends of a connection.
 
+pub(super) mod aggregate;
 pub mod amf;
 pub mod body;
 pub mod chunk;
@@ -10,3 +11,4 @@ pub mod enhanced;
 pub mod flv;
 pub mod limits;
 pub mod message;
+pub mod tag;
