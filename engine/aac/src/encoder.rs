@@ -137,7 +137,10 @@ impl Encoder {
         let layout = Layout::new(sequence, grouping, bandwidth_hz);
         let silent = |input: &Input| input.history.is_silent();
         if silent(&self.inputs[0]) && (mono || silent(&self.inputs[1])) {
-            let budget = self.reservoir.budget(0.0);
+            for input in &mut *self.inputs {
+                input.psychoacoustics.silence();
+            }
+            let budget = self.reservoir.silent_budget();
             let bits = syntax::write(out, &layout, &Pair::Silence, budget.least);
             self.reservoir.spend(bits);
             return true;
@@ -189,6 +192,11 @@ impl Encoder {
             input
                 .psychoacoustics
                 .thresholds(layout, &coded.energies, &mut coded.thresholds);
+        }
+        if mono {
+            // The channel that is not coded has masked what the other has.
+            let [first, second] = &mut *self.inputs;
+            second.psychoacoustics.clone_from(&first.psychoacoustics);
         }
         let mid_side = if mono {
             MidSide::NONE
@@ -352,4 +360,35 @@ fn noise_limits<const N: usize>(bark: &[f32; N], offsets: &[u16], bits: f32) -> 
         let ratio = line_bits.exp2() - 1.5;
         (1.0 / ratio.max(1.0)).clamp(0.003, 0.8)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_mono_both_channels_have_masked_the_same() {
+        let tone = |hertz: f32, level: f32| -> [f32; FRAME_SAMPLES] {
+            core::array::from_fn(|n| level * (hertz * n as f32 * 0.000_131).sin())
+        };
+        let (loud, quiet) = (tone(7_000.0, 0.8), tone(440.0, 0.05));
+        let mut encoder = Encoder::new(96_000).unwrap();
+        let mut out = Vec::new();
+        // The fewest blocks of mono that make one mono frame, so that the right channel's state is its own.
+        let rights = [
+            Some(&loud),
+            Some(&loud),
+            Some(&loud),
+            None,
+            None,
+            Some(&loud),
+        ];
+        for right in rights {
+            out.clear();
+            encoder.encode(&quiet, right, &mut out);
+        }
+        assert_eq!(encoder.mono, [true, true, false]);
+        let [left, right] = &*encoder.inputs;
+        assert_eq!(left.psychoacoustics, right.psychoacoustics);
+    }
 }

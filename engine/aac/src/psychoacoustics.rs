@@ -107,7 +107,7 @@ fn quiet_db(hertz: f32) -> f32 {
 }
 
 /// What one channel's thresholds depend on from frame to frame.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Psychoacoustics {
     /// The thresholds of the frame before, if it had a long window.
     previous: [f32; LONG_BANDS],
@@ -122,6 +122,12 @@ impl Psychoacoustics {
             previous: [0.0; LONG_BANDS],
             previous_bands: 0,
         }
+    }
+
+    /// The frame has no sound, so what it masks is what is not heard in quiet.
+    pub(crate) fn silence(&mut self) {
+        self.previous = LONG.quiet;
+        self.previous_bands = LONG_BANDS;
     }
 
     /// The thresholds of a frame's bands.
@@ -171,5 +177,29 @@ pub(crate) fn band_energies(
             }
         }
         *energy = sums.iter().sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bands::{Grouping, WindowSequence};
+
+    #[test]
+    fn what_was_loud_before_a_silence_masks_nothing_after_it() {
+        let layout = Layout::new(WindowSequence::OnlyLong, Grouping::new(&[4, 4]), 20_000);
+        let energies = [1e12; BANDS_MAX];
+        let mut model = Psychoacoustics::new();
+        let thresholds = |model: &mut Psychoacoustics| {
+            let mut thresholds = [0.0; BANDS_MAX];
+            model.thresholds(&layout, &energies, &mut thresholds);
+            thresholds[20]
+        };
+        let first = thresholds(&mut model);
+        assert_eq!(thresholds(&mut model), first);
+        model.silence();
+        let after = thresholds(&mut model);
+        assert!(after <= 0.02 * first, "{after} of {first}");
+        assert_eq!(thresholds(&mut model), first);
     }
 }

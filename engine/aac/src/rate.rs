@@ -58,17 +58,32 @@ impl Reservoir {
         }
     }
 
+    /// The budget of a frame without sound. What sound usually asks for stays what it was, so that the
+    /// first frames of a word after a pause are not taken for exceptional.
+    pub(crate) fn silent_budget(&mut self) -> Budget {
+        self.next_frame();
+        self.share(0.0)
+    }
+
     /// The budget of the next frame, whose perceptual entropy is `demand`.
     pub(crate) fn budget(&mut self, demand: f32) -> Budget {
-        self.remainder += self.bitrate * FRAME_SAMPLES as u64;
-        self.mean = (self.remainder / u64::from(SAMPLE_RATE)) as i32;
-        self.remainder %= u64::from(SAMPLE_RATE);
-
+        self.next_frame();
         if self.demand == 0.0 {
             self.demand = demand;
         }
         let ratio = (demand / self.demand.max(1.0)).clamp(0.4, 3.0);
         self.demand += DEMAND_FOLLOW * (demand - self.demand);
+        self.share(ratio)
+    }
+
+    fn next_frame(&mut self) {
+        self.remainder += self.bitrate * FRAME_SAMPLES as u64;
+        self.mean = (self.remainder / u64::from(SAMPLE_RATE)) as i32;
+        self.remainder %= u64::from(SAMPLE_RATE);
+    }
+
+    /// What there is for a frame with so many times the usual demand.
+    fn share(&self, ratio: f32) -> Budget {
         let there = self.level + self.mean;
         let most = there.min(BUFFER_BITS) & !7;
         let least = (there - self.size + 7).max(0) & !7;
@@ -87,5 +102,27 @@ impl Reservoir {
     pub(crate) fn spend(&mut self, bits: u32) {
         self.level += self.mean - bits as i32;
         debug_assert!((0..=self.size).contains(&self.level), "{self:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_after_a_pause_asks_for_no_more_than_one_before_it() {
+        let mut reservoir = Reservoir::new(64_000);
+        for _ in 0..200 {
+            let target = reservoir.budget(1_000.0).target;
+            reservoir.spend(target.next_multiple_of(8));
+        }
+        let before = reservoir.demand;
+        for _ in 0..100 {
+            let least = reservoir.silent_budget().least;
+            reservoir.spend(least);
+        }
+        assert_eq!(reservoir.demand, before);
+        // The pause has filled the reservoir, so there is more for the word all the same.
+        assert!(reservoir.level > reservoir.size - 8, "{reservoir:?}");
     }
 }
