@@ -1,4 +1,4 @@
-//! AAC back to samples, to measure what a destination hears.
+//! AAC to samples: an encoder's on its way to Opus, and ours to measure what a destination hears.
 
 use std::fmt;
 

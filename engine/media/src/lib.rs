@@ -1,7 +1,8 @@
 //! Codecs behind safe types. Nothing here knows a network, a clock or a broadcast.
 //!
 //! [`OpusToAac`] is the audio transcoder of a broadcast: the publisher's Opus becomes the one AAC stream
-//! that all of its destinations share. [`AacDecoder`] is the way back, for measuring instruments.
+//! that all of its destinations share. [`AacToOpus`] makes an encoder's AAC the Opus that its viewers share.
+//! [`AacDecoder`] decodes AAC alone, for measuring instruments.
 //!
 //! [`Transcoder`] is the video transcoder of a broadcast: the publisher's H.264, VP8, VP9 or AV1 is decoded
 //! once and becomes renditions of constant size and frame rate, each encoded once.
@@ -9,17 +10,22 @@
 //! [`still_frame::make`] codes one picture by itself, the last of a stream or an image file, which
 //! replaces the video of a publisher that is away.
 //!
+//! [`preview::make`] makes an image file of a keyframe.
+//!
 //! The codecs are `shardcast-aac`, libopus (bundled) and the libavcodec, libswscale and libx264 of the system. No input makes
 //! these types panic; what they cannot decode is a [`MediaError`] or a [`StillFrameError`].
 
 mod aac_decoder;
 mod aac_encoder;
+mod aac_to_opus;
 mod error;
 mod extradata;
 mod i420;
 pub mod limits;
 mod opus_decoder;
 mod opus_to_aac;
+pub mod preview;
+mod resampler;
 mod silent_packets;
 mod slate;
 pub mod still_frame;
@@ -31,6 +37,7 @@ mod x264_handle;
 
 pub use aac_decoder::AacDecoder;
 pub use aac_encoder::AacCoder;
+pub use aac_to_opus::AacToOpus;
 pub use error::MediaError;
 pub use i420::I420;
 pub use opus_to_aac::{AudioReport, OpusToAac};

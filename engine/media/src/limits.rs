@@ -18,6 +18,9 @@ pub const AAC_BITRATES_BPS: std::ops::RangeInclusive<usize> = 32_000..=320_000;
 /// stream, and 48 of 2.5 ms are the most a packet can hold (RFC 6716 §3.2.5 and §3.4).
 pub const OPUS_PACKET_BYTES_MAX: usize = 48 * 1275;
 
+/// Longest Opus packet that is made, in bytes: one frame (RFC 6716 §3.2.1).
+pub const OPUS_PACKET_BYTES_MADE_MAX: usize = 1_276;
+
 /// Samples per channel of the longest Opus packet: 120 ms (RFC 6716 §3.2.5, rule R5).
 pub const OPUS_SAMPLES_MAX: usize = 5_760;
 

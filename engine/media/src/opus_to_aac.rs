@@ -41,11 +41,11 @@ pub struct OpusToAac {
     silent_packets: u64,
 }
 
-/// What a transcoder has done since it was opened. Times are by the wall clock: while the thread is not
+/// What a transcoder, in either direction, has done since it was opened. Times are by the wall clock: while the thread is not
 /// interrupted they are its CPU time, at a tenth of the price of asking for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AudioReport {
-    /// AAC frames made.
+    /// AAC frames made, or decoded.
     pub frames: u64,
     /// Of these, frames whose channels were the same, so that one was encoded for both.
     pub mono_frames: u64,
@@ -53,9 +53,9 @@ pub struct AudioReport {
     pub repeated_frames: u64,
     /// Opus packets of silence that were not decoded, since those before them were the same.
     pub silent_packets: u64,
-    /// Time that decoding and concealing Opus took.
+    /// Time that Opus took: decoding and concealing, or encoding.
     pub opus_time: Duration,
-    /// Time that encoding AAC took.
+    /// Time that AAC took.
     pub aac_time: Duration,
 }
 
