@@ -12,5 +12,9 @@ pub const PICTURE_SIDE_PIXELS_MAX: u32 = 8_192;
 /// HRD parameters in full come to about 700.
 pub(super) const PARAMETER_SET_BYTES_MAX: usize = 4_096;
 
+/// NAL units of one access unit whose lengths are written anew. A picture of 4K in slices of one row of
+/// macroblocks has 136.
+pub(super) const NALS_MAX: usize = 1_024;
+
 /// Picture parameter sets kept of one unit. Encoders use one or two; 256 are legal.
 pub const PPS_COUNT_MAX: usize = 8;

@@ -3,11 +3,13 @@
 use bytes::{BufMut, Bytes};
 
 use super::bits::BitReader;
-use super::limits::{PPS_COUNT_MAX, UNIT_BYTES_MAX};
+use super::limits::{NALS_MAX, PPS_COUNT_MAX, UNIT_BYTES_MAX};
 use super::nal::{NalType, annex_b, nal_type};
+use super::record::DecoderRecord;
 
 /// An access unit in AVCC form (ISO/IEC 14496-15, 5.3.4.2): each NAL unit behind its length of four
-/// bytes. Access unit delimiters, fillers and parameter sets are not in it; SEI is.
+/// bytes. Access unit delimiters, fillers and parameter sets are not in it, unless it came in that form;
+/// SEI is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoUnit {
     /// The NAL units behind their lengths, to be shared by everyone who sends or stores them.
@@ -32,6 +34,9 @@ pub enum UnitError {
     /// Longer than any media message that a peer would take.
     #[error("the access unit is longer than {UNIT_BYTES_MAX} bytes")]
     TooLong,
+    /// A NAL unit is longer than what is left.
+    #[error("the lengths of the NAL units do not add up to the access unit")]
+    BadLengths,
     /// Encoders use one or two.
     #[error("the access unit brings more than {PPS_COUNT_MAX} picture parameter sets")]
     TooManyPps,
@@ -60,7 +65,57 @@ impl VideoUnit {
         }
         // A length takes one byte more than a short start code; eight such fit before it grows.
         let mut avcc = Vec::with_capacity(bytes_expected + 8);
-        let mut unit = Self {
+        let mut unit = Self::empty();
+        for nal in nals {
+            if unit.look_at(nal)? {
+                append(nal, &mut avcc)?;
+            }
+        }
+        unit.avcc = Bytes::from(avcc);
+        Ok(unit)
+    }
+
+    /// Takes a unit in AVCC, whose lengths have as many bytes as `record` says. With four, which is what
+    /// encoders write, it stays as it came, to the byte.
+    ///
+    /// # Errors
+    /// When it is too long, or the lengths are wrong.
+    pub fn from_avcc(avcc: &Bytes, record: &DecoderRecord) -> Result<Self, UnitError> {
+        let mut unit = Self::empty();
+        let mut nals = Vec::new();
+        let mut rest = &avcc[..];
+        while !rest.is_empty() {
+            let (length, behind) = rest
+                .split_at_checked(record.length_bytes)
+                .ok_or(UnitError::BadLengths)?;
+            let length = length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let (nal, behind) = behind
+                .split_at_checked(length)
+                .ok_or(UnitError::BadLengths)?;
+            rest = behind;
+            if record.length_bytes == 4 {
+                unit.look_at(nal)?;
+            } else if nals.len() < NALS_MAX {
+                nals.push(nal);
+            } else {
+                return Err(UnitError::BadLengths);
+            }
+        }
+        if record.length_bytes != 4 {
+            let bytes = avcc.len() + nals.len() * 4;
+            return Self::from_nals(nals, bytes);
+        }
+        if avcc.len() > UNIT_BYTES_MAX {
+            return Err(UnitError::TooLong);
+        }
+        unit.avcc = avcc.clone();
+        Ok(unit)
+    }
+
+    fn empty() -> Self {
+        Self {
             avcc: Bytes::new(),
             key: false,
             sps: None,
@@ -68,24 +123,25 @@ impl VideoUnit {
             b_slices: false,
             reference: false,
             picture: false,
-        };
-        for nal in nals {
-            match nal_type(nal) {
-                None | Some(NalType::Aud | NalType::Filler | NalType::End) => continue,
-                Some(NalType::Sps) => unit.sps = Some(Bytes::copy_from_slice(nal)),
-                Some(NalType::Pps) => unit.add_pps(nal)?,
-                Some(kind) => {
-                    unit.key |= kind == NalType::Idr;
-                    let picture = matches!(kind, NalType::Idr | NalType::Slice);
-                    unit.picture |= picture;
-                    unit.reference |= picture && nal.first().is_some_and(|it| it & 0x60 != 0);
-                    unit.b_slices |= kind == NalType::Slice && is_b_slice(nal);
-                    append(nal, &mut avcc)?;
-                }
+        }
+    }
+
+    /// Learns from a NAL unit; whether it belongs to what is kept.
+    fn look_at(&mut self, nal: &[u8]) -> Result<bool, UnitError> {
+        match nal_type(nal) {
+            None | Some(NalType::Aud | NalType::Filler | NalType::End) => return Ok(false),
+            Some(NalType::Sps) => self.sps = Some(Bytes::copy_from_slice(nal)),
+            Some(NalType::Pps) => self.add_pps(nal)?,
+            Some(kind) => {
+                self.key |= kind == NalType::Idr;
+                let picture = matches!(kind, NalType::Idr | NalType::Slice);
+                self.picture |= picture;
+                self.reference |= picture && nal.first().is_some_and(|it| it & 0x60 != 0);
+                self.b_slices |= kind == NalType::Slice && is_b_slice(nal);
+                return Ok(true);
             }
         }
-        unit.avcc = Bytes::from(avcc);
-        Ok(unit)
+        Ok(false)
     }
 
     /// Whether there is a picture in it, and not only parameter sets or SEI.
