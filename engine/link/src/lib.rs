@@ -11,6 +11,7 @@
 mod address_rules;
 pub mod cidr;
 mod destination_status;
+pub mod fragment;
 pub mod frame;
 pub mod id;
 pub mod machine;
@@ -22,7 +23,9 @@ pub mod rtmp_url;
 #[cfg(feature = "settings")]
 pub mod settings;
 mod silence;
+pub mod socket_lot;
 mod status;
+pub mod tls_front;
 mod video;
 mod viewing;
 mod wanted;
@@ -34,23 +37,32 @@ pub use destination_status::{
     DestinationState, DestinationStatus, VideoPath, VideoSelectionStatus,
 };
 pub use id::{BroadcastId, DestinationId, InvalidBroadcastId, SessionId};
-pub use message::{Command, ControlHello, EndReason, Event, ShardHello};
+pub use message::{
+    Command, ControlHello, DataMessage, DataSender, EndReason, Event, HandedOver, ShardHello,
+};
 pub use offer::{OFFER_BYTES_MAX, OfferTooLarge, check_offer};
 pub use problem::{Fault, Problem};
 pub use report::{Assembly, Report};
 pub use rtmp_url::{RtmpUrl, UrlError};
 pub use silence::Silence;
 pub use status::{
-    AudioStatus, BroadcastStatus, CodecStatus, DecoderStatus, PublisherStatus, RenditionStatus,
-    ShardStatus, SinkStatus, VideoStatus,
+    AudioStatus, BroadcastStatus, CodecStatus, DataStatus, DecoderStatus, IngestProtocol,
+    PublisherStatus, RecordingStatus, RenditionStatus, ShardStatus, SinkStatus, TcpPeersStatus,
+    VideoStatus,
 };
 pub use video::{
     PassthroughOverrides, Preset, Profile, Reencode, RenditionSpec, VideoCodec, VideoSettings,
     video_bps_for,
 };
-pub use viewing::{ViewEndReason, ViewRefusal};
-pub use wanted::{RetryPolicy, WantedBroadcast, WantedDestination};
+pub use viewing::{ViewEndReason, ViewRefusal, ViewerReport};
+pub use wanted::{
+    DataChannels, DataFromViewers, PreviewFormat, RetryPolicy, WantedBroadcast, WantedDestination,
+    WantedHls, WantedPreview, WantedRecording,
+};
 pub use work::WorkCounters;
+
+/// Most bytes of one message over a data channel, and of one that REST sends. A chunk of Ant Media's SDK has 16,004.
+pub const DATA_MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// The version this crate speaks. Raised when a message changes its meaning; new optional fields
 /// do not raise it.

@@ -1,5 +1,7 @@
 //! Commands (control → shard) and events (shard → control).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     problem::Problem,
     status::{BroadcastStatus, ShardStatus},
     video::VideoCodec,
-    viewing::{ViewEndReason, ViewRefusal},
+    viewing::{ViewEndReason, ViewRefusal, ViewerReport},
     wanted::WantedBroadcast,
 };
 
@@ -58,8 +60,28 @@ pub enum Command {
         #[serde(default)]
         stereo: bool,
     },
+    /// An encoder publishes by RTMP. Control has read its connection up to `publish` and admitted it; the
+    /// shard answers that command and goes on. Answered by nothing but [`Event::Publishing`] and
+    /// [`Event::Ended`]; a session that is publishing this broadcast goes on until media of the new one
+    /// arrives, and is then replaced.
+    PublishRtmp {
+        /// Chosen by control for this attempt.
+        session: SessionId,
+        /// The broadcast to publish.
+        broadcast: BroadcastId,
+        /// The connection.
+        connection: HandedOver,
+        /// The shard ends the session when no media has come so many milliseconds after this.
+        start_timeout_ms: u64,
+    },
+    /// A connection to the application of the test sink, read up to `publish`.
+    Sink {
+        /// The connection.
+        connection: HandedOver,
+    },
     /// A further offer of a session that was answered: tracks are added or removed, or ICE is
-    /// restarted. Answered by [`Event::Answer`] or [`Event::NotRenegotiated`].
+    /// restarted. Answered by [`Event::Answer`] or [`Event::NotRenegotiated`]. A viewer that made the
+    /// offer restarts ICE alone, and is answered by [`Event::ViewDescribed`] or the same.
     Renegotiate {
         /// The session that goes on.
         session: SessionId,
@@ -92,6 +114,18 @@ pub enum Command {
         /// The shard ends the session when ICE and DTLS do not stand so many milliseconds after this.
         start_timeout_ms: u64,
     },
+    /// A client plays by RTMP. Control has read its connection up to `play` and admitted it; the shard answers that
+    /// command and goes on. Answered by [`Event::Viewing`] or [`Event::ViewRefused`].
+    ViewRtmp {
+        /// Chosen by control for this attempt.
+        session: SessionId,
+        /// The broadcast to watch.
+        broadcast: BroadcastId,
+        /// The connection.
+        connection: HandedOver,
+        /// The shard ends the session when media does not flow so many milliseconds after this.
+        start_timeout_ms: u64,
+    },
     /// The client's answer to the offer of [`Event::ViewDescribed`].
     ViewAnswer {
         /// The session whose offer is answered.
@@ -108,11 +142,47 @@ pub enum Command {
         /// Whether audio is sent.
         audio: bool,
     },
+    /// A text for the publisher and all viewers of a broadcast, over their data channels.
+    Data {
+        /// The broadcast that they are of.
+        broadcast: BroadcastId,
+        /// At most [`crate::DATA_MESSAGE_BYTES_MAX`] bytes.
+        text: String,
+    },
+    /// Which video a viewer is sent; the publisher's before the first such command. It changes at a keyframe.
+    ViewQuality {
+        /// The session that goes on.
+        session: SessionId,
+        /// The height in pixels that is wanted: the nearest of the publisher's video and of
+        /// [`WantedBroadcast::ladder`] is sent. `None`: the publisher's video.
+        #[serde(default)]
+        height: Option<u32>,
+    },
     /// The viewer is gone, or has sent `stop`.
     EndView {
         /// The session that is over.
         session: SessionId,
     },
+}
+
+/// A connection that control has accepted and the shard goes on with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// The name under which its socket was left with the engine ([`crate::socket_lot`]).
+    pub socket: String,
+    /// `address:port` of the client.
+    pub remote: String,
+    /// All that the client has sent so far, in base64. It holds the stream key and the token.
+    pub read_base64: String,
+}
+
+/// Shows neither keys nor bytes.
+impl fmt::Debug for HandedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandedOver")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Shard → control.
@@ -192,6 +262,22 @@ pub enum Event {
         /// The broadcast that it watches.
         broadcast: BroadcastId,
     },
+    /// A viewer is sent other video than before, from a keyframe on.
+    ViewSwitched {
+        /// The session that goes on.
+        session: SessionId,
+        /// Height of the new video in pixels.
+        height: u32,
+    },
+    /// How the media of a viewer arrives.
+    ViewerReport {
+        /// The session that watches.
+        session: SessionId,
+        /// The broadcast that it watches.
+        broadcast: BroadcastId,
+        /// What is sent and what arrives.
+        report: ViewerReport,
+    },
     /// A viewer's session is over.
     ViewEnded {
         /// The session, which is not used again.
@@ -207,6 +293,21 @@ pub enum Event {
         broadcast: BroadcastId,
         /// The destination as it is now.
         status: DestinationStatus,
+    },
+    /// A client's message over its data channel was taken, of a broadcast of which they are to be reported
+    /// ([`crate::DataChannels::reported`]).
+    DataMessage {
+        /// The broadcast that it belongs to.
+        broadcast: BroadcastId,
+        /// Who has sent it.
+        sender: DataSender,
+        /// As it came.
+        message: DataMessage,
+    },
+    /// A file of a recording is closed and can be finished. Who misses this finds the file in its folder.
+    Recorded {
+        /// Its path.
+        file: String,
     },
     /// Everything the shard has; sent after the hello and once a second. The parts of a long report
     /// come before it ([`crate::Report`]).
@@ -236,6 +337,43 @@ impl Event {
     }
 }
 
+/// Who has sent a message over a data channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataSender {
+    /// The publisher.
+    Publisher,
+    /// A viewer.
+    Viewer,
+}
+
+/// A message over a data channel, of at most [`crate::DATA_MESSAGE_BYTES_MAX`] bytes. A part of a large message
+/// of Ant Media's SDK is a message of its own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DataMessage {
+    /// Sent as a text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// Sent as bytes.
+    Binary {
+        /// The bytes, in base64.
+        base64: String,
+    },
+}
+
+/// Shows no message: they are people's.
+impl fmt::Debug for DataMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Text { text: held } | Self::Binary { base64: held }) = self;
+        f.debug_struct("DataMessage")
+            .field("bytes", &held.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// The control process at its end of the link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlHello {
@@ -260,9 +398,6 @@ pub struct ShardHello {
     pub udp_port: u16,
     /// Relative weight in placement, 100 for a whole core.
     pub capacity: u32,
-    /// TCP port of the RTMP server, whose application `sink` takes test streams; `None`: there is none.
-    #[serde(default)]
-    pub rtmp_port: Option<u16>,
 }
 
 /// Why a publishing session ended.
@@ -277,8 +412,10 @@ pub enum EndReason {
     Lost,
     /// Media of a newer session for the same broadcast has arrived.
     Replaced,
-    /// The peer closed DTLS or ICE properly.
+    /// The peer closed DTLS or ICE properly, or ended its stream by a command of RTMP.
     PeerClosed,
+    /// The publisher sends what is not taken, and was told so.
+    Unsupported,
     /// The offer held neither audio nor video, and the start time-out has passed.
     NoMediaOffered,
     /// Media was offered, and none came within the start time-out.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     destination_status::DestinationStatus,
     id::{BroadcastId, SessionId},
+    problem::Problem,
     video::{Preset, RenditionSpec, VideoCodec},
     work::WorkCounters,
 };
@@ -26,6 +27,9 @@ pub struct ShardStatus {
     /// Datagrams received since the shard started that belonged to no session.
     #[serde(default)]
     pub datagrams_unknown: u64,
+    /// WebRTC over TCP.
+    #[serde(default)]
+    pub tcp_peers: TcpPeersStatus,
     /// Its broadcasts; of a report in parts, those that the parts did not hold.
     #[serde(default)]
     pub broadcasts: Vec<BroadcastStatus>,
@@ -41,6 +45,17 @@ pub struct ShardStatus {
     /// What its work consisted of.
     #[serde(default)]
     pub work: WorkCounters,
+}
+
+/// TCP connections of publishers and viewers to a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpPeersStatus {
+    /// Those that are open.
+    pub connections: u64,
+    /// Refused since the shard started, or closed because they belonged to no session.
+    pub refused: u64,
+    /// Datagrams dropped since then because the client read too slowly.
+    pub dropped: u64,
 }
 
 /// What a shard may and does spend on decoding, scaling and encoding, in thousandths of a core.
@@ -103,18 +118,68 @@ pub struct BroadcastStatus {
     /// Its destinations, in the order in which control wants them.
     #[serde(default)]
     pub destinations: Vec<DestinationStatus>,
-    /// Viewers whose media flows.
+    /// Viewers over WebRTC whose media flows.
     #[serde(default)]
     pub viewers: u32,
+    /// Clients that play by RTMP and whose media flows.
+    #[serde(default)]
+    pub rtmp_viewers: u32,
+    /// Messages over data channels.
+    #[serde(default)]
+    pub data: DataStatus,
+    /// Why some of them are sent the publisher's video though another would suit them better, for people.
+    #[serde(default)]
+    pub viewers_problem: Option<String>,
+    /// Whether it is packaged for HLS.
+    #[serde(default)]
+    pub hls: bool,
+    /// Whether the rungs of its ladder are packaged too.
+    #[serde(default)]
+    pub hls_ladder: bool,
     /// Bytes of media kept for consumers.
     #[serde(default)]
     pub ring_bytes: u64,
+    /// The recording that is wanted.
+    #[serde(default)]
+    pub recording: Option<RecordingStatus>,
     /// The one decoder of the publisher's video; `None` while there is no rendition.
     #[serde(default)]
     pub decoder: Option<DecoderStatus>,
     /// What is re-encoded from the publisher's video.
     #[serde(default)]
     pub renditions: Vec<RenditionStatus>,
+}
+
+/// Messages over the data channels of a broadcast, since its shard has it. A chunk counts as a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataStatus {
+    /// Taken from clients and from REST.
+    pub received: u64,
+    /// Sent to clients: one for each of them.
+    pub delivered: u64,
+    /// Refused for a limit or by the settings; their senders were told.
+    pub refused: u64,
+    /// Not sent to a client that took them too slowly, and was told so.
+    pub lost: u64,
+    /// Delivered to clients, and not reported to control: they were too many bytes a second for that.
+    pub unreported: u64,
+}
+
+/// The recording of a broadcast.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordingStatus {
+    /// [`WantedRecording::id`](crate::WantedRecording::id).
+    pub id: String,
+    /// Path of the file that is being written; `None` between files, and before the first.
+    pub file: Option<String>,
+    /// Bytes of it on the disk.
+    pub bytes: u64,
+    /// How much of the show is in it, in milliseconds.
+    pub duration_ms: u64,
+    /// Why nothing is recorded, or parts are left out.
+    pub problem: Option<Problem>,
 }
 
 /// The decoder of a broadcast. Counted since its first rendition began.
@@ -147,6 +212,9 @@ pub struct RenditionStatus {
     pub height: u32,
     /// Destinations that are sent it.
     pub destinations: u32,
+    /// Viewers that are sent it.
+    #[serde(default)]
+    pub viewers: u32,
     /// Frames encoded.
     pub frames: u64,
     /// Of these, frames that repeat the one before because the publisher sent too few.
@@ -170,11 +238,25 @@ pub struct RenditionStatus {
     pub problem: Option<String>,
 }
 
+/// What a publisher speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IngestProtocol {
+    /// A browser, or a client of WHIP.
+    #[default]
+    WebRtc,
+    /// An encoder.
+    Rtmp,
+}
+
 /// The publisher of a broadcast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublisherStatus {
     /// Its session.
     pub session: SessionId,
+    /// What it speaks.
+    #[serde(default)]
+    pub protocol: IngestProtocol,
     /// When the first media of this session came, in Unix milliseconds.
     pub since_unix_ms: u64,
     /// `address:port` that media comes from; empty until it is known.
@@ -232,13 +314,13 @@ pub struct VideoStatus {
 /// Audio as it arrives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioStatus {
-    /// `opus`.
+    /// `opus`, or `aac` of an encoder.
     pub codec: String,
-    /// RTP packets received in this session.
+    /// RTP packets, or AAC frames, received in this session.
     pub packets: u64,
     /// Samples at 48 kHz that were concealed or filled with silence.
     pub samples_filled: u64,
-    /// Opus payload over the last second, in bit/s.
+    /// Payload over the last second, in bit/s.
     #[serde(default)]
     pub bitrate_bps: u64,
 }
@@ -255,7 +337,13 @@ impl BroadcastStatus {
             slate: None,
             destinations: Vec::new(),
             viewers: 0,
+            rtmp_viewers: 0,
+            data: DataStatus::default(),
+            viewers_problem: None,
+            hls: false,
+            hls_ladder: false,
             ring_bytes: 0,
+            recording: None,
             decoder: None,
             renditions: Vec::new(),
         }

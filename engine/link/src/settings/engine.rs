@@ -48,10 +48,11 @@ pub struct EngineSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub udp_port_base: Option<u16>,
 
-    /// RTMP port; 0 picks a free one [default: 1935, or a free one when udp_port_base is 0]
-    #[arg(long, value_name = "PORT")]
+    /// Take WebRTC over TCP too, on the number of the UDP port, from clients that UDP does not reach
+    /// [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rtmp_port: Option<u16>,
+    pub tcp_candidates_enabled: Option<bool>,
 
     /// Address that browsers send media to; may be repeated [default: the bound address, or those of this
     /// machine]
@@ -103,7 +104,9 @@ impl EngineSettings {
             codec_cores: list(&self.codec_cores, &weaker.codec_cores),
             aac_encoder: self.aac_encoder.or(weaker.aac_encoder),
             udp_port_base: self.udp_port_base.or(weaker.udp_port_base),
-            rtmp_port: self.rtmp_port.or(weaker.rtmp_port),
+            tcp_candidates_enabled: self
+                .tcp_candidates_enabled
+                .or(weaker.tcp_candidates_enabled),
             advertise: either(&self.advertise, &weaker.advertise),
             destination_allow: either(&self.destination_allow, &weaker.destination_allow),
             destination_deny: either(&self.destination_deny, &weaker.destination_deny),
@@ -124,6 +127,11 @@ impl EngineSettings {
     /// UDP port of shard 0; 0 picks free ports.
     pub fn udp_port_base(&self) -> u16 {
         self.udp_port_base.unwrap_or(UDP_PORT_BASE_DEFAULT)
+    }
+
+    /// Whether WebRTC comes over TCP too.
+    pub fn tcp_candidates_enabled(&self) -> bool {
+        self.tcp_candidates_enabled.unwrap_or(true)
     }
 
     /// The names of all settings, as keys of the settings file.
@@ -195,7 +203,7 @@ mod tests {
             codec_cores: vec![1],
             aac_encoder: Some(AacEncoder::Libavcodec),
             udp_port_base: Some(0),
-            rtmp_port: Some(1_936),
+            tcp_candidates_enabled: Some(false),
             advertise: Some(vec![
                 "192.0.2.1".parse().unwrap(),
                 "2001:db8::1".parse().unwrap(),

@@ -89,13 +89,6 @@ impl EngineFlags {
             .mut_arg("shards", |argument| {
                 argument.value_parser(clap::value_parser!(u16).range(1..))
             })
-            // The engine has no RTMP port unless it is given one.
-            .mut_arg("rtmp_port", |argument| {
-                argument.help(
-                    "TCP port on loopback for the RTMP test sink; 0 picks a free one; without it \
-                     there is none",
-                )
-            })
             .mut_arg("rtmps_ca_file", |argument| {
                 argument.long("ca-file").env("SHARDCAST_ENGINE_CA_FILE")
             });
