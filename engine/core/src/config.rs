@@ -15,8 +15,8 @@ pub struct ShardConfig {
     pub engine: String,
     /// Addresses that go into SDP answers: those of the UDP socket, or what a 1:1 NAT makes of them.
     pub advertise: Vec<SocketAddr>,
-    /// The TCP port on which this shard is offered RTMP connections, if it is.
-    pub rtmp_port: Option<u16>,
+    /// TCP connections come to these addresses too, so they are offered (RFC 6544).
+    pub tcp_candidates: bool,
     /// Of all randomness but that of DTLS and ICE.
     pub seed: u64,
     /// Start of the shard's media clock.

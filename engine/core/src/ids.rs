@@ -28,7 +28,7 @@ pub(crate) struct BroadcastKey(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct DestinationKey(pub(crate) u64);
 
-/// A session that publishes to a broadcast. Of two sessions of one broadcast the greater began later.
+/// A session that publishes to a broadcast, or watches it. Of two sessions of one broadcast the greater began later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionKey {
     pub(crate) broadcast: BroadcastKey,
@@ -44,8 +44,14 @@ pub(crate) enum ConnOwner {
         destination: DestinationKey,
         attempt: u64,
     },
-    /// Came to the shard's RTMP port.
+    /// An encoder's, which publishes to a broadcast.
+    Publisher(SessionKey),
+    /// Of a client that plays a broadcast by RTMP.
+    Player(SessionKey),
+    /// Of a client that publishes to the test sink.
     Ingest(u64),
+    /// Came to the shard's media port, for a WebRTC peer. Of two the greater came later.
+    Peer(u64),
 }
 
 /// A TCP connection.
@@ -81,6 +87,20 @@ pub struct StillFrameId {
     pub(crate) number: u64,
 }
 
+/// A preview that is being made of one broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PreviewId {
+    pub(crate) broadcast: BroadcastKey,
+    pub(crate) number: u64,
+}
+
+/// A file that a broadcast is recorded into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordingFileId {
+    pub(crate) broadcast: BroadcastKey,
+    pub(crate) number: u64,
+}
+
 /// A rendition. It is only used beside the [`VideoTranscoderId`] that says whose it is, so it carries
 /// nothing but its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,8 +116,14 @@ impl ConnId {
     pub const fn number(self) -> u64 {
         match self.0 {
             ConnOwner::Destination { attempt, .. } => attempt,
-            ConnOwner::Ingest(number) => number,
+            ConnOwner::Publisher(session) | ConnOwner::Player(session) => session.number,
+            ConnOwner::Ingest(number) | ConnOwner::Peer(number) => number,
         }
+    }
+
+    /// A connection of a WebRTC peer.
+    pub(crate) const fn of_peer(number: u64) -> Self {
+        Self(ConnOwner::Peer(number))
     }
 
     /// Connection number `attempt` of a destination.
@@ -159,6 +185,8 @@ macro_rules! numbered {
 numbered!(AudioTranscoderId);
 numbered!(VideoTranscoderId);
 numbered!(StillFrameId);
+numbered!(PreviewId);
+numbered!(RecordingFileId);
 
 /// Broadcast, destination and attempt, as they stand in logs.
 impl fmt::Display for ConnId {
@@ -169,7 +197,14 @@ impl fmt::Display for ConnId {
                 destination: DestinationKey(destination),
                 attempt,
             } => write!(f, "{broadcast}/{destination}/{attempt}"),
+            ConnOwner::Publisher(session) => {
+                write!(f, "publisher {}/{}", session.broadcast.0, session.number)
+            }
+            ConnOwner::Player(session) => {
+                write!(f, "player {}/{}", session.broadcast.0, session.number)
+            }
             ConnOwner::Ingest(number) => write!(f, "ingest {number}"),
+            ConnOwner::Peer(number) => write!(f, "peer {number}"),
         }
     }
 }

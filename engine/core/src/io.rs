@@ -8,12 +8,18 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use shardcast_link::{Command, Event, Preset, RenditionSpec, VideoCodec};
+use shardcast_link::{Command, Event, Preset, RenditionSpec, VideoCodec, fragment::FragmentHead};
 
-pub use crate::codec::h264::{StillFrame, StillFrameTarget};
-pub use crate::ids::{
-    AudioTranscoderId, ConnId, LookupId, RenditionId, StillFrameId, VideoTranscoderId,
+pub use crate::codec::{
+    aac::AacConfig,
+    h264::{StillFrame, StillFrameTarget},
 };
+pub use crate::ids::{
+    AudioTranscoderId, ConnId, LookupId, PreviewId, RecordingFileId, RenditionId, StillFrameId,
+    VideoTranscoderId,
+};
+pub use crate::preview_job::{Preview, PreviewJob};
+pub use crate::record_job::{RecordJob, RecordResult};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -29,7 +35,7 @@ pub enum Input<'a> {
     },
     /// Something happened on a TCP connection.
     Tcp {
-        /// A connection of [`Output::Connect`], or of [`Shard::accept`](crate::Shard::accept).
+        /// A connection of [`Output::Connect`] or [`Output::Adopt`].
         conn: ConnId,
         /// What happened.
         event: TcpEvent<'a>,
@@ -42,11 +48,11 @@ pub enum Input<'a> {
         /// there are none, as a user is shown it.
         result: Result<Vec<SocketAddr>, String>,
     },
-    /// The next AAC frame of an audio transcoder: in order and without gaps over its life.
+    /// The next frame of an audio transcoder: in order and without gaps over its life.
     AudioFrame {
         /// The transcoder that made it.
         transcoder: AudioTranscoderId,
-        /// A raw AAC-LC frame of 1,024 samples at 48 kHz, without an ADTS header.
+        /// A raw AAC-LC frame of 1,024 samples at 48 kHz, without an ADTS header; or an Opus packet of 20 ms.
         frame: Bytes,
     },
     /// The answer to [`Output::StillFrame`].
@@ -56,6 +62,13 @@ pub enum Input<'a> {
         /// The frame, or the reason why there is none, for the log.
         result: Result<StillFrame, String>,
     },
+    /// The answer to [`Output::Preview`].
+    Preview {
+        /// The job that is answered.
+        preview: PreviewId,
+        /// The file, or the reason why there is none, for the log.
+        result: Result<Bytes, String>,
+    },
     /// What became of a [`VideoJob`].
     Video {
         /// The transcoder that says so.
@@ -63,10 +76,27 @@ pub enum Input<'a> {
         /// What it says.
         result: VideoResult,
     },
+    /// What became of a [`RecordJob`].
+    Recorded {
+        /// The file that it was for.
+        file: RecordingFileId,
+        /// What became of it.
+        result: RecordResult,
+    },
     /// Control wants something.
     Command(Command),
     /// The time of [`Shard::next_timeout`](crate::Shard::next_timeout) has come.
     Timeout,
+}
+
+/// A TCP connection that somebody has made to the shard's media port, to which WebRTC peers come that UDP does not
+/// reach (RFC 6544).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The peer's address.
+    pub from: SocketAddr,
+    /// The local address that it came to.
+    pub to: SocketAddr,
 }
 
 /// What happened on a TCP connection. After `Closed` nothing more comes.
@@ -128,6 +158,14 @@ pub enum Output {
         /// The name or address that the server's certificate has to bear; `None` for plain TCP.
         tls: Option<String>,
     },
+    /// Take a connection that control has left with the engine. Answered by [`TcpEvent::Closed`] if it is not
+    /// there.
+    Adopt {
+        /// Names the connection from now on.
+        conn: ConnId,
+        /// The name under which it was left.
+        socket: String,
+    },
     /// Write these slices behind everything written before. The shard bounds what it has outstanding
     /// on a connection; the driver keeps what the kernel does not take.
     Write {
@@ -164,8 +202,38 @@ pub enum Output {
     /// Encode one frame, off the executor: it takes tens of milliseconds. Answered by
     /// [`Input::StillFrame`].
     StillFrame(StillFrameJob),
+    /// Make a preview, off the executor. Answered by [`Input::Preview`].
+    Preview(PreviewJob),
+    /// Work for the file of a recording, off the executor: disks may take as long as they like. Jobs for one file
+    /// are done in their order.
+    Record(RecordJob),
+    /// Hand a part of a broadcast's HLS to control, if control reads them fast enough. In a box as events are.
+    Fragment(Box<Fragment>),
+    /// Hand a preview to control likewise.
+    PreviewMade(Box<Preview>),
     /// Send this to control. In a box, because it is much larger than what is put out for each packet.
     Event(Box<Event>),
+}
+
+/// A part of a broadcast's HLS.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// What it is.
+    pub head: FragmentHead,
+    /// The init segment, where there is one, and the part: its head, and payloads that are shared with the ring.
+    pub slices: Vec<Bytes>,
+}
+
+impl Fragment {
+    /// Bytes of the slices.
+    pub fn len(&self) -> usize {
+        self.slices.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there is no media in it.
+    pub fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
 }
 
 /// How a connection is closed.
@@ -177,8 +245,8 @@ pub enum Close {
     Abort,
 }
 
-/// Work for an audio transcoder: Opus in, AAC-LC at 48 kHz in stereo out. Every job but `Open` and
-/// `Close` may be answered by [`Input::AudioFrame`]s.
+/// Work for an audio transcoder: Opus in, AAC-LC at 48 kHz in stereo out; or an encoder's AAC in, Opus out. Every
+/// job but those that open and close may be answered by [`Input::AudioFrame`]s.
 #[derive(Debug)]
 pub enum AudioJob {
     /// Make a transcoder.
@@ -187,6 +255,24 @@ pub enum AudioJob {
         transcoder: AudioTranscoderId,
         /// Bit rate of its AAC, in bits a second.
         audio_bps: u32,
+    },
+    /// Make a transcoder of AAC to Opus, in stereo.
+    OpenOpus {
+        /// Names it from now on.
+        transcoder: AudioTranscoderId,
+        /// What the AAC is.
+        config: AacConfig,
+        /// Bit rate of its Opus, in bits a second.
+        audio_bps: u32,
+    },
+    /// Transcode one AAC frame.
+    DecodeAac {
+        /// The transcoder.
+        transcoder: AudioTranscoderId,
+        /// A raw AAC-LC frame of 1,024 samples.
+        frame: Bytes,
+        /// By so many samples at 48 kHz its sound is made longer, within one in a hundred.
+        stretch_samples: i32,
     },
     /// Transcode one Opus packet.
     Decode {
@@ -251,6 +337,13 @@ pub enum VideoJob {
         transcoder: VideoTranscoderId,
         /// All renditions that are wanted.
         renditions: Vec<(RenditionId, RenditionSpec)>,
+    },
+    /// Make the next frame of a rendition an IDR. Those of its grid stay.
+    Keyframe {
+        /// The transcoder.
+        transcoder: VideoTranscoderId,
+        /// Which rendition.
+        rendition: RenditionId,
     },
     /// Decode one access unit.
     Decode {

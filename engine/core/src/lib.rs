@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod broadcast;
+mod bucket;
 pub mod codec;
 mod config;
 mod context;
@@ -25,6 +26,8 @@ mod ids;
 mod ingest_event;
 pub mod io;
 mod limits;
+mod preview_job;
+mod record_job;
 pub mod rtmp;
 mod shard;
 mod timeline;

@@ -175,7 +175,7 @@ impl Rig {
             shards: 1,
             engine: "counted".to_owned(),
             advertise: vec![SHARD_ADDRESS.parse().unwrap()],
-            rtmp_port: None,
+            tcp_candidates: false,
             seed: 1,
             epoch: start,
             epoch_unix_ms: 0,
