@@ -42,6 +42,7 @@
 
 mod agenda;
 mod b_frames;
+pub mod bottleneck;
 pub mod codecs;
 pub mod peers;
 pub mod picture;

@@ -1,5 +1,5 @@
 //! The fake audio transcoder: counts samples and makes AAC frames of 1024, each with the bit rate of
-//! its transcoder in it.
+//! its transcoder in it; or Opus packets of 960, each with the last byte of the AAC frame in which it ends.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,10 @@ use shardcast_core::{
 
 /// AAC frames have this many samples.
 const AAC_SAMPLES: u64 = 1_024;
+/// Opus packets likewise.
+const OPUS_SAMPLES: u64 = 960;
+/// Parts of a sample at 48 kHz in which frames at 44.1 kHz are whole.
+const PARTS: u64 = 147;
 
 /// All audio transcoders that are open.
 #[derive(Debug, Default)]
@@ -19,7 +23,11 @@ pub(crate) struct FakeAudioTranscoders(BTreeMap<AudioTranscoderId, Transcoder>);
 #[derive(Debug)]
 struct Transcoder {
     frame: Bytes,
-    /// Samples that are not enough for a frame.
+    /// Parts of samples that make a frame.
+    frame_parts: u64,
+    /// Samples a second of the AAC that it takes.
+    rate: u64,
+    /// Parts of samples that are not enough for a frame.
     pending: u64,
 }
 
@@ -29,20 +37,51 @@ impl FakeAudioTranscoders {
         self.0.len()
     }
 
+    fn open_one(&mut self, id: AudioTranscoderId, frame: Bytes, samples: u64, rate: u64) {
+        let made = Transcoder {
+            frame,
+            frame_parts: samples * PARTS,
+            rate,
+            pending: 0,
+        };
+        self.0.insert(id, made);
+    }
+
     /// Does a job; the frames that come of it. An error for a transcoder that is not open.
     pub(crate) fn run(
         &mut self,
         job: &AudioJob,
     ) -> Result<Option<(AudioTranscoderId, Vec<Bytes>)>, String> {
-        let (id, samples) = match job {
+        let (id, parts) = match job {
             AudioJob::Open {
                 transcoder,
                 audio_bps,
             } => {
                 let kbps = u8::try_from(audio_bps / 1_000).unwrap();
                 let frame = Bytes::copy_from_slice(&[0x21, 0x10, 0x04, kbps]);
-                self.0.insert(*transcoder, Transcoder { frame, pending: 0 });
+                self.open_one(*transcoder, frame, AAC_SAMPLES, 0);
                 return Ok(None);
+            }
+            AudioJob::OpenOpus {
+                transcoder, config, ..
+            } => {
+                let silence = Bytes::from_static(&[0xFC, 0xFF, 0xFE]);
+                let rate = config.sample_rate.into();
+                self.open_one(*transcoder, silence, OPUS_SAMPLES, rate);
+                return Ok(None);
+            }
+            AudioJob::DecodeAac {
+                transcoder,
+                frame,
+                stretch_samples,
+            } => {
+                let found = self.0.get_mut(transcoder);
+                let to = found.ok_or_else(|| format!("{job:?}, and it is not open"))?;
+                let last = frame.last().copied().unwrap_or_default();
+                to.frame = Bytes::copy_from_slice(&[0xFC, 0xFF, last]);
+                let parts = AAC_SAMPLES * 48_000 * PARTS / to.rate;
+                let stretched = i64::from(*stretch_samples) * PARTS as i64;
+                (*transcoder, parts.saturating_add_signed(stretched))
             }
             AudioJob::Close { transcoder } => {
                 let known = self.0.remove(transcoder).is_some();
@@ -51,7 +90,7 @@ impl FakeAudioTranscoders {
             }
             AudioJob::Decode { transcoder, packet } => (
                 *transcoder,
-                opus::duration_samples(packet).unwrap_or_default(),
+                PARTS * u64::from(opus::duration_samples(packet).unwrap_or_default()),
             ),
             AudioJob::Recover {
                 transcoder,
@@ -65,13 +104,13 @@ impl FakeAudioTranscoders {
             | AudioJob::Silence {
                 transcoder,
                 samples,
-            } => (*transcoder, *samples),
+            } => (*transcoder, PARTS * u64::from(*samples)),
         };
         let found = self.0.get_mut(&id);
         let to = found.ok_or_else(|| format!("{job:?}, and it is not open"))?;
-        to.pending += u64::from(samples);
-        let count = usize::try_from(to.pending / AAC_SAMPLES).unwrap();
-        to.pending %= AAC_SAMPLES;
+        to.pending += parts;
+        let count = usize::try_from(to.pending / to.frame_parts).unwrap();
+        to.pending %= to.frame_parts;
         Ok((count > 0).then(|| (id, vec![to.frame.clone(); count])))
     }
 }

@@ -70,6 +70,11 @@ impl FakeRendition {
         }
     }
 
+    /// The next picture is an IDR.
+    pub(crate) fn request_idr(&mut self) {
+        self.next_idr = i64::MIN;
+    }
+
     /// `encode_us`: what scaling and encoding of a picture takes.
     pub(crate) fn report(&self, encode_us: u64) -> RenditionReport {
         RenditionReport {

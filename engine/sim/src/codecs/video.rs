@@ -125,6 +125,14 @@ impl FakeVideoTranscoder {
         known.then_some(()).ok_or_else(error)
     }
 
+    /// The next picture of a rendition is an IDR.
+    pub(crate) fn request_keyframe(&mut self, rendition: RenditionId) -> Result<(), String> {
+        let mut made = self.renditions.iter_mut();
+        let made = made.find(|it| it.id == rendition);
+        let error = || format!("a keyframe of {rendition:?}, which is not made");
+        made.map(FakeRendition::request_idr).ok_or_else(error)
+    }
+
     /// These renditions and no others from now on. Those that end by it.
     pub(crate) fn set_renditions(
         &mut self,

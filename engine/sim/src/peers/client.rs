@@ -13,6 +13,7 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
+use super::messages::Messages;
 use crate::udp::Traffic;
 use crate::{
     b_frames::BFrames,
@@ -151,6 +152,8 @@ pub struct Client {
     keyframe_ticks: u64,
     /// The number of the first picture, which no other client has.
     first_number: u64,
+    /// Over its data channel.
+    pub messages: Messages,
 }
 
 impl Client {
@@ -204,6 +207,7 @@ impl Client {
             b_frames: BFrames::default(),
             keyframe_ticks: 0,
             first_number: u64::from(port) << NUMBER_BITS,
+            messages: Messages::default(),
         }
     }
 
@@ -266,6 +270,9 @@ impl Client {
     pub fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
         if self.dead {
             return Vec::new();
+        }
+        if self.messages.write(&mut self.rtc) {
+            self.drain(now);
         }
         if now >= self.timeout {
             self.rtc.handle_input(Input::Timeout(now)).unwrap();
@@ -421,7 +428,7 @@ impl Client {
                 Output::Event(Event::IceConnectionStateChange(state)) => {
                     self.is_disconnected = state == IceConnectionState::Disconnected;
                 }
-                Output::Event(_) => {}
+                Output::Event(event) => self.messages.take(now, event),
             }
         }
     }

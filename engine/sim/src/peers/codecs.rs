@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use shardcast_core::io::{AudioJob, Input, StillFrame, VideoJob, VideoResult, VideoTranscoderId};
 use shardcast_link::RenditionSpec;
 
@@ -48,6 +49,13 @@ impl World {
                 let set = self.transcoder(transcoder).set_renditions(&renditions);
                 set.expect("renditions that can be made");
                 return;
+            }
+            VideoJob::Keyframe {
+                transcoder,
+                rendition,
+            } => {
+                let asked = self.transcoder(transcoder).request_keyframe(rendition);
+                return asked.expect("a rendition that is made");
             }
             VideoJob::Decode {
                 transcoder,
@@ -119,7 +127,8 @@ impl World {
             AudioJob::Recover { samples, .. }
             | AudioJob::Conceal { samples, .. }
             | AudioJob::Silence { samples, .. } => self.audio_samples += u64::from(*samples),
-            AudioJob::Open { .. } | AudioJob::Close { .. } => {}
+            AudioJob::DecodeAac { .. } => self.aac_decoded += 1,
+            AudioJob::Open { .. } | AudioJob::OpenOpus { .. } | AudioJob::Close { .. } => {}
         }
         let coded = self.audio.run(job).expect("a job that can be done");
         let Some((transcoder, frames)) = coded else {
@@ -134,6 +143,15 @@ impl World {
     /// Audio transcoders that are open.
     pub fn audio_transcoders(&self) -> usize {
         self.audio.open()
+    }
+
+    /// Answers the newest request for a preview.
+    pub fn answer_preview(&mut self, result: Result<Bytes, String>) {
+        let job = self.preview_jobs.last();
+        let preview = job.expect("a preview was asked for").preview;
+        self.shard
+            .handle(self.now, Input::Preview { preview, result });
+        self.process_outputs();
     }
 
     /// Answers the newest request for a still frame.

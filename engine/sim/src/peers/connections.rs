@@ -93,6 +93,12 @@ impl World {
     }
 
     pub(super) fn write(&mut self, id: ConnId, slices: Vec<Bytes>) {
+        if self.write_to_player(id, &slices) {
+            return;
+        }
+        if let Some(encoder) = self.encoder_of(id) {
+            return encoder.receive(&slices);
+        }
         let large = slices.iter().filter(|slice| slice.len() > 2_000);
         let places = large.map(|slice| slice.as_ptr() as usize);
         self.written_at.entry(id).or_default().extend(places);
@@ -104,6 +110,10 @@ impl World {
     }
 
     pub(super) fn close(&mut self, id: ConnId, how: Close) {
+        self.close_player(id);
+        if let Some(encoder) = self.encoder_of(id) {
+            encoder.closed = true;
+        }
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.open = false;
             conn.lingers = how == Close::Flush;

@@ -5,9 +5,14 @@
 pub mod client;
 mod codecs;
 mod connections;
+pub mod encoder;
+pub mod messages;
 pub mod offers;
+pub mod player;
+pub mod recorded_files;
 pub mod recording;
 pub mod renditions;
+pub mod tcp_lines;
 pub mod viewer;
 
 use std::{
@@ -20,8 +25,8 @@ use bytes::Bytes;
 use shardcast_core::{
     AddressRules, Shard, ShardConfig,
     io::{
-        ConnId, Input, LookupId, Output, StillFrameJob, TcpEvent, TcpInfo, VideoResult,
-        VideoTranscoderId,
+        ConnId, Fragment, Input, LookupId, Output, Preview, PreviewJob, RecordResult,
+        RecordingFileId, StillFrameJob, TcpEvent, TcpInfo, VideoResult, VideoTranscoderId,
     },
 };
 use shardcast_link::{
@@ -55,11 +60,19 @@ pub struct World {
     /// Names whose servers say that they take Opus, from their next connection on.
     pub opus_hosts: HashSet<String>,
     conns: HashMap<ConnId, Conn>,
+    /// Encoders in the order in which they came.
+    pub encoders: Vec<encoder::Encoder>,
+    /// Clients that play by RTMP, likewise.
+    pub players: Vec<player::Player>,
+    /// TCP connections of viewers to the shard.
+    pub lines: tcp_lines::Lines,
     /// Connections in the order in which they were made, by address.
     pub history: HashMap<String, Vec<ConnId>>,
     audio: FakeAudioTranscoders,
     /// Where the large slices written to each connection lie in memory.
     pub written_at: HashMap<ConnId, Vec<usize>>,
+    /// Parts of HLS that were handed to control, in order.
+    pub fragments: Vec<Fragment>,
     /// What the shard reported, in order; some functions empty it first.
     pub events: Vec<Event>,
     /// Publishers are asked for stereo.
@@ -72,8 +85,16 @@ pub struct World {
     /// before it. Of use with one audio transcoder.
     pub audio_decoded: Vec<(u32, u64)>,
     audio_samples: u64,
+    /// AAC frames of encoders that were decoded.
+    pub aac_decoded: u64,
+    /// What the recorder has written.
+    pub files: recorded_files::RecordedFiles,
     /// Still-frame jobs; a test answers them.
     pub stills: Vec<StillFrameJob>,
+    /// Preview jobs; a test answers them.
+    pub preview_jobs: Vec<PreviewJob>,
+    /// Previews that were handed to control.
+    pub previews: Vec<Preview>,
     /// How often the shard was woken by a deadline alone.
     pub timer_wakes: u64,
     /// Gathering writes that the driver would make: one for each connection and millisecond with output.
@@ -89,6 +110,10 @@ enum Arrival {
     Closed(ConnId, &'static str, bool),
     /// The kernel has taken bytes.
     Accepted(ConnId, usize),
+    /// The same of a viewer's connection.
+    LineAccepted(ConnId, usize),
+    /// The same of a player's.
+    PlayerAccepted(ConnId, usize),
     /// Bytes are at the server.
     Arrived(ConnId, Bytes),
     Acked(ConnId, usize),
@@ -96,6 +121,7 @@ enum Arrival {
     Info(ConnId, TcpInfo),
     Fails(ConnId, Failure),
     Video(VideoTranscoderId, VideoResult),
+    Recorded(RecordingFileId, RecordResult),
 }
 
 /// The only broadcast.
@@ -128,7 +154,7 @@ impl World {
             shards: 1,
             engine: "simulated".into(),
             advertise: vec![SHARD_ADDRESS.parse().unwrap()],
-            rtmp_port: None,
+            tcp_candidates: true,
             seed: 1,
             epoch: now,
             epoch_unix_ms: 1_700_000_000_000,
@@ -146,15 +172,23 @@ impl World {
             hosts: HashMap::new(),
             opus_hosts: HashSet::new(),
             conns: HashMap::new(),
+            encoders: Vec::new(),
+            players: Vec::new(),
+            lines: tcp_lines::Lines::default(),
             history: HashMap::new(),
             audio: FakeAudioTranscoders::default(),
             written_at: HashMap::new(),
+            fragments: Vec::new(),
+            preview_jobs: Vec::new(),
+            previews: Vec::new(),
             events: Vec::new(),
             stereo: false,
             video: Vec::new(),
             audio_bps: Vec::new(),
             audio_decoded: Vec::new(),
             audio_samples: 0,
+            aac_decoded: 0,
+            files: recorded_files::RecordedFiles::default(),
             stills: Vec::new(),
             timer_wakes: 0,
             tcp_writes: 0,
@@ -306,13 +340,22 @@ impl World {
                 let at = self.now + Duration::from_millis(late_ms);
                 self.agenda.at(at, Arrival::Resolved(lookup, result));
             }
+            Output::Adopt { conn, socket } => self.adopt(conn, &socket),
             Output::Connect { conn, addr, tls } => self.connect(conn, addr, tls.is_some()),
             Output::Inspect { conn } => self.inspect(conn),
+            Output::Write { conn, slices } if self.lines.has(conn) => {
+                self.line_written(conn, &slices);
+            }
             Output::Write { conn, slices } => self.write(conn, slices),
+            Output::Close { conn, .. } if self.lines.has(conn) => self.lines.close(conn),
             Output::Close { conn, how } => self.close(conn, how),
             Output::Audio(job) => self.audio(&job),
             Output::StillFrame(job) => self.stills.push(job),
+            Output::Preview(job) => self.preview_jobs.push(job),
+            Output::PreviewMade(made) => self.previews.push(*made),
             Output::Video(job) => self.video(job),
+            Output::Fragment(part) => self.fragments.push(*part),
+            Output::Record(job) => self.record(job),
             Output::Event(event) => self.events.push(*event),
         }
     }
@@ -330,6 +373,8 @@ impl World {
                 self.conns.get_mut(&conn).unwrap().open = false;
             }
             Arrival::Accepted(conn, bytes) => self.tcp(conn, TcpEvent::Accepted { bytes }),
+            Arrival::LineAccepted(conn, bytes) => self.line_accepted(conn, bytes),
+            Arrival::PlayerAccepted(conn, bytes) => self.player_accepted(conn, bytes),
             Arrival::Arrived(conn, bytes) => self.arrived(conn, &bytes),
             Arrival::Acked(conn, bytes) => self.acked(conn, bytes),
             Arrival::Received(conn, bytes) => self.tcp(conn, TcpEvent::Received(&bytes)),
@@ -337,6 +382,9 @@ impl World {
             Arrival::Fails(conn, failure) => self.fails(conn, failure),
             Arrival::Video(transcoder, result) => {
                 self.shard.handle(now, Input::Video { transcoder, result });
+            }
+            Arrival::Recorded(file, result) => {
+                self.shard.handle(now, Input::Recorded { file, result });
             }
         }
     }

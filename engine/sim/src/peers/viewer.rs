@@ -14,7 +14,8 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
-use super::{World, broadcast, session};
+use super::{World, broadcast, messages::Messages, session};
+use crate::bottleneck::Bottleneck;
 
 /// One RTP packet.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Received {
 pub struct Viewer {
     /// Where it sends from.
     pub address: SocketAddr,
+    /// Over what.
+    protocol: Protocol,
     rtc: Rtc,
     pending: Option<SdpPendingOffer>,
     /// All that has come, in the order in which it came.
@@ -50,12 +53,25 @@ pub struct Viewer {
     /// Each n-th datagram to it is lost; 0 for none.
     pub lose_every: u64,
     datagrams: u64,
+    /// The way of RTP and RTCP to it; without one they arrive at once.
+    pub way: Option<Bottleneck<Vec<u8>>>,
     video_mid: Option<Mid>,
+    /// Over its data channel.
+    pub messages: Messages,
 }
 
 impl Viewer {
-    /// A viewer on port `port`.
+    /// A viewer on UDP port `port`.
     pub fn new(now: Instant, port: u16) -> Self {
+        Self::over(Protocol::Udp, now, port)
+    }
+
+    /// One that UDP does not reach: it connects from TCP port `port`.
+    pub fn over_tcp(now: Instant, port: u16) -> Self {
+        Self::over(Protocol::Tcp, now, port)
+    }
+
+    fn over(protocol: Protocol, now: Instant, port: u16) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut rtc = RtcConfig::new()
             .clear_codecs()
@@ -63,9 +79,10 @@ impl Viewer {
             .enable_opus(true, false)
             .set_rtp_mode(true)
             .build(now);
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        rtc.add_local_candidate(Candidate::host(address, protocol).unwrap());
         Self {
             address,
+            protocol,
             rtc,
             pending: None,
             packets: Vec::new(),
@@ -75,7 +92,9 @@ impl Viewer {
             dead: false,
             lose_every: 0,
             datagrams: 0,
+            way: None,
             video_mid: None,
+            messages: Messages::default(),
         }
     }
 
@@ -108,6 +127,18 @@ impl Viewer {
         self.drain(now);
     }
 
+    /// An offer of new ICE credentials, from port `port` on, where the viewer is reached from now on.
+    pub fn restart(&mut self, port: u16) -> String {
+        self.address.set_port(port);
+        let candidate = Candidate::host(self.address, self.protocol).unwrap();
+        self.rtc.add_local_candidate(candidate);
+        let mut change = self.rtc.sdp_api();
+        change.ice_restart(true);
+        let (offer, pending) = change.apply().unwrap();
+        self.pending = Some(pending);
+        offer.to_sdp_string()
+    }
+
     /// Asks for a keyframe, as a decoder does that cannot go on.
     pub fn request_keyframe(&mut self, now: Instant) {
         let mid = self.video_mid.expect("a video track");
@@ -134,14 +165,28 @@ impl Viewer {
         self.packets.iter().filter(|packet| !packet.is_video)
     }
 
+    /// Whether it is on TCP.
+    pub fn is_on_tcp(&self) -> bool {
+        self.protocol == Protocol::Tcp
+    }
+
     pub(super) fn receive(&mut self, now: Instant, datagram: &[u8]) {
         self.datagrams += 1;
         let lost = self.lose_every != 0 && self.datagrams.is_multiple_of(self.lose_every);
         if self.dead || lost && self.is_connected {
             return;
         }
+        // ICE and DTLS are not lost (RFC 7983).
+        let is_media = matches!(datagram, [128..=191, ..]);
+        match self.way.as_mut().filter(|_| is_media) {
+            Some(way) => way.push(now, datagram.len(), datagram.to_vec()),
+            None => self.arrive(now, datagram),
+        }
+    }
+
+    fn arrive(&mut self, now: Instant, datagram: &[u8]) {
         let from = super::SHARD_ADDRESS.parse().unwrap();
-        let receive = Receive::new(Protocol::Udp, from, self.address, datagram).unwrap();
+        let receive = Receive::new(self.protocol, from, self.address, datagram).unwrap();
         self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
         self.drain(now);
     }
@@ -149,6 +194,12 @@ impl Viewer {
     pub(super) fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
         if self.dead {
             return Vec::new();
+        }
+        while let Some(datagram) = self.way.as_mut().and_then(|way| way.pop(now)) {
+            self.arrive(now, &datagram);
+        }
+        if self.messages.write(&mut self.rtc) {
+            self.drain(now);
         }
         if now >= self.timeout && self.rtc.is_alive() {
             self.rtc.handle_input(Input::Timeout(now)).unwrap();
@@ -181,7 +232,7 @@ impl Viewer {
                         payload: packet.payload.to_vec(),
                     });
                 }
-                Output::Event(_) => {}
+                Output::Event(event) => self.messages.take(now, event),
             }
         }
     }
@@ -251,8 +302,12 @@ impl World {
         let now = self.now;
         for index in 0..self.viewers.len() {
             let from = self.viewers[index].address;
+            let on_tcp = self.viewers[index].is_on_tcp();
             for datagram in self.viewers[index].run(now) {
-                self.datagram(from, &datagram);
+                match on_tcp {
+                    true => self.framed(from, &datagram),
+                    false => self.datagram(from, &datagram),
+                }
             }
         }
     }

@@ -10,7 +10,12 @@ const TRANSCODE_MS: u64 = 2;
 impl World {
     pub(super) fn audio(&mut self, job: &AudioJob) -> Verdict {
         // Frames cost most of a run's time, so most runs are without.
-        if !self.plan.audio && !matches!(job, AudioJob::Open { .. } | AudioJob::Close { .. }) {
+        if !self.plan.audio
+            && !matches!(
+                job,
+                AudioJob::Open { .. } | AudioJob::OpenOpus { .. } | AudioJob::Close { .. }
+            )
+        {
             return Ok(());
         }
         if let Some((transcoder, frames)) = self.audio_transcoders.run(job)? {

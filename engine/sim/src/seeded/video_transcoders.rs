@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use shardcast_core::{
     io::{EncodedFrame, Input, RenditionId, VideoJob, VideoResult, VideoTranscoderId},
     simulation_hook::{DestinationView, SentVideo},
@@ -62,6 +63,21 @@ impl VideoTranscoders {
 }
 
 impl World {
+    fn slate_shown(&mut self, transcoder: VideoTranscoderId, image: Bytes) -> Verdict {
+        note!(
+            self,
+            "{transcoder:?} is to show {:?}",
+            self.slate_of(&image)?
+        );
+        self.tally.count("slate in renditions");
+        if self.publisher.is_published() {
+            return Err("a slate in place of a publisher that is there".to_owned());
+        }
+        let shown = self.video_transcoders.transcoder(transcoder)?;
+        shown.transcoder.slates.push(image);
+        Ok(())
+    }
+
     /// The shard wants a video transcoder to do something.
     pub(super) fn video(&mut self, job: VideoJob) -> Verdict {
         if self.plan.transcoders.capacity_permille == 0 {
@@ -84,6 +100,13 @@ impl World {
                 transcoder,
                 renditions,
             } => self.renditions(transcoder, &renditions),
+            VideoJob::Keyframe {
+                transcoder,
+                rendition,
+            } => {
+                let open = self.video_transcoders.transcoder(transcoder)?;
+                open.transcoder.request_keyframe(rendition)
+            }
             VideoJob::Decode {
                 transcoder,
                 pts_us,
@@ -93,23 +116,7 @@ impl World {
                 transcoder,
                 until_us,
             } => self.fill(transcoder, until_us),
-            VideoJob::Slate { transcoder, image } => {
-                note!(
-                    self,
-                    "{transcoder:?} is to show {:?}",
-                    self.slate_of(&image)?
-                );
-                self.tally.count("slate in renditions");
-                if self.publisher.is_published() {
-                    return Err("a slate in place of a publisher that is there".to_owned());
-                }
-                self.video_transcoders
-                    .transcoder(transcoder)?
-                    .transcoder
-                    .slates
-                    .push(image);
-                Ok(())
-            }
+            VideoJob::Slate { transcoder, image } => self.slate_shown(transcoder, image),
             VideoJob::Close { transcoder } => {
                 note!(self, "{transcoder:?} is closed");
                 self.tally.count("video transcoder closed");

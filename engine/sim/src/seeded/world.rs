@@ -130,7 +130,7 @@ impl World {
             shards: 1,
             engine: "simulated".to_owned(),
             advertise: Vec::new(),
-            rtmp_port: None,
+            tcp_candidates: false,
             seed: random.next(),
             epoch: now,
             epoch_unix_ms: EPOCH_UNIX_MS,
@@ -295,7 +295,13 @@ impl World {
             },
             Output::StillFrame(job) => self.still_wanted(&job),
             Output::Video(job) => self.video(job),
-            Output::Datagram { .. } => Ok(()),
+            // Of publishers, recordings, previews and HLS, which the seeded shows do not have.
+            Output::Datagram { .. }
+            | Output::Adopt { .. }
+            | Output::Record(_)
+            | Output::Preview(_)
+            | Output::PreviewMade(_)
+            | Output::Fragment(_) => Ok(()),
         }
     }
 

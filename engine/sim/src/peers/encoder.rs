@@ -1,0 +1,247 @@
+//! Encoders that publish by RTMP. What control reads of them is read here, up to `publish`, and handed to the
+//! shard as control does.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use shardcast_core::{
+    h264::VideoUnit,
+    io::{ConnId, Input, TcpEvent},
+    rtmp::{
+        MediaKind, PublishClient, PublishConfig, PublishError, PublishOutput, RtmpUrl,
+        ServerConfig, ServerOutput, ServerSession, flv,
+    },
+};
+use shardcast_link::{Command, HandedOver};
+
+use super::{World, broadcast, session};
+use crate::{
+    b_frames::{self, BFrames},
+    picture::{self, Picture},
+};
+
+/// One encoder.
+#[derive(Debug)]
+pub struct Encoder {
+    socket: String,
+    conn: Option<ConnId>,
+    client: PublishClient,
+    /// The shard has closed its connection.
+    pub closed: bool,
+    /// What the server told it when it ended the stream.
+    pub refusal: Option<PublishError>,
+    sends: Vec<Bytes>,
+}
+
+/// The AVCDecoderConfigurationRecord of [`World::encode_video`]'s pictures, with B-frames or without.
+pub fn record(b_frames: bool) -> Bytes {
+    if b_frames {
+        b_frames::record()
+    } else {
+        picture::record(0)
+    }
+}
+
+/// The pictures of an encoder, in the order of decoding.
+#[allow(missing_debug_implementations, reason = "of no use")]
+pub struct Pictures {
+    b_frames: Option<BFrames>,
+    sent: u64,
+    since_keyframe: u64,
+    shown_from: u64,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct EncodedPicture {
+    /// It is an IDR.
+    pub key: bool,
+    /// By how many frames later than it is decoded it is shown.
+    pub composition_frames: i32,
+    /// NAL units behind lengths of four bytes, without parameter sets.
+    pub avcc: Bytes,
+}
+
+impl Pictures {
+    /// With two B-frames between P-frames, or without any.
+    pub fn new(b_frames: bool) -> Self {
+        Self {
+            b_frames: b_frames.then(BFrames::default),
+            sent: 0,
+            since_keyframe: 0,
+            shown_from: 0,
+        }
+    }
+
+    /// The next one, of about so many bytes; with B-frames a keyframe comes as soon as it can.
+    pub fn next(&mut self, key_wanted: bool, bytes: usize) -> EncodedPicture {
+        let number = self.sent;
+        self.sent += 1;
+        let Some(b_frames) = &mut self.b_frames else {
+            let key = key_wanted || number == 0;
+            self.since_keyframe = if key { 0 } else { self.since_keyframe + 1 };
+            let picture = Picture::sent(number, 0, self.since_keyframe);
+            return EncodedPicture {
+                key,
+                composition_frames: 0,
+                avcc: avcc(&picture.annex_b(bytes)),
+            };
+        };
+        let (key, place, unit) = b_frames.next(key_wanted, bytes);
+        if key {
+            self.shown_from = number;
+        }
+        // Decoding is a frame ahead of showing, so that none is shown before it is decoded.
+        let shown = self.shown_from + place + 1;
+        EncodedPicture {
+            key,
+            composition_frames: i32::try_from(shown - number).unwrap(),
+            avcc: avcc(&unit),
+        }
+    }
+}
+
+fn avcc(annex_b: &[u8]) -> Bytes {
+    VideoUnit::from_annex_b(annex_b).unwrap().avcc
+}
+
+impl Encoder {
+    /// Reads what the client sends up to `publish`, and answers as control does.
+    fn begin(socket: &str) -> (Self, Vec<u8>) {
+        let url = RtmpUrl::parse("rtmp://shardcast.example/StreamLick/show").unwrap();
+        let mut client = PublishClient::new(&url, PublishConfig::default());
+        let mut server = ServerSession::new(ServerConfig::default());
+        let mut read = client.start().to_vec();
+        server.handle(&read).unwrap();
+        loop {
+            match server.poll() {
+                Some(ServerOutput::Send(bytes)) => client.handle(&bytes).unwrap(),
+                Some(ServerOutput::Publish { .. }) => break,
+                Some(_) => {}
+                None => {
+                    let mut sent = Vec::new();
+                    while let Some(output) = client.poll() {
+                        if let PublishOutput::Send(bytes) = output {
+                            sent.extend_from_slice(&bytes);
+                        }
+                    }
+                    assert!(!sent.is_empty(), "both wait");
+                    server.handle(&sent).unwrap();
+                    read.extend_from_slice(&sent);
+                }
+            }
+        }
+        let encoder = Self {
+            socket: socket.to_owned(),
+            conn: None,
+            client,
+            closed: false,
+            refusal: None,
+            sends: Vec::new(),
+        };
+        (encoder, read)
+    }
+
+    /// Whether the server has let it begin.
+    pub fn is_publishing(&self) -> bool {
+        self.client.is_publishing()
+    }
+
+    pub(super) fn receive(&mut self, slices: &[Bytes]) {
+        for slice in slices {
+            if let Err(error) = self.client.handle(slice) {
+                self.refusal.get_or_insert(error);
+            }
+        }
+        while let Some(output) = self.client.poll() {
+            if let PublishOutput::Send(bytes) = output {
+                self.sends.push(bytes);
+            }
+        }
+    }
+}
+
+impl World {
+    /// An encoder publishes as session `name`, and is let in.
+    pub fn publish_rtmp(&mut self, name: &str) -> usize {
+        let (encoder, read) = Encoder::begin(name);
+        self.hand_over(name, encoder, &read)
+    }
+
+    /// The same of one of whom control says that it has sent this.
+    pub fn publish_rtmp_read(&mut self, name: &str, read: &[u8]) -> usize {
+        let (encoder, _) = Encoder::begin(name);
+        self.hand_over(name, encoder, read)
+    }
+
+    fn hand_over(&mut self, name: &str, encoder: Encoder, read: &[u8]) -> usize {
+        self.encoders.push(encoder);
+        self.command(Command::PublishRtmp {
+            session: session(name),
+            broadcast: broadcast(),
+            connection: HandedOver {
+                socket: name.to_owned(),
+                remote: "192.0.2.9:40000".to_owned(),
+                read_base64: BASE64.encode(read),
+            },
+            start_timeout_ms: 10_000,
+        });
+        self.encoders.len() - 1
+    }
+
+    /// Encoder `index` sends an audio or video message.
+    pub fn encode(&mut self, index: usize, kind: MediaKind, timestamp_ms: u32, payload: &Bytes) {
+        let encoder = &mut self.encoders[index];
+        let mut sends = std::mem::take(&mut encoder.sends);
+        sends.extend(encoder.client.media(kind, timestamp_ms, payload));
+        self.from_encoder(index, &sends.concat());
+    }
+
+    /// Encoder `index` sends its sequence headers.
+    pub fn encode_headers(&mut self, index: usize, timestamp_ms: u32, b_frames: bool, aac: &[u8]) {
+        let video = flv::avc_sequence_header(&record(b_frames));
+        self.encode(index, MediaKind::Video, timestamp_ms, &video);
+        let audio = flv::aac_sequence_header(aac);
+        self.encode(index, MediaKind::Audio, timestamp_ms, &audio);
+    }
+
+    /// Encoder `index` ends its stream by commands.
+    pub fn end_encoding(&mut self, index: usize) {
+        let bytes = self.encoders[index].client.finish();
+        self.from_encoder(index, &bytes);
+    }
+
+    /// The connection of encoder `index` is lost.
+    pub fn lose_encoder(&mut self, index: usize) {
+        let event = TcpEvent::Closed {
+            reason: "connection reset by peer".to_owned(),
+            retryable: true,
+        };
+        self.encoder_event(index, event);
+    }
+
+    /// Bytes of encoder `index` arrive.
+    pub fn from_encoder(&mut self, index: usize, bytes: &[u8]) {
+        self.encoder_event(index, TcpEvent::Received(bytes));
+    }
+
+    fn encoder_event(&mut self, index: usize, event: TcpEvent<'_>) {
+        let encoder = &self.encoders[index];
+        if let Some(conn) = encoder.conn.filter(|_| !encoder.closed) {
+            self.shard.handle(self.now, Input::Tcp { conn, event });
+            self.process_outputs();
+        }
+    }
+
+    pub(super) fn adopt(&mut self, conn: ConnId, socket: &str) {
+        if self.adopt_player(conn, socket) {
+            return;
+        }
+        let left = self.encoders.iter_mut();
+        let mut left = left.filter(|it| it.socket == socket && it.conn.is_none());
+        left.next().expect("a socket that was left").conn = Some(conn);
+    }
+
+    pub(super) fn encoder_of(&mut self, conn: ConnId) -> Option<&mut Encoder> {
+        self.encoders.iter_mut().find(|it| it.conn == Some(conn))
+    }
+}
