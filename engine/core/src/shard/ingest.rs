@@ -1,30 +1,31 @@
-//! Connections that came to the shard's RTMP port.
+//! Connections to the test sink.
 
-use std::time::Instant;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use shardcast_link::HandedOver;
 
 use super::Shard;
 use crate::{
     context::TimerKey,
     ids::{ConnId, ConnOwner},
-    io::TcpEvent,
+    io::{Close, Output, TcpEvent},
     limits::INGEST_CONNECTIONS_MAX,
     rtmp::ingest::TestSink,
 };
 
 impl Shard {
-    /// An encoder has connected to the RTMP port. The connection has this id from now on; without one
-    /// the driver closes it, since there are too many.
-    pub fn accept(&mut self, now: Instant) -> Option<ConnId> {
-        self.ctx.now = now;
-        if self.ingest.len() >= INGEST_CONNECTIONS_MAX {
-            return None;
-        }
+    /// Control hands a connection to the test sink over.
+    pub(super) fn sink(&mut self, connection: HandedOver) {
         let conn = ConnId(ConnOwner::Ingest(self.ctx.ids.next()));
-        let sink = TestSink::new(conn, now);
-        let timer = TimerKey::Ingest(conn);
-        self.ctx.timers.set(timer, Some(sink.next_timeout()));
+        let (socket, read) = (connection.socket, BASE64.decode(connection.read_base64));
+        self.ctx.output(Output::Adopt { conn, socket });
+        let mut sink = TestSink::new(conn, self.ctx.now);
+        let is_full = self.ingest.len() >= INGEST_CONNECTIONS_MAX;
+        if is_full || !sink.resume(&mut self.ctx, &read.unwrap_or_default()) {
+            let how = Close::Flush;
+            return self.ctx.output(Output::Close { conn, how });
+        }
         self.ingest.insert(conn, sink);
-        Some(conn)
+        self.keep_ingest(conn, true);
     }
 
     pub(super) fn ingest_event(&mut self, conn: ConnId, event: &TcpEvent<'_>) {

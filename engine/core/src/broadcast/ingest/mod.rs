@@ -5,7 +5,11 @@ pub(crate) mod decodable;
 pub(crate) mod decode_clock;
 #[cfg(test)]
 mod decode_clock_tests;
+mod encoder;
+mod encoders;
+mod opus;
 mod rates;
+pub(crate) mod session;
 pub(crate) mod sessions;
 mod status;
 
@@ -21,23 +25,18 @@ use shardcast_link::{VideoCodec, VideoStatus};
 
 use self::{
     decodable::{Decodable, KeyframeRepeat},
-    decode_clock::{DecodeClock, Frame, Order},
+    decode_clock::{DecodeClock, Frame, Order, Stamp},
     rates::Rates,
 };
 use super::{
-    audio::{
-        AudioInput, OpusTrack, PlacedInput,
-        gap_filler::{AudioGapFiller, Feed},
-    },
+    audio::{OpusTrack, PlacedInput, aac_track::AacTrack, gap_filler::AudioGapFiller},
     filler::Filler,
 };
 use crate::{
     broadcast::renditions::constraints::SourceFacts,
     broadcast::ring::{Kind, Ring, Unit},
     codec::h264::{ParameterSets, UNIT_BYTES_MAX, VideoUnit},
-    codec::opus,
     is_keyframe,
-    webrtc::audio_receiver::PlacedPacket,
 };
 
 /// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
@@ -67,6 +66,10 @@ pub(crate) struct Ingest {
     pub(crate) ring: Ring,
     pub(crate) audio_inputs: VecDeque<PlacedInput>,
     opus: OpusTrack,
+    /// The audio of an encoder; `None` while, or after, a browser publishes.
+    aac: Option<AacTrack>,
+    /// The publisher, or the last one, tells when pictures are decoded.
+    tells_decode_times: bool,
     config: Option<Rc<ParameterSets>>,
     /// Of the last keyframe.
     codec: Option<VideoCodec>,
@@ -95,6 +98,8 @@ impl Ingest {
             ring: Ring::default(),
             audio_inputs: VecDeque::new(),
             opus: OpusTrack::default(),
+            aac: None,
+            tells_decode_times: false,
             config: None,
             codec: None,
             awaits_keyframe: true,
@@ -122,6 +127,8 @@ impl Ingest {
 
     /// Another publisher's media begins. None of it can be decoded before its first keyframe.
     pub(crate) fn start(&mut self, now: Instant, video: bool) {
+        self.tells_decode_times = false;
+        self.filler.expect(false);
         self.audio.forget_held();
         self.awaits_keyframe = true;
         self.filler.begin(now, false);
@@ -145,6 +152,9 @@ impl Ingest {
     /// There is no publisher: no keyframes are due, and filler begins.
     pub(crate) fn stop(&mut self, now: Instant) {
         self.audio.forget_held();
+        if let Some(aac) = &mut self.aac {
+            aac.set_gone(true);
+        }
         self.keyframe_due = None;
         self.awaits_keyframe = true;
         self.filler.begin(now, true);
@@ -213,16 +223,7 @@ impl Ingest {
         let begins_b_frames = !had_b_frames && self.decode_clock.has_b_frames();
         let pts_us = stamp.map_or(pts_us, |stamp| stamp.pts_us);
         if let Some(stamp) = stamp {
-            let config = config.clone();
-            let in_ring = Unit {
-                kind: Kind::Video { key, config },
-                pts_us,
-                dts_us: stamp.dts_us,
-                payload: unit.avcc.clone(),
-            };
-            let seq = self.ring.end();
-            self.filler.picture(now, &in_ring, unit.reference, seq);
-            self.push_video(in_ring);
+            self.push_picture(now, &unit, config.clone(), stamp);
         }
         Some(SourceFrame {
             codec: VideoCodec::H264,
@@ -232,6 +233,26 @@ impl Ingest {
             begins_b_frames,
             unit: unit.avcc,
         })
+    }
+
+    /// Puts a picture of the publisher into the ring.
+    fn push_picture(
+        &mut self,
+        now: Instant,
+        unit: &VideoUnit,
+        config: Rc<ParameterSets>,
+        Stamp { pts_us, dts_us }: Stamp,
+    ) {
+        let key = unit.key;
+        let in_ring = Unit {
+            kind: Kind::Video { key, config },
+            pts_us,
+            dts_us,
+            payload: unit.avcc.clone(),
+        };
+        let seq = self.ring.end();
+        self.filler.picture(now, &in_ring, unit.reference, seq);
+        self.push_video(in_ring);
     }
 
     /// Where a frame is shown. Parameter sets that rule B-frames out are trusted until some come,
@@ -353,28 +374,11 @@ impl Ingest {
         Some(self.silence_at.map_or(due, |at| at.max(due)))
     }
 
-    /// An Opus packet.
-    pub(crate) fn audio(&mut self, now: Instant, opus: &PlacedPacket) {
-        self.filler.media(now);
-        self.audio_packets += 1;
-        self.audio_bytes += opus.packet.len() as u64;
-        let Some(duration) = opus::duration_samples(&opus.packet) else {
-            // Nothing of it is fed, so that silence need not wait for it.
-            self.audio.forget_held();
-            return;
-        };
-        let feeds = self.audio.packet(opus.pts_us, duration, opus.lost);
-        self.feed_audio(&feeds, &opus.packet, duration);
-    }
-
-    /// Audio is here from `since_us` on and comes as soon as its place is known.
-    pub(crate) fn audio_held(&mut self, now: Instant, since_us: i64) {
-        self.filler.media(now);
-        self.audio.held(since_us);
-    }
-
     /// The clock, or the video, has come to `until_us`: silence is filled in where audio is absent.
     fn silence_until(&mut self, until_us: i64) {
+        if let Some(aac) = &mut self.aac {
+            return aac.advance(until_us);
+        }
         if let Some(feed) = self.audio.advance(until_us) {
             self.feed_audio(&[feed], &[], 0);
         }
@@ -401,9 +405,14 @@ impl Ingest {
             codec: self.codec,
             width: self.config.as_ref().map_or(0, |config| config.width()),
             height: self.config.as_ref().map_or(0, |config| config.height()),
+            profile: self
+                .config
+                .as_ref()
+                .map_or(0, |config| config.sps().profile),
             keyframe_interval_ms: self.video.keyframe_interval_ms.max(since_ms),
             video_bps: self.rates.mean_bps,
             b_frames: self.decode_clock.has_b_frames(),
+            tells_decode_times: self.tells_decode_times,
         }
     }
 
@@ -456,29 +465,5 @@ impl Ingest {
             self.keyframe_due = Some(now);
             self.filler.begin(now, false);
         }
-    }
-
-    fn feed_audio(&mut self, feeds: &[Feed], packet: &[u8], duration: u32) {
-        let samples = |feed: &Feed| i64::from(feed.samples(duration));
-        let mut at = self.audio.end() - feeds.iter().map(samples).sum::<i64>();
-        for feed in feeds {
-            let input = match *feed {
-                Feed::Packet => AudioInput::Packet(Bytes::copy_from_slice(packet), duration),
-                Feed::Recover(count) => AudioInput::Recover(Bytes::copy_from_slice(packet), count),
-                Feed::Conceal(count) => AudioInput::Conceal(count),
-                Feed::Silence(count) => AudioInput::Silence(count),
-            };
-            self.audio_inputs.push_back(PlacedInput { at, input });
-            at += samples(feed);
-        }
-    }
-
-    /// Puts what `input` is in Opus into the ring, and hands it on.
-    pub(crate) fn push_opus(&mut self, input: &PlacedInput, mut push: impl FnMut(&Unit)) {
-        let (ring, wanted) = (&mut self.ring, self.filler.wanted_from());
-        self.opus.place(input.at, &input.input, |unit| {
-            push(&unit);
-            ring.push(unit, wanted);
-        });
     }
 }

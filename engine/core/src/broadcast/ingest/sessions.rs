@@ -2,13 +2,16 @@
 //! at most one of them is the publisher. Another one that sends media takes its place.
 
 use std::{
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
 use shardcast_link::{EndReason, Event, Fault, Problem, PublisherStatus, SessionId, VideoStatus};
 
+use super::{
+    decode_clock::Stamp,
+    session::{IngestSession, Protocol},
+};
 use crate::{
     broadcast::{Broadcast, Source},
     context::{Context, TimerKey},
@@ -18,52 +21,9 @@ use crate::{
         negotiation::{Answer, Offer},
         offer::{Offers, Terms},
         publisher::Publisher,
+        route::Route,
     },
 };
-
-/// A session and the protocol that it speaks.
-#[derive(Debug)]
-enum Protocol {
-    WebRtc(Box<Publisher>),
-}
-
-/// One session, from its offer to its end.
-#[derive(Debug)]
-pub(crate) struct IngestSession {
-    protocol: Protocol,
-    first_media: Option<Instant>,
-    bytes_at_last_status: u64,
-}
-
-impl IngestSession {
-    fn web_rtc(publisher: Publisher) -> Self {
-        Self {
-            protocol: Protocol::WebRtc(Box::new(publisher)),
-            first_media: None,
-            bytes_at_last_status: 0,
-        }
-    }
-
-    fn publisher(&self) -> &Publisher {
-        let Protocol::WebRtc(publisher) = &self.protocol;
-        publisher
-    }
-
-    fn publisher_mut(&mut self) -> &mut Publisher {
-        let Protocol::WebRtc(publisher) = &mut self.protocol;
-        publisher
-    }
-
-    /// The name that control has given it.
-    fn id(&self) -> &SessionId {
-        &self.publisher().session
-    }
-
-    /// Starts a new second of rates.
-    pub(crate) fn tick(&mut self) {
-        self.bytes_at_last_status = self.publisher().reception().bytes;
-    }
-}
 
 impl Broadcast {
     /// Takes the offer of a session that wants to publish here by WebRTC.
@@ -101,11 +61,16 @@ impl Broadcast {
 
     /// Changes what a running session sends. The broadcast goes on with the tracks that are left.
     pub(crate) fn renegotiate(&mut self, ctx: &mut Context, key: SessionKey, sdp: &str) {
+        if self.viewers.contains(key) {
+            return self.restart_viewer(ctx, key, sdp);
+        }
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
         let id = session.id().clone();
-        let publisher = session.publisher_mut();
+        let Some(publisher) = session.web_rtc_mut() else {
+            return;
+        };
         let change = || publisher.renegotiate(ctx.now, &ctx.identity, sdp);
         match catch_unwind(AssertUnwindSafe(change)) {
             Ok(Ok(answer)) => {
@@ -131,17 +96,19 @@ impl Broadcast {
         &mut self,
         ctx: &mut Context,
         key: SessionKey,
-        from: SocketAddr,
-        to: SocketAddr,
+        route: Route,
         payload: &[u8],
     ) {
         if self.viewers.contains(key) {
-            return self.viewer_datagram(ctx, key, from, to, payload);
+            return self.viewer_datagram(ctx, key, route, payload);
         }
         let now = ctx.now;
-        self.with_session(ctx, key, |publisher| {
-            publisher.datagram(now, from, to, payload);
+        self.with_session(ctx, key, |session| {
+            if let Some(publisher) = session.web_rtc_mut() {
+                publisher.datagram(now, route, payload);
+            }
         });
+        self.data_may_go_on(ctx, key);
     }
 
     /// Whether a STUN request from a new address is really from the session that it names.
@@ -149,14 +116,16 @@ impl Broadcast {
         &self,
         ctx: &Context,
         key: SessionKey,
-        from: SocketAddr,
-        to: SocketAddr,
+        route: Route,
         payload: &[u8],
     ) -> bool {
         let Some(session) = self.sessions.get(&key) else {
-            return self.viewer_authenticates(ctx, key, from, to, payload);
+            return self.viewer_authenticates(ctx, key, route, payload);
         };
-        let check = || session.publisher().accepts(ctx.now, from, to, payload);
+        let Protocol::WebRtc(publisher) = &session.protocol else {
+            return false;
+        };
+        let check = || publisher.accepts(ctx.now, route, payload);
         catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
     }
 
@@ -165,7 +134,11 @@ impl Broadcast {
         if self.viewers.contains(key) {
             return self.viewer_candidate(ctx, key, candidate);
         }
-        self.with_session(ctx, key, |publisher| publisher.candidate(candidate));
+        self.with_session(ctx, key, |session| {
+            if let Some(publisher) = session.web_rtc_mut() {
+                publisher.candidate(candidate);
+            }
+        });
     }
 
     /// A deadline of a session has come.
@@ -173,8 +146,11 @@ impl Broadcast {
         if self.viewers.contains(key) {
             return self.viewer_timeout(ctx, key);
         }
+        if self.players.contains(key) {
+            return self.player_timeout(ctx, key);
+        }
         let now = ctx.now;
-        self.with_session(ctx, key, |publisher| publisher.timeout(now));
+        self.with_session(ctx, key, |session| session.timeout(now));
     }
 
     /// Asks the publisher for a keyframe, if there is one and it was not just asked.
@@ -184,8 +160,8 @@ impl Broadcast {
         };
         let now = ctx.now;
         let mut requested = false;
-        self.with_session_unread(ctx, key, |publisher| {
-            requested = publisher.request_keyframe(now);
+        self.with_session_unread(ctx, key, |session| {
+            requested = session.request_keyframe(now);
         });
         if requested {
             self.receive(ctx, key);
@@ -193,11 +169,11 @@ impl Broadcast {
     }
 
     /// Runs something on a session and takes what comes of it.
-    fn with_session(
+    pub(in crate::broadcast) fn with_session(
         &mut self,
         ctx: &mut Context,
         key: SessionKey,
-        run: impl FnOnce(&mut Publisher),
+        run: impl FnOnce(&mut IngestSession),
     ) {
         self.with_session_unread(ctx, key, run);
         self.receive(ctx, key);
@@ -208,10 +184,10 @@ impl Broadcast {
         &mut self,
         ctx: &mut Context,
         key: SessionKey,
-        run: impl FnOnce(&mut Publisher),
+        run: impl FnOnce(&mut IngestSession),
     ) {
         if let Some(session) = self.sessions.get_mut(&key) {
-            let run = || run(session.publisher_mut());
+            let run = || run(session);
             if catch_unwind(AssertUnwindSafe(run)).is_err() {
                 self.session_failed(ctx, key);
             }
@@ -226,17 +202,17 @@ impl Broadcast {
     }
 
     /// Takes everything that a session hands on.
-    fn receive(&mut self, ctx: &mut Context, key: SessionKey) {
+    pub(super) fn receive(&mut self, ctx: &mut Context, key: SessionKey) {
         let mut touched = false;
         while let Some(session) = self.sessions.get_mut(&key) {
-            let poll = || session.publisher_mut().poll(ctx);
+            let poll = || session.poll(ctx);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Some(IngestEvent::Ended(reason))) => {
                     return self.end_session(ctx, key, reason);
                 }
                 Ok(Some(event)) => touched |= self.take_event(ctx, key, event),
                 Ok(None) => {
-                    let at = session.publisher().next_timeout();
+                    let at = session.next_timeout();
                     ctx.timers.set(TimerKey::Session(key), at);
                     if touched {
                         self.feed(ctx);
@@ -256,7 +232,21 @@ impl Broadcast {
         key: SessionKey,
         event: IngestEvent,
     ) -> bool {
-        let is_media = matches!(event, IngestEvent::Video { .. } | IngestEvent::Audio(_));
+        let event = match event {
+            // Channels open before media comes.
+            IngestEvent::Data(event) => {
+                self.data_event(ctx, key, event);
+                return false;
+            }
+            event => event,
+        };
+        let is_media = matches!(
+            event,
+            IngestEvent::Video { .. }
+                | IngestEvent::Audio(_)
+                | IngestEvent::AccessUnit { .. }
+                | IngestEvent::Aac { .. }
+        );
         let begun = is_media && self.begin(ctx, key);
         if !self.publishes(key) {
             return begun;
@@ -276,13 +266,27 @@ impl Broadcast {
                     self.decode(ctx, frame);
                 }
             }
+            IngestEvent::AccessUnit {
+                pts_us,
+                dts_us,
+                unit,
+            } => self.access_unit(ctx, key, Stamp { pts_us, dts_us }, *unit),
+            IngestEvent::AacConfig(config) => self.ingest.set_aac(config),
+            IngestEvent::Aac {
+                pts_us,
+                config,
+                frame,
+            } => {
+                self.ingest.aac(now, config, pts_us, frame);
+                self.push_aac(ctx);
+            }
             IngestEvent::Unreadable => self.ingest.damaged(now),
             IngestEvent::Audio(opus) => self.ingest.audio(now, &opus),
             IngestEvent::AudioHeld(since_us) => {
                 self.ingest.audio_held(now, since_us);
                 return false;
             }
-            IngestEvent::Ended(_) => return false,
+            IngestEvent::Data(_) | IngestEvent::Ended(_) => return false,
         }
         true
     }
@@ -295,7 +299,7 @@ impl Broadcast {
             return false;
         };
         session.first_media = Some(ctx.now);
-        let (id, video) = (session.id().clone(), session.publisher().offers().video);
+        let (id, video) = (session.id().clone(), session.offers_video());
         let before = self.publisher();
         if before.is_some_and(|before| before > key) {
             // A session that began before the one in use: its client has gone on to a newer one.
@@ -321,11 +325,15 @@ impl Broadcast {
             return;
         };
         let id = session.id().clone();
+        self.data.closed(key);
         ctx.demux.remove(key, &id);
         ctx.timers.set(TimerKey::Session(key), None);
-        if reason != EndReason::Internal {
-            session.publisher_mut().close(ctx);
+        if reason == EndReason::Internal {
+            session.abandon(ctx);
+        } else {
+            session.close(ctx, reason);
         }
+        ctx.close_peers(key);
         let is_publisher = self.publishes(key);
         if is_publisher {
             match reason {
@@ -348,17 +356,14 @@ impl Broadcast {
 
     pub(crate) fn publisher_status(&self, ctx: &Context) -> Option<PublisherStatus> {
         let session = self.sessions.get(&self.publisher()?)?;
-        let publisher = session.publisher();
-        let reception = publisher.reception();
+        let reception = session.reception();
         let ingest = &self.ingest;
-        let age_ms = publisher.media_age(ctx.now).as_millis();
+        let age_ms = session.media_age(ctx.now).as_millis();
         Some(PublisherStatus {
             session: session.id().clone(),
+            protocol: session.speaks(),
             since_unix_ms: session.first_media.map_or(0, |at| ctx.clock.unix_ms(at)),
-            remote: publisher
-                .remote()
-                .map(|remote| remote.to_string())
-                .unwrap_or_default(),
+            remote: session.remote(),
             video: ingest.has_video().then(|| self.video_status(ctx.now)),
             audio: ingest.has_audio().then(|| ingest.audio_status()),
             bytes_received: reception.bytes,

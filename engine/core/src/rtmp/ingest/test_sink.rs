@@ -50,6 +50,27 @@ impl TestSink {
         }
     }
 
+    /// Takes what control has read of the client, and has answered as the session would: up to `publish`,
+    /// which is answered now. False when that has not come.
+    pub(crate) fn resume(&mut self, ctx: &mut Context, read: &[u8]) -> bool {
+        if self.session.handle(read).is_err() {
+            return false;
+        }
+        let mut published = false;
+        while let Some(output) = self.session.poll() {
+            match output {
+                ServerOutput::Connect { application, .. } => self.application = application,
+                ServerOutput::Publish { stream_key } => {
+                    published = true;
+                    self.publish(ctx, stream_key);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        published
+    }
+
     /// Takes bytes of the client. False when the connection is closed.
     pub(crate) fn received(&mut self, ctx: &mut Context, bytes: &[u8]) -> bool {
         self.heard = ctx.now;
