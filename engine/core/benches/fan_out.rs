@@ -68,7 +68,7 @@ impl Rig {
             shards: 1,
             engine: "bench".to_owned(),
             advertise: Vec::new(),
-            rtmp_port: None,
+            tcp_candidates: false,
             seed: 1,
             epoch: start,
             epoch_unix_ms: 0,

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use crate::{
     codec::{
         AudioCodec,
+        aac::AacConfig,
         h264::{ParameterSets, RtpPayloads, rtp_payloads},
     },
     ids::RenditionId,
@@ -39,7 +40,10 @@ pub(crate) enum Kind {
         config: Rc<ParameterSets>,
     },
     /// One AAC frame of 1024 samples.
-    Audio,
+    Audio {
+        /// What it is coded as.
+        config: AacConfig,
+    },
     /// One Opus packet (RFC 6716, 3). There are some while a consumer takes Opus.
     Opus {
         /// Its duration at 48 kHz.
@@ -52,7 +56,7 @@ impl Kind {
     pub(crate) fn audio(&self) -> Option<AudioCodec> {
         match self {
             Self::Video { .. } => None,
-            Self::Audio => Some(AudioCodec::Aac),
+            Self::Audio { .. } => Some(AudioCodec::Aac),
             Self::Opus { .. } => Some(AudioCodec::Opus),
         }
     }
@@ -136,7 +140,7 @@ impl Ring {
             Kind::Opus { .. } => {
                 Some(payloads.get_or_init(|| Rc::new([Arc::from(unit.payload.as_ref())])))
             }
-            Kind::Audio => None,
+            Kind::Audio { .. } => None,
         }
     }
 
@@ -232,6 +236,15 @@ pub(crate) struct MediaFacts {
     /// Video bit rate; 0 when not known yet.
     pub(crate) video_bps: u64,
     pub(crate) audio_bps: u32,
+    /// The AAC of an encoder, which is passed on as it came: there is no other audio then.
+    pub(crate) aac: Option<AacConfig>,
+}
+
+impl MediaFacts {
+    /// What a consumer that would take `wanted` is sent.
+    pub(crate) fn audio(&self, wanted: AudioCodec) -> AudioCodec {
+        self.aac.map_or(wanted, |_| AudioCodec::Aac)
+    }
 }
 
 /// Names a ring of a broadcast.
@@ -250,7 +263,9 @@ mod tests {
 
     fn audio(pts_us: i64, bytes: usize) -> Unit {
         Unit {
-            kind: Kind::Audio,
+            kind: Kind::Audio {
+                config: AacConfig::OURS,
+            },
             pts_us,
             dts_us: pts_us,
             payload: Bytes::from(vec![0; bytes]),

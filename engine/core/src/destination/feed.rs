@@ -12,7 +12,7 @@ use shardcast_link::{Fault, Problem};
 use super::{
     failure::problem,
     liveness::Liveness,
-    metadata::{described, metadata},
+    metadata::{SentAudio, described, metadata},
     report::Totals,
     switch::{self, Step, Switch},
     verdict::About,
@@ -21,25 +21,21 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::ring::{Kind, Ring, Unit},
     broadcast::ring::{MediaFacts, RingId},
-    codec::{AudioCodec, aac, h264::ParameterSets},
+    codec::{AudioCodec, aac::AacConfig, h264::ParameterSets},
     ids::ConnId,
     io::Output,
     limits::{
         DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
         DESTINATION_SLOW_US, FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
     },
-    rtmp::{MediaKind, Platform, PublishClient, enhanced, flv},
+    rtmp::{MediaKind, MediaWriter, Platform, enhanced, flv},
 };
 
-/// A keyframe already in the ring is good to start with when it is at most this old; an older one
-/// would make the destination start with a burst of the past.
-const FRESH_KEYFRAME_US: i64 = 500_000;
-
-/// What the feed writes to: one connection and its RTMP client.
+/// What the feed writes to: one connection.
 #[derive(Debug)]
 pub(super) struct Wire<'a> {
     pub(super) conn: ConnId,
-    pub(super) client: &'a mut PublishClient,
+    pub(super) writer: MediaWriter,
     pub(super) totals: &'a mut Totals,
     pub(super) outputs: &'a mut VecDeque<Output>,
     /// Counts payload bytes that are copied.
@@ -56,8 +52,10 @@ pub(super) struct Feed {
     /// DTS of the last frame that was sent, and the largest PTS.
     video_dts_us: Option<i64>,
     video_pts_us: Option<i64>,
-    /// What audio is sent in.
+    /// What audio is sent in, if the publisher's can be.
     audio: AudioCodec,
+    /// What the last sequence header of audio said.
+    sent_audio: Option<SentAudio>,
     /// Time of the last audio frame that was sent.
     audio_us: Option<i64>,
     /// Since when a unit to start with is waited for.
@@ -74,6 +72,8 @@ pub(super) struct Feed {
     keyframe_asked: Option<Instant>,
     keyframe_wanted: bool,
     platform: &'static Platform,
+    /// It is that of a player, which begins at the newest keyframe, however old.
+    is_player: bool,
     /// When the last keyframe was.
     keyframe_us: Option<i64>,
     complaint: Option<(About, Problem)>,
@@ -83,6 +83,7 @@ impl Feed {
     pub(super) fn new(platform: &'static Platform, audio: AudioCodec) -> Self {
         Self {
             audio,
+            sent_audio: None,
             ring: RingId::Source,
             switch: None,
             in_place: true,
@@ -99,8 +100,17 @@ impl Feed {
             keyframe_asked: None,
             keyframe_wanted: false,
             platform,
+            is_player: false,
             keyframe_us: None,
             complaint: None,
+        }
+    }
+
+    /// That of a client that plays. It is sent AAC.
+    pub(super) fn of_player() -> Self {
+        Self {
+            is_player: true,
+            ..Self::new(Platform::generic(), AudioCodec::Aac)
         }
     }
 
@@ -190,22 +200,25 @@ impl Feed {
     }
 
     fn step(&mut self, now: Instant, rings: Rings<'_>, ring: &Ring) -> Step {
-        let next = self.cursor.and_then(|cursor| ring.get(cursor));
-        match &mut self.switch {
-            Some(switch) => switch.step(now, rings, self.video_pts_us, next),
-            None => Step::GoOn { until_us: None },
-        }
+        let Some(switch) = &mut self.switch else {
+            return Step::GoOn { until_us: None };
+        };
+        let cursor = self.cursor.unwrap_or(ring.end()).max(ring.start());
+        let mut left = (cursor..ring.end()).filter_map(|seq| ring.get(seq));
+        let next = left.find(|unit| matches!(unit.kind, Kind::Video { .. }));
+        switch.step(now, rings, self.video_pts_us, next)
     }
 
     /// Goes on in another ring, at a keyframe and at the first audio frame that was not sent yet.
     fn take(&mut self, rings: Rings<'_>, to: RingId, keyframe: u64, totals: &mut Totals) {
-        let Some((ring, _)) = rings.get(to) else {
+        let Some((ring, facts)) = rings.get(to) else {
             return;
         };
         self.ring = to;
         self.in_place = true;
         self.switch = None;
-        self.cursor = Some(switch::entry(ring, keyframe, self.audio, self.audio_us));
+        let audio = facts.audio(self.audio);
+        self.cursor = Some(switch::entry(ring, keyframe, audio, self.audio_us));
         self.lacks_keyframe = true;
         self.waits_since = None;
         self.keyframe_us = None;
@@ -214,14 +227,14 @@ impl Feed {
 
     /// A rendition is not to be sent any more, and the publisher's video cannot be: the audio of the
     /// broadcast goes on alone.
-    pub(super) fn leave_rendition(&mut self, source: &Ring) {
+    pub(super) fn leave_rendition(&mut self, source: &Ring, facts: MediaFacts) {
         if matches!(self.ring, RingId::Rendition(_)) {
             self.ring = RingId::Source;
             self.switch = None;
             self.cursor = Some(switch::entry(
                 source,
                 source.end(),
-                self.audio,
+                facts.audio(self.audio),
                 self.audio_us,
             ));
             self.lacks_keyframe = true;
@@ -245,7 +258,7 @@ impl Feed {
             if switch::is_behind(unit, until_us) {
                 return sent;
             }
-            if unit.kind.audio().is_some() && !ring.is_whole_from(cursor, self.audio) {
+            if unit.kind.audio().is_some() && !ring.is_whole_from(cursor, facts.audio(self.audio)) {
                 self.cursor = Some(cursor + 1);
                 continue;
             }
@@ -292,8 +305,10 @@ impl Feed {
         };
         let since = |at: Instant| now.saturating_duration_since(at);
         let keyframe = ring.newest_keyframe().filter(|seq| {
-            ring.get(*seq)
-                .is_some_and(|unit| newest.dts_us - unit.dts_us <= FRESH_KEYFRAME_US)
+            self.is_player
+                || ring
+                    .get(*seq)
+                    .is_some_and(|unit| newest.dts_us - unit.dts_us <= switch::FRESH_KEYFRAME_US)
         });
         let waits_since = *self.waits_since.get_or_insert(now);
         // Without video, or when none comes, it starts with audio: never inside a GOP.
@@ -301,7 +316,7 @@ impl Feed {
             || (ring.newest_keyframe().is_none()
                 && since(waits_since) > Duration::from_millis(FIRST_KEYFRAME_MS));
         let newest_seq = ring.end() - 1;
-        let sound = no_video && ring.is_whole_from(newest_seq, self.audio);
+        let sound = no_video && ring.is_whole_from(newest_seq, facts.audio(self.audio));
         self.cursor = keyframe.or_else(|| sound.then_some(newest_seq));
         // If video follows, it begins with a keyframe.
         self.lacks_keyframe |= sound;
@@ -327,12 +342,12 @@ impl Feed {
                 MediaKind::Video,
                 &flv::avc_header(*key, unit.composition_ms()),
             ),
-            Kind::Audio => (MediaKind::Audio, &flv::AAC_RAW_HEADER),
+            Kind::Audio { .. } => (MediaKind::Audio, &flv::AAC_RAW_HEADER),
             Kind::Opus { .. } => (MediaKind::Audio, &enhanced::OPUS_HEADER),
         };
-        let client = &*wire.client;
-        let mut slices = self.headers(unit, facts, first, timestamp, client);
-        let media = client.media_behind(kind, timestamp, head, &unit.payload);
+        let writer = wire.writer;
+        let mut slices = self.headers(unit, facts, first, timestamp, writer);
+        let media = writer.media_behind(kind, timestamp, head, &unit.payload);
         *wire.copied_bytes += copied_bytes(&media, &unit.payload);
         if slices.is_empty() {
             slices = media;
@@ -348,7 +363,7 @@ impl Feed {
                     self.keyframe(unit.pts_us, wire.totals);
                 }
             }
-            Kind::Audio | Kind::Opus { .. } => {
+            Kind::Audio { .. } | Kind::Opus { .. } => {
                 self.audio_us = Some(unit.pts_us);
                 wire.totals.audio_frames += 1;
             }
@@ -398,33 +413,43 @@ impl Feed {
         facts: MediaFacts,
         first: bool,
         timestamp: u32,
-        client: &PublishClient,
+        writer: MediaWriter,
     ) -> Vec<Bytes> {
         let mut slices = Vec::new();
+        let audio = facts.audio(self.audio);
         let mut message =
-            |kind, body: &Bytes| slices.append(&mut client.media(kind, timestamp, body));
+            |kind, body: &Bytes| slices.append(&mut writer.media(kind, timestamp, body));
+        let data = |body: Bytes| match self.is_player {
+            true => flv::for_player(&body),
+            false => body,
+        };
         match &unit.kind {
             Kind::Video { config, .. } => {
                 let sent = self.config.as_ref();
                 if sent.is_some_and(|sent| Rc::ptr_eq(sent, config)) {
                     return slices;
                 }
-                message(MediaKind::Data, &metadata(config, self.audio, facts));
+                message(MediaKind::Data, &data(metadata(config, audio, facts)));
                 message(MediaKind::Video, &flv::avc_sequence_header(config.record()));
                 self.config = Some(config.clone());
             }
-            Kind::Audio | Kind::Opus { .. } if first => {
-                let audio = described(self.audio, facts);
-                message(MediaKind::Data, &flv::audio_data_frame(audio));
+            Kind::Audio { .. } | Kind::Opus { .. } if first => {
+                let audio = described(audio, facts);
+                message(MediaKind::Data, &data(flv::audio_data_frame(audio)));
             }
-            Kind::Audio | Kind::Opus { .. } => {}
+            Kind::Audio { .. } | Kind::Opus { .. } => {}
         }
-        if first {
-            let header = match self.audio {
-                AudioCodec::Aac => flv::aac_sequence_header(&aac::AUDIO_SPECIFIC_CONFIG),
-                AudioCodec::Opus => enhanced::opus_sequence_header(),
-            };
-            message(MediaKind::Audio, &header);
+        let sent_in = match &unit.kind {
+            Kind::Audio { config } => Some(SentAudio::Aac(*config)),
+            Kind::Opus { .. } => Some(SentAudio::Opus),
+            Kind::Video { .. } => first.then(|| match audio {
+                AudioCodec::Aac => SentAudio::Aac(facts.aac.unwrap_or(AacConfig::OURS)),
+                AudioCodec::Opus => SentAudio::Opus,
+            }),
+        };
+        if let Some(sent_in) = sent_in.filter(|it| self.sent_audio != Some(*it)) {
+            message(MediaKind::Audio, &sent_in.sequence_header());
+            self.sent_audio = Some(sent_in);
         }
         slices
     }
@@ -433,7 +458,7 @@ impl Feed {
     fn was_sent(&self, unit: &Unit) -> bool {
         let last_us = match unit.kind {
             Kind::Video { .. } => self.video_dts_us,
-            Kind::Audio | Kind::Opus { .. } => self.audio_us,
+            Kind::Audio { .. } | Kind::Opus { .. } => self.audio_us,
         };
         last_us.is_some_and(|last_us| unit.dts_us < last_us + switch::STEP_US_MIN)
     }

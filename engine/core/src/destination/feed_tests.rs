@@ -14,7 +14,7 @@ use crate::{
     broadcast::renditions::Rings,
     broadcast::ring::{Kind, Ring, Unit},
     broadcast::ring::{MediaFacts, RingId},
-    codec::{AudioCodec, h264::ParameterSets},
+    codec::{AudioCodec, aac::AacConfig, h264::ParameterSets},
     ids::ConnId,
     limits::DESTINATION_OUTSTANDING_BYTES_MAX,
     rtmp::{
@@ -51,7 +51,7 @@ fn sender() -> impl FnMut(Unit) -> (u64, u64) {
     let now = Instant::now();
     let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
     let platform = Platform::generic();
-    let mut client = PublishClient::new(&url, platform.publish_config());
+    let client = PublishClient::new(&url, platform.publish_config());
     let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     move |unit| {
@@ -59,7 +59,7 @@ fn sender() -> impl FnMut(Unit) -> (u64, u64) {
         let outputs = &mut VecDeque::new();
         let wire = &mut Wire {
             conn: ConnId::numbered(1),
-            client: &mut client,
+            writer: client.writer(),
             totals: &mut totals,
             outputs,
             copied_bytes: &mut 0,
@@ -86,7 +86,7 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
     let url = RtmpUrl::parse("rtmp://a.rtmp.youtube.com/app/key").unwrap();
     let platform = Platform::of(url.host());
     let most_ms = i64::from(platform.keyframe_interval_ms_max.unwrap());
-    let mut client = PublishClient::new(&url, platform.publish_config());
+    let client = PublishClient::new(&url, platform.publish_config());
     let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     let mut keyframe = |feed: &mut Feed, pts_ms, slow: bool| {
@@ -96,7 +96,7 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
             let outputs = &mut VecDeque::new();
             let wire = &mut Wire {
                 conn: ConnId::numbered(1),
-                client: &mut client,
+                writer: client.writer(),
                 totals: &mut totals,
                 outputs,
                 copied_bytes: &mut 0,
@@ -118,10 +118,14 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
     assert_eq!(complaint.1.fault, Fault::Publisher);
 }
 
+const AUDIO: Kind = Kind::Audio {
+    config: AacConfig::OURS,
+};
+
 #[test]
 fn after_a_keyframe_from_before_the_first_sound_pictures_wait_for_the_next_keyframe() {
     let (mut frames, picture) = (sender(), picture());
-    assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
+    assert_eq!(frames(unit(AUDIO, 3_000)), (1, 0));
     assert_eq!(frames(unit(picture(true), 2_900)), (1, 0));
     assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
     assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
@@ -131,7 +135,7 @@ fn after_a_keyframe_from_before_the_first_sound_pictures_wait_for_the_next_keyfr
 #[test]
 fn pictures_that_come_behind_the_first_sound_begin_with_a_keyframe() {
     let (mut frames, picture) = (sender(), picture());
-    assert_eq!(frames(unit(Kind::Audio, 3_000)), (1, 0));
+    assert_eq!(frames(unit(AUDIO, 3_000)), (1, 0));
     assert_eq!(frames(unit(picture(false), 3_100)), (1, 0));
     assert_eq!(frames(unit(picture(true), 3_200)), (1, 1));
 }
@@ -167,7 +171,7 @@ fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
     let (now, picture) = (Instant::now(), picture());
     let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
     let platform = Platform::generic();
-    let mut client = PublishClient::new(&url, platform.publish_config());
+    let client = PublishClient::new(&url, platform.publish_config());
     let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
     let mut blocked = 0;
@@ -183,7 +187,7 @@ fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
         }
         let wire = &mut Wire {
             conn: ConnId::numbered(1),
-            client: &mut client,
+            writer: client.writer(),
             totals: &mut totals,
             outputs: &mut VecDeque::new(),
             copied_bytes: &mut 0,

@@ -4,19 +4,40 @@ use bytes::Bytes;
 
 use crate::{
     broadcast::ring::MediaFacts,
-    codec::{AudioCodec, h264::ParameterSets},
-    rtmp::flv,
+    codec::{AudioCodec, aac::AacConfig, h264::ParameterSets},
+    rtmp::{enhanced, flv},
 };
 
 /// The frame rate in metadata while neither the SPS nor a measurement tells it.
 const FRAME_RATE_GUESS: f64 = 30.0;
 
+/// What a server was told of the audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SentAudio {
+    Aac(AacConfig),
+    Opus,
+}
+
+impl SentAudio {
+    pub(super) fn sequence_header(self) -> Bytes {
+        match self {
+            Self::Aac(config) => flv::aac_sequence_header(config.specific_config()),
+            Self::Opus => enhanced::opus_sequence_header(),
+        }
+    }
+}
+
 /// What is said of the audio.
 pub(super) fn described(audio: AudioCodec, facts: MediaFacts) -> flv::AudioMetadata {
     match audio {
-        AudioCodec::Aac => flv::AudioMetadata::Aac {
-            kbps: facts.audio_bps / 1_000,
-        },
+        AudioCodec::Aac => {
+            let config = facts.aac.unwrap_or(AacConfig::OURS);
+            flv::AudioMetadata::Aac {
+                kbps: facts.audio_bps / 1_000,
+                sample_rate: config.sample_rate,
+                channels: config.channels,
+            }
+        }
         AudioCodec::Opus => flv::AudioMetadata::Opus,
     }
 }

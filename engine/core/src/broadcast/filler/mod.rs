@@ -33,6 +33,9 @@ use crate::{
 /// Without any media for so long the publisher is absent: packets that str0m still waits for will
 /// hardly come, and a player has this much buffered.
 const SILENT_MS: u64 = 400;
+/// The same of an encoder: what a connection over TCP holds back comes all the same, and nobody can ask an encoder
+/// for the keyframe that is needed behind filler.
+const ENCODER_SILENT_MS: u64 = 1_500;
 /// Without a frame for so long the publisher's video is absent although its audio comes: a canvas that
 /// does not change, or an encoder that is starved. Browsers repeat an unchanged frame about once a
 /// second.
@@ -111,6 +114,8 @@ pub(crate) struct Filler {
     /// Of the newest frame, of use or not.
     arrived_at: Option<Instant>,
     video_at: Option<Instant>,
+    /// Without any media for so long the publisher is absent.
+    silent: Duration,
     frame_us: i64,
     /// How far apart frames come, whatever that is.
     pace_us: i64,
@@ -148,6 +153,7 @@ impl Default for Filler {
             media_at: None,
             arrived_at: None,
             video_at: None,
+            silent: Duration::from_millis(SILENT_MS),
             frame_us: *FRAME_US.start(),
             pace_us: *FRAME_US.start(),
             slate: None,
@@ -182,6 +188,14 @@ impl Filler {
     /// Whether the stream has video: once it has, it always will, from the publisher or from here.
     pub(crate) fn has_pictures(&self) -> bool {
         self.last.is_some()
+    }
+
+    /// Another publisher begins: an encoder, or a browser.
+    pub(super) fn expect(&mut self, encoder: bool) {
+        self.silent = Duration::from_millis(match encoder {
+            true => ENCODER_SILENT_MS,
+            false => SILENT_MS,
+        });
     }
 
     /// Media of the publisher has arrived, decodable or not.
@@ -286,14 +300,14 @@ impl Filler {
     fn absent_at(&self) -> Option<Instant> {
         self.last.as_ref()?;
         let missed = PICTURES_MISSED * Duration::from_micros(self.pace_us.unsigned_abs());
-        let silent = self.media_at? + Duration::from_millis(SILENT_MS).max(missed);
+        let silent = self.media_at? + self.silent.max(missed);
         let no_picture = self.video_at? + Duration::from_millis(NO_PICTURE_MS).max(missed);
         Some(silent.min(no_picture))
     }
 
     /// When nothing at all has come for so long that silence is filled in.
     pub(super) fn silence_due(&self) -> Option<Instant> {
-        Some(self.media_at? + Duration::from_millis(SILENT_MS))
+        Some(self.media_at? + self.silent)
     }
 
     /// The next frame of ours, if one is due. `last_us` is the time of the last frame in the

@@ -186,6 +186,31 @@ impl DecodeClock {
         Some(stamp)
     }
 
+    /// The times of a picture whose publisher tells both. They keep their distance. Where they are not
+    /// behind those of the picture before (an IDR is shown behind all that came before it), they are led on, by as much as the second value says, in
+    /// microseconds.
+    pub(crate) fn place(&mut self, stamp: Stamp, key: bool, b_slices: bool) -> (Stamp, i64) {
+        if key {
+            self.b_frames.turn();
+            self.keyframe_us = Some(stamp.pts_us);
+        }
+        self.b_frames.raise(b_slices);
+        let decoded = behind(self.last_dts_us).saturating_sub(stamp.dts_us);
+        let shown = match key {
+            true => behind(self.last_pts_us).saturating_sub(stamp.pts_us),
+            false => 0,
+        };
+        let led_us = decoded.max(shown).max(0);
+        let dts_us = stamp.dts_us + led_us;
+        let stamp = Stamp {
+            pts_us: (stamp.pts_us + led_us).max(dts_us),
+            dts_us,
+        };
+        self.last_dts_us = Some(dts_us);
+        self.last_pts_us = self.last_pts_us.max(Some(stamp.pts_us));
+        (stamp, led_us)
+    }
+
     /// The PTS of a picture on a clock that is led on where the publisher's is behind what was sent
     /// already. Pictures keep their order, and the clock comes back by an eighth of the time that
     /// passes, so that up to seven B-frames keep their place before the picture that comes ahead of
