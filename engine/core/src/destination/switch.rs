@@ -14,6 +14,10 @@
 //! The cut is the DTS of that keyframe, and what is left is sent as long as its PTS is before it.
 //! With B-frames on one side, both times rise over the cut and no frame is shown on its other side.
 //! What is then missing is at most what stands between two frames that are decoded in order.
+//!
+//! Where the ring that is left has had no video for a while, there is nothing to wait for: audio has gone
+//! on alone, and the new ring is taken at its newest keyframe, or, if that is so old that a burst of the
+//! past would come behind the audio, at its next.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +33,9 @@ use crate::{
 pub(super) const STEP_US_MIN: i64 = 1_000;
 /// A keyframe may be this much off where it is expected: a frame at 15 a second.
 const MARGIN_US: i64 = 67_000;
+/// A keyframe that is there is good to begin with when it is at most this old; an older one would make
+/// the destination begin with a burst of the past.
+pub(super) const FRESH_KEYFRAME_US: i64 = 500_000;
 /// No cut is further ahead than the longest GOP.
 const AHEAD_US_MAX: i64 = 10_000_000;
 /// A ring that gives nothing more is left after this, wherever the cut is.
@@ -68,7 +75,7 @@ impl Switch {
         Self { to, cut: None }
     }
 
-    /// `sent_us` is the largest PTS of the frames that were sent, `next` comes next in the old
+    /// `sent_us` is the largest PTS of the frames of video that were sent, `next` is the next in the old
     /// ring.
     pub(super) fn step(
         &mut self,
@@ -82,28 +89,43 @@ impl Switch {
             self.cut = None;
             return Step::GoOn { until_us: None };
         };
+        // A destination may have been idle, so the time of what was sent last is not the time now.
+        let now_us = ring.newest().map_or(sent_us, |it| it.dts_us.max(sent_us));
+        let patience_us = PATIENCE.as_micros() as i64;
+        let stands_still = next.is_none() && now_us - sent_us > patience_us;
         let newest_us = newest_keyframe_us(ring);
         // One before the cut: they come at other times than was thought. The first of a rendition
         // comes at any time, and the others where all renditions of the broadcast have theirs.
         self.cut = self.cut.filter(|cut| {
             newest_us.is_none_or(|it| it == cut.newest_us || it >= cut.at_us - MARGIN_US)
         });
-        let Cut {
+        if self.cut.is_none() {
+            let from_us = match self.to {
+                RingId::Rendition(_) if stands_still => sent_us.max(now_us - FRESH_KEYFRAME_US),
+                // The publisher's next keyframe may be far.
+                _ => sent_us,
+            };
+            self.cut = newest_us.and_then(|newest_us| {
+                let at_us = self.find_cut(rings, newest_us, from_us)?;
+                let ahead_us = (at_us - now_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
+                Some(Cut {
+                    at_us,
+                    due: now + Duration::from_micros(ahead_us),
+                    newest_us,
+                })
+            });
+        }
+        let Some(Cut {
             at_us: cut_us, due, ..
-        } = match self.cut {
-            Some(cut) => cut,
-            None => {
-                let Some(cut) = self.find_cut(now, rings, ring, sent_us) else {
-                    return Step::GoOn { until_us: None };
-                };
-                *self.cut.insert(cut)
-            }
+        }) = self.cut
+        else {
+            return Step::GoOn { until_us: None };
         };
         let keyframe = first_keyframe(ring, (cut_us - MARGIN_US).max(sent_us + 1));
         let until_us = Some(cut_us - MARGIN_US / 4);
         let held = next.is_some_and(|unit| is_behind(unit, until_us));
         match keyframe {
-            Some(keyframe) if held || now > due + PATIENCE => {
+            Some(keyframe) if held || stands_still || now > due + PATIENCE => {
                 let to = self.to;
                 Step::Take { to, keyframe }
             }
@@ -115,28 +137,18 @@ impl Switch {
         }
     }
 
-    /// The time of the first keyframe of the new ring that can be begun with: one that is there, or
-    /// the next one of a rendition, whose keyframes come at equal distances.
-    fn find_cut(&self, now: Instant, rings: Rings<'_>, ring: &Ring, sent_us: i64) -> Option<Cut> {
-        let newest_us = newest_keyframe_us(ring)?;
-        let at_us = if newest_us >= sent_us + STEP_US_MIN {
-            newest_us
-        } else {
-            let RingId::Rendition(id) = self.to else {
-                return None;
-            };
-            let gop_us = rings.rendition(id)?.gop_us().max(1);
-            let gops = (sent_us - newest_us) / gop_us + 1;
-            newest_us + gops * gop_us
+    /// The time of the first keyframe of the new ring after `from_us`: the newest, or the next one of a
+    /// rendition, whose keyframes come at equal distances.
+    fn find_cut(&self, rings: Rings<'_>, newest_us: i64, from_us: i64) -> Option<i64> {
+        if newest_us >= from_us + STEP_US_MIN {
+            return Some(newest_us);
+        }
+        let RingId::Rendition(id) = self.to else {
+            return None;
         };
-        // A destination may have been idle, so the time of what was sent last is not the time now.
-        let now_us = ring.newest().map_or(sent_us, |it| it.dts_us.max(sent_us));
-        let ahead_us = (at_us - now_us).clamp(0, AHEAD_US_MAX).unsigned_abs();
-        Some(Cut {
-            at_us,
-            due: now + Duration::from_micros(ahead_us),
-            newest_us,
-        })
+        let gop_us = rings.rendition(id)?.gop_us().max(1);
+        let gops = (from_us - newest_us) / gop_us + 1;
+        Some(newest_us + gops * gop_us)
     }
 }
 

@@ -199,6 +199,31 @@ fn another_wish_is_followed_on_the_same_connection() {
 }
 
 #[test]
+fn a_rendition_that_ends_a_pause_of_the_video_begins_where_the_audio_is() {
+    // Keyframes are two seconds apart, so the newest is of another age each time.
+    for later_ms in [0, 300, 700, 1_100, 1_500, 1_900] {
+        let settings = [("one", always(SMALL)), ("two", always(SMALL))];
+        let mut world = on_air(&settings, Codec::Vp8);
+        run_s(&mut world, 4);
+        let off = ("one", reencoding(Reencode::Off));
+        want(&mut world, &[off, ("two", always(SMALL))]);
+        run_s(&mut world, 4);
+        let paused = world.server("one", 0).video().len();
+        world.run_ms(1_000 + later_ms);
+        let server = world.server("one", 0);
+        assert_eq!(server.video().len(), paused, "audio goes on alone");
+        want(&mut world, &settings);
+        run_s(&mut world, 4);
+        assert_gapless_audio(&world, "one");
+        let server = world.server("one", 0);
+        server.assert_well_formed();
+        assert!(server.video().len() > paused + 30, "video goes on");
+        let behind_ms = server.video_behind_audio_ms();
+        assert!(behind_ms <= 600, "{later_ms} ms later: {behind_ms} ms");
+    }
+}
+
+#[test]
 fn a_slate_is_shown_in_a_rendition_while_its_publisher_is_away() {
     let mut world = on_air(&[("one", always(HD))], Codec::Vp8);
     want_slate(&mut world, "one");

@@ -84,6 +84,19 @@ impl Recording {
         gaps.max().expect("pictures")
     }
 
+    /// How far a picture was behind the audio that had come before it, at most.
+    pub fn video_behind_audio_ms(&self) -> u32 {
+        let (mut heard_ms, mut most_ms) = (0, 0);
+        for message in self.media.iter().filter(|m| !is_sequence_header(m)) {
+            if message.type_id == type_id::AUDIO {
+                heard_ms = message.timestamp_ms;
+            } else {
+                most_ms = most_ms.max(heard_ms.saturating_sub(message.timestamp_ms));
+            }
+        }
+        most_ms
+    }
+
     /// Fails unless headers come before media, the first picture is a keyframe, and no timestamp
     /// steps back.
     pub fn assert_well_formed(&self) {

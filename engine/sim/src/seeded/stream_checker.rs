@@ -21,9 +21,6 @@ const AVC_KEY: u8 = 0x17;
 /// Audio and video are at most so far apart in the order in which they are sent: filler begins after
 /// 1.5 s without a picture.
 const INTERLEAVE_MS_MAX: u32 = 1_500 + REPEATED_MS_MAX;
-/// A rendition that ends a pause of the video begins with its last keyframe, which may be a GOP old, and
-/// half a second after it was chosen.
-const AFTER_PAUSE_MS_MAX: u32 = 2_000 + 500;
 /// Filler pictures are at most 100 ms apart, whatever the publisher's rate was; a
 /// millisecond is lost in rounding.
 pub(super) const REPEATED_MS_MAX: u32 = 100 + 1;
@@ -340,15 +337,10 @@ impl StreamChecker {
         rules: Rules<'_>,
     ) -> Result<(), String> {
         let watched = rules.interleaved && rules.punctual;
-        let most_ms = if rules.may_pause {
-            INTERLEAVE_MS_MAX + AFTER_PAUSE_MS_MAX
-        } else {
-            INTERLEAVE_MS_MAX
-        };
         match (this, other) {
-            (Some(this), Some(other)) if watched && this + most_ms < other => Err(format!(
-                "{this} ms is sent after {other} ms of the other kind"
-            )),
+            (Some(this), Some(other)) if watched && this + INTERLEAVE_MS_MAX < other => Err(
+                format!("{this} ms is sent after {other} ms of the other kind"),
+            ),
             _ => Ok(()),
         }
     }
