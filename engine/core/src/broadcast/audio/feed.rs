@@ -1,9 +1,14 @@
 //! Puts the publisher's Opus into the rings, and opens the audio transcoders that a broadcast needs, feeds
-//! them, and closes those that are idle. Audio that nobody takes is neither kept nor coded.
+//! them, and closes those that are idle. Audio that nobody takes is neither kept nor coded. The same for the AAC of
+//! an encoder, the other way.
+
+use bytes::Bytes;
 
 use super::{AUDIO_BPS_DEFAULT, AudioInput};
 use crate::{
-    broadcast::Broadcast,
+    broadcast::{
+        Broadcast, consumers::Consumers, packager::Packager, renditions::Renditions, ring::Unit,
+    },
     codec::AudioCodec,
     context::Context,
     ids::AudioTranscoderId,
@@ -14,11 +19,14 @@ impl Broadcast {
     /// Takes what came of audio, or was filled in: into the rings as Opus, and to the transcoders, each if
     /// a consumer takes it so.
     pub(crate) fn feed_audio(&mut self, ctx: &mut Context) {
+        if self.push_aac(ctx) {
+            self.feed_soon(ctx);
+        }
         if self.ingest.audio_inputs.is_empty() {
             return;
         }
         let opus = self.consumers.take_audio_in(AudioCodec::Opus) || self.viewers.take_opus();
-        let aac = self.consumers.take_audio_in(AudioCodec::Aac);
+        let aac = self.takes_aac();
         if !aac {
             self.close_idle_audio_transcoders(ctx);
         }
@@ -29,6 +37,7 @@ impl Broadcast {
                 renditions.for_each(|it| it.ring.leave_out(codec));
             }
         }
+        self.leave_out_beside_viewers();
         while let Some(placed) = self.ingest.audio_inputs.pop_front() {
             if opus {
                 let renditions = self.renditions.list_mut();
@@ -45,6 +54,55 @@ impl Broadcast {
         }
         if opus {
             self.feed_soon(ctx);
+        }
+    }
+
+    /// Puts an encoder's own AAC into the rings, and has Opus made of it for viewers; whether there was some.
+    pub(crate) fn push_aac(&mut self, ctx: &mut Context) -> bool {
+        let mut any = false;
+        while let Some(unit) = self.ingest.push_aac() {
+            any = true;
+            let renditions = self.renditions.list_mut().iter_mut();
+            renditions.for_each(|it| it.push_audio(&unit));
+            if self.viewers.take_opus() {
+                self.encode_opus(ctx, &unit);
+            } else {
+                self.close_opus_from_aac(ctx);
+            }
+        }
+        any
+    }
+
+    fn encode_opus(&mut self, ctx: &mut Context, unit: &Unit) {
+        let broadcast = self.key;
+        let Context { ids, outputs, .. } = ctx;
+        let id = || AudioTranscoderId {
+            broadcast,
+            number: ids.next(),
+        };
+        let put_out = |job| outputs.push_back(Output::Audio(job));
+        self.opus_from_aac.unit(unit, id, put_out);
+    }
+
+    fn close_opus_from_aac(&mut self, ctx: &mut Context) {
+        if let Some(transcoder) = self.opus_from_aac.close() {
+            ctx.output(Output::Audio(AudioJob::Close { transcoder }));
+        }
+    }
+
+    /// A packet of the transcoder that makes Opus of an encoder's AAC: for viewers, who take it from the
+    /// publisher's ring. False if the transcoder is another one.
+    pub(crate) fn push_made_opus(&mut self, transcoder: AudioTranscoderId, packet: &Bytes) -> bool {
+        let unit = self.opus_from_aac.packet(transcoder, packet.clone());
+        unit.map(|unit| self.ingest.push(unit)).is_some()
+    }
+
+    /// Closes all audio transcoders: another publisher's audio begins, which is coded otherwise.
+    pub(crate) fn close_audio_transcoders(&mut self, ctx: &mut Context) {
+        self.close_opus_from_aac(ctx);
+        for transcoder in self.audio.end() {
+            let transcoder = transcoder.id;
+            ctx.output(Output::Audio(AudioJob::Close { transcoder }));
         }
     }
 
@@ -69,13 +127,11 @@ impl Broadcast {
 
     /// Opens one for each bit rate that a consumer takes.
     fn open_audio_transcoders(&mut self, ctx: &mut Context) {
-        let renditions = self.renditions.list().iter();
-        let wanted =
-            std::iter::once(AUDIO_BPS_DEFAULT).chain(renditions.map(|it| it.spec.audio_bps));
-        for audio_bps in wanted {
-            if self.audio.has(audio_bps) {
-                continue;
-            }
+        let missing = |it: &Self| {
+            let mut wanted = audio_bps_wanted(&it.renditions, &it.consumers, &it.packager);
+            wanted.find(|audio_bps| !it.audio.has(*audio_bps))
+        };
+        while let Some(audio_bps) = missing(self) {
             let transcoder = AudioTranscoderId {
                 broadcast: self.key,
                 number: ctx.ids.next(),
@@ -96,15 +152,47 @@ impl Broadcast {
 
     /// Closes those whose bit rate no consumer takes any more.
     pub(crate) fn close_idle_audio_transcoders(&mut self, ctx: &mut Context) {
-        let renditions = self.renditions.list();
-        let aac = self.consumers.take_audio_in(AudioCodec::Aac);
-        let closed = self.audio.close_unless(|audio_bps| {
-            let is_taken = audio_bps == AUDIO_BPS_DEFAULT
-                || renditions.iter().any(|it| it.spec.audio_bps == audio_bps);
-            aac && is_taken
-        });
+        let aac = self.takes_aac();
+        let Self {
+            audio,
+            renditions,
+            consumers,
+            packager,
+            ..
+        } = self;
+        let is_wanted = |bps| audio_bps_wanted(renditions, consumers, packager).any(|it| it == bps);
+        let closed = audio.close_unless(|audio_bps| aac && is_wanted(audio_bps));
         for transcoder in closed {
             ctx.output(Output::Audio(AudioJob::Close { transcoder }));
         }
     }
+
+    /// Whether somebody takes audio in AAC.
+    fn takes_aac(&self) -> bool {
+        let consumes = self.consumers.take_audio_in(AudioCodec::Aac);
+        let records = self.recorder.takes_audio();
+        consumes || records || self.packager.is_wanted() || self.players.len() > 0
+    }
+
+    /// AAC of which nobody makes the bit rate is missing in the rings of renditions for viewers.
+    fn leave_out_beside_viewers(&mut self) {
+        let Self {
+            audio, renditions, ..
+        } = self;
+        let lacking = renditions.list_mut().iter_mut();
+        let lacking = lacking.filter(|it| !audio.has(it.spec.audio_bps));
+        lacking.for_each(|it| it.ring.leave_out(AudioCodec::Aac));
+    }
+}
+
+/// Bit rates of the AAC beside the publisher's video and beside renditions for destinations and for the packager.
+/// Viewers take Opus, from the publisher's ring.
+fn audio_bps_wanted(
+    renditions: &Renditions,
+    consumers: &Consumers,
+    packager: &Packager,
+) -> impl Iterator<Item = u32> {
+    let with_aac = renditions.list().iter();
+    let with_aac = with_aac.filter(|it| consumers.users(it) > 0 || packager.uses(it));
+    std::iter::once(AUDIO_BPS_DEFAULT).chain(with_aac.map(|it| it.spec.audio_bps))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{
     broadcast::ingest::decode_clock::STEP_US_MIN,
     broadcast::ring::{Kind, Unit},
-    codec::aac::{FRAME_SAMPLES, SAMPLE_RATE},
+    codec::aac::{AacConfig, FRAME_SAMPLES, SAMPLE_RATE},
     ids::AudioTranscoderId,
     io::AudioJob,
 };
@@ -153,7 +153,9 @@ impl AudioTranscoder {
         let pts_us = origin_us + samples * 1_000_000 / SAMPLE_RATE;
         let pts_us = step(&mut self.last_us, pts_us);
         Unit {
-            kind: Kind::Audio,
+            kind: Kind::Audio {
+                config: AacConfig::OURS,
+            },
             pts_us,
             dts_us: pts_us,
             payload: frame,

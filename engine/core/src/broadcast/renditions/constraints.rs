@@ -21,12 +21,16 @@ pub(crate) struct SourceFacts {
     /// Pixels; 0 while unknown, and for what is not H.264.
     pub(crate) width: u32,
     pub(crate) height: u32,
+    /// `profile_idc` of H.264; 0 while unknown.
+    pub(crate) profile: u8,
     /// Distance of the last two keyframes, or time since the last one if that is longer.
     pub(crate) keyframe_interval_ms: u32,
     /// Mean over some seconds.
     pub(crate) video_bps: u64,
     /// B-frames were seen since the last keyframe but one.
     pub(crate) b_frames: bool,
+    /// The publisher tells when they are decoded, so RTMP takes them as they are.
+    pub(crate) tells_decode_times: bool,
 }
 
 /// The constraints of one consumer.
@@ -67,7 +71,7 @@ impl PassthroughConstraints {
         if let Some(codec) = facts.codec.filter(|codec| *codec != VideoCodec::H264) {
             return Some(Violation::Codec(codec));
         }
-        if facts.b_frames {
+        if facts.b_frames && !facts.tells_decode_times {
             return Some(Violation::BFrames);
         }
         let to = (facts.width, facts.height);
@@ -141,9 +145,11 @@ mod tests {
         codec: Some(VideoCodec::H264),
         width: 1_280,
         height: 720,
+        profile: 66,
         keyframe_interval_ms: 2_000,
         video_bps: 2_500_000,
         b_frames: false,
+        tells_decode_times: false,
     };
 
     fn strict() -> PassthroughConstraints {

@@ -18,7 +18,13 @@ impl<'a> Rings<'a> {
     pub(crate) fn get(&self, id: RingId) -> Option<(&'a Ring, MediaFacts)> {
         match id {
             RingId::Source => Some((self.source, self.source_facts)),
-            RingId::Rendition(id) => self.rendition(id).map(|it| (&it.ring, it.facts())),
+            RingId::Rendition(id) => self.rendition(id).map(|it| {
+                let facts = MediaFacts {
+                    aac: self.source_facts.aac,
+                    ..it.facts()
+                };
+                (&it.ring, facts)
+            }),
         }
     }
 

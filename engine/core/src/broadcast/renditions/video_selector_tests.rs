@@ -11,9 +11,11 @@ const HD: SourceFacts = SourceFacts {
     codec: Some(VideoCodec::H264),
     width: 1_280,
     height: 720,
+    profile: 66,
     keyframe_interval_ms: 2_000,
     video_bps: 2_500_000,
     b_frames: false,
+    tells_decode_times: false,
 };
 const SMALL: SourceFacts = SourceFacts {
     width: 640,
