@@ -23,6 +23,7 @@ mod feed_tests;
 mod liveness;
 mod metadata;
 mod phase;
+mod player;
 mod race;
 mod report;
 mod switch;
@@ -39,6 +40,7 @@ use shardcast_link::{
     rtmp_url::is_same_destination,
 };
 
+pub(crate) use self::player::{PlayOffer, Player};
 use self::{
     backoff::Backoff,
     connect::Route,
@@ -327,7 +329,7 @@ impl Destination {
         let conn = *conn;
         let wire = &mut Wire {
             conn,
-            client,
+            writer: client.writer(),
             totals: &mut self.totals,
             outputs: &mut ctx.outputs,
             copied_bytes: &mut ctx.counters.payload_copied_bytes,
@@ -353,7 +355,7 @@ impl Destination {
     /// Nothing that is made from the publisher's video is to be sent any more.
     pub(crate) fn leave_rendition(&mut self, rings: Rings<'_>) {
         if let Phase::Open { feed, .. } = &mut self.phase {
-            feed.leave_rendition(rings.source);
+            feed.leave_rendition(rings.source, rings.source_facts);
         }
     }
 
