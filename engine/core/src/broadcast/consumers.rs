@@ -119,6 +119,12 @@ impl Consumers {
         self.list.iter().any(|it| it.audio() == Some(codec))
     }
 
+    /// How many are sent this rendition, or shall be.
+    pub(super) fn users(&self, rendition: &Rendition) -> u32 {
+        let users = self.list.iter().filter(|it| is_user(it, rendition));
+        users.count() as u32
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -260,6 +266,10 @@ impl Broadcast {
         for consumer in self.consumers.iter_mut() {
             consumer.feed(ctx, rings);
         }
+        let origin_us = self.renditions.origin_us();
+        self.packager.feed(ctx, &self.wanted.id, rings, origin_us);
+        self.feed_players(ctx);
+        self.feed_recorder(ctx);
         if self.viewers.len() > 0 {
             ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
         }
@@ -310,22 +320,21 @@ impl Broadcast {
         ctx.event(Event::Destination { broadcast, status });
     }
 
-    /// Whether it is the choice of some consumer.
+    /// Whether it is the choice of some consumer or of the packager, or for some viewer.
     pub(super) fn chooses(&self, rendition: &Rendition) -> bool {
         let chosen = VideoSource::Rendition(rendition.spec);
         let mut consumers = self.consumers.iter();
-        rendition.problem.is_none() && consumers.any(|it| it.video().selected() == chosen)
+        rendition.problem.is_none()
+            && (consumers.any(|it| it.video().selected() == chosen)
+                || self.viewers.choose(&rendition.spec)
+                || self.packager.chooses(&rendition.spec))
     }
 
-    /// Whether some consumer is sent this rendition, or shall be.
+    /// Whether some consumer or viewer is sent this rendition, or shall be, or it is packaged.
     pub(super) fn uses(&self, rendition: &Rendition) -> bool {
         self.consumers.iter().any(|it| is_user(it, rendition))
-    }
-
-    /// Consumers that are sent this rendition, or shall be.
-    pub(super) fn users(&self, rendition: &Rendition) -> u32 {
-        let users = self.consumers.iter().filter(|it| is_user(it, rendition));
-        users.count() as u32
+            || self.viewers.use_rendition(rendition)
+            || self.packager.uses(rendition)
     }
 
     pub(super) fn destination_status(
@@ -381,14 +390,19 @@ fn expects_video(ingest: &Ingest, source: Source) -> bool {
     is_offered || ingest.filler.has_pictures()
 }
 
-fn rings<'a>(ingest: &'a Ingest, renditions: &'a Renditions, source: Source) -> Rings<'a> {
+pub(super) fn rings<'a>(
+    ingest: &'a Ingest,
+    renditions: &'a Renditions,
+    source: Source,
+) -> Rings<'a> {
     Rings {
         source: &ingest.ring,
         source_facts: MediaFacts {
             expects_video: expects_video(ingest, source),
             frames_per_second: ingest.frames_per_second(),
             video_bps: ingest.video_bps(),
-            audio_bps: AUDIO_BPS_DEFAULT,
+            audio_bps: ingest.audio_bps().unwrap_or(AUDIO_BPS_DEFAULT),
+            aac: ingest.aac_config(),
         },
         renditions: renditions.list(),
     }
