@@ -14,6 +14,7 @@ pub(crate) use self::{
     constraints::SourceFacts,
     rendition::Rendition,
     rings::Rings,
+    selection::Beneficiary,
     transcoder::Renditions,
     video_selector::{VideoSelector, VideoSource},
 };

@@ -78,6 +78,9 @@ pub(crate) struct Renditions {
     /// The last frame: its time, and when it came. Its publisher's clock may be behind.
     decoded: Option<(i64, Instant)>,
     filled_us: i64,
+    /// The first picture that the transcoder has made. All renditions have keyframes at whole groups of pictures from
+    /// there on.
+    origin_us: Option<i64>,
     /// The publisher's last frame and when it came, while that is a keyframe and there is no transcoder:
     /// one that is opened because of it begins with it.
     keyframe: Option<(Instant, SourceFrame)>,
@@ -91,6 +94,11 @@ pub(crate) struct Renditions {
 impl Renditions {
     pub(crate) fn list(&self) -> &[Rendition] {
         &self.list
+    }
+
+    /// Whether the governor has lowered one.
+    pub(crate) fn are_lowered(&self) -> bool {
+        self.list.iter().any(|it| it.is_lowered)
     }
 
     pub(crate) fn list_mut(&mut self) -> &mut [Rendition] {
@@ -241,11 +249,17 @@ impl Renditions {
         }
     }
 
+    /// The first picture that the transcoder has made.
+    pub(crate) fn origin_us(&self) -> Option<i64> {
+        self.origin_us
+    }
+
     /// Takes a result of the transcoder.
     pub(crate) fn result(&mut self, now: Instant, result: VideoResult) -> News {
         let mut news = News::default();
         match result {
             VideoResult::Encoded(frame) => {
+                self.origin_us.get_or_insert(frame.pts_us);
                 let rendition = self.list.iter_mut().find(|it| it.id == frame.rendition);
                 news.fed = rendition.map(|it| it.encoded(frame)).is_some();
             }
@@ -274,6 +288,21 @@ impl Renditions {
     /// Whether a keyframe shall be asked of the publisher; once.
     pub(crate) fn take_keyframe_wanted(&mut self) -> bool {
         std::mem::take(&mut self.keyframe_wanted)
+    }
+
+    /// Has the next frame of a rendition made a keyframe, if that is not too soon after one.
+    pub(crate) fn request_keyframe(&mut self, ctx: &mut Context, rendition: RenditionId) {
+        self.flush(ctx);
+        let mut list = self.list.iter_mut();
+        if let Some(transcoder) = self.transcoder
+            && let Some(made) = list.find(|it| it.id == rendition)
+            && made.may_ask(ctx.now)
+        {
+            ctx.output(Output::Video(VideoJob::Keyframe {
+                transcoder,
+                rendition,
+            }));
+        }
     }
 
     /// Sends the list to the transcoder, if it has changed.
