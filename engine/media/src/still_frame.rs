@@ -89,7 +89,7 @@ pub enum StillFrameError {
     /// Ours or the operator's: no decoder, or no memory for it.
     #[error(transparent)]
     Decoder(#[from] MediaError),
-    /// Ours: x264 refused.
+    /// Ours: x264, or the writer of an image file, refused.
     #[error("the picture cannot be coded: {0}")]
     Encoder(String),
 }
@@ -128,6 +128,14 @@ pub fn make(
 /// # Errors
 /// When there is none, or the stream is too long.
 pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillFrameError> {
+    Ok(last_picture(record, access_units)?.to_i420()?)
+}
+
+/// The same in whatever format it was decoded to.
+pub(crate) fn last_picture(
+    record: &[u8],
+    access_units: &[Bytes],
+) -> Result<Picture, StillFrameError> {
     let (units, bytes) = (
         access_units.len(),
         access_units.iter().map(Bytes::len).sum(),
@@ -149,8 +157,7 @@ pub fn last_of(record: &[u8], access_units: &[Bytes]) -> Result<I420, StillFrame
     last = receive(&mut decoder, &mut next, &mut picture)
         .err()
         .or(last);
-    let picture = picture.ok_or(StillFrameError::NoPicture { last })?;
-    Ok(picture.to_i420()?)
+    picture.ok_or(StillFrameError::NoPicture { last })
 }
 
 /// Takes all that the decoder has; a damaged picture is better than none.

@@ -24,6 +24,7 @@ mod transcoder;
 
 use bytes::Bytes;
 
+pub(crate) use colours::Matrix;
 pub use decoder::VideoDecoder;
 pub use encoder::VideoEncoder;
 pub use picture::Picture;

@@ -1,17 +1,22 @@
-//! Work that blocks, on threads beside the executor: name look-ups and still frames.
+//! Work that blocks, on threads beside the executor: name look-ups, still frames and previews.
 
 pub(crate) mod lookup;
+pub(crate) mod preview;
 pub(crate) mod still_frame;
 
 use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
+    thread,
     time::Instant,
 };
 
 use futures_lite::FutureExt;
 
-use crate::completions::{Completions, Notifier};
+use crate::{
+    completions::{Completions, Notifier},
+    os::sched,
+};
 
 /// What a job that panicked is answered with.
 const DEFECT: &str = "a defect of this server; its log has the details";
@@ -108,6 +113,27 @@ impl<K: Clone + 'static, T: Send + 'static> BlockingJobs<K, T> {
         }
         None
     }
+}
+
+/// Does something with pictures on a thread of its own, at a lower priority than the shards. A thread of the
+/// executor's pool may only wait for it: look-ups need those too, and a thread that has lowered its priority may
+/// not raise it again.
+fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let work = || {
+        if let Err(error) = sched::lower_priority() {
+            tracing::debug!("a picture is made at the priority of the shards: {error}");
+        }
+        work()
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| format!("no thread to make the picture on: {error}"))?
+        .join()
+        .unwrap_or_else(|_| Err(DEFECT.to_owned()))
 }
 
 #[cfg(test)]

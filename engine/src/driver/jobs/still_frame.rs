@@ -5,18 +5,17 @@
 //! with it: a thread costs nothing beside the picture, a panic takes nothing else along, and none
 //! of the memory of the codecs stays.
 
-use std::{collections::VecDeque, thread, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use shardcast_core::io::{
     StillFrame, StillFrameId, StillFrameJob, StillFrameSource, StillFrameTarget,
 };
 use shardcast_media::{self as media, still_frame};
 
-use super::{BlockingJobs, DEFECT, JobLimits};
+use super::{BlockingJobs, JobLimits, on_own_thread};
 use crate::{
     completions::Notifier,
     limits::{STILL_FRAME_AGE_MAX, STILL_FRAMES_RUNNING_MAX, STILL_FRAMES_WAITING_MAX},
-    os::sched,
 };
 
 /// The picture, or the reason why there is none.
@@ -58,9 +57,7 @@ impl StillFrames {
 
     fn enqueue(&mut self, now: Instant, job: StillFrameJob) {
         let still = job.still;
-        // The thread of the executor's pool only waits: it serves look-ups too, and a thread that
-        // has lowered its priority may not raise it again.
-        let work = move || on_own_thread(move || make(&job));
+        let work = move || on_own_thread("still", move || make(&job));
         if !self.jobs.enqueue(now, still, work) {
             let reason = format!(
                 "{STILL_FRAMES_WAITING_MAX} pictures wait to be made already: this machine is too slow \
@@ -96,22 +93,6 @@ fn is_wanted(
         refused.push_back((still, Err(reason)));
     }
     wanted
-}
-
-/// Does something on a thread of its own, at a lower priority than the shards.
-fn on_own_thread(work: impl FnOnce() -> Made + Send + 'static) -> Made {
-    let work = || {
-        if let Err(error) = sched::lower_priority() {
-            tracing::debug!("a picture is made at the priority of the shards: {error}");
-        }
-        work()
-    };
-    thread::Builder::new()
-        .name("still".to_owned())
-        .spawn(work)
-        .map_err(|error| format!("no thread to make the picture on: {error}"))?
-        .join()
-        .unwrap_or_else(|_| Err(DEFECT.to_owned()))
 }
 
 fn make(job: &StillFrameJob) -> Made {
@@ -237,8 +218,8 @@ mod tests {
     #[test]
     fn a_panic_of_one_picture_is_an_answer() {
         assert_eq!(
-            on_own_thread(|| panic!("on purpose")),
-            Err(DEFECT.to_owned())
+            on_own_thread::<()>("still", || panic!("on purpose")),
+            Err(super::super::DEFECT.to_owned())
         );
         assert!(make(&job(1)).unwrap_err().contains("PNG"));
     }
