@@ -99,12 +99,35 @@ impl Budget {
         spec: &RenditionSpec,
         needed_permille: u32,
     ) -> Result<(), String> {
+        let capacity_permille = self.capacity_permille();
+        self.admit_within(capacity_permille, spec, needed_permille)
+    }
+
+    /// The same for one that viewers alone are sent: a quarter of the capacity is left to destinations,
+    /// which have no other video to go on with.
+    ///
+    /// # Errors
+    /// The reason when there is no capacity, as a user is shown it.
+    pub(crate) fn admit_for_viewers(
+        &mut self,
+        spec: &RenditionSpec,
+        needed_permille: u32,
+    ) -> Result<(), String> {
+        let capacity_permille = self.capacity_permille() / 4 * 3;
+        self.admit_within(capacity_permille, spec, needed_permille)
+    }
+
+    fn admit_within(
+        &mut self,
+        capacity_permille: u32,
+        spec: &RenditionSpec,
+        needed_permille: u32,
+    ) -> Result<(), String> {
         if self.capacity_permille == 0 {
             return Err(
                 "this server re-encodes nothing: it was built or started without it".to_owned(),
             );
         }
-        let capacity_permille = self.capacity_permille();
         let used_permille = self.used_permille;
         if used_permille.saturating_add(needed_permille) <= capacity_permille {
             return Ok(());

@@ -27,6 +27,8 @@ pub(crate) struct Grid {
     next: Option<i64>,
     /// The slot from which on the next picture is an IDR.
     next_idr: i64,
+    /// The next picture is one, whatever its slot is.
+    idr_wanted: bool,
 }
 
 impl Grid {
@@ -37,6 +39,7 @@ impl Grid {
             divisor: 1,
             next: None,
             next_idr: i64::MIN,
+            idr_wanted: false,
         }
     }
 
@@ -97,7 +100,12 @@ impl Grid {
 
     /// Whether the picture of this slot is to be an IDR.
     pub(crate) fn is_idr(&self, slot: i64) -> bool {
-        slot >= self.next_idr
+        self.idr_wanted || slot >= self.next_idr
+    }
+
+    /// The next picture is an IDR. Those at the multiples of the GOP stay, so that renditions stay aligned.
+    pub(crate) fn request_idr(&mut self) {
+        self.idr_wanted = true;
     }
 
     /// A picture was encoded for this slot.
@@ -105,6 +113,7 @@ impl Grid {
         if self.is_idr(slot) {
             let gops = slot.div_euclid(self.gop).saturating_add(1);
             self.next_idr = gops.saturating_mul(self.gop);
+            self.idr_wanted = false;
         }
         self.next = Some(slot.saturating_add(1));
     }
@@ -182,6 +191,22 @@ mod tests {
             grid.encoded(slot);
         }
         assert_eq!(idrs, [17, 60, 124, 180, 240]);
+    }
+
+    #[test]
+    fn a_keyframe_that_is_asked_for_comes_at_once_and_moves_no_other() {
+        let mut grid = grid(30, 2_000);
+        let mut idrs = Vec::new();
+        for slot in 0..200 {
+            if slot == 75 || slot == 119 {
+                grid.request_idr();
+            }
+            if grid.is_idr(slot) {
+                idrs.push(slot);
+            }
+            grid.encoded(slot);
+        }
+        assert_eq!(idrs, [0, 60, 75, 119, 120, 180]);
     }
 
     #[test]

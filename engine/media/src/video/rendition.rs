@@ -116,6 +116,11 @@ impl Rendition {
         self.encoder = Encoder::Failed;
     }
 
+    /// The next picture is an IDR.
+    pub(crate) fn request_idr(&mut self) {
+        self.grid.request_idr();
+    }
+
     pub(crate) fn throttle(&mut self, throttle: Throttle) {
         let divisor = throttle.frame_divisor.min(self.settings.frames_per_second);
         self.grid.set_divisor(divisor);

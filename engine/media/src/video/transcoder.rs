@@ -175,9 +175,8 @@ impl Transcoder {
         Ok(())
     }
 
-    /// Makes these renditions, each under a key of the caller's, and no others. Those that are
-    /// made already and have not changed go on untouched. An encoder is opened with its first picture;
-    /// what cannot be made is returned by [`take_failure`](Self::take_failure).
+    /// Makes these renditions, each under a key of the caller's, and no others. Those that are made already go on. An
+    /// encoder is opened with its first picture; what cannot be made is returned by [`take_failure`](Self::take_failure).
     pub fn set_renditions(&mut self, wanted: &[(u64, RenditionSpec)]) {
         let mut before = std::mem::take(&mut self.renditions);
         for (key, settings) in wanted {
@@ -210,6 +209,12 @@ impl Transcoder {
             }
         }
         self.renditions.push(rendition);
+    }
+
+    /// The next picture of this rendition is an IDR, beside those at its keyframe distance.
+    pub fn request_keyframe(&mut self, key: u64) {
+        let of_key = self.renditions.iter_mut().filter(|it| it.key() == key);
+        of_key.for_each(Rendition::request_idr);
     }
 
     /// Decodes one access unit. With `encode` its picture goes into the renditions, which append what
@@ -288,8 +293,7 @@ impl Transcoder {
         }
     }
 
-    /// A rendition that cannot be made, or not any more, and the reason. It is not tried again until
-    /// it is wanted with other settings.
+    /// A rendition that cannot be made any more, and the reason. It is tried again when it is wanted with other settings.
     pub fn take_failure(&mut self) -> Option<(u64, String)> {
         self.failures.pop_front()
     }

@@ -1,7 +1,10 @@
 //! One rendition: its own ring, with the frames that the video transcoder encodes and the audio of the
 //! broadcast.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use shardcast_link::{RenditionSpec, RenditionStatus};
 
@@ -9,6 +12,7 @@ use crate::{
     broadcast::ring::{Kind, MediaFacts, Ring, Unit},
     codec::h264::ParameterSets,
     io::{EncodedFrame, RenditionId, RenditionReport},
+    limits::VIEWERS_KEYFRAME_MS,
 };
 
 #[derive(Debug)]
@@ -22,9 +26,13 @@ pub(crate) struct Rendition {
     pub(crate) measured_permille: Option<u32>,
     /// The governor has lowered it, or its publisher is away: it will take more than it takes now.
     below_its_cost: bool,
+    /// By the governor.
+    pub(crate) is_lowered: bool,
     /// Why it cannot be made.
     pub(crate) problem: Option<String>,
     config: Option<Rc<ParameterSets>>,
+    /// When a keyframe was asked for last.
+    keyframe_asked: Option<Instant>,
     report: Option<RenditionReport>,
     cpu_us_before: u64,
     bytes: u64,
@@ -41,8 +49,10 @@ impl Rendition {
             estimate_permille,
             measured_permille: None,
             below_its_cost: false,
+            is_lowered: false,
             problem: None,
             config: None,
+            keyframe_asked: None,
             report: None,
             cpu_us_before: 0,
             bytes: 0,
@@ -57,6 +67,7 @@ impl Rendition {
             frames_per_second: self.spec.frames_per_second,
             video_bps: self.spec.video_bps.into(),
             audio_bps: self.spec.audio_bps,
+            aac: None,
         }
     }
 
@@ -69,6 +80,19 @@ impl Rendition {
         self.config
             .as_ref()
             .map_or((0, 0), |config| (config.width(), config.height()))
+    }
+
+    /// Whether a keyframe is to be asked for, for viewers, again. The first frame is one anyway.
+    pub(super) fn may_ask(&mut self, now: Instant) -> bool {
+        let apart = Duration::from_millis(VIEWERS_KEYFRAME_MS);
+        let recently = |at: Instant| now.saturating_duration_since(at) < apart;
+        let may = self.problem.is_none()
+            && self.config.is_some()
+            && !self.keyframe_asked.is_some_and(recently);
+        if may {
+            self.keyframe_asked = Some(now);
+        }
+        may
     }
 
     /// Puts an encoded frame into the ring.
@@ -118,9 +142,9 @@ impl Rendition {
             self.measured_permille = u32::try_from(spent_us * 1_000 / wall_us.max(1)).ok();
             let frames = report.frames.saturating_sub(before.frames);
             let repeated = report.repeated.saturating_sub(before.repeated);
-            let lowered = report.preset < self.spec.preset
+            self.is_lowered = report.preset < self.spec.preset
                 || report.frames_per_second < self.spec.frames_per_second;
-            self.below_its_cost = lowered || repeated * 2 > frames;
+            self.below_its_cost = self.is_lowered || repeated * 2 > frames;
         }
         self.cpu_us_before = cpu_us;
         self.report = Some(report);
@@ -155,6 +179,7 @@ impl Rendition {
             width,
             height,
             destinations,
+            viewers: 0,
             frames: count(|it| it.frames),
             repeated: count(|it| it.repeated),
             dropped: count(|it| it.dropped),

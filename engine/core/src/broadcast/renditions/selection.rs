@@ -10,7 +10,7 @@ use crate::{
     broadcast::Broadcast,
     context::Context,
     ids::{RenditionId, VideoTranscoderId},
-    io::{AudioJob, Output, VideoResult},
+    io::VideoResult,
     limits::{RENDITION_FAILED_MS, RENDITION_REFUSED_MS, RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
     transcode_budget::{Budget, SourceShape},
 };
@@ -22,6 +22,13 @@ const SHAPE_DEFAULT: SourceShape = SourceShape {
     frames_per_second: 30,
 };
 
+/// For whom a rendition is begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Beneficiary {
+    Destination,
+    Viewers,
+}
+
 impl Broadcast {
     /// Selects which video each consumer is sent, begins the renditions that are lacking and ends those
     /// without consumers.
@@ -32,6 +39,8 @@ impl Broadcast {
             for place in 0..self.consumers.len() {
                 self.select_for(ctx, place, &facts, &mut refusals);
             }
+            self.select_for_viewers(ctx, &facts, &mut refusals);
+            self.select_for_packager(ctx, &facts, &mut refusals);
             let unused: Vec<RenditionId> = self
                 .renditions
                 .list()
@@ -74,13 +83,25 @@ impl Broadcast {
             VideoSource::Passthrough | VideoSource::None => return,
             VideoSource::Rendition(spec) => spec,
         };
+        self.require(ctx, Beneficiary::Destination, spec, facts, refusals);
+    }
+
+    /// Sees to it that a rendition is made, or refuses it to all that were to be sent it.
+    pub(crate) fn require(
+        &mut self,
+        ctx: &mut Context,
+        whom: Beneficiary,
+        spec: RenditionSpec,
+        facts: &SourceFacts,
+        refusals: &mut Vec<(RenditionSpec, String)>,
+    ) {
         if self.renditions.of(&spec).is_some() {
             return;
         }
         let known = refusals.iter().find(|(refused, _)| *refused == spec);
         let reason = match known {
             Some((_, reason)) => reason.clone(),
-            None => match self.begin_rendition(ctx, spec) {
+            None => match self.begin_rendition(ctx, whom, spec) {
                 Ok(()) => return,
                 Err(reason) => reason,
             },
@@ -89,7 +110,19 @@ impl Broadcast {
         refusals.push((spec, reason));
     }
 
-    fn begin_rendition(&mut self, ctx: &mut Context, spec: RenditionSpec) -> Result<(), String> {
+    /// What a rendition would cost, in thousandths of a core; 0 for one that is made.
+    ///
+    /// # Errors
+    /// Why it cannot begin, as a user is shown it.
+    pub(crate) fn may_begin(
+        &self,
+        ctx: &mut Context,
+        whom: Beneficiary,
+        spec: &RenditionSpec,
+    ) -> Result<u32, String> {
+        if self.renditions.of(spec).is_some() {
+            return Ok(0);
+        }
         let renditions = self.renditions.list();
         let chosen = renditions.iter().filter(|it| self.chooses(it)).count();
         if chosen >= RENDITIONS_MAX || renditions.len() >= RENDITIONS_WITH_LEFT_MAX {
@@ -99,17 +132,29 @@ impl Broadcast {
             ));
         }
         let shape = self.source_shape();
-        let estimate_permille = ctx.budget.rendition_permille(&spec, shape);
-        let first = self.renditions.transcoder().is_none();
-        let decode_permille = if first {
+        let estimate_permille = ctx.budget.rendition_permille(spec, shape);
+        let decode_permille = if self.renditions.transcoder().is_none() {
             ctx.budget.decode_permille(shape)
         } else {
             0
         };
         self.count_codec(ctx);
-        ctx.budget
-            .admit(&spec, estimate_permille + decode_permille)?;
-        if first {
+        let needed_permille = estimate_permille + decode_permille;
+        match whom {
+            Beneficiary::Destination => ctx.budget.admit(spec, needed_permille)?,
+            Beneficiary::Viewers => ctx.budget.admit_for_viewers(spec, needed_permille)?,
+        }
+        Ok(estimate_permille)
+    }
+
+    fn begin_rendition(
+        &mut self,
+        ctx: &mut Context,
+        whom: Beneficiary,
+        spec: RenditionSpec,
+    ) -> Result<(), String> {
+        let estimate_permille = self.may_begin(ctx, whom, &spec)?;
+        if self.renditions.transcoder().is_none() {
             let transcoder = VideoTranscoderId {
                 broadcast: self.key,
                 number: ctx.ids.next(),
@@ -169,16 +214,13 @@ impl Broadcast {
 
     /// Closes all transcoders of a broadcast that is off air or taken away.
     pub(crate) fn close_transcoders(&mut self, ctx: &mut Context) {
-        for transcoder in self.audio.end() {
-            let transcoder = transcoder.id;
-            ctx.output(Output::Audio(AudioJob::Close { transcoder }));
-        }
+        self.close_audio_transcoders(ctx);
         self.renditions.retain(|_| false);
         self.renditions.close(ctx);
         ctx.budget.set_used(self.key, 0);
     }
 
-    /// Refuses a rendition to each consumer that was to be sent it, with the reason.
+    /// Refuses a rendition to each consumer and viewer that was to be sent it, with the reason.
     fn refuse(
         &mut self,
         now: Instant,
@@ -187,6 +229,8 @@ impl Broadcast {
         reason: &str,
         facts: &SourceFacts,
     ) {
+        self.viewers.refuse(now, spec, reason);
+        self.packager.refuse(now, &spec, reason);
         for consumer in self.consumers.iter_mut() {
             let picture = consumer.video_mut();
             if picture.selected() == VideoSource::Rendition(spec)
@@ -221,7 +265,8 @@ impl Broadcast {
         decode_permille + list.map(Rendition::used_permille).sum::<u32>()
     }
 
-    fn source_shape(&self) -> SourceShape {
+    /// The publisher's video, or what is taken for it.
+    pub(crate) fn source_shape(&self) -> SourceShape {
         let known = self.ingest.picture_size();
         let size = self.renditions.decoded_size().or(known);
         let (width, height) = size.unwrap_or((SHAPE_DEFAULT.width, SHAPE_DEFAULT.height));

@@ -2,26 +2,34 @@
 //! session, a place in the ring and a pace of its own; payloads are shared. A viewer that stalls or
 //! fails is dropped and costs the others nothing.
 
+mod bandwidth;
+mod ladder;
+mod pacer;
+mod padding;
+mod playable;
+mod quality;
+mod restart;
+mod session;
 mod video_feed;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
-use shardcast_link::{Event, Fault, Problem, SessionId, VideoCodec, ViewEndReason, ViewRefusal};
+use shardcast_link::{Event, Fault, Problem, RenditionSpec, SessionId, ViewEndReason, ViewRefusal};
 
-use self::video_feed::{Next, VideoFeed};
-use super::{Broadcast, Source};
+use self::{padding::Padding, quality::Quality, session::ViewerSession, video_feed::VideoFeed};
+use super::{Broadcast, Source, consumers::rings};
 use crate::{
-    broadcast::ring::{Kind, Ring},
+    broadcast::ring::RingId,
     context::{Context, TimerKey},
     ids::SessionKey,
     limits::{VIEWERS_KEYFRAME_MS, VIEWERS_MAX, VIEWERS_PER_BROADCAST_MAX, VIEWERS_STARTING_MAX},
     webrtc::{
         negotiation::Answer,
+        route::Route,
         viewer::{Viewer, ViewerEvent},
         viewer_negotiation::View,
     },
@@ -35,33 +43,16 @@ pub(crate) struct ViewRequest {
     pub(crate) start_timeout: Duration,
 }
 
-/// One viewer.
-#[derive(Debug)]
-struct ViewerSession {
-    viewer: Viewer,
-    video: VideoFeed,
-    /// The client wants video now.
-    wants_video: bool,
-    wants_audio: bool,
-    /// Video goes on then, by its pace.
-    video_at: Option<Instant>,
-    /// The unit of the ring behind the last Opus packet; audio begins at the live edge.
-    audio: Option<u64>,
-}
-
 /// All viewers of a broadcast.
 #[derive(Debug, Default)]
 pub(crate) struct Viewers {
     sessions: BTreeMap<SessionKey, Box<ViewerSession>>,
     /// When they last had a keyframe requested.
     keyframe_asked: Option<Instant>,
-}
-
-/// What sending to a viewer has come to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sent {
-    keyframe_wanted: bool,
-    ended: Option<ViewEndReason>,
+    /// When a wish of theirs last led to a selection at once.
+    selected_at: Option<Instant>,
+    /// What was selected last in the place of a publisher's video that browsers do not take.
+    like_source: Option<RenditionSpec>,
 }
 
 impl Viewers {
@@ -97,75 +88,6 @@ impl Viewers {
     }
 }
 
-impl ViewerSession {
-    /// Sends what the ring has and the pace allows.
-    fn send(&mut self, ctx: &mut Context, ring: &Ring, video_bps: u64) -> Sent {
-        let mut sent = Sent::default();
-        self.video_at = None;
-        if !self.viewer.is_connected() {
-            return sent;
-        }
-        let mut written = self.send_audio(ctx, ring);
-        while self.wants_video && self.viewer.takes_video() {
-            match self.video.next(ctx.now, ring, video_bps) {
-                Next::Packet {
-                    payload,
-                    at_us,
-                    last,
-                } => {
-                    self.viewer.write_video(ctx, at_us, &payload, last);
-                    written = true;
-                }
-                Next::At(at) => {
-                    self.video_at = Some(at);
-                    break;
-                }
-                Next::Nothing => break,
-                Next::KeyframeWanted => {
-                    sent.keyframe_wanted = true;
-                    break;
-                }
-                Next::Unplayable => {
-                    sent.ended = Some(ViewEndReason::Unplayable);
-                    break;
-                }
-            }
-        }
-        if written {
-            self.viewer.run(ctx.now);
-        }
-        sent
-    }
-
-    /// Sends the Opus packets that are new in the ring; whether there were some.
-    fn send_audio(&mut self, ctx: &Context, ring: &Ring) -> bool {
-        let new = self.audio.unwrap_or(ring.end()).max(ring.start())..ring.end();
-        self.audio = Some(ring.end());
-        let mut written = false;
-        for seq in new {
-            let Some(unit) = ring.get(seq).filter(|_| self.takes_opus()) else {
-                continue;
-            };
-            if let (Kind::Opus { .. }, Some([payload])) =
-                (&unit.kind, ring.payloads(seq).map(|payloads| &payloads[..]))
-            {
-                self.viewer.write_audio(ctx, unit.pts_us, payload);
-                written = true;
-            }
-        }
-        written
-    }
-
-    fn takes_opus(&self) -> bool {
-        self.wants_audio && self.viewer.is_connected() && self.viewer.takes_audio()
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        let session = self.viewer.next_timeout();
-        session.map(|at| self.video_at.map_or(at, |video| video.min(at)))
-    }
-}
-
 impl Broadcast {
     /// Takes a client that wants to watch.
     pub(crate) fn view(&mut self, ctx: &mut Context, request: ViewRequest) {
@@ -198,12 +120,15 @@ impl Broadcast {
             number: ctx.ids.next(),
         };
         let ufrag = format!("s{}v{:x}", ctx.shard, key.number);
+        let has_ladder = !self.wanted.ladder.is_empty();
         let view = View {
             session: request.session.clone(),
             ufrag: ufrag.clone(),
             offer: request.offer.as_deref(),
             start_timeout: request.start_timeout,
             has_video: self.expects_video(),
+            has_data: self.wanted.data.is_enabled,
+            has_ladder,
             seed: ctx.seed ^ key.number,
         };
         let begin = || Viewer::begin(ctx, view);
@@ -218,7 +143,9 @@ impl Broadcast {
         })?;
         let session = ViewerSession {
             viewer,
+            quality: Quality::new(ctx.now),
             video: VideoFeed::new(ctx.now),
+            padding: Padding::default(),
             wants_video: true,
             wants_audio: true,
             video_at: None,
@@ -231,7 +158,7 @@ impl Broadcast {
         Ok((key, answer))
     }
 
-    fn may_be_viewed(&self, ctx: &Context) -> Result<(), (ViewRefusal, Problem)> {
+    fn may_be_viewed(&mut self, ctx: &mut Context) -> Result<(), (ViewRefusal, Problem)> {
         if self.source == Source::Off {
             let message = "the broadcast is not on air".to_owned();
             return Err(refused(ViewRefusal::NotOnAir, Fault::Publisher, message));
@@ -248,19 +175,10 @@ impl Broadcast {
                 message.to_owned(),
             ));
         }
-        let facts = self.ingest.source_facts(ctx.now);
-        let other = facts.codec.filter(|codec| *codec != VideoCodec::H264);
-        let problem = match other {
-            Some(codec) => format!(
-                "the publisher sends {codec:?}, and viewers are sent H.264 as it comes: let the \
-                 publisher prefer H.264"
-            ),
-            None if facts.b_frames => "the publisher sends B-frames, which browsers do not take: \
-                turn them off in its encoder"
-                .to_owned(),
-            None => return Ok(()),
-        };
-        Err(refused(ViewRefusal::Unplayable, Fault::Publisher, problem))
+        match self.cannot_be_watched(ctx) {
+            None => Ok(()),
+            Some(words) => Err(refused(ViewRefusal::Unplayable, Fault::Publisher, words)),
+        }
     }
 
     /// The client's answer to the shard's offer.
@@ -295,29 +213,28 @@ impl Broadcast {
         &mut self,
         ctx: &mut Context,
         key: SessionKey,
-        from: SocketAddr,
-        to: SocketAddr,
+        route: Route,
         payload: &[u8],
     ) {
         let now = ctx.now;
         self.with_viewer(ctx, key, |session| {
-            session.viewer.datagram(now, from, to, payload);
+            session.viewer.datagram(now, route, payload);
         });
         self.receive_viewer(ctx, key);
+        self.data_may_go_on(ctx, key);
     }
 
     pub(crate) fn viewer_authenticates(
         &self,
         ctx: &Context,
         key: SessionKey,
-        from: SocketAddr,
-        to: SocketAddr,
+        route: Route,
         payload: &[u8],
     ) -> bool {
         let Some(session) = self.viewers.sessions.get(&key) else {
             return false;
         };
-        let check = || session.viewer.accepts(ctx.now, from, to, payload);
+        let check = || session.viewer.accepts(ctx.now, route, payload);
         catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
     }
 
@@ -332,12 +249,15 @@ impl Broadcast {
         self.feed_viewer(ctx, key);
     }
 
-    /// Gives every viewer what is new in the ring.
+    /// Gives every viewer what is new in its rings. One for which nothing is new costs no more than the
+    /// look: each picture of each rung comes through here.
     pub(crate) fn feed_viewers(&mut self, ctx: &mut Context) {
         // Keys first: a viewer may end on the way.
         let mut next = self.viewers.sessions.keys().next().copied();
         while let Some(key) = next {
-            self.feed_viewer(ctx, key);
+            if self.send_to_viewer(ctx, key) {
+                self.receive_viewer(ctx, key);
+            }
             let behind = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
             let mut others = self.viewers.sessions.range(behind);
             next = others.next().map(|(key, _)| *key);
@@ -345,25 +265,46 @@ impl Broadcast {
     }
 
     fn feed_viewer(&mut self, ctx: &mut Context, key: SessionKey) {
-        let (ring, video_bps) = (&self.ingest.ring, self.ingest.video_bps());
+        self.send_to_viewer(ctx, key);
+        self.receive_viewer(ctx, key);
+    }
+
+    /// Sends a viewer what is new for it; whether its session has something to say then.
+    fn send_to_viewer(&mut self, ctx: &mut Context, key: SessionKey) -> bool {
+        let rings = rings(&self.ingest, &self.renditions, self.source);
         let Some(session) = self.viewers.sessions.get_mut(&key) else {
-            return;
+            return false;
         };
-        let send = || session.send(ctx, ring, video_bps);
+        let send = || session.send(ctx, rings);
         let Ok(sent) = catch_unwind(AssertUnwindSafe(send)) else {
-            return self.viewer_failed(ctx, key);
+            self.viewer_failed(ctx, key);
+            return false;
         };
+        if let Some(ring) = sent.switched {
+            let height = match ring {
+                RingId::Source => self.ingest.picture_size().map(|(_, height)| height),
+                RingId::Rendition(id) => rings.rendition(id).map(|it| it.spec.height),
+            };
+            ctx.event(Event::ViewSwitched {
+                session: session.viewer.session.clone(),
+                height: height.unwrap_or_default(),
+            });
+        }
+        let is_paced = session.video_at.is_some();
+        if let Some(rung) = sent.lacks_keyframe {
+            self.renditions.request_keyframe(ctx, rung);
+        }
         if sent.keyframe_wanted {
             self.viewer_wants_keyframe(ctx);
         }
-        match sent.ended {
-            Some(reason) => self.end_viewer(ctx, key, reason),
-            None => self.receive_viewer(ctx, key),
+        if let Some(reason) = sent.ended {
+            self.end_viewer(ctx, key, reason);
         }
+        sent.written || is_paced
     }
 
     /// Takes everything that a viewer's session tells.
-    fn receive_viewer(&mut self, ctx: &mut Context, key: SessionKey) {
+    pub(super) fn receive_viewer(&mut self, ctx: &mut Context, key: SessionKey) {
         while let Some(session) = self.viewers.sessions.get_mut(&key) {
             let poll = || session.viewer.poll(ctx);
             match catch_unwind(AssertUnwindSafe(poll)) {
@@ -374,17 +315,44 @@ impl Broadcast {
                 Ok(Some(ViewerEvent::Ended(reason))) => {
                     return self.end_viewer(ctx, key, reason);
                 }
-                Ok(Some(ViewerEvent::KeyframeWanted)) => self.viewer_wants_keyframe(ctx),
+                Ok(Some(ViewerEvent::Path(path))) => self.viewer_path(ctx, key, path),
+                Ok(Some(ViewerEvent::Reported(mut report))) => {
+                    report.estimate_bps = session.quality.estimate_bps();
+                    let session = session.viewer.session.clone();
+                    let (broadcast, report) = (self.wanted.id.clone(), *report);
+                    ctx.event(Event::ViewerReport {
+                        session,
+                        broadcast,
+                        report,
+                    });
+                }
+                Ok(Some(ViewerEvent::Data(event))) => self.data_event(ctx, key, event),
+                Ok(Some(ViewerEvent::KeyframeWanted)) => self.viewer_lacks_picture(ctx, key),
                 Ok(Some(ViewerEvent::Connected)) => {
                     ctx.viewers.starting = ctx.viewers.starting.saturating_sub(1);
+                    self.data.watches(key);
                     ctx.event(Event::Viewing {
                         session: session.viewer.session.clone(),
                         broadcast: self.wanted.id.clone(),
                     });
+                    if playable::unplayable(&self.ingest.source_facts(ctx.now)).is_some() {
+                        self.selection_due = true;
+                        self.flush(ctx);
+                    }
                     return self.feed_viewer(ctx, key);
                 }
                 Err(_) => return self.viewer_failed(ctx, key),
             }
+        }
+    }
+
+    /// A client cannot decode before the next keyframe of what it is sent.
+    fn viewer_lacks_picture(&mut self, ctx: &mut Context, key: SessionKey) {
+        let session = self.viewers.sessions.get(&key);
+        match session.map(|session| session.video.ring()) {
+            Some(RingId::Rendition(id)) => self.renditions.request_keyframe(ctx, id),
+            Some(RingId::Source) => self.viewer_wants_keyframe(ctx),
+            None => {}
         }
     }
 
@@ -397,7 +365,7 @@ impl Broadcast {
     }
 
     /// A panic in the protocols below ends this one session, not the shard.
-    fn with_viewer(
+    pub(super) fn with_viewer(
         &mut self,
         ctx: &mut Context,
         key: SessionKey,
@@ -420,9 +388,13 @@ impl Broadcast {
 
     /// Ends one viewer and tells control.
     pub(crate) fn end_viewer(&mut self, ctx: &mut Context, key: SessionKey, reason: ViewEndReason) {
+        if self.players.contains(key) {
+            return self.end_player(ctx, key, reason);
+        }
         let Some(mut session) = self.viewers.sessions.remove(&key) else {
             return;
         };
+        self.data.closed(key);
         let viewer = &mut session.viewer;
         ctx.demux.remove(key, &viewer.session);
         ctx.timers.set(TimerKey::Session(key), None);
@@ -434,6 +406,7 @@ impl Broadcast {
             let close = || viewer.close(ctx);
             let _ = catch_unwind(AssertUnwindSafe(close));
         }
+        ctx.close_peers(key);
         ctx.event(Event::ViewEnded {
             session: viewer.session.clone(),
             broadcast: self.wanted.id.clone(),
@@ -443,6 +416,7 @@ impl Broadcast {
 
     /// The broadcast is over for all of them.
     pub(super) fn end_viewers(&mut self, ctx: &mut Context, reason: ViewEndReason) {
+        self.end_players(ctx, reason);
         while let Some(key) = self.viewers.sessions.keys().next().copied() {
             self.end_viewer(ctx, key, reason);
         }
