@@ -15,11 +15,14 @@ use super::{
     Identity,
     negotiation::{Answer, hosts},
     offer::{add_opus, common},
-    viewer::{RtpStream, Viewer},
+    viewer::{RtpStream, Viewer, keep_sent},
 };
 use crate::{
     context::Context,
-    limits::{VIEWER_AUDIO_PACKETS_KEPT, VIEWER_VIDEO_PACKETS_KEPT},
+    limits::{
+        VIEWER_AUDIO_PACKETS_KEPT, VIEWER_PATH_MS, VIEWER_PATH_WITHOUT_LADDER_MS,
+        VIEWER_VIDEO_PACKETS_KEPT,
+    },
 };
 
 /// Payload types of H.264, of its retransmissions, and the profile (RFC 6184, 8.1). All browsers decode
@@ -30,8 +33,10 @@ const H264: [(u8, u8, u32); 4] = [
     (123, 119, 0x004d_001f),
     (114, 115, 0x0064_001f),
 ];
-/// The only header extension (RFC 8285) of what is sent: it tells which track a new SSRC is of.
+/// Header extensions (RFC 8285) of what is sent: the first tells which track a new SSRC is of; by the second clients
+/// report when each packet came, which is asked for where there is a ladder to choose from.
 const MID_EXTENSION: u8 = 4;
+const TRANSPORT_SEQUENCE_EXTENSION: u8 = 3;
 /// One sender report a second for either stream: browsers keep sound and picture together by them.
 const REPORTS: Duration = Duration::from_secs(1);
 
@@ -47,6 +52,11 @@ pub(crate) struct View<'a> {
     pub(crate) start_timeout: Duration,
     /// What the broadcast has, for the shard's own offer.
     pub(crate) has_video: bool,
+    /// Whether that has a data channel too.
+    pub(crate) has_data: bool,
+    /// Whether there is a ladder now: the path decides which rung is sent, and the client is asked when each packet
+    /// came. Where the ladder is set later, its receiver reports have to do.
+    pub(crate) has_ladder: bool,
     /// Of all that is random about the session but its keys.
     pub(crate) seed: u64,
 }
@@ -69,18 +79,17 @@ impl Viewer {
         ctx: &Context,
         view: View<'_>,
     ) -> Result<(Self, Answer), (ViewRefusal, Problem)> {
-        let mut rtc = session_for(ctx.now, &ctx.identity, view.ufrag);
+        let mut rtc = session_for(ctx.now, &ctx.identity, view.ufrag.clone(), view.has_ladder);
         let (sdp, pending) = match view.offer {
             Some(offer) => (answered(&mut rtc, &view.session, offer)?, None),
-            None => offered(&mut rtc, view.session.0.as_str(), view.has_video)
-                .ok_or_else(|| bad("no SDP offer could be made"))?,
+            None => offered(&mut rtc, &view).ok_or_else(|| bad("no SDP offer could be made"))?,
         };
         let mut viewer = Self::new(
             view.session,
             rtc,
             pending,
             ctx.now,
-            view.start_timeout,
+            (view.start_timeout, look_ms(view.has_ladder)),
             view.seed,
         );
         if viewer.pending.is_none() {
@@ -89,15 +98,38 @@ impl Viewer {
                 return Err(bad("the SDP offer asks for neither H.264 nor Opus"));
             }
         }
-        let candidates = hosts(&ctx.identity).map(|candidate| candidate.to_sdp_string());
-        let ufrag = viewer.rtc.direct_api().local_ice_credentials().ufrag;
-        viewer.remote_candidates.agreed(&ufrag);
-        let answer = Answer {
+        let answer = viewer.described(&ctx.identity, sdp);
+        Ok((viewer, answer))
+    }
+
+    /// Restarts ICE: `sdp` is the client's first offer under other credentials, as control makes it. Media
+    /// goes on.
+    ///
+    /// # Errors
+    /// When the credentials are none; the session goes on as it was.
+    pub(crate) fn restart(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        sdp: &str,
+    ) -> Result<Answer, Problem> {
+        let problem = |(_, problem)| problem;
+        // str0m stops in the middle of an offer that is wrong.
+        let mut rehearsal = session_for(now, identity, "rehearsal".into(), false);
+        answered(&mut rehearsal, &self.session, sdp).map_err(problem)?;
+        let answer = answered(&mut self.rtc, &self.session, sdp).map_err(problem)?;
+        Ok(self.described(identity, answer))
+    }
+
+    fn described(&mut self, identity: &Identity, sdp: String) -> Answer {
+        let candidates = hosts(identity).map(|candidate| candidate.to_sdp_string());
+        let ufrag = self.rtc.direct_api().local_ice_credentials().ufrag;
+        self.remote_candidates.agreed(&ufrag);
+        Answer {
             sdp,
             candidates: candidates.collect(),
             ufrag,
-        };
-        Ok((viewer, answer))
+        }
     }
 
     /// Takes the client's answer to the shard's offer; whether it can be used. Another answer than the
@@ -146,6 +178,9 @@ impl Viewer {
             .collect();
         let video = stream(MediaKind::Video, &mut self.rtc, &mids);
         let audio = stream(MediaKind::Audio, &mut self.rtc, &mids);
+        if let Some((mid, _)) = video {
+            keep_sent(&mut self.rtc, mid);
+        }
         let seed = self.seed;
         self.video = video.map(|(mid, pt)| RtpStream::video(mid, pt, seed));
         self.audio = audio.map(|(mid, pt)| RtpStream::audio(mid, pt, seed));
@@ -169,18 +204,33 @@ fn payload_type(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Option<Pt> {
     params.next().map(|param| param.pt())
 }
 
-fn session_for(now: Instant, identity: &Identity, ufrag: String) -> Rtc {
-    let mut rtc = configuration(identity, ufrag).build(now);
+fn session_for(now: Instant, identity: &Identity, ufrag: String, has_ladder: bool) -> Rtc {
+    let mut config = configuration(identity, ufrag);
+    config = config.set_stats_interval(Some(Duration::from_millis(look_ms(has_ladder))));
+    if has_ladder {
+        config = config.set_extension(
+            TRANSPORT_SEQUENCE_EXTENSION,
+            Extension::TransportSequenceNumber,
+        );
+    }
+    let mut rtc = config.build(now);
     for candidate in hosts(identity) {
         rtc.add_local_candidate(candidate);
     }
     rtc
 }
 
+/// How far apart str0m tells how the path is, in milliseconds.
+fn look_ms(has_ladder: bool) -> u64 {
+    match has_ladder {
+        true => VIEWER_PATH_MS,
+        false => VIEWER_PATH_WITHOUT_LADDER_MS,
+    }
+}
+
 fn configuration(identity: &Identity, ufrag: String) -> RtcConfig {
     let mut config = common(identity, ufrag)
         .set_rtp_mode(true)
-        .set_stats_interval(None)
         .set_rtcp_report_interval_audio(REPORTS)
         .set_rtcp_report_interval_video(REPORTS)
         .set_send_buffer_audio(VIEWER_AUDIO_PACKETS_KEPT)
@@ -196,15 +246,19 @@ fn configuration(identity: &Identity, ufrag: String) -> RtcConfig {
 }
 
 /// The shard's offer. Both tracks are of one stream, so that browsers play them together.
-fn offered(rtc: &mut Rtc, stream: &str, has_video: bool) -> Option<(String, Option<Pending>)> {
+fn offered(rtc: &mut Rtc, view: &View<'_>) -> Option<(String, Option<Pending>)> {
+    let stream = view.session.0.as_str();
     let mut api = rtc.sdp_api();
     let mut add = |kind, track: &str| {
         let (stream, track) = (Some(stream.to_owned()), Some(track.to_owned()));
         api.add_media(kind, Direction::SendOnly, stream, track, None);
     };
     add(MediaKind::Audio, "audio");
-    if has_video {
+    if view.has_video {
         add(MediaKind::Video, "video");
+    }
+    if view.has_data {
+        api.add_channel(stream.to_owned());
     }
     let (offer, pending) = api.apply()?;
     Some((offer.to_sdp_string(), Some(Pending(pending))))
