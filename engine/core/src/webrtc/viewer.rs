@@ -10,24 +10,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shardcast_link::{SessionId, ViewEndReason};
+use shardcast_link::{SessionId, ViewEndReason, ViewerReport};
 use str0m::{
-    Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError,
+    Candidate, Event, IceConnectionState, Input, Output, Reason, Rtc, RtcError,
     media::{Mid, Pt},
-    net::{Protocol, Receive},
     rtp::{RtpWrite, SeqNo},
 };
 
-use super::{negotiation::RemoteCandidates, viewer_negotiation::Pending};
-use crate::{context::Context, limits::ICE_LOST_MS};
+use super::{
+    data_channel::{DataChannel, DataEvent, Written, is_of_channel},
+    delivery::{Delivery, PathSample},
+    negotiation::RemoteCandidates,
+    route::Route,
+    viewer_negotiation::Pending,
+};
+use crate::{
+    context::Context,
+    limits::{ICE_LOST_MS, VIEWER_REPEATED_MAX, VIEWER_VIDEO_KEPT_MS, VIEWER_VIDEO_PACKETS_KEPT},
+};
+
+/// A report about the viewer waits so long for the next packet, which drives str0m anyway.
+const REPORT_WAITS: Duration = Duration::from_millis(50);
 
 /// What a viewer's session tells its broadcast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ViewerEvent {
     /// ICE and DTLS stand: media may be written.
     Connected,
     /// The client cannot decode before the next keyframe.
     KeyframeWanted,
+    /// The data channel has opened or closed, or a message has come.
+    Data(DataEvent),
+    /// How the path is.
+    Path(PathSample),
+    /// How the media arrives.
+    Reported(Box<ViewerReport>),
     /// The session is over.
     Ended(ViewEndReason),
 }
@@ -110,6 +127,10 @@ pub(crate) struct Viewer {
     start_deadline: Instant,
     is_connected: bool,
     disconnected_since: Option<Instant>,
+    delivery: Delivery,
+    data: DataChannel,
+    /// Where its datagrams come from.
+    remote: Option<SocketAddr>,
     ended: bool,
 }
 
@@ -119,7 +140,7 @@ impl Viewer {
         rtc: Rtc,
         pending: Option<Pending>,
         now: Instant,
-        start_timeout: Duration,
+        (start_timeout, look_ms): (Duration, u64),
         seed: u64,
     ) -> Self {
         Self {
@@ -134,6 +155,9 @@ impl Viewer {
             start_deadline: now + start_timeout,
             is_connected: false,
             disconnected_since: None,
+            delivery: Delivery::new(now, look_ms),
+            data: DataChannel::new(),
+            remote: None,
             ended: false,
         }
     }
@@ -152,27 +176,19 @@ impl Viewer {
     }
 
     /// Whether a datagram from an address that is not known yet is authentic (RFC 8445, 7.3).
-    pub(crate) fn accepts(
-        &self,
-        now: Instant,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: &[u8],
-    ) -> bool {
-        Receive::new(Protocol::Udp, from, to, payload)
-            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
+    pub(crate) fn accepts(&self, now: Instant, route: Route, payload: &[u8]) -> bool {
+        let receive = route.receive(payload);
+        receive.is_some_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
     }
 
-    pub(crate) fn datagram(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: &[u8],
-    ) {
-        let Ok(receive) = Receive::new(Protocol::Udp, from, to, payload) else {
-            return; // Not STUN, DTLS or RTP: nothing that a peer of ours sends.
+    pub(crate) fn datagram(&mut self, now: Instant, route: Route, payload: &[u8]) {
+        let Some(receive) = route.receive(payload) else {
+            return;
         };
+        self.remote = Some(route.from);
+        if self.is_connected && !self.data.admits(now, payload) {
+            return;
+        }
         if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
             self.note(&error);
         }
@@ -196,6 +212,9 @@ impl Viewer {
         last: bool,
     ) {
         if let Some(stream) = &mut self.video {
+            if last {
+                self.delivery.picture();
+            }
             write(&mut self.rtc, stream, ctx, at_us, payload, last);
         }
     }
@@ -205,6 +224,18 @@ impl Viewer {
         if let Some(stream) = &mut self.audio {
             write(&mut self.rtc, stream, ctx, at_us, payload, false);
         }
+    }
+
+    /// Repeats nothing of what was sent so far.
+    pub(crate) fn forget_sent(&mut self) {
+        if let Some(stream) = &self.video {
+            keep_sent(&mut self.rtc, stream.mid);
+        }
+    }
+
+    /// Writes a message to the data channel.
+    pub(crate) fn write_data(&mut self, binary: bool, payload: &[u8]) -> Written {
+        self.data.write(&mut self.rtc, binary, payload)
     }
 
     /// Gives str0m the time: what was written goes out by the next [`Self::poll`].
@@ -235,13 +266,22 @@ impl Viewer {
         while !self.ended {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
-                    self.rtc_due = at;
-                    let reason = self.overdue(ctx.now)?;
-                    return Some(self.end(reason));
+                    self.rtc_due = match self.rtc.last_timeout_reason() {
+                        Reason::Stats => at + REPORT_WAITS,
+                        _ => at,
+                    };
+                    if let Some(reason) = self.overdue(ctx.now) {
+                        return Some(self.end(reason));
+                    }
+                    return self.report(ctx.now);
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    let (from, to) = (transmit.source, transmit.destination);
-                    ctx.datagram(from, to, transmit.contents.into());
+                    ctx.transmit(transmit);
+                }
+                Ok(Output::Event(event)) if is_of_channel(&event) => {
+                    if let Some(event) = self.data.event(&mut self.rtc, event) {
+                        return Some(ViewerEvent::Data(event));
+                    }
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(event) = self.event(ctx.now, &event) {
@@ -268,8 +308,7 @@ impl Viewer {
             match output {
                 Output::Timeout(_) => return,
                 Output::Transmit(transmit) => {
-                    let (from, to) = (transmit.source, transmit.destination);
-                    ctx.datagram(from, to, transmit.contents.into());
+                    ctx.transmit(transmit);
                 }
                 Output::Event(_) => {}
             }
@@ -280,6 +319,7 @@ impl Viewer {
         match event {
             Event::Connected if !self.is_connected => {
                 self.is_connected = true;
+                self.delivery.connected(now);
                 return Some(ViewerEvent::Connected);
             }
             Event::KeyframeRequest(_) => return Some(ViewerEvent::KeyframeWanted),
@@ -287,10 +327,25 @@ impl Viewer {
                 let down = *state == IceConnectionState::Disconnected;
                 self.disconnected_since = down.then(|| self.disconnected_since.unwrap_or(now));
             }
+            Event::PeerStats(stats) => self.delivery.peer(stats),
+            Event::MediaEgressStats(stats) => {
+                let video = self.video.as_ref().map(|stream| stream.mid);
+                self.delivery.track(stats, video);
+            }
             Event::Closed => return Some(self.end(ViewEndReason::PeerClosed)),
             _ => {}
         }
         None
+    }
+
+    /// str0m has told all that it has to tell now.
+    fn report(&mut self, now: Instant) -> Option<ViewerEvent> {
+        if let Some(path) = self.delivery.path(now) {
+            return Some(ViewerEvent::Path(path));
+        }
+        let mut report = self.delivery.take(now, self.video.is_some())?;
+        report.remote = self.remote.map(|at| at.to_string()).unwrap_or_default();
+        Some(ViewerEvent::Reported(Box::new(report)))
     }
 
     fn overdue(&self, now: Instant) -> Option<ViewEndReason> {
@@ -310,6 +365,14 @@ impl Viewer {
 
     fn note(&self, error: &RtcError) {
         tracing::debug!(session = %self.session, %error, "a viewer sent what WebRTC does not allow");
+    }
+}
+
+/// Keeps what is sent from now on for clients that miss some of it.
+pub(super) fn keep_sent(rtc: &mut Rtc, video: Mid) {
+    if let Some(sender) = rtc.direct_api().stream_tx_by_mid(video, None) {
+        let age = Duration::from_millis(VIEWER_VIDEO_KEPT_MS);
+        sender.set_rtx_cache(VIEWER_VIDEO_PACKETS_KEPT, age, Some(VIEWER_REPEATED_MAX));
     }
 }
 

@@ -18,7 +18,12 @@ fn live() -> World {
 }
 
 fn live_with(sends: Sends) -> World {
-    let mut world = World::with_codecs(1_000);
+    live_within(1_000, sends)
+}
+
+/// With so many thousandths of a core for video codecs.
+fn live_within(permille: u32, sends: Sends) -> World {
+    let mut world = World::with_codecs(permille);
     world.want(&[("one", FaultMode::Well)]);
     let client = Client::new(world.now, 4000, sends);
     world.publish("first", client);
@@ -69,6 +74,36 @@ fn a_viewer_that_offers_itself_gets_the_same() {
 }
 
 #[test]
+fn a_viewer_that_restarts_ice_goes_on_from_another_address() {
+    let mut world = live();
+    let viewer = Viewer::new(world.now, 6000);
+    let place = world.watch_by_whep("viewer", viewer);
+    world.run_ms(2_000);
+    let offer = world.viewers[place].restart(6007);
+    let name = session("viewer");
+    for sdp in ["v=0", offer.as_str()] {
+        world.command(Command::Renegotiate {
+            session: name.clone(),
+            sdp: sdp.to_owned(),
+        });
+    }
+    let refused = |event: &Event| matches!(event, Event::NotRenegotiated { .. });
+    assert!(world.events.iter().any(refused));
+    let mut events = world.events.iter().rev();
+    let answer = events.find_map(|event| match event {
+        Event::ViewDescribed { sdp, .. } => Some(sdp.clone()),
+        _ => None,
+    });
+    let now = world.now;
+    world.viewers[place].accept(now, &answer.expect("it is answered"));
+    let before = pictures(&world.viewers[place]);
+    world.run_ms(5_000);
+    assert!(pictures(&world.viewers[place]) > before + 140);
+    assert_eq!(world.latest().broadcasts[0].viewers, 1);
+    assert_eq!(world.view_ended("viewer"), None);
+}
+
+#[test]
 fn the_first_picture_does_not_wait_for_the_next_keyframe() {
     for late_ms in [0, 700, 1_500] {
         let mut world = live();
@@ -95,6 +130,37 @@ fn pictures_are_as_far_apart_in_time_as_the_publisher_sent_them() {
         let ticks = pair[1].wrapping_sub(pair[0]);
         assert!((2_700..=3_300).contains(&ticks), "{ticks} ticks");
     }
+}
+
+#[test]
+fn how_the_media_of_a_viewer_arrives_is_reported_every_three_seconds() {
+    let mut world = live();
+    let place = watch(&mut world, 6000);
+    world.run_ms(7_000);
+    world.viewers[place].lose_every = 20;
+    world.run_ms(7_000);
+    let reports = world.events.iter().filter_map(|event| match event {
+        Event::ViewerReport { report, .. } => Some(report),
+        _ => None,
+    });
+    let reports: Vec<_> = reports.collect();
+    assert!(
+        (4..=5).contains(&reports.len()),
+        "{} reports",
+        reports.len()
+    );
+    let well = reports[1];
+    assert_eq!(well.remote, "127.0.0.1:6000");
+    assert!((28..=32).contains(&well.frames_per_second), "{well:?}");
+    assert!(
+        (1_000_000..=2_000_000).contains(&well.video_bps),
+        "{well:?}"
+    );
+    assert_eq!((well.packets_lost, well.loss_permille), (0, Some(0)));
+    assert!(well.rtt_ms.is_some_and(|ms| ms < 50), "{well:?}");
+    let lossy = reports[reports.len() - 1];
+    assert!(lossy.packets_lost > 0 && lossy.nacks > 0, "{lossy:?}");
+    assert!(lossy.loss_permille.is_some());
 }
 
 #[test]
@@ -239,7 +305,7 @@ fn viewers_are_counted_and_one_that_leaves_is_told_and_forgotten() {
 }
 
 #[test]
-fn what_browsers_cannot_play_is_refused_in_words() {
+fn what_browsers_cannot_play_is_refused_in_words_where_it_cannot_be_re_encoded() {
     for sends in [
         Sends {
             codec: Codec::Vp8,
@@ -250,12 +316,16 @@ fn what_browsers_cannot_play_is_refused_in_words() {
             ..Sends::default()
         },
     ] {
-        let mut world = live_with(sends);
+        let mut world = live_within(1, sends);
         assert_eq!(world.view("viewer", None), Err(ViewRefusal::Unplayable));
         let told = world.events.iter().rev().find_map(|event| match event {
             Event::ViewRefused { problem, .. } => Some(problem.message.clone()),
             _ => None,
         });
-        assert!(told.unwrap().contains("publisher"));
+        let told = told.unwrap();
+        assert!(
+            told.contains("publisher") && told.contains("no room"),
+            "{told}"
+        );
     }
 }
