@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
-use shardcast_link::VideoCodec;
+use shardcast_link::{DATA_MESSAGE_BYTES_MAX, VideoCodec};
 use str0m::{
     IceCreds, RtcConfig,
     format::{Codec, FormatParams},
@@ -66,7 +66,8 @@ pub(super) fn common(identity: &Identity, ufrag: String) -> RtcConfig {
         .set_ice_lite(true)
         .set_local_ice_credentials(creds)
         .clear_codecs()
-        .clear_extension_map();
+        .clear_extension_map()
+        .set_sctp_max_message_size(DATA_MESSAGE_BYTES_MAX as u32);
     match &identity.certificate {
         Some(certificate) => config.set_dtls_cert(certificate.clone()),
         None => config,

@@ -13,15 +13,16 @@ use shardcast_link::{EndReason, SessionId, VideoCodec};
 use str0m::{
     Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError,
     media::{KeyframeRequestKind, MediaData, MediaKind, Mid},
-    net::{Protocol, Receive},
     stats::MediaIngressStats,
 };
 
 use super::{
     audio_receiver::{AudioReceiver, OpusArrival},
+    data_channel::{DataChannel, Written, is_of_channel},
     layers::Layers,
     negotiation::{Agreement, RemoteCandidates},
     offer::{Offers, video_codec},
+    route::Route,
     rtc_timer::RtcTimer,
     source::{SourceId, Splice},
     superframe::with_index,
@@ -77,6 +78,7 @@ pub(crate) struct Publisher {
     pub(super) last_picture: Option<(SourceId, u64)>,
     /// A picture of some layer could not be put together since then.
     pub(super) unreadable: bool,
+    pub(super) data: DataChannel,
     pub(super) remote: Option<SocketAddr>,
     /// Why the session ends, until that was handed on.
     pub(super) ending: Option<EndReason>,
@@ -102,35 +104,31 @@ impl Publisher {
 
     /// Whether a datagram from an address that is not known yet is authentic (RFC 8445, 7.3: a
     /// request whose integrity does not verify is not from the peer).
-    pub(crate) fn accepts(
-        &self,
-        now: Instant,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: &[u8],
-    ) -> bool {
-        Receive::new(Protocol::Udp, from, to, payload)
-            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
+    pub(crate) fn accepts(&self, now: Instant, route: Route, payload: &[u8]) -> bool {
+        let receive = route.receive(payload);
+        receive.is_some_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
     }
 
     /// Takes a datagram. What comes of it is handed on by [`Self::poll`], here as everywhere.
-    pub(crate) fn datagram(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: &[u8],
-    ) {
-        let Ok(receive) = Receive::new(Protocol::Udp, from, to, payload) else {
-            return; // Not STUN, DTLS or RTP: nothing that a peer of ours sends.
+    pub(crate) fn datagram(&mut self, now: Instant, route: Route, payload: &[u8]) {
+        let Some(receive) = route.receive(payload) else {
+            return;
         };
-        self.remote = Some(from);
+        self.remote = Some(route.from);
+        if self.first_media.is_some() && !self.data.admits(now, payload) {
+            return;
+        }
         if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
             self.note(&error);
         }
         if self.first_media.is_some() {
             self.rtc_timer.driven(now);
         }
+    }
+
+    /// Writes a message to the data channel.
+    pub(crate) fn write_data(&mut self, binary: bool, payload: &[u8]) -> Written {
+        self.data.write(&mut self.rtc, binary, payload)
     }
 
     /// A candidate that the client trickled. ICE-lite answers every address that authenticates, so it
@@ -186,8 +184,12 @@ impl Publisher {
                     self.end(self.overdue(ctx.now)?);
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    let (from, to) = (transmit.source, transmit.destination);
-                    ctx.datagram(from, to, transmit.contents.into());
+                    ctx.transmit(transmit);
+                }
+                Ok(Output::Event(event)) if is_of_channel(&event) => {
+                    if let Some(event) = self.data.event(&mut self.rtc, event) {
+                        return Some(IngestEvent::Data(event));
+                    }
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(event) = self.event(ctx.now, event) {
@@ -248,8 +250,7 @@ impl Publisher {
             match output {
                 Output::Timeout(_) => return,
                 Output::Transmit(transmit) => {
-                    let (from, to) = (transmit.source, transmit.destination);
-                    ctx.datagram(from, to, transmit.contents.into());
+                    ctx.transmit(transmit);
                 }
                 Output::Event(_) => {}
             }

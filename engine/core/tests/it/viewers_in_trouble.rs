@@ -1,10 +1,10 @@
 //! Viewers that stall, lose packets, flood requests or never finish their handshake: they are dropped
 //! or served, within bounds, and neither other viewers nor destinations notice.
 
-use shardcast_link::{Command, ViewEndReason, ViewRefusal};
+use shardcast_link::{Command, EndReason, ViewEndReason, ViewRefusal, WantedBroadcast};
 
 use crate::sim::{
-    FaultMode, World,
+    FaultMode, World, broadcast,
     client::{Client, Sends},
     session,
     viewer::Viewer,
@@ -16,6 +16,14 @@ fn live() -> World {
     let client = Client::new(world.now, 4000, Sends::default());
     world.publish("first", client);
     world.run_ms(3_000);
+    world
+}
+
+fn live_with_data() -> World {
+    let mut world = live();
+    let mut wanted = WantedBroadcast::new(broadcast());
+    wanted.data.is_enabled = true;
+    world.command(Command::Want { broadcast: wanted });
     world
 }
 
@@ -127,4 +135,28 @@ fn an_answer_that_is_none_ends_the_viewer() {
         world.view("other", Some("hush".into())),
         Err(ViewRefusal::BadDescription)
     );
+}
+
+/// The stack below looks at each stream with each packet of media.
+#[test]
+fn a_peer_that_sends_on_streams_without_end_is_ended_and_one_with_some_channels_is_not() {
+    let mut world = live_with_data();
+    let places = [6000, 6001, 6002].map(|port| watch(&mut world, port));
+    world.run_ms(1_000);
+    let [hostile, many, well] = places;
+    world.viewers[hostile].messages.flood(100..1_100);
+    world.viewers[many].messages.flood(20..30);
+    world.run_ms(2_000);
+    assert_eq!(
+        world.view_ended("viewer-6000"),
+        Some(ViewEndReason::PeerClosed)
+    );
+    for port in [6001, 6002] {
+        assert_eq!(world.view_ended(&format!("viewer-{port}")), None);
+    }
+    let numbers: Vec<u64> = world.viewers[well].video().map(|it| it.sequence).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+    world.clients[0].messages.flood(60_000..60_050);
+    world.run_ms(2_000);
+    assert_eq!(world.ended("first"), Some(EndReason::PeerClosed));
 }
