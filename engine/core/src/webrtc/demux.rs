@@ -35,6 +35,12 @@ impl Demux {
         self.of_session.insert(session, (ufrag, Vec::new()));
     }
 
+    /// An encoder's session has begun: control names it `id`. No datagrams come for it.
+    pub(crate) fn add_encoder(&mut self, session: SessionKey, id: SessionId) {
+        self.by_id.insert(id, session);
+        self.of_session.insert(session, (String::new(), Vec::new()));
+    }
+
     /// Sessions of the shard.
     pub(crate) fn len(&self) -> usize {
         self.of_session.len()
@@ -73,10 +79,15 @@ impl Demux {
         }
     }
 
+    /// Of a datagram over UDP.
     pub(crate) fn find(&self, from: SocketAddr, payload: &[u8]) -> Found {
+        self.session_of(self.by_address.get(&from).copied(), payload)
+    }
+
+    /// The same of a datagram on whose way those of `known` have come before.
+    pub(crate) fn session_of(&self, known: Option<SessionKey>, payload: &[u8]) -> Found {
         // RFC 7983: the first byte of STUN is 0 to 3. A browser may use one address for session
         // after session, so a STUN request always decides anew.
-        let known = self.by_address.get(&from).copied();
         let by_address = known.map_or(Found::Nobody, Found::Known);
         if payload.first().is_none_or(|first| *first > 3) {
             return by_address;

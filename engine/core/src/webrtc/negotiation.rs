@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use shardcast_link::{Fault, Problem, SessionId, check_offer};
-use str0m::{Candidate, Rtc, change::SdpOffer};
+use str0m::{Candidate, Rtc, change::SdpOffer, net::TcpType};
 
 use super::{
     Identity,
     audio_receiver::AudioReceiver,
+    data_channel::DataChannel,
     layers::Layers,
     offer::{Terms, configuration, offered, sending_only},
     publisher::{Publisher, Reception},
@@ -125,6 +126,7 @@ impl Publisher {
             totals: Totals::default(),
             last_picture: None,
             unreadable: false,
+            data: DataChannel::new(),
             remote: None,
             ending: None,
             ended: false,
@@ -189,9 +191,19 @@ fn session_for(now: Instant, identity: &Identity, ufrag: String, terms: &Terms) 
     rtc
 }
 
+/// UDP first; TCP has the lower priority too (RFC 6544, 4.2).
 pub(super) fn hosts(identity: &Identity) -> impl Iterator<Item = Candidate> {
     let addresses = identity.candidates.iter();
-    addresses.filter_map(|address| Candidate::host(*address, "udp").ok())
+    let udp = addresses
+        .clone()
+        .map(|address| Candidate::host(*address, "udp"));
+    let tcp = addresses
+        .filter(|_| identity.tcp_candidates)
+        .map(|address| {
+            let host = Candidate::builder().tcp().host(*address);
+            host.tcptype(TcpType::Passive).build()
+        });
+    udp.chain(tcp).filter_map(Result::ok)
 }
 
 fn answer(rtc: &mut Rtc, session: &SessionId, sdp: &str) -> Result<String, Problem> {
