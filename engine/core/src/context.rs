@@ -4,20 +4,26 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use shardcast_link::{AddressRules, Event};
+use str0m::net::{Protocol, Transmit};
 
 use crate::{
+    bucket::Bucket,
     config::ShardConfig,
     ids::{BroadcastKey, ConnId, DestinationKey, Ids, SessionKey},
-    io::Output,
+    io::{Close, Output},
+    limits::DATA_REPORTED_OF_SHARD,
     timers::Timers,
     transcode_budget::Budget,
-    webrtc::{Identity, demux::Demux},
+    webrtc::{
+        Identity,
+        demux::Demux,
+        tcp_peers::{Sending, TcpPeers},
+    },
 };
 
 /// Whom a deadline belongs to.
@@ -28,8 +34,12 @@ pub(crate) enum TimerKey {
     Destination(BroadcastKey, DestinationKey),
     /// The rings of a broadcast have something new for its viewers.
     Viewers(BroadcastKey),
+    /// Messages of a broadcast are to be delivered.
+    Data(BroadcastKey),
     /// An RTMP connection that came to the shard.
     Ingest(ConnId),
+    /// A TCP connection to the media port has to prove whose it is.
+    Peer(ConnId),
     Status,
 }
 
@@ -99,11 +109,16 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     /// Which session a datagram or a command is for; sessions enter and leave by themselves.
     pub(crate) demux: Demux,
+    pub(crate) tcp_peers: TcpPeers,
     pub(crate) viewers: ViewerCount,
+    /// Bytes of messages over data channels that control may be told.
+    pub(crate) data_reports: Bucket,
     pub(crate) counters: Counters,
     pub(crate) address_rules: Rc<AddressRules>,
     /// Certificate and addresses of the shard's WebRTC sessions.
     pub(crate) identity: Identity,
+    /// CPU time of the shard's thread over the last second, in thousandths of a core.
+    pub(crate) cpu_permille: u32,
     /// Number of the shard, from 0.
     pub(crate) shard: u16,
     /// Of all randomness but that of DTLS and ICE.
@@ -120,10 +135,13 @@ impl Context {
             ids: Ids::default(),
             budget: Budget::new(config.codec_capacity_permille, config.codecs_beside),
             demux: Demux::default(),
+            tcp_peers: TcpPeers::default(),
             viewers: ViewerCount::default(),
+            data_reports: Bucket::new(DATA_REPORTED_OF_SHARD),
             counters: Counters::default(),
             address_rules: Rc::new(config.address_rules.clone()),
-            identity: Identity::new(config.advertise.clone()),
+            identity: Identity::new(config.advertise.clone(), config.tcp_candidates),
+            cpu_permille: 0,
             shard: config.shard,
             seed: config.seed,
         }
@@ -145,10 +163,41 @@ impl Context {
     }
 
     /// Puts a datagram of a session out.
-    pub(crate) fn datagram(&mut self, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
-        self.counters.datagrams_sent += 1;
-        self.outputs
-            .push_back(Output::Datagram { from, to, payload });
+    pub(crate) fn transmit(&mut self, transmit: Transmit) {
+        let (from, to) = (transmit.source, transmit.destination);
+        if transmit.proto == Protocol::Udp {
+            self.counters.datagrams_sent += 1;
+            let payload = transmit.contents.into();
+            return self.output(Output::Datagram { from, to, payload });
+        }
+        match self.tcp_peers.send(self.now, to, &transmit.contents) {
+            Sending::Write(conn, frame) => {
+                self.counters.datagrams_sent += 1;
+                let slices = vec![frame];
+                self.output(Output::Write { conn, slices });
+            }
+            Sending::Dropped => {}
+            Sending::Stalled(conn) => self.close_peer(conn, Close::Abort),
+        }
+    }
+
+    /// Closes the TCP connections of a session that is over, behind its last words.
+    pub(crate) fn close_peers(&mut self, session: SessionKey) {
+        for conn in self.tcp_peers.of_session(session) {
+            self.close_peer(conn, Close::Flush);
+        }
+    }
+
+    /// Closes a peer's TCP connection.
+    pub(crate) fn close_peer(&mut self, conn: ConnId, how: Close) {
+        self.forget_peer(conn);
+        self.output(Output::Close { conn, how });
+    }
+
+    /// A peer's TCP connection is closed.
+    pub(crate) fn forget_peer(&mut self, conn: ConnId) {
+        self.tcp_peers.remove(conn);
+        self.timers.set(TimerKey::Peer(conn), None);
     }
 }
 
@@ -161,7 +210,7 @@ impl Context {
             shards: 1,
             engine: "test".to_owned(),
             advertise: Vec::new(),
-            rtmp_port: None,
+            tcp_candidates: false,
             seed: 7,
             epoch: now,
             epoch_unix_ms: 0,

@@ -6,8 +6,13 @@
 
 mod audio;
 mod consumers;
+mod data;
 mod filler;
 mod ingest;
+mod packager;
+mod players;
+mod preview;
+mod recorder;
 pub(crate) mod renditions;
 pub(crate) mod ring;
 #[cfg(feature = "simulation")]
@@ -20,19 +25,27 @@ use std::{
 };
 
 use bytes::Bytes;
-use shardcast_link::{BroadcastStatus, EndReason, Event, ViewEndReason, WantedBroadcast};
+use shardcast_link::{
+    BroadcastStatus, EndReason, Event, RenditionStatus, ViewEndReason, WantedBroadcast,
+};
 
 pub(crate) use self::{
     audio::AUDIO_BPS_DEFAULT,
     filler::Slate,
     ingest::{Ingest, SourceFrame},
+    players::{PlayRefusal, refuse_player},
     viewers::ViewRequest,
 };
 use self::{
-    audio::{AudioTranscoders, PictureWait},
+    audio::{AudioTranscoders, OpusFromAac, PictureWait},
     consumers::{Consumer, Consumers},
+    data::Data,
     filler::StillRequest,
-    ingest::sessions::IngestSession,
+    ingest::session::IngestSession,
+    packager::Packager,
+    players::Players,
+    preview::Previews,
+    recorder::Recorder,
     renditions::Renditions,
     viewers::Viewers,
 };
@@ -69,6 +82,7 @@ pub(crate) struct Broadcast {
     source: Source,
     ingest: Ingest,
     audio: AudioTranscoders,
+    opus_from_aac: OpusFromAac,
     /// Audio in the rings that is written with the next picture.
     audio_wait: PictureWait,
     renditions: Renditions,
@@ -78,6 +92,11 @@ pub(crate) struct Broadcast {
     still: Option<StillFrameId>,
     consumers: Consumers,
     viewers: Viewers,
+    packager: Packager,
+    players: Players,
+    data: Data,
+    recorder: Recorder,
+    previews: Previews,
 }
 
 impl Broadcast {
@@ -90,12 +109,18 @@ impl Broadcast {
             source: Source::Off,
             ingest,
             audio: AudioTranscoders::default(),
+            opus_from_aac: OpusFromAac::default(),
             audio_wait: PictureWait::default(),
             renditions: Renditions::default(),
             selection_due: false,
             still: None,
             consumers: Consumers::default(),
             viewers: Viewers::default(),
+            packager: Packager::default(),
+            players: Players::default(),
+            data: Data::new(),
+            recorder: Recorder::new(key),
+            previews: Previews::default(),
         }
     }
 
@@ -124,7 +149,7 @@ impl Broadcast {
     fn publish(&mut self, ctx: &mut Context, session: SessionKey, video: bool) {
         debug_assert_eq!(session.broadcast, self.key);
         self.source = Source::Publishing { session, video };
-        self.ingest.start(ctx.now, video);
+        self.start_ingest(ctx, session, video);
         self.selection_due = true;
         self.update_consumers(ctx);
     }
@@ -153,7 +178,10 @@ impl Broadcast {
     /// Off air: destinations are ended properly.
     fn end(&mut self, ctx: &mut Context) {
         self.feed_waiting(ctx);
+        self.recorder.end(ctx);
         self.end_viewers(ctx, ViewEndReason::BroadcastEnded);
+        self.packager.end(ctx, &self.wanted.id);
+        self.previews.forget();
         self.source = Source::Off;
         self.selection_due = true;
         self.still = None;
@@ -173,6 +201,7 @@ impl Broadcast {
         self.want(ctx, WantedBroadcast::new(self.wanted.id.clone()));
         self.close_transcoders(ctx);
         ctx.timers.set(TimerKey::Broadcast(self.key), None);
+        ctx.timers.set(TimerKey::Data(self.key), None);
         debug_assert!(self.sessions.is_empty() && self.consumers.len() == 0);
     }
 
@@ -200,6 +229,9 @@ impl Broadcast {
                 .checked_sub(hold_ms(&self.wanted))
                 .unwrap_or(ctx.now);
         }
+        self.packager.want(ctx, &wanted.id, wanted.hls);
+        self.recorder.want(ctx, wanted.recording.as_ref());
+        self.previews.want(wanted.preview);
         self.wanted = wanted;
         self.selection_due = true;
         for mut destination in unwanted {
@@ -219,17 +251,18 @@ impl Broadcast {
         self.flush(ctx);
     }
 
-    /// The next AAC frame of an audio transcoder. One that was closed is passed over.
+    /// The next frame of an audio transcoder. One that was closed is passed over.
     pub(crate) fn audio_frame(
         &mut self,
         ctx: &mut Context,
         transcoder: AudioTranscoderId,
         frame: Bytes,
     ) {
-        if !self.audio.is_open(transcoder) {
+        if self.audio.is_open(transcoder) {
+            self.aac(transcoder, frame);
+        } else if !self.push_made_opus(transcoder, &frame) {
             return;
         }
-        self.aac(transcoder, frame);
         self.feed_soon(ctx);
         self.flush(ctx);
     }
@@ -258,6 +291,7 @@ impl Broadcast {
         }
         self.feed_audio(ctx);
         self.request_still(ctx);
+        self.request_preview(ctx);
         let mut keyframe_wanted =
             self.renditions.take_keyframe_wanted() && self.publisher().is_some();
         if keyframe_wanted {
@@ -268,6 +302,10 @@ impl Broadcast {
             .set(TimerKey::Broadcast(self.key), self.next_timeout());
         for place in 0..self.consumers.len() {
             keyframe_wanted |= self.flush_place(ctx, place);
+        }
+        if self.packager.take_keyframe_wanted() | self.players.take_keyframe_wanted() {
+            self.ingest.filler.keyframe_wanted();
+            keyframe_wanted = true;
         }
         if keyframe_wanted {
             self.request_keyframe(ctx);
@@ -394,13 +432,22 @@ impl Broadcast {
                 .map(|destination| self.destination_status(ctx, destination))
                 .collect(),
             viewers: self.viewers.watching(),
+            rtmp_viewers: self.players.watching(),
+            data: self.data.status(),
+            viewers_problem: self.viewers.problem().or_else(|| self.packager.problem()),
+            hls: self.packager.is_wanted(),
+            hls_ladder: self.packager.wants_ladder(),
             ring_bytes: self.ring_bytes(),
+            recording: self.recorder.status(),
             decoder: self.renditions.decoder_status(),
             renditions: self
                 .renditions
                 .list()
                 .iter()
-                .map(|it| it.status(self.users(it)))
+                .map(|it| RenditionStatus {
+                    viewers: self.viewers.watching_rendition(it.id),
+                    ..it.status(self.consumers.users(it))
+                })
                 .collect(),
             ..BroadcastStatus::new(self.wanted.id.clone())
         }
@@ -413,7 +460,8 @@ impl Broadcast {
     }
 
     /// Starts a new second of rates.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.data.tick(now);
         self.selection_due = self.is_on_air();
         self.renditions.tick();
         self.ingest.tick();

@@ -12,8 +12,10 @@ use super::Shard;
 use crate::{
     broadcast::{Broadcast, Slate},
     context::Context,
-    ids::{BroadcastKey, SessionKey},
+    ids::{BroadcastKey, ConnId, ConnOwner, SessionKey},
+    io::{Close, Output},
     limits::{BROADCASTS_MAX, SESSIONS_MAX, SLATE_BYTES_MAX},
+    rtmp::ingest::EncoderOffer,
     webrtc::offer::Terms,
 };
 
@@ -41,6 +43,21 @@ impl Shard {
                 let terms = Terms { codecs, stereo };
                 self.publish(session, &broadcast, &sdp, start_timeout, &terms);
             }
+            Command::PublishRtmp {
+                session,
+                broadcast,
+                connection,
+                start_timeout_ms,
+            } => {
+                let start_timeout = Duration::from_millis(start_timeout_ms);
+                let offer = EncoderOffer {
+                    session,
+                    connection,
+                    start_timeout,
+                };
+                self.publish_rtmp(&broadcast, offer);
+            }
+            Command::Sink { connection } => self.sink(connection),
             Command::Renegotiate { session, sdp } => self.renegotiate(session, &sdp),
             Command::Candidate { session, candidate } => {
                 self.with_session(&session, |broadcast, ctx, key| {
@@ -53,8 +70,11 @@ impl Shard {
                 });
             }
             Command::View { .. }
+            | Command::ViewRtmp { .. }
             | Command::ViewAnswer { .. }
             | Command::ViewTracks { .. }
+            | Command::Data { .. }
+            | Command::ViewQuality { .. }
             | Command::EndView { .. } => self.of_viewer(command),
             _ => tracing::warn!("control sent a command of a newer version"),
         }
@@ -123,23 +143,44 @@ impl Shard {
         if self.ctx.demux.session(&session).is_some() {
             return; // A command may be repeated.
         }
-        let publishers = self.ctx.demux.len() - self.ctx.viewers.sessions;
-        let key = if publishers < SESSIONS_MAX {
-            self.broadcast_key(id)
-        } else {
-            None
-        };
-        let Some(key) = key else {
-            let problem = Problem {
-                fault: Fault::Operator,
-                message: "this shard has as many publishers as it may: add shards or machines"
-                    .into(),
-            };
-            return self.ctx.event(Event::Refused { session, problem });
+        let Some(key) = self.key_to_publish(id) else {
+            return self.refuse_full(session);
         };
         self.with(key, |broadcast, ctx| {
             broadcast.accept(ctx, session, sdp, start_timeout, terms);
         });
+    }
+
+    fn publish_rtmp(&mut self, id: &BroadcastId, offer: EncoderOffer) {
+        if self.ctx.demux.session(&offer.session).is_some() {
+            return; // A command may be repeated.
+        }
+        match self.key_to_publish(id) {
+            Some(key) => self.with(key, |broadcast, ctx| broadcast.accept_encoder(ctx, offer)),
+            None => {
+                let conn = ConnId(ConnOwner::Ingest(self.ctx.ids.next()));
+                let (socket, how) = (offer.connection.socket, Close::Abort);
+                self.ctx.output(Output::Adopt { conn, socket });
+                self.ctx.output(Output::Close { conn, how });
+                self.refuse_full(offer.session);
+            }
+        }
+    }
+
+    /// The broadcast, if the shard may have one publisher more.
+    fn key_to_publish(&mut self, id: &BroadcastId) -> Option<BroadcastKey> {
+        let publishers = self.ctx.demux.len() - self.ctx.viewers.sessions;
+        (publishers < SESSIONS_MAX)
+            .then(|| self.broadcast_key(id))
+            .flatten()
+    }
+
+    fn refuse_full(&mut self, session: SessionId) {
+        let problem = Problem {
+            fault: Fault::Operator,
+            message: "this shard has as many publishers as it may: add shards or machines".into(),
+        };
+        self.ctx.event(Event::Refused { session, problem });
     }
 
     fn renegotiate(&mut self, session: SessionId, sdp: &str) {

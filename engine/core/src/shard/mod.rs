@@ -6,20 +6,22 @@ mod ingest;
 #[cfg(feature = "simulation")]
 pub mod simulation_hook;
 mod status;
+mod tcp_peers;
 mod viewers;
 
 use std::{collections::HashMap, net::SocketAddr, time::Instant};
 
-use shardcast_link::{BroadcastId, WorkCounters};
+use shardcast_link::{BroadcastId, Event, WorkCounters};
+use str0m::net::Protocol;
 
 use crate::{
     broadcast::Broadcast,
     config::ShardConfig,
     context::{Context, TimerKey},
-    ids::{BroadcastKey, ConnId, ConnOwner, SessionKey},
-    io::{Input, Output, TcpEvent},
+    ids::{BroadcastKey, ConnId, ConnOwner, RecordingFileId, SessionKey},
+    io::{Input, Output, RecordResult, TcpEvent},
     rtmp::ingest::TestSink,
-    webrtc::demux::Found,
+    webrtc::{demux::Found, route::Route},
 };
 
 /// All broadcasts of one core. See the crate's documentation.
@@ -31,8 +33,6 @@ pub struct Shard {
     broadcast_keys: HashMap<BroadcastId, BroadcastKey>,
     /// RTMP connections that came to the shard.
     ingest: HashMap<ConnId, TestSink>,
-    /// CPU time of the shard's thread over the last second, in thousandths of a core.
-    cpu_permille: u32,
     /// What its driver has done.
     work: WorkCounters,
 }
@@ -49,7 +49,6 @@ impl Shard {
             broadcasts: HashMap::new(),
             broadcast_keys: HashMap::new(),
             ingest: HashMap::new(),
-            cpu_permille: 0,
             work: WorkCounters::default(),
         }
     }
@@ -76,11 +75,17 @@ impl Shard {
                     broadcast.still(ctx, still, result);
                 });
             }
+            Input::Preview { preview, result } => {
+                self.with(preview.broadcast, |broadcast, ctx| {
+                    broadcast.preview(ctx, preview, result);
+                });
+            }
             Input::Video { transcoder, result } => {
                 self.with(transcoder.broadcast, |broadcast, ctx| {
                     broadcast.video(ctx, transcoder, result);
                 });
             }
+            Input::Recorded { file, result } => self.recorded(file, result),
             Input::Command(command) => self.command(command),
             Input::Timeout => self.timeouts(),
         }
@@ -117,8 +122,27 @@ impl Shard {
             } => self.with(broadcast, |broadcast, ctx| {
                 broadcast.tcp(ctx, destination, conn, event);
             }),
+            ConnOwner::Publisher(session) => self.with(session.broadcast, |broadcast, ctx| {
+                broadcast.encoder_tcp(ctx, session, &event);
+            }),
+            ConnOwner::Player(session) => self.with(session.broadcast, |broadcast, ctx| {
+                broadcast.player_tcp(ctx, session, &event);
+            }),
             ConnOwner::Ingest(_) => self.ingest_event(conn, &event),
+            ConnOwner::Peer(_) => self.peer_event(conn, &event),
         }
+    }
+
+    /// What became of a file. Its broadcast may be gone by the time it is closed.
+    fn recorded(&mut self, file: RecordingFileId, result: RecordResult) {
+        if let RecordResult::Closed { name } | RecordResult::Failed { name, .. } = &result
+            && let Some(file) = name.clone()
+        {
+            self.ctx.event(Event::Recorded { file });
+        }
+        self.with(file.broadcast, |broadcast, ctx| {
+            broadcast.recorded(ctx, file, result);
+        });
     }
 
     fn timeouts(&mut self) {
@@ -132,7 +156,9 @@ impl Shard {
                     broadcast.destination_timeout(ctx, destination);
                 }),
                 TimerKey::Viewers(key) => self.with(key, Broadcast::feed_viewers),
+                TimerKey::Data(key) => self.with(key, Broadcast::deliver_data),
                 TimerKey::Ingest(conn) => self.ingest_timeout(conn),
+                TimerKey::Peer(conn) => self.refuse_peer(conn),
                 TimerKey::Status => {
                     let next = self.ctx.now + status::INTERVAL;
                     self.ctx.timers.set(TimerKey::Status, Some(next));
@@ -144,46 +170,83 @@ impl Shard {
 
     fn datagram(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
         self.ctx.counters.datagrams_received += 1;
-        // str0m answers from the address it was reached at, which must be a candidate.
-        let behind_nat = !self.config.advertise.contains(&to);
-        let to = self
-            .config
-            .advertise
-            .first()
-            .filter(|_| behind_nat)
-            .copied()
-            .unwrap_or(to);
+        let route = Route {
+            protocol: Protocol::Udp,
+            from,
+            to: self.candidate(to),
+        };
         let session = match self.ctx.demux.find(from, payload) {
             Found::Known(session) => Some(session),
             Found::Unverified(session) => {
-                Some(session).filter(|session| self.authenticates(*session, from, to, payload))
+                let authentic = self.authenticates(session, route, payload);
+                authentic.then(|| {
+                    self.ctx.demux.bind_address(from, session);
+                    session
+                })
             }
             Found::Nobody => None,
         };
         match session {
             Some(session) => self.with(session.broadcast, |broadcast, ctx| {
-                broadcast.datagram(ctx, session, from, to, payload);
+                broadcast.datagram(ctx, session, route, payload);
             }),
             None => self.ctx.counters.datagrams_unknown += 1,
         }
     }
 
-    /// Whether a STUN request from a new address is really from the session that it names; if so, the
-    /// address is remembered.
-    fn authenticates(
-        &mut self,
-        session: SessionKey,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: &[u8],
-    ) -> bool {
-        let Some(broadcast) = self.broadcasts.get(&session.broadcast) else {
-            return false;
-        };
-        let authentic = broadcast.authenticates(&self.ctx, session, from, to, payload);
-        if authentic {
-            self.ctx.demux.bind_address(from, session);
+    /// The candidate that stands for a local address. str0m answers from where it was reached at, which
+    /// must be a candidate; behind NAT the local address is none.
+    fn candidate(&self, to: SocketAddr) -> SocketAddr {
+        let advertise = &self.config.advertise;
+        if advertise.contains(&to) {
+            return to;
         }
-        authentic
+        let mut of_family = advertise.iter().filter(|it| it.is_ipv4() == to.is_ipv4());
+        of_family.next().copied().unwrap_or(to)
+    }
+
+    /// Whether a STUN request on a new way is really from the session that it names.
+    fn authenticates(&self, session: SessionKey, route: Route, payload: &[u8]) -> bool {
+        let broadcast = self.broadcasts.get(&session.broadcast);
+        broadcast.is_some_and(|it| it.authenticates(&self.ctx, session, route, payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardcast_link::AddressRules;
+
+    use super::*;
+
+    #[test]
+    fn a_local_address_behind_nat_stands_for_the_candidate_of_its_family() {
+        let advertise = [
+            "192.0.2.1:50000",
+            "198.51.100.1:50000",
+            "[2001:db8::1]:50000",
+        ];
+        let advertise = advertise.map(|address| address.parse().unwrap());
+        let shard = Shard::new(ShardConfig {
+            shard: 0,
+            shards: 1,
+            engine: "test".to_owned(),
+            advertise: advertise.to_vec(),
+            tcp_candidates: true,
+            seed: 7,
+            epoch: Instant::now(),
+            epoch_unix_ms: 0,
+            capacity: 100,
+            address_rules: AddressRules::default(),
+            codec_capacity_permille: 0,
+            codecs_beside: false,
+        });
+        let [first, second, sixth] = advertise;
+        for (to, candidate) in [
+            ("10.0.0.5:50000", first),
+            ("198.51.100.1:50000", second),
+            ("[fd00::5]:50000", sixth),
+        ] {
+            assert_eq!(shard.candidate(to.parse().unwrap()), candidate, "{to}");
+        }
     }
 }

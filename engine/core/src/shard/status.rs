@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use shardcast_link::{ControlHello, Event, ShardHello, ShardStatus, VERSION, WorkCounters};
+use shardcast_link::{
+    ControlHello, Event, ShardHello, ShardStatus, TcpPeersStatus, VERSION, WorkCounters,
+};
 
 use super::Shard;
-use crate::{broadcast::Broadcast, rtmp::ingest::TestSink};
+use crate::rtmp::ingest::TestSink;
 
 /// How often status is reported, and what rates are measured over.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
@@ -26,7 +28,6 @@ impl Shard {
             shards: self.config.shards,
             udp_port,
             capacity: self.config.capacity,
-            rtmp_port: self.config.rtmp_port,
         }));
         let status = self.shard_status();
         self.ctx.event(Event::Status(status));
@@ -34,7 +35,7 @@ impl Shard {
 
     /// CPU time of the shard's thread over the last second, in thousandths of a core.
     pub fn set_cpu_permille(&mut self, cpu_permille: u32) {
-        self.cpu_permille = cpu_permille;
+        self.ctx.cpu_permille = cpu_permille;
         self.ctx.budget.set_executor(cpu_permille);
     }
 
@@ -47,7 +48,10 @@ impl Shard {
     pub(super) fn status(&mut self) {
         let status = self.shard_status();
         self.ctx.event(Event::Status(status));
-        self.broadcasts.values_mut().for_each(Broadcast::tick);
+        let now = self.ctx.now;
+        self.broadcasts
+            .values_mut()
+            .for_each(|broadcast| broadcast.tick(now));
         self.ingest.values_mut().for_each(TestSink::tick);
     }
 
@@ -56,10 +60,15 @@ impl Shard {
         let broadcasts = self.broadcasts.values();
         ShardStatus {
             at_unix_ms: ctx.clock.unix_ms(ctx.now),
-            cpu_permille: self.cpu_permille,
+            cpu_permille: ctx.cpu_permille,
             datagrams_received: ctx.counters.datagrams_received,
             datagrams_sent: ctx.counters.datagrams_sent,
             datagrams_unknown: ctx.counters.datagrams_unknown,
+            tcp_peers: TcpPeersStatus {
+                connections: ctx.tcp_peers.len() as u64,
+                refused: ctx.tcp_peers.refused,
+                dropped: ctx.tcp_peers.dropped,
+            },
             sinks: self.ingest.values().filter_map(TestSink::status).collect(),
             codec: ctx.budget.status(),
             work: WorkCounters {
