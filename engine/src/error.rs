@@ -78,14 +78,6 @@ pub enum EngineError {
         /// Why.
         source: io::Error,
     },
-    /// The RTMP port is taken, most often by another media server, or may not be bound.
-    #[error("cannot listen for RTMP on port {port}: {source}: stop what has it, or choose another")]
-    Rtmp {
-        /// The TCP port.
-        port: u16,
-        /// Why.
-        source: io::Error,
-    },
     /// The operator's file of certificates cannot be used.
     #[error("--ca-file: {0}")]
     Roots(#[from] RootsError),

@@ -12,7 +12,7 @@ use shardcast_log::Limiter;
 use super::Driver;
 use crate::{
     limits::{PANICS_MAX, STOP_FLUSH},
-    tcp::Event,
+    tcp::{Event, listener::Accepted},
 };
 
 static TOO_MANY: Limiter = Limiter::refusals();
@@ -91,7 +91,10 @@ impl Driver {
 
     /// Whether nothing is left to be written before the end.
     fn is_drained(&self) -> bool {
-        self.tcp.is_empty() && self.link.is_empty() && self.machine.broadcast_ids().is_empty()
+        self.tcp.is_empty()
+            && self.link.is_empty()
+            && self.recordings.is_empty()
+            && self.machine.broadcast_ids().is_empty()
     }
 
     /// Hands the machine all completions, those included that come of handling others.
@@ -106,19 +109,21 @@ impl Driver {
     /// False when there was nothing; so do the three that follow.
     fn process_tcp(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while let Some(stream) = self.accepted.take() {
+        while let Some(Accepted { incoming, stream }) = self.accepted.take() {
             any = true;
-            match self.machine.accept(now) {
+            match self.machine.accept(now, incoming) {
                 Some(conn) => self.tcp.adopt(conn, stream),
                 None => {
                     if let Some(left_out) = TOO_MANY.admit(now) {
                         tracing::warn!(
                             left_out,
-                            "a connection to the RTMP port was closed: there are too many"
+                            port = incoming.to.port(),
+                            "a connection was closed: there are too many to this port"
                         );
                     }
                 }
             }
+            self.process_outputs(now);
         }
         while let Some(completion) = self.tcp.completion() {
             any = true;
@@ -161,6 +166,14 @@ impl Driver {
             any = true;
             self.handle(now, Input::StillFrame { still, result });
         }
+        while let Some((preview, result)) = self.previews.completion(now) {
+            any = true;
+            self.handle(now, Input::Preview { preview, result });
+        }
+        while let Some((file, result)) = self.recordings.completion() {
+            any = true;
+            self.handle(now, Input::Recorded { file, result });
+        }
         any
     }
 
@@ -198,13 +211,20 @@ impl Driver {
         match output {
             Output::Datagram { from, to, payload } => self.sender.push(from, to, payload),
             Output::Connect { conn, addr, tls } => self.tcp.connect(conn, addr, tls.as_deref()),
+            Output::Adopt { conn, socket } => {
+                self.tcp.adopt_left(conn, self.sockets.take(&socket));
+            }
             Output::Write { conn, slices } => self.tcp.write(conn, slices),
             Output::Inspect { conn } => self.tcp.inspect(conn),
             Output::Close { conn, how } => self.tcp.close(conn, how),
             Output::Resolve { lookup, host, port } => self.lookups.ask(now, lookup, host, port),
             Output::Audio(job) => self.audio.run(&job),
             Output::StillFrame(job) => self.still_frames.ask(now, job),
+            Output::Preview(job) => self.previews.ask(now, job),
+            Output::PreviewMade(made) => self.fragments.push_preview(*made),
             Output::Video(job) => self.video.run(Instant::now(), job),
+            Output::Fragment(part) => self.fragments.push(*part),
+            Output::Record(job) => self.recordings.run(job),
             Output::Event(event) => self.link.push(*event),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use shardcast_core::{
     Shard,
-    io::{ConnId, Input, Output},
+    io::{ConnId, Incoming, Input, Output},
 };
 use shardcast_link::{BroadcastId, WorkCounters};
 
@@ -25,9 +25,9 @@ pub trait Machine {
     }
     /// A control process has connected and is owed a hello and a status.
     fn control_connected(&mut self, now: Instant);
-    /// Somebody connected to the RTMP port: what the connection is called, or `None` to close it.
-    fn accept(&mut self, now: Instant) -> Option<ConnId> {
-        let _ = now;
+    /// Somebody connected to a port of the shard: what the connection is called, or `None` to close it.
+    fn accept(&mut self, now: Instant, incoming: Incoming) -> Option<ConnId> {
+        let _ = (now, incoming);
         None
     }
     /// All broadcasts it holds.
@@ -59,8 +59,8 @@ impl Machine for Shard {
         Self::control_connected(self, now);
     }
 
-    fn accept(&mut self, now: Instant) -> Option<ConnId> {
-        Self::accept(self, now)
+    fn accept(&mut self, now: Instant, incoming: Incoming) -> Option<ConnId> {
+        Self::accept(self, now, incoming)
     }
 
     fn broadcast_ids(&self) -> Vec<BroadcastId> {

@@ -13,6 +13,8 @@ use std::{
     ptr,
 };
 
+use shardcast_link::{fragment, socket_lot, tls_front};
+
 use crate::{error::EngineError, limits::MEMLOCK_BYTES_MIN};
 
 /// Raises the limits of the process as far as it may, and checks that io_uring works.
@@ -89,6 +91,13 @@ pub(crate) fn try_io_uring() -> io::Result<()> {
     Ok(())
 }
 
+/// Sockets in that directory that are no shard's.
+const OTHER_SOCKETS: [&str; 3] = [
+    socket_lot::FILE_NAME,
+    fragment::FILE_NAME,
+    tls_front::FILE_NAME,
+];
+
 /// The directory of the link sockets, held by this process alone until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LinkDir {
@@ -148,11 +157,17 @@ impl LinkDir {
         self.path.join(format!("shard-{shard}.sock"))
     }
 
+    /// Where the file `name` is.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     fn remove_sockets(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with("shard-") && name.ends_with(".sock") {
+            let is_link = name.starts_with("shard-") && name.ends_with(".sock");
+            if is_link || OTHER_SOCKETS.contains(&name) {
                 fs::remove_file(self.path.join(name))?;
             }
         }

@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
 };
 
-use glommio::{io::BufferedFile, net::UdpSocket};
+use glommio::{
+    io::BufferedFile,
+    net::{TcpStream, UdpSocket},
+};
 
 /// Sets one option of a socket to an integer (setsockopt(2)).
 pub(crate) fn set_option(
@@ -36,6 +39,12 @@ pub(crate) fn set_option(
 pub(crate) fn adopt_udp(fd: OwnedFd) -> UdpSocket {
     // SAFETY: `fd` is open and ours, and ownership passes on.
     unsafe { UdpSocket::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// A connected TCP socket in glommio's type.
+pub(crate) fn adopt_tcp(fd: OwnedFd) -> TcpStream {
+    // SAFETY: `fd` is open and ours, and ownership passes on.
+    unsafe { TcpStream::from_raw_fd(fd.into_raw_fd()) }
 }
 
 /// Anything readable can be waited for as a file: an eventfd here.

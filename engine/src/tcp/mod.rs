@@ -15,8 +15,9 @@
 pub(crate) mod call;
 mod error_text;
 mod info;
+pub(crate) mod listener;
 mod queue;
-pub(crate) mod rtmp_port;
+pub(crate) mod socket_lot;
 mod task;
 mod tls;
 pub(crate) mod trust;
@@ -26,7 +27,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -41,6 +42,7 @@ use self::{queue::WriteQueue, task::Life, tls::Tls};
 use crate::{
     completions::{Completions, Notifier},
     limits::{TCP_CONNECTIONS_MAX, TCP_QUEUE_BYTES_MAX, TCP_QUEUE_SLICES_MAX, TCP_READ_BYTES},
+    os::sockets::adopt_tcp,
     work::Work,
 };
 
@@ -270,6 +272,17 @@ impl ConnectionTable {
                 life.spawn(async move |life| life.serve(Vec::new()).await);
             }
             Err(ended) => self.own.push_back(Completion::closed(conn, ended)),
+        }
+    }
+
+    /// Takes over a connection that was left with the engine; `None`: it is not there.
+    pub(crate) fn adopt_left(&mut self, conn: ConnId, socket: Option<OwnedFd>) {
+        match socket {
+            Some(socket) => self.adopt(conn, adopt_tcp(socket)),
+            None => {
+                let ended = Ended::permanent("its connection was not handed over in time");
+                self.own.push_back(Completion::closed(conn, ended));
+            }
         }
     }
 

@@ -26,6 +26,7 @@ mod process;
 mod rig;
 mod still_frames;
 mod stop;
+mod tcp_accept;
 mod tcp_end;
 mod tcp_write;
 #[cfg(feature = "x264")]
