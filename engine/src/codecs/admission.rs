@@ -78,7 +78,7 @@ impl Gauge {
 /// A job on its way to the codec worker.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Another source, other renditions, or a slate.
+    /// Another source, other renditions, a slate, or a request for an IDR.
     Control(VideoJob),
     Unit {
         arrived: Instant,
@@ -144,6 +144,15 @@ pub(super) enum Verdict {
     },
     /// The worker is gone.
     Rejected,
+}
+
+impl Verdict {
+    /// Whoever asked will ask again.
+    fn lost() -> Self {
+        Self::LeaveOut {
+            request_keyframe: false,
+        }
+    }
 }
 
 /// Changes that found the queue full: the last of each kind, which replaces those before it.
@@ -228,12 +237,16 @@ impl Admission {
                 arrived: now,
                 until_us,
             },
+            VideoJob::Keyframe { .. } if !self.has_room_for_a_change() => {
+                return Verdict::lost();
+            }
             control => {
                 if let VideoJob::Source { codec, .. } = &control {
                     self.codec = *codec;
                 }
-                // None overtakes one that is owed.
-                if !self.owed.is_empty() || !self.has_room_for_a_change() {
+                // None overtakes one that is owed, but for a request, which is of what is made now.
+                let waits = !self.owed.is_empty() && !matches!(control, VideoJob::Keyframe { .. });
+                if waits || !self.has_room_for_a_change() {
                     self.owed.keep(control);
                     return Verdict::Owe;
                 }
@@ -267,6 +280,7 @@ impl Admission {
     pub(super) fn bounced(&mut self, now: Instant, work: Work) -> Verdict {
         self.gauge.leave(&work);
         match work {
+            Work::Control(VideoJob::Keyframe { .. }) => return Verdict::lost(),
             Work::Control(job) => {
                 self.owed.keep(job);
                 return Verdict::Owe;
@@ -280,9 +294,7 @@ impl Admission {
     fn left_out(&mut self, now: Instant, work: &Work) -> Verdict {
         // The time of a fill is covered by the next one.
         let Work::Unit { pts_us, .. } = work else {
-            return Verdict::LeaveOut {
-                request_keyframe: false,
-            };
+            return Verdict::lost();
         };
         self.gauge.left_out.fetch_add(1, Relaxed);
         self.left_out_until_us = Some(*pts_us);

@@ -1,4 +1,5 @@
-//! The audio transcoders of a shard: Opus in, AAC out, on the executor itself (30-250 µs a packet).
+//! The audio transcoders of a shard: Opus in, AAC out, and the other way, on the executor itself (30-250 µs a
+//! packet).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,12 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use shardcast_core::{
+    codec::aac::AacConfig,
     io::{AudioJob, AudioTranscoderId},
     opus,
 };
-use shardcast_media::{AacCoder, AudioReport, OpusToAac, limits::FILL_SAMPLES_MAX};
+use shardcast_media::{AacCoder, AudioReport, MediaError, OpusToAac, limits::FILL_SAMPLES_MAX};
 
+use self::to_opus::ToOpus;
 use crate::limits::{AUDIO_OWED_SAMPLES_PER_JOB, AUDIO_TRANSCODERS_MAX};
+
+mod to_opus;
 
 /// Samples at 48 kHz that a packet without a readable length stands for: the 20 ms of WebRTC.
 const PACKET_SAMPLES_DEFAULT: u32 = 960;
@@ -20,11 +25,41 @@ const PACKET_SAMPLES_DEFAULT: u32 = 960;
 /// One transcoder. Its time runs by samples, so the samples that it could not make while it had no
 /// codec are owed, and paid in silence: left out, they would shift all audio that follows.
 struct Transcoder {
-    audio_bps: u32,
-    codec: Option<OpusToAac>,
+    kind: Kind,
+    codec: Option<Codec>,
     owed_samples: u64,
+    /// The same in AAC frames, of one that makes Opus.
+    owed_frames: u64,
     /// That it has no codec was logged.
     logged: bool,
+}
+
+/// What a transcoder makes.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// AAC of this bit rate.
+    Aac(u32),
+    /// Opus of this bit rate, of such AAC.
+    Opus(AacConfig, u32),
+}
+
+enum Codec {
+    ToAac(Box<OpusToAac>),
+    ToOpus(Box<ToOpus>),
+}
+
+impl Codec {
+    fn open(kind: Kind, aac_coder: AacCoder) -> Result<Self, MediaError> {
+        match kind {
+            Kind::Aac(audio_bps) => {
+                let codec = OpusToAac::new(aac_coder, audio_bps as usize)?;
+                Ok(Self::ToAac(Box::new(codec)))
+            }
+            Kind::Opus(config, audio_bps) => {
+                Ok(Self::ToOpus(Box::new(ToOpus::open(config, audio_bps)?)))
+            }
+        }
+    }
 }
 
 /// The audio transcoders of a shard.
@@ -66,14 +101,12 @@ impl AudioTranscoders {
             AudioJob::Open {
                 transcoder,
                 audio_bps,
-            } => {
-                let audio_bps = *audio_bps;
-                self.transcoders
-                    .entry(*transcoder)
-                    .or_insert_with(|| Transcoder::new(audio_bps));
-                self.open(*transcoder);
-                return;
-            }
+            } => return self.begin(*transcoder, Kind::Aac(*audio_bps)),
+            AudioJob::OpenOpus {
+                transcoder,
+                config,
+                audio_bps,
+            } => return self.begin(*transcoder, Kind::Opus(*config, *audio_bps)),
             AudioJob::Close { transcoder } => {
                 let closed = self.transcoders.remove(transcoder);
                 self.codecs -=
@@ -81,6 +114,7 @@ impl AudioTranscoders {
                 return;
             }
             AudioJob::Decode { transcoder, .. }
+            | AudioJob::DecodeAac { transcoder, .. }
             | AudioJob::Recover { transcoder, .. }
             | AudioJob::Conceal { transcoder, .. }
             | AudioJob::Silence { transcoder, .. } => *transcoder,
@@ -98,17 +132,24 @@ impl AudioTranscoders {
         self.made.extend(frames);
     }
 
+    fn begin(&mut self, id: AudioTranscoderId, kind: Kind) {
+        self.transcoders
+            .entry(id)
+            .or_insert_with(|| Transcoder::new(kind));
+        self.open(id);
+    }
+
     /// The next frame for the shard.
     pub(crate) fn completion(&mut self) -> Option<(AudioTranscoderId, Bytes)> {
         self.made.pop_front()
     }
 
-    /// Time of Opus decoding since the shard started, by the wall clock.
+    /// Time of Opus, decoding and encoding, since the shard started, by the wall clock.
     pub(crate) fn opus_time(&self) -> Duration {
         self.opus_time
     }
 
-    /// Time of AAC encoding since the shard started, by the wall clock.
+    /// Time of AAC, encoding and decoding, since the shard started, by the wall clock.
     pub(crate) fn aac_time(&self) -> Duration {
         self.aac_time
     }
@@ -125,7 +166,7 @@ impl AudioTranscoders {
         let error = if self.codecs >= self.codecs_max {
             format!("{} codecs are open already", self.codecs_max)
         } else {
-            match OpusToAac::new(self.aac_coder, transcoder.audio_bps as usize) {
+            match Codec::open(transcoder.kind, self.aac_coder) {
                 Ok(codec) => {
                     transcoder.codec = Some(codec);
                     self.codecs += 1;
@@ -142,24 +183,36 @@ impl AudioTranscoders {
 }
 
 impl Transcoder {
-    fn new(audio_bps: u32) -> Self {
+    fn new(kind: Kind) -> Self {
         Self {
-            audio_bps,
+            kind,
             codec: None,
             owed_samples: 0,
+            owed_frames: 0,
             logged: false,
         }
     }
 
     fn report(&self) -> AudioReport {
-        let codec = self.codec.as_ref();
-        codec.map(OpusToAac::report).unwrap_or_default()
+        match &self.codec {
+            Some(Codec::ToAac(codec)) => codec.report(),
+            Some(Codec::ToOpus(codec)) => codec.report(),
+            None => AudioReport::default(),
+        }
     }
 
     fn run(&mut self, id: AudioTranscoderId, job: &AudioJob, out: &mut Vec<Bytes>) {
-        let Some(codec) = &mut self.codec else {
-            self.owed_samples += u64::from(samples(job));
-            return;
+        let codec = match &mut self.codec {
+            Some(Codec::ToAac(codec)) => codec.as_mut(),
+            Some(Codec::ToOpus(codec)) => {
+                codec.run(id, job, &mut self.owed_samples, &mut self.owed_frames, out);
+                return;
+            }
+            None => {
+                self.owed_samples += u64::from(samples(job));
+                self.owed_frames += u64::from(matches!(job, AudioJob::DecodeAac { .. }));
+                return;
+            }
         };
         if self.owed_samples > 0 {
             self.owed_samples += u64::from(samples(job));
@@ -175,19 +228,25 @@ impl Transcoder {
             } => recover(codec, id, packet, *samples, out),
             AudioJob::Conceal { samples, .. } => conceal(codec, id, *samples, out),
             AudioJob::Silence { samples, .. } => silence(codec, id, *samples, out),
-            AudioJob::Open { .. } | AudioJob::Close { .. } => {}
+            AudioJob::Open { .. }
+            | AudioJob::OpenOpus { .. }
+            | AudioJob::DecodeAac { .. }
+            | AudioJob::Close { .. } => {}
         }
     }
 }
 
-/// Samples at 48 kHz that a job is to fill.
+/// Samples at 48 kHz that a job is to fill; AAC frames are counted apart.
 fn samples(job: &AudioJob) -> u32 {
     match job {
         AudioJob::Decode { packet, .. } => packet_samples(packet),
         AudioJob::Recover { samples, .. }
         | AudioJob::Conceal { samples, .. }
         | AudioJob::Silence { samples, .. } => *samples,
-        AudioJob::Open { .. } | AudioJob::Close { .. } => 0,
+        AudioJob::Open { .. }
+        | AudioJob::OpenOpus { .. }
+        | AudioJob::DecodeAac { .. }
+        | AudioJob::Close { .. } => 0,
     }
 }
 

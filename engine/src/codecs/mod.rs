@@ -176,6 +176,7 @@ impl VideoTranscoders {
                 self.send(now, transcoder, job);
             }
             VideoJob::Source { transcoder, .. }
+            | VideoJob::Keyframe { transcoder, .. }
             | VideoJob::Decode { transcoder, .. }
             | VideoJob::Fill { transcoder, .. }
             | VideoJob::Slate { transcoder, .. } => self.send(now, transcoder, job),

@@ -203,6 +203,11 @@ impl Source {
                 self.opened(opened, out);
             }
             VideoJob::Renditions { renditions, .. } => self.set_renditions(&renditions, out),
+            VideoJob::Keyframe { rendition, .. } => {
+                self.run(out, |transcoder, _| {
+                    transcoder.request_keyframe(rendition.0);
+                });
+            }
             VideoJob::Slate { image, .. } => {
                 let shown = self.run(out, |transcoder, _| transcoder.show(&image));
                 if let Some(Err(error)) = shown {
