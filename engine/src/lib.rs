@@ -10,12 +10,15 @@ mod codecs;
 mod completions;
 mod driver;
 pub mod error;
+mod fragments;
 mod limits;
 mod link_server;
 mod os;
 mod probe;
+mod recordings;
 mod run;
 mod tcp;
+mod tls_front;
 mod udp;
 mod work;
 
@@ -24,11 +27,13 @@ pub use driver::{
     machine::Machine,
     thread::{ShardEnd, ShardPlan, Shards},
 };
+pub use fragments::FragmentQueue;
 pub use os::memory::give_memory_back;
 pub use run::run;
 pub use shardcast_media::AacCoder;
 pub use tcp::{
-    rtmp_port::RtmpPort,
+    listener::Listener,
+    socket_lot::SocketLot,
     trust::{RootsError, TrustedRoots},
 };
 pub use udp::socket::{BoundUdp, UdpOptions};

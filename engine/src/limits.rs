@@ -107,6 +107,10 @@ pub(crate) const CODEC_NICE: i32 = 10;
 /// Memory that each executor registers with io_uring. A shard does no direct disk I/O.
 pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
 
+/// Files of one recording in the folder where they grow. They leave it when they are finished, so as many are there
+/// only when nobody finishes them.
+pub(crate) const RECORDING_FILES_OF_NAME_MAX: u32 = 10_000;
+
 /// Submission slots of each ring.
 pub(crate) const RING_DEPTH: usize = 256;
 
@@ -166,6 +170,8 @@ pub(crate) const AUDIO_TRANSCODERS_MAX: usize = 4_096;
 
 /// Silence that one job pays back, at 48 kHz, for the time in which a transcoder had no codec.
 pub(crate) const AUDIO_OWED_SAMPLES_PER_JOB: u32 = 48_000;
+/// The same in frames of AAC for a transcoder that makes Opus: a second of them.
+pub(crate) const AUDIO_OWED_FRAMES_PER_JOB: u64 = 48;
 
 /// Still frames that one shard makes at a time. More would only take turns on its core.
 pub(crate) const STILL_FRAMES_RUNNING_MAX: usize = 1;
@@ -177,6 +183,18 @@ pub(crate) const STILL_FRAMES_WAITING_MAX: usize = 256;
 /// A picture that waited longer for its turn is not made any more: most publishers are back by
 /// then, and for the others their last keyframe stands in.
 pub(crate) const STILL_FRAME_AGE_MAX: Duration = Duration::from_secs(20);
+
+/// Previews that one shard makes at a time. More would only take turns on its core.
+pub(crate) const PREVIEWS_RUNNING_MAX: usize = 1;
+
+/// Previews that wait for their turn: more than are made within [`PREVIEW_AGE_MAX`]. Each holds on to one keyframe.
+pub(crate) const PREVIEWS_WAITING_MAX: usize = 128;
+
+/// A preview that waited longer for its turn is left out.
+pub(crate) const PREVIEW_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// Longest file of a preview, in bytes.
+pub(crate) const PREVIEW_BYTES_MAX: usize = shardcast_link::fragment::PREVIEW_BYTES_MAX;
 
 /// Bytes of events that wait for control to read. Two frames of the largest size; a report is
 /// encoded part by part as control reads.
@@ -197,8 +215,12 @@ pub(crate) const STOP_SHARDS: Duration = Duration::from_millis(3_500);
 /// Panics of a shard that are survived. A shard that keeps failing is better started anew.
 pub(crate) const PANICS_MAX: u32 = 16;
 
-/// Connections to the RTMP port that wait to be accepted.
-pub(crate) const RTMP_BACKLOG: i32 = 128;
+/// Connections to a TCP port that wait to be accepted: browsers of an audience come at once, and each may
+/// try TCP beside UDP.
+pub(crate) const TCP_BACKLOG: i32 = 1_024;
+
+/// Attempts to find a free number for media that is free over UDP and over TCP.
+pub(crate) const FREE_PORT_ATTEMPTS: usize = 16;
 
 /// Local addresses that are offered to clients when none are configured.
 pub(crate) const ADVERTISED_MAX: usize = 8;

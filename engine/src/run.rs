@@ -2,26 +2,30 @@
 
 use std::{
     io::{self, Write},
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd,
     process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use shardcast_core::{Shard, ShardConfig};
+use shardcast_link::{fragment, socket_lot, tls_front as tls_link};
 
 use crate::{
     cli::{Cli, Settings},
     codecs::CodecPlan,
     driver::thread::{ShardEnd, ShardPlan, Shards},
     error::{EXIT_INTERRUPTED, EXIT_STOPPED, EngineError},
-    limits::STOP_SHARDS,
+    fragments::FragmentQueue,
+    limits::{FREE_PORT_ATTEMPTS, STOP_SHARDS},
     os::host::{self, LinkDir},
     os::sched,
     os::signals::{StopSignals, wait},
     probe,
-    tcp::rtmp_port::RtmpPort,
+    tcp::listener::Listener,
+    tcp::socket_lot::SocketLot,
     tcp::trust::TrustedRoots,
+    tls_front,
     udp::socket::{BoundUdp, UdpOptions},
 };
 
@@ -108,6 +112,18 @@ fn serve(signals: &StopSignals, shards: &Shards) -> Result<ExitCode, EngineError
     }
 }
 
+/// Where control leaves sockets, and fetches parts of HLS.
+fn listen_for_control(link_dir: &LinkDir) -> Result<(SocketLot, FragmentQueue), EngineError> {
+    let system = |what| move |source| EngineError::System { what, source };
+    let lot = link_dir.file(socket_lot::FILE_NAME);
+    let sockets = SocketLot::listen(&lot).map_err(system("listening for sockets of control"))?;
+    let fragments = FragmentQueue::listen(&link_dir.file(fragment::FILE_NAME))
+        .map_err(system("listening for the reader of HLS"))?;
+    let tls = link_dir.file(tls_link::FILE_NAME);
+    tls_front::listen(&tls).map_err(system("listening for TLS of encoders"))?;
+    Ok((sockets, fragments))
+}
+
 fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, EngineError> {
     let system = |what| move |source| EngineError::System { what, source };
     let cores = cores(settings)?;
@@ -124,9 +140,9 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
     }
     let roots = TrustedRoots::load(settings.engine.rtmps_ca_file.as_deref())?;
     let interfaces = host::local_addresses().map_err(system("listing network addresses"))?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let (sockets, fragments) = listen_for_control(link_dir)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default();
     let start = Start {
         engine: format!("{}-{:x}", std::process::id(), now.as_micros()),
         epoch: Instant::now(),
@@ -139,22 +155,20 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
             0 => 0,
             base => base + shard,
         };
-        let udp = BoundUdp::bind(&UdpOptions {
-            address: SocketAddr::new(settings.bind, port),
-            interfaces: interfaces.clone(),
-        })?;
-        let rtmp = match settings.engine.rtmp_port {
-            Some(port) if shard == 0 => Some(bind_rtmp(port)?),
-            _ => None,
-        };
+        let (udp, tcp) = bind_media(settings, port, &interfaces)?;
         let seed = host::random_seed().map_err(system("reading random numbers"))?;
         let codecs = codecs(settings, &cores, shard, shards);
-        let config = start.config(shard, seed, &udp, rtmp.as_ref(), &codecs, settings);
+        let config = ShardConfig {
+            tcp_candidates: tcp.is_some(),
+            ..start.config(shard, seed, &udp, &codecs, settings)
+        };
         plans.push(ShardPlan {
             shard,
             core: Some(core),
             udp,
-            rtmp,
+            tcp,
+            sockets: sockets.clone(),
+            fragments: fragments.clone(),
             link_socket: link_dir.socket(shard),
             roots: roots.clone(),
             codecs,
@@ -165,10 +179,39 @@ fn plan(settings: &Settings, link_dir: &LinkDir) -> Result<Vec<ShardPlan>, Engin
     Ok(plans)
 }
 
-/// On loopback only: nothing but the test sink is behind it yet, which only this machine may use.
-fn bind_rtmp(port: u16) -> Result<RtmpPort, EngineError> {
-    RtmpPort::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
-        .map_err(|source| EngineError::Rtmp { port, source })
+/// The media port over UDP, and over TCP under the same number. Without TCP the shard serves those whom
+/// UDP reaches, which is nearly everybody.
+fn bind_media(
+    settings: &Settings,
+    port: u16,
+    interfaces: &[IpAddr],
+) -> Result<(BoundUdp, Option<Listener>), EngineError> {
+    let options = |port| UdpOptions {
+        address: SocketAddr::new(settings.bind, port),
+        interfaces: interfaces.to_vec(),
+    };
+    let mut udp = BoundUdp::bind(&options(port))?;
+    if !settings.engine.tcp_candidates_enabled() {
+        return Ok((udp, None));
+    }
+    for attempt in 1.. {
+        match Listener::bind(udp.address) {
+            Ok(listener) => return Ok((udp, Some(listener))),
+            // A number that is free over UDP may be taken over TCP.
+            Err(_) if port == 0 && attempt < FREE_PORT_ATTEMPTS => {
+                udp = BoundUdp::bind(&options(0))?;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    port = udp.address.port(),
+                    "clients that UDP does not reach cannot connect: TCP of the same number cannot be \
+                     listened at: {error}: stop what has it, or choose another udp_port_base"
+                );
+                break;
+            }
+        }
+    }
+    Ok((udp, None))
 }
 
 /// What the shards of one start have in common.
@@ -185,7 +228,6 @@ impl Start {
         shard: u16,
         seed: u64,
         udp: &BoundUdp,
-        rtmp: Option<&RtmpPort>,
         codecs: &CodecPlan,
         settings: &Settings,
     ) -> ShardConfig {
@@ -193,7 +235,8 @@ impl Start {
             shard,
             shards: self.shards,
             engine: self.engine.clone(),
-            rtmp_port: rtmp.map(|rtmp| rtmp.port),
+            // That is for the listener to say.
+            tcp_candidates: false,
             advertise: udp.candidates(settings.engine.advertise()),
             seed,
             epoch: self.epoch,

@@ -23,18 +23,18 @@ pub(crate) mod thread;
 
 use std::{rc::Rc, time::Instant};
 
-use glommio::net::TcpStream;
-
 use self::{
-    jobs::{lookup::Lookups, still_frame::StillFrames},
+    jobs::{lookup::Lookups, preview::Previews, still_frame::StillFrames},
     machine::Machine,
 };
 use crate::{
     codecs::{VideoTranscoders, audio::AudioTranscoders},
     completions::{Completions, Notifier},
+    fragments::FragmentQueue,
     link_server::LinkServer,
     os::clock::CpuMeter,
-    tcp::ConnectionTable,
+    recordings::RecordingFiles,
+    tcp::{ConnectionTable, listener::Accepted, socket_lot::SocketLot},
     udp::send::SendQueue,
     work::Work,
 };
@@ -44,13 +44,19 @@ pub(crate) struct Driver {
     machine: Box<dyn Machine>,
     sender: SendQueue,
     tcp: ConnectionTable,
-    /// Connections that peers made to the RTMP port.
-    accepted: Completions<TcpStream>,
+    /// Connections that others made to the ports of the shard.
+    accepted: Completions<Accepted>,
+    /// Connections that control has left with the engine.
+    sockets: SocketLot,
+    /// Parts of HLS and previews on their way to control.
+    fragments: FragmentQueue,
     link: LinkServer,
     lookups: Lookups,
     still_frames: StillFrames,
+    previews: Previews,
     audio: AudioTranscoders,
     video: VideoTranscoders,
+    recordings: RecordingFiles,
     /// `Ok` asks the shard to stop, an error is the reason why it cannot go on.
     ends: Completions<Result<(), String>>,
     notifier: Notifier,
@@ -66,9 +72,12 @@ pub(crate) struct Parts {
     pub(crate) machine: Box<dyn Machine>,
     pub(crate) sender: SendQueue,
     pub(crate) tcp: ConnectionTable,
+    pub(crate) sockets: SocketLot,
+    pub(crate) fragments: FragmentQueue,
     pub(crate) link: LinkServer,
     pub(crate) audio: AudioTranscoders,
     pub(crate) video: VideoTranscoders,
+    pub(crate) recordings: RecordingFiles,
     pub(crate) notifier: Notifier,
     pub(crate) work: Rc<Work>,
 }
@@ -79,9 +88,12 @@ impl Driver {
             machine,
             sender,
             tcp,
+            sockets,
+            fragments,
             link,
             audio,
             video,
+            recordings,
             notifier,
             work,
         } = parts;
@@ -90,11 +102,15 @@ impl Driver {
             sender,
             tcp,
             accepted: Completions::new(notifier.clone()),
+            sockets,
+            fragments,
             link,
             lookups: Lookups::new(notifier.clone()),
             still_frames: StillFrames::new(notifier.clone()),
+            previews: Previews::new(notifier.clone()),
             audio,
             video,
+            recordings,
             ends: Completions::new(notifier.clone()),
             notifier,
             cpu: CpuMeter::new(Instant::now()),
@@ -104,8 +120,8 @@ impl Driver {
         }
     }
 
-    /// Where the RTMP port hands over connections.
-    pub(crate) fn accepted(&self) -> Completions<TcpStream> {
+    /// Where the ports hand over connections.
+    pub(crate) fn accepted(&self) -> Completions<Accepted> {
         self.accepted.clone()
     }
 

@@ -25,6 +25,7 @@ use crate::{
     codecs::{CodecPlan, VideoTranscoders, audio::AudioTranscoders},
     completions::{Completions, Notifier},
     error::EngineError,
+    fragments::FragmentQueue,
     limits::{
         IO_MEMORY_BYTES, LOOKUPS_RUNNING_MAX, PREEMPT_TIMER, RING_DEPTH, SHARD_STALL,
         STILL_FRAMES_RUNNING_MAX,
@@ -37,11 +38,8 @@ use crate::{
         sockets::{adopt_file, adopt_udp},
         watchdog::{self, Heartbeat},
     },
-    tcp::{
-        ConnectionTable,
-        rtmp_port::{self, RtmpPort},
-        trust::TrustedRoots,
-    },
+    recordings::{RecordingFiles, RecordingWriter},
+    tcp::{ConnectionTable, listener::Listener, socket_lot::SocketLot, trust::TrustedRoots},
     udp::{receive, send::SendQueue, socket::BoundUdp},
     work::Work,
 };
@@ -54,8 +52,12 @@ pub struct ShardPlan {
     pub core: Option<usize>,
     /// The socket for WebRTC media.
     pub udp: BoundUdp,
-    /// Where encoders connect; one shard of an engine has it.
-    pub rtmp: Option<RtmpPort>,
+    /// Where WebRTC peers connect over TCP, if they may.
+    pub tcp: Option<Listener>,
+    /// Connections that control leaves with the engine.
+    pub sockets: SocketLot,
+    /// Where parts of HLS are handed to control.
+    pub fragments: FragmentQueue,
     /// Where it listens for control.
     pub link_socket: PathBuf,
     /// Whose certificates are believed.
@@ -74,7 +76,7 @@ impl fmt::Debug for ShardPlan {
             .field("shard", &self.shard)
             .field("core", &self.core)
             .field("udp", &self.udp)
-            .field("rtmp", &self.rtmp)
+            .field("tcp", &self.tcp)
             .field("link_socket", &self.link_socket)
             .field("codecs", &self.codecs)
             .field("aac_coder", &self.aac_coder)
@@ -123,6 +125,11 @@ impl Shards {
             reports,
             ended: bell()?,
         };
+        // Before any thread is pinned: it shall run where there is room.
+        let writer = RecordingWriter::start().map_err(|source| EngineError::System {
+            what: "starting the thread of recordings",
+            source,
+        })?;
         let numbers: Vec<u16> = plans.iter().map(|plan| plan.shard).collect();
         let mut heartbeats = Vec::with_capacity(count);
         for plan in plans {
@@ -134,6 +141,7 @@ impl Shards {
                 plan,
                 &stop,
                 heartbeat,
+                writer.clone(),
                 reporter.clone(),
                 shards.ended.clone(),
             )?;
@@ -205,6 +213,7 @@ fn spawn(
     plan: ShardPlan,
     stop: &Bell,
     heartbeat: Arc<Heartbeat>,
+    writer: RecordingWriter,
     reporter: Sender<Report>,
     ended: Bell,
 ) -> Result<(), EngineError> {
@@ -217,7 +226,7 @@ fn spawn(
     let work = move || {
         let listening = reporter.clone();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            run_thread(plan, stop, heartbeat, &listening)
+            run_thread(plan, stop, heartbeat, writer, &listening)
         }))
         .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_text(&*panic))));
         // Nobody listens only when the process is ending anyway.
@@ -235,9 +244,11 @@ fn run_thread(
     plan: ShardPlan,
     stop: OwnedFd,
     heartbeat: Arc<Heartbeat>,
+    writer: RecordingWriter,
     listening: &Sender<Report>,
 ) -> Result<(), String> {
     let shard = plan.shard;
+    let recordings = RecordingFiles::new(shard, writer);
     let executor =
         LocalExecutorBuilder::new(plan.core.map_or(Placement::Unbound, Placement::Fixed))
             .name(&format!("shard-{shard}"))
@@ -255,7 +266,9 @@ fn run_thread(
     });
     let class = SchedulingClass::for_threads(plan.codecs.is_beside(), short_slice);
     tell_codecs(shard, &plan.codecs, short_slice, class);
-    executor.run(run_shard(plan, stop, heartbeat, class, listening))
+    executor.run(run_shard(
+        plan, stop, heartbeat, class, recordings, listening,
+    ))
 }
 
 fn tell_codecs(shard: u16, codecs: &CodecPlan, short_slice: bool, class: SchedulingClass) {
@@ -283,6 +296,7 @@ async fn run_shard(
     stop: OwnedFd,
     heartbeat: Arc<Heartbeat>,
     class: SchedulingClass,
+    recordings: RecordingFiles,
     listening: &Sender<Report>,
 ) -> Result<(), String> {
     let ShardPlan {
@@ -293,7 +307,9 @@ async fn run_shard(
             address,
             locals,
         },
-        rtmp,
+        tcp,
+        sockets,
+        fragments,
         link_socket,
         roots,
         codecs,
@@ -315,17 +331,20 @@ async fn run_shard(
         machine: machine(),
         sender,
         tcp: ConnectionTable::new(tls_config, notifier.clone(), Rc::clone(&work)),
+        sockets,
+        fragments,
         link: LinkServer::new(notifier.clone()),
         audio: AudioTranscoders::new(aac_coder),
         video: VideoTranscoders::new(shard, codecs, class, notifier.clone()),
+        recordings,
         notifier,
         work: Rc::clone(&work),
     });
     let ends = driver.ends();
-    if let Some(rtmp) = rtmp {
-        tracing::info!(shard, port = rtmp.port, "listening for RTMP");
-        let port = rtmp_port::run(rtmp, driver.accepted());
-        supervise(&ends, "the RTMP port", port);
+    if let Some(tcp) = tcp {
+        let name = "the media port over TCP";
+        tracing::info!(shard, port = tcp.port, "listening at {name}");
+        supervise(&ends, name, tcp.run(driver.accepted()));
     }
     supervise(&ends, "the watchdog's end", Arc::clone(&heartbeat).answer());
     supervise(&ends, "the link", driver.link.accept(listener));

@@ -10,11 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use shardcast_core::io::{
-    AudioTranscoderId, ConnId, Input, LookupId, Output, StillFrame, StillFrameId, TcpEvent,
-    TcpInfo, VideoResult, VideoTranscoderId,
+    AudioTranscoderId, ConnId, Input, LookupId, Output, PreviewId, RecordResult, RecordingFileId,
+    StillFrame, StillFrameId, TcpEvent, TcpInfo, VideoResult, VideoTranscoderId,
 };
 use shardcast_engine::{
-    AacCoder, BoundUdp, CodecPlan, Machine, ShardEnd, ShardPlan, Shards, TrustedRoots, UdpOptions,
+    AacCoder, BoundUdp, CodecPlan, FragmentQueue, Machine, ShardEnd, ShardPlan, Shards, SocketLot,
+    TrustedRoots, UdpOptions,
 };
 use shardcast_link::{BroadcastId, Command, Event, ShardStatus};
 
@@ -41,7 +42,9 @@ pub(crate) enum Seen {
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Frame(AudioTranscoderId, usize),
     Still(StillFrameId, Result<StillFrame, String>),
+    Preview(PreviewId, Result<Bytes, String>),
     Video(VideoTranscoderId, VideoResult),
+    Recorded(RecordingFileId, RecordResult),
     Command(Command),
     Timeout(Instant),
 }
@@ -64,7 +67,9 @@ impl Seen {
             Input::Resolved { lookup, result } => Self::Resolved(lookup, result),
             Input::AudioFrame { transcoder, frame } => Self::Frame(transcoder, frame.len()),
             Input::StillFrame { still, result } => Self::Still(still, result),
+            Input::Preview { preview, result } => Self::Preview(preview, result),
             Input::Video { transcoder, result } => Self::Video(transcoder, result),
+            Input::Recorded { file, result } => Self::Recorded(file, result),
             Input::Command(command) => Self::Command(command),
             Input::Timeout => Self::Timeout(now),
         }
@@ -180,7 +185,9 @@ fn start_shard(
         shard,
         core: None,
         udp,
-        rtmp: None,
+        tcp: None,
+        sockets: SocketLot::default(),
+        fragments: FragmentQueue::unread(),
         link_socket: socket(&dir),
         roots,
         codecs,
