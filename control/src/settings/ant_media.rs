@@ -13,12 +13,17 @@ use toml::{Table, Value};
 use super::{application::ApplicationOverrides, error::SettingsError};
 use crate::{ladder::Ladder, limits};
 
+mod hls;
+mod recording;
 mod restrictions;
 mod retries;
+mod server;
 mod values;
 mod without_effect;
 
+use hls::assign_hls;
 use retries::{give_up_ms_min, retry_delay};
+use server::assign_server;
 use values::{boolean, frame_rate, parse, word};
 use without_effect::{NOT_A_SETTING, WITHOUT_EFFECT};
 
@@ -38,12 +43,37 @@ pub struct ServerPart {
     pub http_port: Option<u16>,
     /// `https.port`.
     pub https_port: Option<u16>,
+    /// `rtmp.port`.
+    pub rtmp_port: Option<u16>,
     /// `rtmpEnabled`.
     pub rtmp_enabled: Option<bool>,
     /// `server.name`.
     pub name: Option<String>,
     /// Ports and addresses of the engine.
     pub engine: EngineSettings,
+    /// `replaceCandidateAddrWithServerAddr`: browsers are told the address that is the `server.name`.
+    replaces_candidates: Option<bool>,
+}
+
+impl ServerPart {
+    /// Advertises the `server.name` where that is wanted, in the place of what else is named; why not, for
+    /// people.
+    fn replace_candidates(&mut self) -> Option<&'static str> {
+        if self.replaces_candidates != Some(true) {
+            return None;
+        }
+        match self.name.as_deref().map(str::parse::<IpAddr>) {
+            Some(Ok(address)) => {
+                self.engine.advertise = Some(vec![address]);
+                None
+            }
+            Some(Err(_)) => Some(
+                "server.name is not an address, and names are not looked up: set advertise to the \
+                 address of this server; it is ignored",
+            ),
+            None => Some("needs server.name to be an address; it is ignored"),
+        }
+    }
 }
 
 /// Translates `table`; settings without effect are added to `warnings`, with `place` in front. `weaker` is
@@ -72,6 +102,10 @@ pub fn translate(
             Problem::Refused(why) => refused.push(format!("{place} {key}: {why}")),
         }
     }
+    if let Some(problem) = translated.server.replace_candidates() {
+        let key = "replaceCandidateAddrWithServerAddr";
+        warnings.push(format!("{place} {key}: {problem}"));
+    }
     translated.application.endpoint_give_up_ms_min =
         give_up_ms_min(&translated.application, weaker);
     if refused.is_empty() {
@@ -93,7 +127,7 @@ fn problem(name: &str, value: &Value) -> Problem {
         let unusable = "its value cannot be used, and without it a door would be open";
         return Problem::Refused(unusable.to_owned());
     }
-    if MAPPED.contains(&name) {
+    if MAPPED.contains(&name) || recording::NAMES.contains(&name) {
         return Problem::Ignored(match reason(name, value) {
             Some(reason) => format!("the value {value} cannot be used: {reason}; it is ignored"),
             None => format!("the value {value} cannot be used; it is ignored"),
@@ -129,6 +163,8 @@ fn flatten<'a>(table: &'a Table, prefix: &str, out: &mut Vec<(String, &'a Value)
 
 /// Names that [`assign`] knows, beside those that close a door.
 const MAPPED: &[&str] = &[
+    "dataChannelWebHookURL",
+    "dataChannelWebHook",
     "webRTCClientStartTimeoutMs",
     "webrtc.client.start.timeoutMs",
     "webRTCKeyframeTime",
@@ -150,6 +186,10 @@ const MAPPED: &[&str] = &[
     "encoderSettingsString",
     "webRTCFrameRate",
     "gopSize",
+    "hlsMuxingEnabled",
+    "hlsTime",
+    "hlsListSize",
+    "hlsPlayListSize",
     "encoderPreset",
     "encoderProfile",
     "h264Enabled",
@@ -164,6 +204,9 @@ const MAPPED: &[&str] = &[
     "webRTCPortRangeMin",
     "webrtc.portRangeMin",
     "webrtc.externalIP",
+    "webRTCTcpCandidatesEnabled",
+    "webrtc.tcpCandidateEnabled",
+    "replaceCandidateAddrWithServerAddr",
 ];
 
 /// Takes the setting `name` over. Returns whether it is known and its value can be used.
@@ -182,6 +225,10 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         },
         "playTokenControlEnabled" => put(&mut app.play_token_control_enabled, boolean(value)),
         "webRTCViewerLimit" => put(&mut app.webrtc_viewer_limit, parse(value)),
+        "dataChannelEnabled" => put(&mut app.data_channel_enabled, boolean(value)),
+        "dataChannelPlayerDistribution" => {
+            put(&mut app.data_channel_player_distribution, word(value))
+        }
         "acceptOnlyStreamsInDataStore" => {
             put(&mut app.accept_only_streams_in_data_store, boolean(value))
         }
@@ -207,6 +254,10 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
         "turnServerUsername" => put(&mut app.turn_server_username, parse(value)),
         "turnServerCredential" => put(&mut app.turn_server_credential, parse(value)),
         "listenerHookURL" => put(&mut app.listener_hook_url, parse(value)),
+        // The second is its name in the files of 2.x.
+        "dataChannelWebHookURL" | "dataChannelWebHook" => {
+            put(&mut app.data_channel_webhook_url, parse(value))
+        }
         "webhookRetryCount" => put(&mut app.webhook_retry_count, parse(value)),
         "webhookRetryDelay" => put(&mut app.webhook_retry_delay, parse(value)),
         "webhookContentType" => put(&mut app.webhook_content_type, parse(value)),
@@ -214,11 +265,14 @@ fn assign(to: &mut Translated, name: &str, value: &Value) -> bool {
             &mut app.webhook_stream_status_update_period_ms,
             parse(value),
         ),
-        _ => assign_encoding(app, name, value) || assign_server(server, name, value),
+        _ => {
+            let encodes = assign_encoding(app, name, value);
+            encodes || assign_hls(app, name, value) || assign_server(server, name, value)
+        }
     }
 }
 
-/// The same, of what publishers may send and how it is re-encoded.
+/// The same, of what publishers may send and how it is re-encoded and recorded.
 fn assign_encoding(app: &mut ApplicationOverrides, name: &str, value: &Value) -> bool {
     match name {
         "encoderSettings" | "encoderSettingsString" => put(
@@ -235,34 +289,7 @@ fn assign_encoding(app: &mut ApplicationOverrides, name: &str, value: &Value) ->
         // Not a setting there, where VP9 is not taken.
         "vp9Enabled" => put(&mut app.vp9_enabled, boolean(value)),
         "av1Enabled" => put(&mut app.av1_enabled, boolean(value)),
-        _ => false,
-    }
-}
-
-/// The same, of the whole server.
-fn assign_server(server: &mut ServerPart, name: &str, value: &Value) -> bool {
-    match name {
-        "http.port" => put(&mut server.http_port, parse(value)),
-        "https.port" => put(&mut server.https_port, parse(value)),
-        "rtmp.port" => put(&mut server.engine.rtmp_port, parse(value)),
-        // Not a setting there, but guides have it, and what it means is plain.
-        "rtmpEnabled" => put(&mut server.rtmp_enabled, boolean(value)),
-        "server.name" => match parse::<String>(value) {
-            Some(name) if name.is_empty() => true,
-            name => put(&mut server.name, name),
-        },
-        "webRTCPortRangeMin" | "webrtc.portRangeMin" => {
-            put(&mut server.engine.udp_port_base, parse(value))
-        }
-        "webrtc.externalIP" => {
-            let address: Option<IpAddr> = parse(value);
-            if let Some(address) = address {
-                let addresses = server.engine.advertise.get_or_insert_default();
-                addresses.push(address);
-            }
-            address.is_some()
-        }
-        _ => false,
+        _ => recording::assign(app, name, value),
     }
 }
 
@@ -287,7 +314,7 @@ fn reason(name: &str, value: &Value) -> Option<String> {
             let (least, most) = (limits::RETRY_DELAY_MS_MIN, limits::RETRY_DELAY_MS_MAX);
             Some(format!("it must be from {least} to {most}"))
         }
-        _ => None,
+        _ => recording::reason(name),
     }
 }
 
@@ -330,6 +357,30 @@ mod tests {
     }
 
     #[test]
+    fn candidates_get_the_address_of_the_server_where_that_is_one() {
+        let of = |switch: bool, name: &str| {
+            from(&format!(
+                "settings.replaceCandidateAddrWithServerAddr = {switch}\n{name}\n"
+            ))
+        };
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let (translated, warnings) = of(true, &format!("server.name = \"{address}\""));
+            let advertise = translated.server.engine.advertise;
+            assert_eq!(advertise, Some(vec![address.parse().unwrap()]));
+            assert_eq!(warnings, Vec::<String>::new());
+        }
+        for (switch, name, said) in [
+            (true, "server.name = \"live.example.com\"", "set advertise"),
+            (true, "", "needs server.name"),
+            (false, "server.name = \"192.0.2.1\"", ""),
+        ] {
+            let (translated, warnings) = of(switch, name);
+            assert_eq!(translated.server.engine.advertise, None);
+            assert!(warnings.concat().contains(said), "{warnings:?}");
+        }
+    }
+
+    #[test]
     fn webhooks_are_set_by_the_names_that_they_have_there() {
         let (translated, warnings) = from(
             "listenerHookURL = \"http://h/\"\nsettings.webhookRetryCount = 0\n\
@@ -350,23 +401,15 @@ mod tests {
 
     #[test]
     fn the_rest_is_accepted_with_a_warning_that_says_why() {
-        let (_, warnings) = from("dtlsTimeoutMs = 1\nhlsTime = \"2\"\nnonsense = 1\n");
+        let (_, warnings) = from("dtlsTimeoutMs = 1\nhlsflags = \"x\"\nnonsense = 1\n");
         assert_eq!(warnings.len(), 3);
-        assert!(
-            warnings
-                .iter()
-                .any(|w| w.contains("hlsTime: has no counterpart"))
-        );
-        assert!(
-            warnings
-                .iter()
-                .any(|w| w.contains("dtlsTimeoutMs: is not a setting of Ant"))
-        );
-        assert!(
-            warnings
-                .iter()
-                .any(|w| w.contains("nonsense: is not known"))
-        );
+        for words in [
+            "hlsflags: has no counterpart",
+            "dtlsTimeoutMs: is not a setting of Ant",
+            "nonsense: is not known",
+        ] {
+            assert!(warnings.iter().any(|w| w.contains(words)), "{words}");
+        }
     }
 
     #[test]

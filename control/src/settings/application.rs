@@ -1,10 +1,16 @@
 //! Settings that each application may have for itself.
 
 use serde::{Deserialize, Serialize};
-use shardcast_link::{CidrList, Preset, Profile, Reencode, RetryPolicy};
+use shardcast_link::{
+    CidrList, DataFromViewers, Preset, PreviewFormat, Profile, Reencode, RetryPolicy,
+};
 
 use super::{
     encoding::{EncodingSettings, OpusChannels},
+    hls::{self, HlsSettings},
+    preview::PreviewSettings,
+    recording::RecordingSettings,
+    s3::S3Settings,
     webhooks::{WebhookContentType, WebhookSettings},
 };
 use crate::ladder::Ladder;
@@ -20,6 +26,10 @@ pub struct ApplicationSettings {
     /// Most viewers of one broadcast over WebRTC; `None`: no limit.
     #[serde(rename = "webRTCViewerLimit", skip_serializing_if = "Option::is_none")]
     pub webrtc_viewer_limit: Option<usize>,
+    /// Messages over data channels are delivered.
+    pub data_channel_enabled: bool,
+    /// Who is sent what viewers send over them.
+    pub data_channel_player_distribution: DataFromViewers,
     /// Publishing needs a broadcast that was created before.
     pub accept_only_streams_in_data_store: bool,
     /// Addresses that may publish; `None`: all.
@@ -75,20 +85,55 @@ pub struct ApplicationSettings {
     /// What publishers may send and how it is re-encoded.
     #[serde(flatten)]
     pub encoding: EncodingSettings,
+    /// Watching by HLS.
+    #[serde(flatten)]
+    pub hls: HlsSettings,
+    /// How they are recorded.
+    #[serde(flatten)]
+    pub recording: RecordingSettings,
+    /// Where recordings are uploaded to.
+    #[serde(flatten)]
+    pub s3: S3Settings,
+    /// Previews of them.
+    #[serde(flatten)]
+    pub preview: PreviewSettings,
 }
 
-/// The STUN or TURN server that browsers receive by `getIceServerConfig`.
+/// The STUN and TURN servers that clients are told of.
 #[derive(Clone, Debug, Serialize)]
 pub struct IceServer {
-    /// `stun:…` or `turn:…`.
+    /// URIs with one of [`IceServer::SCHEMES`], comma-separated.
     #[serde(rename = "stunServerURI")]
     pub uri: String,
-    /// User name for a TURN server.
+    /// User name for the TURN servers.
     #[serde(rename = "turnServerUsername")]
     pub username: String,
     /// Shown to the browsers of this server only.
     #[serde(rename = "turnServerCredential")]
     pub credential: String,
+}
+
+impl IceServer {
+    /// RFC 7064 and RFC 7065; those that end with `s` are spoken over TLS.
+    pub const SCHEMES: [&str; 4] = ["stun:", "stuns:", "turn:", "turns:"];
+
+    /// Each URI, in their order.
+    pub fn uris(&self) -> impl Iterator<Item = &str> {
+        let uris = self.uri.split(',').map(str::trim);
+        uris.filter(|uri| !uri.is_empty())
+    }
+
+    /// Whether `uri` is one of a server that asks for the name and the password.
+    pub fn is_turn(uri: &str) -> bool {
+        uri.starts_with("turn:") || uri.starts_with("turns:")
+    }
+
+    /// The one for clients that take one: Ant Media's SDK knows `turn:` and `stun:` alone. Empty if there is none.
+    pub fn first(&self) -> &str {
+        let of = |scheme: &str| self.uris().find(|uri| uri.starts_with(scheme));
+        let known = of("turn:").or_else(|| of("stun:"));
+        known.or_else(|| self.uris().next()).unwrap_or_default()
+    }
 }
 
 impl ApplicationSettings {
@@ -110,6 +155,8 @@ impl Default for ApplicationSettings {
             publish_token_control_enabled: false,
             play_token_control_enabled: false,
             webrtc_viewer_limit: None,
+            data_channel_enabled: true,
+            data_channel_player_distribution: DataFromViewers::All,
             accept_only_streams_in_data_store: false,
             allowed_publisher_cidr: None,
             start_timeout_ms: 10_000,
@@ -131,6 +178,10 @@ impl Default for ApplicationSettings {
             },
             webhooks: WebhookSettings::default(),
             encoding: EncodingSettings::default(),
+            hls: HlsSettings::default(),
+            recording: RecordingSettings::default(),
+            s3: S3Settings::default(),
+            preview: PreviewSettings::default(),
         }
     }
 }
@@ -148,6 +199,23 @@ pub struct ApplicationOverrides {
     /// Most viewers of one broadcast over WebRTC; -1 is no limit.
     #[serde(alias = "webRTCViewerLimit")]
     pub webrtc_viewer_limit: Option<i64>,
+    /// Messages over data channels are delivered.
+    #[serde(alias = "dataChannelEnabled")]
+    pub data_channel_enabled: Option<bool>,
+    /// Who is sent what viewers send over them.
+    #[serde(alias = "dataChannelPlayerDistribution")]
+    pub data_channel_player_distribution: Option<DataFromViewers>,
+    /// Broadcasts can be watched by HLS.
+    #[serde(alias = "hlsMuxingEnabled")]
+    pub hls_muxing_enabled: Option<bool>,
+    /// Length of a segment of HLS, in seconds.
+    #[serde(alias = "hlsTime", deserialize_with = "hls::number")]
+    pub hls_time: Option<u32>,
+    /// Segments of a playlist of HLS.
+    #[serde(alias = "hlsListSize", deserialize_with = "hls::number")]
+    pub hls_list_size: Option<u32>,
+    /// Broadcasts are packaged for HLS before anybody asks.
+    pub hls_always: Option<bool>,
     /// Publishing needs a broadcast that was created before.
     #[serde(alias = "acceptOnlyStreamsInDataStore")]
     pub accept_only_streams_in_data_store: Option<bool>,
@@ -183,7 +251,7 @@ pub struct ApplicationOverrides {
     /// Addresses that may use REST.
     #[serde(alias = "remoteAllowedCIDR")]
     pub remote_allowed_cidr: Option<CidrList>,
-    /// The STUN or TURN server that browsers are told to use.
+    /// The STUN and TURN servers that clients are told of, comma-separated.
     #[serde(alias = "stunServerURI")]
     pub stun_server_uri: Option<String>,
     /// User name for the TURN server.
@@ -195,6 +263,9 @@ pub struct ApplicationOverrides {
     /// The receiver of webhooks for streams without one of their own.
     #[serde(alias = "listenerHookURL")]
     pub listener_hook_url: Option<String>,
+    /// The receiver of messages over data channels.
+    #[serde(alias = "dataChannelWebHookURL")]
+    pub data_channel_webhook_url: Option<String>,
     /// Attempts of a webhook after the first.
     #[serde(alias = "webhookRetryCount")]
     pub webhook_retry_count: Option<u32>,
@@ -238,112 +309,54 @@ pub struct ApplicationOverrides {
     pub encoder_preset: Option<Preset>,
     /// Profile of renditions.
     pub encoder_profile: Option<Profile>,
+    /// Broadcasts are recorded as MP4.
+    #[serde(alias = "mp4MuxingEnabled")]
+    pub mp4_muxing_enabled: Option<bool>,
+    /// Names of recordings say when they began.
+    #[serde(alias = "addDateTimeToMp4FileName")]
+    pub add_date_time_to_mp4_file_name: Option<bool>,
+    /// What is shown while a publisher is away is recorded too.
+    pub recording_filler: Option<bool>,
+    /// Minutes after which another file is begun; 0 is never.
+    pub recording_minutes_max: Option<u64>,
+    /// A program that is run for each recording that is finished.
+    #[serde(alias = "muxerFinishScript")]
+    pub muxer_finish_script: Option<String>,
+    /// Finished recordings are uploaded to S3-compatible storage.
+    #[serde(alias = "s3RecordingEnabled")]
+    pub s3_recording_enabled: Option<bool>,
+    /// Id of the key of the bucket.
+    #[serde(alias = "s3AccessKey")]
+    pub s3_access_key: Option<String>,
+    /// The key of the bucket.
+    #[serde(alias = "s3SecretKey")]
+    pub s3_secret_key: Option<String>,
+    /// Region of the bucket.
+    #[serde(alias = "s3RegionName")]
+    pub s3_region_name: Option<String>,
+    /// The bucket.
+    #[serde(alias = "s3BucketName")]
+    pub s3_bucket_name: Option<String>,
+    /// The server of the bucket; empty is Amazon's.
+    #[serde(alias = "s3Endpoint")]
+    pub s3_endpoint: Option<String>,
+    /// What names of objects begin with.
+    #[serde(alias = "s3StreamsFolderPath")]
+    pub s3_streams_folder_path: Option<String>,
+    /// Files are removed once they are uploaded.
+    pub s3_delete_local: Option<bool>,
+    /// Previews are made of live broadcasts.
+    #[serde(alias = "generatePreview")]
+    pub generate_preview: Option<bool>,
+    /// Time between two previews of one broadcast, in milliseconds.
+    #[serde(alias = "createPreviewPeriod")]
+    pub create_preview_period: Option<u64>,
+    /// Lines of a preview, at most.
+    #[serde(alias = "previewHeight")]
+    pub preview_height: Option<u32>,
+    /// What kind of file a preview is.
+    #[serde(alias = "previewFormat")]
+    pub preview_format: Option<PreviewFormat>,
     /// Names of Ant Media Server; the names above win over it.
     pub ant_media: Option<toml::Table>,
-}
-
-impl ApplicationOverrides {
-    /// Lays this layer over `settings`.
-    pub fn apply(&self, settings: &mut ApplicationSettings) {
-        set(
-            &mut settings.publish_token_control_enabled,
-            &self.publish_token_control_enabled,
-        );
-        set(
-            &mut settings.play_token_control_enabled,
-            &self.play_token_control_enabled,
-        );
-        if let Some(limit) = self.webrtc_viewer_limit {
-            settings.webrtc_viewer_limit = usize::try_from(limit).ok();
-        }
-        set(
-            &mut settings.accept_only_streams_in_data_store,
-            &self.accept_only_streams_in_data_store,
-        );
-        if let Some(ranges) = &self.allowed_publisher_cidr {
-            settings.allowed_publisher_cidr = Some(ranges.clone());
-        }
-        set(
-            &mut settings.start_timeout_ms,
-            &self.webrtc_client_start_timeout_ms,
-        );
-        set(
-            &mut settings.keyframe_interval_ms,
-            &self.webrtc_keyframe_time,
-        );
-        set(&mut settings.hold_ms, &self.hold_ms);
-        set(&mut settings.stop_grace_ms, &self.stop_grace_ms);
-        set(
-            &mut settings.endpoint_retry_delay_ms_min,
-            &self.endpoint_retry_delay_ms_min,
-        );
-        set(
-            &mut settings.endpoint_retry_delay_ms_max,
-            &self.endpoint_retry_delay_ms_max,
-        );
-        if let Some(count) = self.endpoint_retries_max {
-            // What is negative is without end there too.
-            settings.endpoint_retries_max = u32::try_from(count).ok();
-            // The time goes with the limit: that of a weaker layer says nothing about this one.
-            settings.endpoint_give_up_ms_min = 0;
-        }
-        set(
-            &mut settings.endpoint_give_up_ms_min,
-            &self.endpoint_give_up_ms_min,
-        );
-        set(&mut settings.endpoints_max, &self.endpoints_max);
-        if let Some(limit) = self.ingesting_stream_limit {
-            settings.ingesting_stream_limit = usize::try_from(limit).ok();
-        }
-        set(&mut settings.remote_allowed_cidr, &self.remote_allowed_cidr);
-        set(&mut settings.ice_server.uri, &self.stun_server_uri);
-        set(
-            &mut settings.ice_server.username,
-            &self.turn_server_username,
-        );
-        set(
-            &mut settings.ice_server.credential,
-            &self.turn_server_credential,
-        );
-        self.apply_webhooks(&mut settings.webhooks);
-        self.apply_encoding(&mut settings.encoding);
-    }
-}
-
-impl ApplicationOverrides {
-    fn apply_webhooks(&self, webhooks: &mut WebhookSettings) {
-        set(&mut webhooks.url, &self.listener_hook_url);
-        set(
-            &mut webhooks.authenticate_url,
-            &self.webhook_authenticate_url,
-        );
-        set(&mut webhooks.retry_count, &self.webhook_retry_count);
-        set(&mut webhooks.retry_delay_ms, &self.webhook_retry_delay);
-        set(&mut webhooks.content_type, &self.webhook_content_type);
-        if let Some(period) = self.webhook_stream_status_update_period_ms {
-            webhooks.status_period_ms = u64::try_from(period).ok().filter(|period| *period > 0);
-        }
-        set(&mut webhooks.secret, &self.webhook_secret);
-    }
-
-    fn apply_encoding(&self, encoding: &mut EncodingSettings) {
-        set(&mut encoding.ladder, &self.encoder_settings);
-        set(&mut encoding.frames_per_second, &self.webrtc_frame_rate);
-        set(&mut encoding.gop_frames, &self.gop_size);
-        let offered = &mut encoding.offered;
-        set(&mut offered.h264_enabled, &self.h264_enabled);
-        set(&mut offered.vp8_enabled, &self.vp8_enabled);
-        set(&mut offered.vp9_enabled, &self.vp9_enabled);
-        set(&mut offered.av1_enabled, &self.av1_enabled);
-        set(&mut encoding.opus_channels, &self.opus_channels);
-        set(&mut encoding.reencode, &self.reencode);
-        set(&mut encoding.preset, &self.encoder_preset);
-        set(&mut encoding.profile, &self.encoder_profile);
-    }
-}
-
-fn set<T: Clone>(target: &mut T, value: &Option<T>) {
-    if let Some(value) = value {
-        target.clone_from(value);
-    }
 }

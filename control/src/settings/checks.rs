@@ -3,7 +3,7 @@
 use shardcast_link::CidrList;
 
 use super::{
-    application::ApplicationSettings,
+    application::{ApplicationSettings, IceServer},
     error::{SettingsError, value},
     webhooks::{WebhookSettings, url_problem},
 };
@@ -11,9 +11,10 @@ use crate::{limits, retry};
 
 /// Whether `settings` can be those of an application, on a server that re-encodes if `reencodes`.
 pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(), SettingsError> {
-    let ice = settings.ice_server.uri.as_str();
-    if !(ice.is_empty() || ice.starts_with("stun:") || ice.starts_with("turn:")) {
-        return Err(value("stunServerURI", "must begin with stun: or turn:"));
+    let is_known = |uri: &str| IceServer::SCHEMES.iter().any(|it| uri.starts_with(it));
+    if !settings.ice_server.uris().all(is_known) {
+        let problem = "must begin with stun:, turn: or turns:";
+        return Err(value("stunServerURI", problem));
     }
     if !(1_000..=300_000).contains(&settings.start_timeout_ms) {
         return Err(value(
@@ -34,6 +35,18 @@ pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(
     if let Some((key, problem)) = settings.encoding.problem().or_else(contradiction) {
         return Err(value(key, problem));
     }
+    if let Some((key, problem)) = settings.hls.problem() {
+        return Err(value(key, problem));
+    }
+    let kept = || settings.s3.problem();
+    if let Some((key, problem)) = settings.preview.problem().or_else(kept) {
+        return Err(value(key, problem));
+    }
+    let minutes_max = limits::RECORDING_MINUTES_MAX;
+    if settings.recording.minutes_max > minutes_max {
+        let problem = format!("must be at most {minutes_max}, a week");
+        return Err(value("recording_minutes_max", problem));
+    }
     if settings.hold_ms > limits::HOLD_MS_MAX {
         let most = limits::HOLD_MS_MAX;
         return Err(value("hold_ms", format!("must be at most {most}, a day")));
@@ -51,11 +64,14 @@ pub(super) fn check(settings: &ApplicationSettings, reencodes: bool) -> Result<(
 }
 
 fn check_webhooks(webhooks: &WebhookSettings) -> Result<(), SettingsError> {
-    if let Some(problem) = url_problem(&webhooks.url) {
-        return Err(value("listenerHookURL", problem));
-    }
-    if let Some(problem) = url_problem(&webhooks.authenticate_url) {
-        return Err(value("webhookAuthenticateURL", problem));
+    for (key, url) in [
+        ("listenerHookURL", &webhooks.url),
+        ("webhookAuthenticateURL", &webhooks.authenticate_url),
+        ("dataChannelWebHookURL", &webhooks.data_url),
+    ] {
+        if let Some(problem) = url_problem(url) {
+            return Err(value(key, problem));
+        }
     }
     if webhooks.retry_count > limits::HOOK_RETRIES_MAX {
         let problem = format!("must be at most {}", limits::HOOK_RETRIES_MAX);
@@ -88,6 +104,10 @@ mod tests {
             ("endpoint_retry_delay_ms_min = 40000", "below the shortest"),
             ("stop_grace_ms = 60001", "at most 60000"),
             ("hold_ms = 86400001", "a day"),
+            (
+                "stunServerURI = \"turns:h:443,https://h/\"",
+                "stun:, turn: or turns:",
+            ),
         ] {
             let error = resolve(&Overrides::default(), &file(text)).unwrap_err();
             assert!(error.to_string().contains(words), "{text}: {error}");

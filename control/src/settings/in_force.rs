@@ -19,11 +19,19 @@ pub struct Settings {
     pub http_port: u16,
     /// HTTPS and secure WebSocket port; 0 picks a free one.
     pub https_port: u16,
+    /// Port for encoders by RTMP; `None`: there is none. 0 picks a free one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp_port: Option<u16>,
+    /// Port for encoders by RTMPS; `None`: there is none. 0 picks a free one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmps_port: Option<u16>,
     /// PEM files; without them a self-signed pair is made in the data directory.
     #[serde(flatten)]
     pub tls: Option<TlsFiles>,
     /// Where the store, the certificate and `runtime.json` live.
     pub data_dir: PathBuf,
+    /// Where recordings are kept: finished ones in a folder for each application, and those that are being made.
+    pub recordings_dir: PathBuf,
     /// Where the shards' sockets are. A Unix socket's path may hold 107 bytes.
     pub link_dir: PathBuf,
     /// Host name of this server in the URLs it hands out.
@@ -46,8 +54,7 @@ pub struct Settings {
     /// The executable of the engine; `None`: the `shardcast-engine` beside this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_path: Option<PathBuf>,
-    /// The engine on this machine. The number of shards is always given; without a port for RTMP it
-    /// takes none.
+    /// The engine on this machine. The number of shards is always given.
     #[serde(flatten)]
     pub engine: EngineSettings,
     /// A `tracing` filter, such as `info,shardcast_control=debug`.
@@ -84,18 +91,20 @@ impl Settings {
             if !application.webhooks.secret.is_empty() {
                 application.webhooks.secret = "***".to_owned();
             }
+            application.s3.mask();
             let hooks = &mut application.webhooks;
-            for url in [&mut hooks.url, &mut hooks.authenticate_url] {
+            for url in [
+                &mut hooks.url,
+                &mut hooks.authenticate_url,
+                &mut hooks.data_url,
+            ] {
                 *url = webhooks::masked(url);
             }
         }
         let names: Vec<&String> = self.application.keys().collect();
         let text = toml::Table::try_from(&shown).and_then(|mut table| {
             table.insert("applications".to_owned(), toml::Value::try_from(names)?);
-            table.insert(
-                "rtmp_enabled".to_owned(),
-                self.engine.rtmp_port.is_some().into(),
-            );
+            table.insert("rtmp_enabled".to_owned(), self.rtmp_port.is_some().into());
             toml::to_string(&table)
         });
         text.unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, net::IpAddr, path::Path, thread};
 use shardcast_link::{CidrList, id::is_name, settings::EngineSettings};
 
 use super::{
-    ant_media::{self, Translated},
+    ant_media::{self, ServerPart, Translated},
     application::{ApplicationOverrides, ApplicationSettings},
     checks,
     error::{SettingsError, value},
@@ -74,8 +74,12 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
     let ant = &shared.server;
     let data_dir = either(&flags.data_dir, &file.data_dir).unwrap_or("data".into());
     let link_dir = either(&flags.link_dir, &file.link_dir);
+    let recordings_dir = either(&flags.recordings_dir, &file.recordings_dir);
     let engine = engine_settings(flags, file, &shared)?;
     let reencodes = engine.reencode_enabled();
+    let tls = tls_files(flags, file)?;
+    let has_free_ports = engine.udp_port_base() == 0;
+    let (rtmp_port, rtmps_port) = encoder_ports(flags, file, ant, tls.is_some(), has_free_ports);
     let bind = flags
         .bind
         .or(file.bind)
@@ -92,8 +96,11 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
             .or(file.https_port)
             .or(ant.https_port)
             .unwrap_or(5443),
-        tls: tls_files(flags, file)?,
+        rtmp_port,
+        rtmps_port,
+        tls,
         link_dir: link_dir.unwrap_or_else(|| data_dir.join("link")),
+        recordings_dir: recordings_dir.unwrap_or_else(|| data_dir.join("recordings")),
         data_dir,
         server_name: either(&flags.server_name, &file.server_name).or(ant.name.clone()),
         remote_allowed_cidr: either(&flags.remote_allowed_cidr, &file.remote_allowed_cidr)
@@ -155,21 +162,37 @@ fn engine_settings(
             format!("{shards} ports above it pass 65535"),
         ));
     }
-    // With free ports for media RTMP has a free one too, so that instances run side by side.
-    let rtmp_port_default = if udp_port_base == 0 { 0 } else { 1935 };
-    let rtmp_enabled = flags
-        .rtmp_enabled
-        .or(file.rtmp_enabled)
-        .or(shared.server.rtmp_enabled);
     Ok(EngineSettings {
         shards: Some(shards),
         reencode_enabled: Some(given.reencode_enabled()),
         udp_port_base: Some(udp_port_base),
-        rtmp_port: rtmp_enabled
-            .unwrap_or(true)
-            .then_some(given.rtmp_port.unwrap_or(rtmp_port_default)),
         ..given
     })
+}
+
+/// The ports for encoders, by RTMP and by RTMPS. With free ports for media these are free ones too, so that
+/// instances run side by side. Encoders are not let in by a certificate that nobody knows, unless that is asked for.
+fn encoder_ports(
+    flags: &Overrides,
+    file: &Overrides,
+    ant: &ServerPart,
+    has_tls: bool,
+    has_free_ports: bool,
+) -> (Option<u16>, Option<u16>) {
+    let enabled = flags
+        .rtmp_enabled
+        .or(file.rtmp_enabled)
+        .or(ant.rtmp_enabled);
+    if enabled == Some(false) {
+        return (None, None);
+    }
+    let default = |port| if has_free_ports { 0 } else { port };
+    let rtmp = flags.rtmp_port.or(file.rtmp_port).or(ant.rtmp_port);
+    let rtmps = flags.rtmps_port.or(file.rtmps_port);
+    (
+        Some(rtmp.unwrap_or(default(1935))),
+        rtmps.or(has_tls.then_some(default(1936))),
+    )
 }
 
 /// How many shards the engine is started with.
@@ -405,6 +428,7 @@ mod tests {
             rtmps_ca_file = \"ca.pem\"\naac_encoder = \"libavcodec\"\nstop_grace_ms = 0\nendpoint_retries_max = 4\n\
             endpoint_retry_delay_ms_min = 100\nendpoint_retry_delay_ms_max = 200\n\
             tls_key = \"k\"\nadvertise = [\"192.0.2.1\"]\nrtmp_enabled = false\n\
+            tcp_candidates_enabled = false\n\
             encoder_preset = \"faster\"\nencoder_profile = \"main\"\nopus_channels = \"stereo\"\nreencode = \"always\"\n\
             av1Enabled = false\nwebRTCFrameRate = 25\ngopSize = 50\n\
             encoderSettings = \"720,2000000,96000,360,500000,64000\"\n\

@@ -9,17 +9,27 @@ mod checks;
 mod encoding;
 mod error;
 mod file;
+mod hls;
 mod in_force;
 mod layers;
+mod overlay;
 mod overrides;
+mod preview;
+mod recording;
+mod s3;
+mod shared_layer;
 mod webhooks;
 
 pub use self::{
     application::{ApplicationOverrides, ApplicationSettings, IceServer},
     encoding::{EncodingSettings, OfferedCodecs, OpusChannels},
     error::SettingsError,
+    hls::HlsSettings,
     in_force::{Settings, TlsFiles},
     overrides::Overrides,
+    preview::PreviewSettings,
+    recording::RecordingSettings,
+    s3::S3Settings,
     webhooks::{WebhookContentType, WebhookSettings},
 };
 pub use shardcast_link::settings::{EngineSettings, LogFormat};

@@ -8,12 +8,12 @@ use serde::{
     de::{DeserializeOwned, IntoDeserializer, value::Error},
 };
 use shardcast_link::{
-    CidrList, Preset, Profile, Reencode,
+    CidrList, DataFromViewers, Preset, PreviewFormat, Profile, Reencode,
     settings::{EngineSettings, LogFormat},
 };
 
 use super::{
-    application::ApplicationOverrides, encoding::OpusChannels, webhooks::WebhookContentType,
+    application::ApplicationOverrides, encoding::OpusChannels, hls, webhooks::WebhookContentType,
 };
 use crate::ladder::Ladder;
 
@@ -32,6 +32,10 @@ pub struct Overrides {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
+    /// Where recordings are kept [default: recordings, in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub recordings_dir: Option<PathBuf>,
+
     /// Where the shards' sockets are [default: link, in the data directory]
     #[arg(long, value_name = "DIR")]
     pub link_dir: Option<PathBuf>,
@@ -47,6 +51,14 @@ pub struct Overrides {
     /// HTTPS and secure WebSocket port; 0 picks a free one [default: 5443]
     #[arg(long, value_name = "PORT")]
     pub https_port: Option<u16>,
+
+    /// RTMP port; 0 picks a free one [default: 1935, or a free one when udp_port_base is 0]
+    #[arg(long, value_name = "PORT")]
+    pub rtmp_port: Option<u16>,
+
+    /// Port for encoders by RTMPS; 0 picks a free one [default: 1936 if tls_cert is given, else none]
+    #[arg(long, value_name = "PORT")]
+    pub rtmps_port: Option<u16>,
 
     /// Certificate chain, PEM; read again when it changes [default: self-signed]
     #[arg(long, value_name = "FILE")]
@@ -97,7 +109,7 @@ pub struct Overrides {
     #[serde(skip)]
     pub engine: EngineSettings,
 
-    /// Take RTMP: the application sink is a destination for tests [default: true]
+    /// Take encoders by RTMP, and this machine to the test sink, the application sink [default: true]
     #[arg(long, value_name = "BOOL",
           num_args = 0..=1, default_missing_value = "true")]
     #[serde(alias = "rtmpEnabled")]
@@ -119,6 +131,38 @@ pub struct Overrides {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(alias = "webRTCViewerLimit")]
     pub webrtc_viewer_limit: Option<i64>,
+
+    /// Messages over data channels are delivered [default: true]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "dataChannelEnabled")]
+    pub data_channel_enabled: Option<bool>,
+
+    /// Who is sent what viewers send over them: none, publisher or all [default: all]
+    #[arg(long, value_name = "WHO", value_parser = word::<DataFromViewers>)]
+    #[serde(alias = "dataChannelPlayerDistribution")]
+    pub data_channel_player_distribution: Option<DataFromViewers>,
+
+    /// Broadcasts can be watched by HLS [default: true]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "hlsMuxingEnabled")]
+    pub hls_muxing_enabled: Option<bool>,
+
+    /// Length of a segment of HLS [default: 2]
+    #[arg(long, value_name = "S")]
+    #[serde(alias = "hlsTime", deserialize_with = "hls::number")]
+    pub hls_time: Option<u32>,
+
+    /// Segments of a playlist of HLS [default: 15]
+    #[arg(long, value_name = "N")]
+    #[serde(alias = "hlsListSize", deserialize_with = "hls::number")]
+    pub hls_list_size: Option<u32>,
+
+    /// Broadcasts are packaged for HLS before anybody asks [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    pub hls_always: Option<bool>,
 
     /// Publishing needs a broadcast that was created before [default: false]
     #[arg(long, value_name = "BOOL",
@@ -179,8 +223,8 @@ pub struct Overrides {
     #[serde(alias = "ingestingStreamLimit")]
     pub ingesting_stream_limit: Option<i64>,
 
-    /// STUN or TURN server that browsers are told to use
-    #[arg(long, value_name = "URI")]
+    /// STUN and TURN servers that clients are told to use: URIs, comma-separated
+    #[arg(long, value_name = "URIS")]
     #[serde(alias = "stunServerURI")]
     pub stun_server_uri: Option<String>,
 
@@ -198,6 +242,11 @@ pub struct Overrides {
     #[arg(long, value_name = "URL", hide_env_values = true)]
     #[serde(alias = "listenerHookURL")]
     pub listener_hook_url: Option<String>,
+
+    /// The receiver of the messages that clients send over data channels, by HTTP [default: none]
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    #[serde(alias = "dataChannelWebHookURL")]
+    pub data_channel_webhook_url: Option<String>,
 
     /// Attempts of a webhook after the first [default: 10]
     #[arg(long, value_name = "N")]
@@ -280,6 +329,94 @@ pub struct Overrides {
     #[arg(long, value_name = "NAME", value_parser = word::<Profile>)]
     pub encoder_profile: Option<Profile>,
 
+    /// Broadcasts are recorded as MP4, unless they say otherwise [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "mp4MuxingEnabled")]
+    pub mp4_muxing_enabled: Option<bool>,
+
+    /// Names of recordings say when they began [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "addDateTimeToMp4FileName")]
+    pub add_date_time_to_mp4_file_name: Option<bool>,
+
+    /// What is shown while a publisher is away is recorded too [default: true]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    pub recording_filler: Option<bool>,
+
+    /// Minutes after which another file of a recording is begun; 0 is never [default: 0]
+    #[arg(long, value_name = "N")]
+    pub recording_minutes_max: Option<u64>,
+
+    /// Program that is run with the path of each recording that is finished [default: none]
+    #[arg(long, value_name = "COMMAND")]
+    #[serde(alias = "muxerFinishScript")]
+    pub muxer_finish_script: Option<String>,
+
+    /// Finished recordings are uploaded to S3-compatible storage [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "s3RecordingEnabled")]
+    pub s3_recording_enabled: Option<bool>,
+
+    /// Id of the key of the bucket
+    #[arg(long, value_name = "TEXT", hide_env_values = true)]
+    #[serde(alias = "s3AccessKey")]
+    pub s3_access_key: Option<String>,
+
+    /// The key of the bucket
+    #[arg(long, value_name = "TEXT", hide_env_values = true)]
+    #[serde(alias = "s3SecretKey")]
+    pub s3_secret_key: Option<String>,
+
+    /// Region of the bucket [default: us-east-1]
+    #[arg(long, value_name = "NAME")]
+    #[serde(alias = "s3RegionName")]
+    pub s3_region_name: Option<String>,
+
+    /// The bucket
+    #[arg(long, value_name = "NAME")]
+    #[serde(alias = "s3BucketName")]
+    pub s3_bucket_name: Option<String>,
+
+    /// The server of the bucket [default: Amazon's of the region]
+    #[arg(long, value_name = "URL")]
+    #[serde(alias = "s3Endpoint")]
+    pub s3_endpoint: Option<String>,
+
+    /// What names of objects begin with [default: streams]
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(alias = "s3StreamsFolderPath")]
+    pub s3_streams_folder_path: Option<String>,
+
+    /// Files are removed once they are uploaded [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    pub s3_delete_local: Option<bool>,
+
+    /// Previews are made of live broadcasts [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "generatePreview")]
+    pub generate_preview: Option<bool>,
+
+    /// Time between two previews of one broadcast, in ms; less than 5000 is 5000 [default: 5000]
+    #[arg(long, value_name = "MS")]
+    #[serde(alias = "createPreviewPeriod")]
+    pub create_preview_period: Option<u64>,
+
+    /// Lines of a preview, which is never larger than the video [default: 480]
+    #[arg(long, value_name = "N")]
+    #[serde(alias = "previewHeight")]
+    pub preview_height: Option<u32>,
+
+    /// What kind of file a preview is: png or jpg [default: png]
+    #[arg(long, value_name = "NAME", value_parser = word::<PreviewFormat>)]
+    #[serde(alias = "previewFormat")]
+    pub preview_format: Option<PreviewFormat>,
+
     /// Log filter, such as info or info,shardcast_control=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -295,52 +432,6 @@ pub struct Overrides {
     /// Names of Ant Media Server, for all applications; file only.
     #[arg(skip)]
     pub ant_media: Option<toml::Table>,
-}
-
-impl Overrides {
-    /// The part of this layer that holds for each application.
-    pub fn application_defaults(&self) -> ApplicationOverrides {
-        ApplicationOverrides {
-            publish_token_control_enabled: self.publish_token_control_enabled,
-            play_token_control_enabled: self.play_token_control_enabled,
-            webrtc_viewer_limit: self.webrtc_viewer_limit,
-            accept_only_streams_in_data_store: self.accept_only_streams_in_data_store,
-            allowed_publisher_cidr: self.allowed_publisher_cidr.clone(),
-            webhook_authenticate_url: self.webhook_authenticate_url.clone(),
-            webrtc_client_start_timeout_ms: self.webrtc_client_start_timeout_ms,
-            webrtc_keyframe_time: self.webrtc_keyframe_time,
-            hold_ms: self.hold_ms,
-            stop_grace_ms: self.stop_grace_ms,
-            endpoint_retry_delay_ms_min: self.endpoint_retry_delay_ms_min,
-            endpoint_retry_delay_ms_max: self.endpoint_retry_delay_ms_max,
-            endpoint_retries_max: self.endpoint_retries_max,
-            endpoint_give_up_ms_min: self.endpoint_give_up_ms_min,
-            endpoints_max: self.endpoints_max,
-            ingesting_stream_limit: self.ingesting_stream_limit,
-            remote_allowed_cidr: self.remote_allowed_cidr.clone(),
-            stun_server_uri: self.stun_server_uri.clone(),
-            turn_server_username: self.turn_server_username.clone(),
-            turn_server_credential: self.turn_server_credential.clone(),
-            listener_hook_url: self.listener_hook_url.clone(),
-            webhook_retry_count: self.webhook_retry_count,
-            webhook_retry_delay: self.webhook_retry_delay,
-            webhook_content_type: self.webhook_content_type,
-            webhook_stream_status_update_period_ms: self.webhook_stream_status_update_period_ms,
-            webhook_secret: self.webhook_secret.clone(),
-            encoder_settings: self.encoder_settings.clone(),
-            webrtc_frame_rate: self.webrtc_frame_rate,
-            gop_size: self.gop_size,
-            h264_enabled: self.h264_enabled,
-            vp8_enabled: self.vp8_enabled,
-            vp9_enabled: self.vp9_enabled,
-            av1_enabled: self.av1_enabled,
-            opus_channels: self.opus_channels,
-            reencode: self.reencode,
-            encoder_preset: self.encoder_preset,
-            encoder_profile: self.encoder_profile,
-            ant_media: None,
-        }
-    }
 }
 
 /// Reads a flag's value as the file's is read.

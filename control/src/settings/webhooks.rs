@@ -18,6 +18,9 @@ pub struct WebhookSettings {
     /// The backend that is asked before a client may publish; empty: none is asked.
     #[serde(rename = "webhookAuthenticateURL")]
     pub authenticate_url: String,
+    /// The receiver of the messages that clients send over data channels; empty: there is none.
+    #[serde(rename = "dataChannelWebHookURL")]
+    pub data_url: String,
     /// Attempts after the first. Ant Media Server has 0: what happens while a backend restarts is
     /// lost there. Ten of them, with pauses that double, outlast five minutes.
     #[serde(rename = "webhookRetryCount")]
@@ -45,6 +48,7 @@ impl Default for WebhookSettings {
         Self {
             url: String::new(),
             authenticate_url: String::new(),
+            data_url: String::new(),
             retry_count: 10,
             retry_delay_ms: 1_000,
             content_type: WebhookContentType::Json,
@@ -60,6 +64,7 @@ impl fmt::Debug for WebhookSettings {
         f.debug_struct("WebhookSettings")
             .field("has_url", &!self.url.is_empty())
             .field("asks_before", &!self.authenticate_url.is_empty())
+            .field("takes_data", &!self.data_url.is_empty())
             .field("retry_count", &self.retry_count)
             .field("retry_delay_ms", &self.retry_delay_ms)
             .field("content_type", &self.content_type)
@@ -162,6 +167,7 @@ mod tests {
         let settings = WebhookSettings {
             url: "https://h/?token=hush".into(),
             authenticate_url: "https://h/hush".into(),
+            data_url: "https://h/hush".into(),
             secret: "hush".into(),
             ..WebhookSettings::default()
         };

@@ -28,7 +28,7 @@ const NOT_BUILT: &[(&[&str], &str)] = &[
             "webhookPlayAuthEnabled",
             "hlsEncryptionKeyInfoFile",
         ],
-        "viewers can be asked for one-time tokens (playTokenControlEnabled), and HLS is not served",
+        "viewers can be asked for one-time tokens (playTokenControlEnabled), and HLS is not encrypted",
     ),
     (
         &[
@@ -51,6 +51,8 @@ const BUILT: &[&str] = &[
     "tokenControlEnabled",
     "playTokenControlEnabled",
     "webRTCViewerLimit",
+    "dataChannelEnabled",
+    "dataChannelPlayerDistribution",
     "acceptOnlyStreamsInDataStore",
     "allowedPublisherCIDR",
     "webhookAuthenticateURL",
@@ -219,6 +221,8 @@ mod tests {
             "ingestingStreamLimit = \"ten\"",
             "playTokenControlEnabled = \"perhaps\"",
             "webRTCViewerLimit = \"ten\"",
+            "dataChannelEnabled = \"perhaps\"",
+            "dataChannelPlayerDistribution = \"some\"",
             "remoteAllowedCIDR = \"10.0.0.0/99\"",
             "ipFilterEnabled = \"\"",
             "allowedPublisherCIDR = \"hush\"",
@@ -296,7 +300,8 @@ mod tests {
             ingestingStreamLimit = -1\nmaxResolutionAccept = 0\ns3CacheControl = \"no-store\"\n\
             subscriberAuthenticationKey = \"x\"\nclusterCommunicationKey = \"y\"\nipFilterEnabled = true\n\
             secureAnalyticEndpoint = false\nserver.cpu_limit = 75\nserver.memory_limit_percentage = 75\n\
-            db.password = \"z\"\ns3Permission = \"public-read\"\n";
+            db.password = \"z\"\ns3Permission = \"public-read\"\ns3RecordingEnabled = false\n\
+            s3AccessKey = \"\"\ns3SecretKey = \"\"\ns3RegionName = \"\"\ns3BucketName = \"\"\ns3Endpoint = \"\"\n";
         start(stock).unwrap();
     }
 }
