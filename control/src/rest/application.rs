@@ -72,3 +72,10 @@ pub(super) async fn filter(
     let allowed = application.remote_allowed_cidr.clone();
     access::filter(&control, &allowed, request, next).await
 }
+
+/// The ids of `?ids=a,b`.
+pub(super) fn ids(query: &HashMap<String, String>) -> Vec<String> {
+    let ids = query.get("ids").map(String::as_str).unwrap_or_default();
+    let ids = ids.split(',').map(str::trim).filter(|id| !id.is_empty());
+    ids.map(str::to_owned).collect()
+}

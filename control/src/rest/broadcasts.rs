@@ -12,7 +12,7 @@ use rand::Rng;
 use serde_json::{Map, Value};
 
 use super::{
-    application::{Application, Parameters, StreamPath},
+    application::{Application, Parameters, StreamPath, ids},
     change::change,
     endpoint_list::{self, Listed},
     profile, rendition_admission,
@@ -227,10 +227,7 @@ pub(super) async fn delete_many(
     application: Application,
     Query(query): Parameters,
 ) -> Response {
-    let ids = query.get("ids").map(String::as_str).unwrap_or_default();
-    let ids = ids.split(',').map(str::trim).filter(|id| !id.is_empty());
-    let streams: Vec<String> = ids.map(str::to_owned).collect();
-    delete_all(&control, &application, &streams).await
+    delete_all(&control, &application, &ids(&query)).await
 }
 
 /// Deletes `streams` up to the first one that does not exist, in one write, and answers with the last
@@ -258,7 +255,12 @@ async fn delete_all(control: &Control, application: &Application, streams: &[Str
         }
     };
     match control.catalog.change(remove).await {
-        Ok(()) => outcome.into_response(),
+        Ok(()) => {
+            for id in &found {
+                control.previews.forget(id);
+            }
+            outcome.into_response()
+        }
         Err(error) => error.into_response(),
     }
 }

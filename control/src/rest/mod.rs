@@ -7,11 +7,13 @@
 mod application;
 mod broadcasts;
 mod change;
+mod data;
 mod endpoint_body;
 mod endpoint_list;
 mod endpoints;
 mod lists;
 mod profile;
+mod recording;
 mod rendition_admission;
 mod resolution_height;
 mod responses;
@@ -20,6 +22,7 @@ mod slate;
 mod statistics;
 mod tokens;
 mod types;
+mod vods;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -128,6 +131,8 @@ fn application_tree(control: &Arc<Control>) -> Router {
             "/{id}/slate",
             get(slate::get).put(slate::put).delete(slate::delete),
         )
+        .route("/{id}/data", post(data::send))
+        .route("/{id}/recording/{wanted}", put(recording::switch))
         .route("/{id}/stop", post(broadcasts::stop))
         .route("/{id}/start", post(broadcasts::start))
         .route("/{id}/token", get(tokens::issue))
@@ -139,9 +144,16 @@ fn application_tree(control: &Arc<Control>) -> Router {
             "/{id}/webrtc-client-stats/{offset}/{size}",
             get(statistics::clients),
         );
+    let vods = Router::new()
+        .route("/", delete(vods::delete_many))
+        .route("/count", get(vods::count))
+        .route("/count/{search}", get(vods::count_matching))
+        .route("/list/{offset}/{size}", get(vods::list))
+        .route("/{id}", get(vods::read).delete(vods::delete));
     Router::new()
         .route("/version", get(server::version))
         .nest("/broadcasts", broadcasts)
+        .nest("/vods", vods)
         .fallback(not_found)
         .layer(filter)
         .layer(cors())

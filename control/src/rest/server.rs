@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
-use super::lists;
+use super::{lists, vods};
 use crate::state::Control;
 
 /// GET `/version`. `buildNumber` is when this was built, `yyyyMMdd_HHmm` in UTC. Clients look at `versionType` to know whether WebRTC features are there.
@@ -32,7 +32,14 @@ pub(super) async fn applications(State(control): State<Arc<Control>>) -> Json<Va
 pub(super) async fn applications_info(State(control): State<Arc<Control>>) -> Json<Value> {
     let rows = control.settings.application.keys().map(|name| {
         let live = lists::live_count(&control, name);
-        json!({"name": name, "liveStreamCount": live, "vodCount": 0, "storage": 0})
+        let vods = vods::matching(&control, name, "");
+        let storage: u64 = vods.iter().map(|vod| vod.bytes).sum();
+        json!({
+            "name": name,
+            "liveStreamCount": live,
+            "vodCount": vods.len(),
+            "storage": storage,
+        })
     });
     Json(rows.collect())
 }

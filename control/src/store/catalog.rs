@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::{
     broadcasts::{Broadcasts, IdleCount},
     hooks::{HookQueue, HookRecord},
-    records::{BroadcastRecord, Mutation, ShardRecord, SlateRecord, TokenRecord},
+    records::{BroadcastRecord, Mutation, ShardRecord, SlateRecord, TokenRecord, VodRecord},
     rows::{Key, Rows},
     storage::{Store, StoreError},
     transaction::Transaction,
@@ -72,6 +72,11 @@ impl Catalog {
                 .shards
                 .iter()
                 .map(|one| (one.shard, *one))
+                .collect(),
+            vods: contents
+                .vods
+                .into_iter()
+                .map(|vod| (vod.id.clone(), Arc::new(vod)))
                 .collect(),
             hooks: HookQueue::new(contents.hooks),
             hooks_unsaved: BTreeSet::new(),
@@ -138,6 +143,17 @@ impl Catalog {
 
     pub(crate) fn slate(&self, id: &BroadcastId) -> Option<Arc<SlateRecord>> {
         self.lock().slates.get(id).cloned()
+    }
+
+    pub(crate) fn vod(&self, id: &str) -> Option<Arc<VodRecord>> {
+        self.lock().vods.get(id).cloned()
+    }
+
+    /// Those for which `which` holds, by id.
+    pub(crate) fn vods(&self, which: impl Fn(&VodRecord) -> bool) -> Vec<Arc<VodRecord>> {
+        let rows = self.lock();
+        let vods = rows.vods.values().filter(|vod| which(vod));
+        vods.cloned().collect()
     }
 
     /// What the operator has said of shards.

@@ -37,7 +37,10 @@ pub(crate) enum Action {
     LiveStreamEnded,
     LiveStreamStarted,
     LiveStreamStatus,
+    PlayStarted,
+    PlayStopped,
     PublishTimeoutError,
+    VodReady,
 }
 
 impl Action {
@@ -47,14 +50,23 @@ impl Action {
             Self::LiveStreamEnded => "liveStreamEnded",
             Self::LiveStreamStarted => "liveStreamStarted",
             Self::LiveStreamStatus => "liveStreamStatus",
+            Self::PlayStarted => "playStarted",
+            Self::PlayStopped => "playStopped",
             Self::PublishTimeoutError => "publishTimeoutError",
+            Self::VodReady => "vodReady",
         }
     }
 
     /// Whether it goes first when there are too many: the next status says the same anew, and
-    /// any client that reaches the signalling port can cause time-outs.
+    /// any client that reaches the signalling port can cause time-outs, and can watch.
     pub(crate) fn is_expendable(self) -> bool {
-        matches!(self, Self::LiveStreamStatus | Self::PublishTimeoutError)
+        matches!(
+            self,
+            Self::LiveStreamStatus
+                | Self::PlayStarted
+                | Self::PlayStopped
+                | Self::PublishTimeoutError
+        )
     }
 }
 

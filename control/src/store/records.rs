@@ -17,6 +17,7 @@ pub(crate) struct Contents {
     pub(crate) tokens: Vec<TokenRecord>,
     pub(crate) slates: Vec<SlateRecord>,
     pub(crate) shards: Vec<ShardRecord>,
+    pub(crate) vods: Vec<VodRecord>,
     /// In their order.
     pub(crate) hooks: Vec<HookRecord>,
 }
@@ -31,6 +32,8 @@ pub(crate) enum Mutation {
     PutSlate(Arc<SlateRecord>),
     RemoveSlate(BroadcastId),
     PutShard(ShardRecord),
+    PutVod(Arc<VodRecord>),
+    RemoveVod(String),
     PutHook(Arc<HookRecord>),
     RemoveHook(u64),
 }
@@ -53,6 +56,82 @@ pub(crate) struct BroadcastRecord {
     /// The shard that has or last had it.
     #[serde(default)]
     pub(crate) shard: Option<u16>,
+    /// Its last publisher was an encoder.
+    #[serde(default)]
+    pub(crate) by_rtmp: bool,
+    /// The recording that is made while it is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recording: Option<RecordingRecord>,
+}
+
+/// A recording that is being made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordingRecord {
+    /// Of its first file; those that follow have a number behind it.
+    pub(crate) vod_id: String,
+    pub(crate) since_unix_ms: u64,
+    /// What the file is to be called, without extension; `None` is named after the stream.
+    #[serde(default)]
+    pub(crate) file_name: Option<String>,
+}
+
+/// A recording that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VodRecord {
+    pub(crate) id: String,
+    pub(crate) broadcast: BroadcastId,
+    /// The name that the broadcast had.
+    #[serde(default)]
+    pub(crate) stream_name: Option<String>,
+    /// Below the folder of its application: `streams/…`.
+    pub(crate) path: String,
+    pub(crate) created_unix_ms: u64,
+    pub(crate) started_unix_ms: u64,
+    pub(crate) duration_ms: u64,
+    pub(crate) bytes: u64,
+    /// The name of its file in the folder where files grow, until it is at `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) growing: Option<String>,
+    /// That it is to be uploaded, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upload: Option<UploadRecord>,
+}
+
+/// A recording that is to be uploaded, or was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadRecord {
+    /// Where to.
+    pub(crate) place: PlaceRecord,
+    /// Name of the object.
+    pub(crate) key: String,
+    /// Id of the upload in parts that was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun: Option<String>,
+    /// Tags of the parts that are there, from the first on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+    /// When all of it was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uploaded_unix_ms: Option<u64>,
+    /// The file was removed from the disk afterwards.
+    #[serde(default)]
+    pub(crate) moved: bool,
+}
+
+/// A bucket in S3-compatible storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlaceRecord {
+    /// URL of the server.
+    pub(crate) endpoint: String,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+}
+
+impl VodRecord {
+    /// The name of its file.
+    pub(crate) fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 /// Where a broadcast is in its life.
@@ -253,7 +332,9 @@ impl BroadcastRecord {
             profile: Profile::default(),
             endpoints: None,
             lifecycle: Lifecycle::Created,
+            by_rtmp: false,
             shard: None,
+            recording: None,
         }
     }
 

@@ -31,6 +31,9 @@ const HOOKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hooks");
 /// By number.
 const SHARDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("shards");
 
+/// By id.
+const VODS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("vods");
+
 /// Rows as JSON, slates as they came.
 #[derive(Debug)]
 pub(crate) struct RedbStore {
@@ -78,6 +81,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     write.open_table(SLATES)?;
     write.open_table(HOOKS)?;
     write.open_table(SHARDS)?;
+    write.open_table(VODS)?;
     write.commit()?;
     Ok(())
 }
@@ -139,6 +143,7 @@ fn write(database: &Database, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), 
         let mut slates = write.open_table(SLATES)?;
         let mut hooks = write.open_table(HOOKS)?;
         let mut shards = write.open_table(SHARDS)?;
+        let mut vods = write.open_table(VODS)?;
         for (mutation, json) in mutations {
             match mutation {
                 Mutation::PutBroadcast(record) => {
@@ -163,6 +168,12 @@ fn write(database: &Database, mutations: &[(&Mutation, Vec<u8>)]) -> Result<(), 
                 Mutation::PutShard(record) => {
                     shards.insert(record.shard.to_string().as_str(), json.as_slice())?;
                 }
+                Mutation::PutVod(vod) => {
+                    vods.insert(vod.id.as_str(), json.as_slice())?;
+                }
+                Mutation::RemoveVod(id) => {
+                    vods.remove(id.as_str())?;
+                }
                 Mutation::PutHook(record) => {
                     hooks.insert(hook_key(record.sequence).as_str(), json.as_slice())?;
                 }
@@ -184,6 +195,7 @@ impl Store for RedbStore {
             tokens: read(database, TOKENS)?,
             slates: slates(database).map_err(failed)?,
             shards: read(database, SHARDS)?,
+            vods: read(database, VODS)?,
             hooks: read(database, HOOKS)?,
         })
     }
@@ -196,10 +208,12 @@ impl Store for RedbStore {
                 Mutation::PutToken(record) => serde_json::to_vec(record),
                 Mutation::PutShard(record) => serde_json::to_vec(record),
                 Mutation::PutHook(record) => serde_json::to_vec(record.as_ref()),
+                Mutation::PutVod(vod) => serde_json::to_vec(vod.as_ref()),
                 Mutation::RemoveBroadcast(_)
                 | Mutation::RemoveToken(_)
                 | Mutation::PutSlate(_)
                 | Mutation::RemoveSlate(_)
+                | Mutation::RemoveVod(_)
                 | Mutation::RemoveHook(_) => Ok(Vec::new()),
             };
             rows.push((

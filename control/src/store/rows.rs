@@ -10,7 +10,7 @@ use shardcast_link::BroadcastId;
 use super::{
     broadcasts::Broadcasts,
     hooks::HookQueue,
-    records::{Mutation, ShardRecord, SlateRecord, TokenRecord},
+    records::{Mutation, ShardRecord, SlateRecord, TokenRecord, VodRecord},
 };
 
 /// All rows of the catalog.
@@ -21,6 +21,8 @@ pub(super) struct Rows {
     pub(super) slates: HashMap<BroadcastId, Arc<SlateRecord>>,
     /// At most [`crate::limits::SHARDS_MAX`]; none is ever removed.
     pub(super) shards: BTreeMap<u16, ShardRecord>,
+    /// At most [`crate::limits::VODS_MAX`], by id.
+    pub(super) vods: BTreeMap<String, Arc<VodRecord>>,
     pub(super) hooks: HookQueue,
     /// Of them, what has changed since the last commit; in the next one, whatever that is for.
     pub(super) hooks_unsaved: BTreeSet<u64>,
@@ -36,6 +38,7 @@ pub(super) enum Key {
     /// Of a broadcast.
     Slate(BroadcastId),
     Shard(u16),
+    Vod(String),
     /// Webhooks that are owed, whichever of them.
     Hooks,
 }
@@ -46,6 +49,10 @@ impl Rows {
         Some(match key {
             Key::Hooks => return None,
             Key::Shard(shard) => Mutation::PutShard(*self.shards.get(shard)?),
+            Key::Vod(id) => match self.vods.get(id) {
+                Some(vod) => Mutation::PutVod(Arc::clone(vod)),
+                None => Mutation::RemoveVod(id.clone()),
+            },
             Key::Broadcast(id) => match self.broadcasts.get(id) {
                 Some(record) => Mutation::PutBroadcast(Arc::clone(record)),
                 None => Mutation::RemoveBroadcast(id.clone()),
@@ -65,6 +72,7 @@ impl Rows {
         match key {
             Key::Hooks => false,
             Key::Shard(shard) => self.shards.contains_key(shard),
+            Key::Vod(id) => self.vods.contains_key(id),
             Key::Broadcast(id) => self.broadcasts.get(id).is_some(),
             Key::Token(token) => self.tokens.contains_key(token),
             Key::Slate(id) => self.slates.contains_key(id),

@@ -6,7 +6,7 @@ use shardcast_link::BroadcastId;
 
 use super::{
     hooks::HookRecord,
-    records::{BroadcastRecord, ShardRecord, SlateRecord, TokenRecord},
+    records::{BroadcastRecord, ShardRecord, SlateRecord, TokenRecord, VodRecord},
     rows::{Key, Rows},
 };
 
@@ -64,6 +64,26 @@ impl Transaction<'_> {
     pub(crate) fn put_shard(&mut self, record: ShardRecord) {
         self.rows.shards.insert(record.shard, record);
         self.keys.push(Key::Shard(record.shard));
+    }
+
+    pub(crate) fn vod_count(&self) -> usize {
+        self.rows.vods.len()
+    }
+
+    pub(crate) fn vod(&self, id: &str) -> Option<Arc<VodRecord>> {
+        self.rows.vods.get(id).cloned()
+    }
+
+    pub(crate) fn put_vod(&mut self, vod: VodRecord) {
+        self.keys.push(Key::Vod(vod.id.clone()));
+        self.rows.vods.insert(vod.id.clone(), Arc::new(vod));
+    }
+
+    /// The one that was removed.
+    pub(crate) fn remove_vod(&mut self, id: &str) -> Option<Arc<VodRecord>> {
+        let removed = self.rows.vods.remove(id)?;
+        self.keys.push(Key::Vod(id.to_owned()));
+        Some(removed)
     }
 
     pub(crate) fn token(&self, token: &str) -> Option<&TokenRecord> {
