@@ -49,6 +49,13 @@ pub(crate) fn check(
     may_begin(control, id, application.ingesting_stream_limit)
 }
 
+/// Whether a client with this token may watch `id`.
+pub(crate) fn may_watch(control: &Control, id: &BroadcastId, token: &str) -> bool {
+    let application = control.application(id.application());
+    application
+        .is_some_and(|it| !it.play_token_control_enabled || is_valid(control, id, token, "play"))
+}
+
 /// Checks whether a client may watch `id`: its token, and how many watch already. The shard that has
 /// the broadcast, or what the client is told.
 pub(crate) fn check_view(
@@ -61,7 +68,7 @@ pub(crate) fn check_view(
         return Err(refused("invalidStreamName"));
     };
     // Before anything is said of the broadcast, so that nobody learns without a token what is live.
-    if application.play_token_control_enabled && !is_valid(control, id, token, "play") {
+    if !may_watch(control, id, token) {
         return Err(refused("unauthorized_access"));
     }
     let no_stream = || ServerMessage::NoStream {
@@ -80,7 +87,8 @@ pub(crate) fn check_view(
         return Ok(shard);
     };
     // Viewers of an earlier process are known by the shard's report alone.
-    let reported = control.shards.broadcast(id).map_or(0, |live| live.viewers);
+    let live = control.shards.broadcast(id);
+    let reported = live.map_or(0, |live| live.viewers + live.rtmp_viewers);
     let viewers = control.lock_hub().viewer_count(id).max(reported as usize);
     if viewers >= limit {
         return Err(refused("viewerLimitReached"));

@@ -48,8 +48,13 @@ impl ConnectionLimits {
     pub(crate) fn for_descriptors(limit: Option<u64>) -> Arc<Self> {
         let three_quarters = limit.map_or(u64::MAX, |limit| limit / 4 * 3);
         let most = usize::try_from(three_quarters).unwrap_or(usize::MAX);
+        Self::of(most.min(limits::CONNECTIONS_MAX))
+    }
+
+    /// So many.
+    pub(crate) fn of(most: usize) -> Arc<Self> {
         Arc::new(Self {
-            most: most.min(limits::CONNECTIONS_MAX),
+            most,
             taken: Mutex::default(),
         })
     }

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use shardcast_link::{BroadcastId, Command, Fault, Problem, SessionId, VideoCodec};
+use shardcast_link::{BroadcastId, Command, Fault, HandedOver, Problem, SessionId, VideoCodec};
 use shardcast_log::Limiter;
 
 use crate::{
-    publishing::{Effect, Hub},
+    publishing::{Effect, Hub, SocketId},
     settings::OpusChannels,
     state::Control,
     wants,
@@ -61,6 +61,44 @@ pub(crate) fn hand_over(control: &Control, hub: &mut Hub, offer: Offer, out: &mu
     if wanted && control.shards.send(shard, publish) {
         hub.offer_handed_over(&session, shard, out);
     }
+}
+
+/// Places the broadcast of an encoder that the hub has let in over `socket`, and gives its shard the wanted state
+/// and then the encoder's connection.
+///
+/// # Errors
+/// The word of refusal, when no shard is reachable or media of another client has come meanwhile. The session
+/// is over then.
+pub(crate) fn hand_over_encoder(
+    control: &Control,
+    hub: &mut Hub,
+    socket: SocketId,
+    broadcast: &BroadcastId,
+    connection: HandedOver,
+    out: &mut Vec<Effect>,
+) -> Result<(), &'static str> {
+    let Some((session, start_timeout_ms)) = hub.encoder_to_hand_over(socket, broadcast) else {
+        return Err("publishTimeoutError");
+    };
+    if hub.replaces_foreign_media(&session, control.last_media(broadcast)) {
+        hub.drop_encoder(&session);
+        return Err("streamIdInUse");
+    }
+    if let Some(shard) = control.shards.place(broadcast) {
+        let wanted = wants::want(control, shard, broadcast);
+        let publish = Command::PublishRtmp {
+            session: session.clone(),
+            broadcast: broadcast.clone(),
+            connection,
+            start_timeout_ms,
+        };
+        if wanted && control.shards.send(shard, publish) {
+            hub.offer_handed_over(&session, shard, out);
+            return Ok(());
+        }
+    }
+    hub.drop_encoder(&session);
+    Err("highResourceUsage")
 }
 
 /// Gives a further offer of a session to the shard that has it.

@@ -18,6 +18,7 @@ use crate::{
     backend::StreamEvent,
     clock, limits,
     publishing::Hub,
+    recordings,
     state::Control,
     store::{BroadcastRecord, LastReport, Lifecycle},
     wants, webhooks,
@@ -29,12 +30,19 @@ static FINISHED: Limiter = Limiter::new(limits::SESSION_LINES, limits::SESSION_L
 /// Ant Media Server calls a stream whose updates stopped for so long terminated unexpectedly.
 const SILENT_MS: u64 = 20_000;
 
-/// The first media of a session has come.
-pub(crate) fn started(control: &Control, id: &BroadcastId, name: String, meta_data: String) {
+/// The first media of a session has come: an encoder's, or a browser's.
+pub(crate) fn started(
+    control: &Control,
+    id: &BroadcastId,
+    by_rtmp: bool,
+    name: String,
+    meta_data: String,
+) {
     control.shards.media_flows(id);
     let shard = control.shards.assignment(id);
     let now = clock::unix_ms();
-    control.catalog.change_soon(|t| {
+    let application = control.application(id.application());
+    let begins_recording = control.catalog.change_soon(|t| {
         let mut record = t.broadcast(id).map_or_else(
             || BroadcastRecord {
                 zombi: true,
@@ -55,10 +63,18 @@ pub(crate) fn started(control: &Control, id: &BroadcastId, name: String, meta_da
                 endpoint.last = None;
             }
             webhooks::owe(control, t, &record, &StreamEvent::Started);
+            let enabled = application.is_some_and(|it| recordings::is_enabled(it, &record));
+            record.recording = enabled.then(|| recordings::begin(now, None));
         }
         record.shard = shard;
+        record.by_rtmp = by_rtmp;
+        let records = record.recording.is_some();
         t.put_broadcast(record);
+        records
     });
+    if begins_recording {
+        wants::again(control, id);
+    }
 }
 
 /// The broadcast is over: its shard forgets it (and ends what is left of its destinations), and
@@ -98,6 +114,7 @@ fn record_end(control: &Control, id: &BroadcastId, last: Option<&BroadcastStatus
             return;
         }
         let mut record = record.as_ref().clone();
+        record.recording = None;
         record.lifecycle = Lifecycle::Finished {
             since_unix_ms,
             ended_unix_ms: now,
@@ -218,6 +235,16 @@ pub(crate) fn status_word(control: &Control, record: &BroadcastRecord) -> &'stat
     }
 }
 
+/// When the show of `record` began, in Unix milliseconds, while it is live.
+pub(crate) fn live_since_unix_ms(control: &Control, record: &BroadcastRecord) -> Option<u64> {
+    match record.lifecycle {
+        Lifecycle::Live { since_unix_ms } => {
+            (status_word(control, record) == "broadcasting").then_some(since_unix_ms)
+        }
+        Lifecycle::Created | Lifecycle::Finished { .. } => None,
+    }
+}
+
 /// When something was last known of the media of `record`; 0 before the first.
 pub(crate) fn update_unix_ms(control: &Control, record: &BroadcastRecord) -> u64 {
     match record.lifecycle {
@@ -310,7 +337,6 @@ mod tests {
             shards: 1,
             udp_port: 1,
             capacity: 100,
-            rtmp_port: None,
         };
         let (queue, commands) = mpsc::channel(16);
         let broken = Arc::new(Notify::new());
@@ -409,7 +435,7 @@ mod tests {
         let ends = 2 * limits::SESSION_LINES as usize;
         let lines = crate::logging::lines_of(|| {
             for _ in 0..ends {
-                started(&control, &id, String::new(), String::new());
+                started(&control, &id, false, String::new(), String::new());
                 finish(&control, &id);
             }
         });

@@ -47,12 +47,23 @@ pub(crate) enum Effect {
     /// Media flows.
     Started {
         broadcast: BroadcastId,
+        by_rtmp: bool,
         name: String,
         meta_data: String,
     },
     /// The broadcast is over, and its destinations with it.
     Finish {
         broadcast: BroadcastId,
+    },
+    /// Media of a viewer flows.
+    PlayStarted {
+        broadcast: BroadcastId,
+        subscriber_id: String,
+    },
+    /// A viewer whose media has flowed is gone.
+    PlayStopped {
+        broadcast: BroadcastId,
+        subscriber_id: String,
     },
     /// A publisher was sent a time-out: its media has not come.
     TimedOut {

@@ -162,6 +162,7 @@ impl Hub {
             phase: Phase::AwaitingOffer,
             since: now,
             start_timeout_ms: request.start_timeout_ms,
+            by_rtmp: false,
             name: request.name,
             meta_data: request.meta_data,
             shard: None,

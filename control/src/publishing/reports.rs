@@ -37,7 +37,7 @@ impl Hub {
             .filter(on_shard)
             .map(|(id, _)| id.clone())
             .collect();
-        let mut sockets: HashSet<SocketId> = self.views_lost(shard).into_iter().collect();
+        let mut sockets: HashSet<SocketId> = self.views_lost(shard, out).into_iter().collect();
         for id in lost {
             let Some(session) = self.drop_session(&id) else {
                 continue;
@@ -128,12 +128,13 @@ impl Hub {
         broadcast: &BroadcastId,
         out: &mut Vec<Effect>,
     ) {
-        let (mut name, mut meta_data) = (String::new(), String::new());
+        let (mut name, mut meta_data, mut by_rtmp) = (String::new(), String::new(), false);
         if let Some(session) = self.sessions.get_mut(id) {
             if !session.is_starting() {
                 return;
             }
             session.phase = Phase::Publishing;
+            by_rtmp = session.by_rtmp;
             name.clone_from(&session.name);
             meta_data.clone_from(&session.meta_data);
             if self.sockets.contains_key(&session.socket) {
@@ -143,11 +144,13 @@ impl Hub {
             // Ended here while the report was on its way. One of an earlier process counts.
             return;
         }
+        self.views_go_on(broadcast, out);
         // In front: the client may call REST as soon as it reads the notification.
         out.insert(
             0,
             Effect::Started {
                 broadcast: broadcast.clone(),
+                by_rtmp,
                 name,
                 meta_data,
             },

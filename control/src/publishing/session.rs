@@ -40,6 +40,8 @@ pub(super) struct Session {
     /// When `publish` came.
     pub(super) since: Instant,
     pub(super) start_timeout_ms: u64,
+    /// It is an encoder's.
+    pub(super) by_rtmp: bool,
     pub(super) name: String,
     pub(super) meta_data: String,
     /// The shard that has the offer.

@@ -356,6 +356,13 @@ impl Shards {
         }
     }
 
+    /// A shard that can be reached now.
+    pub(crate) fn any_connected(&self) -> Option<u16> {
+        let shards = &self.lock().shards;
+        let mut connected = shards.iter().filter(|(_, view)| view.is_connected());
+        connected.next().map(|(shard, _)| *shard)
+    }
+
     /// Shards that can be reached now.
     pub(crate) fn connected_count(&self) -> usize {
         self.lock()

@@ -22,7 +22,6 @@ fn shards(weights: &[u32]) -> (Shards, Vec<mpsc::Receiver<shardcast_link::Comman
             shards: weights.len() as u16,
             udp_port: 50_000 + shard,
             capacity: *weight,
-            rtmp_port: None,
         };
         let (queue, receiver) = mpsc::channel(2_000);
         let broken = Arc::new(Notify::new());

@@ -37,6 +37,7 @@ fn rendition(spec: RenditionSpec) -> shardcast_link::RenditionStatus {
 /// A source of 1920×1080 at 60 frames a second that is decoded for `specs`.
 fn decoded(specs: &[RenditionSpec]) -> BroadcastStatus {
     let publisher = PublisherStatus {
+        protocol: Default::default(),
         session: SessionId("s".into()),
         since_unix_ms: 0,
         remote: String::new(),

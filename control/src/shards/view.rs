@@ -182,7 +182,6 @@ mod tests {
             shards: 1,
             udp_port: 1,
             capacity: 100,
-            rtmp_port: None,
         };
         let (queue, _) = mpsc::channel(1);
         let broken = Arc::new(Notify::new());

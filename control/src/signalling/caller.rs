@@ -33,6 +33,20 @@ impl Caller {
         let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| {
             peer.0.ip().to_canonical()
         });
+        Self::with_headers(control, application, headers, peer)
+    }
+
+    /// The sender of what has no headers: an encoder.
+    pub(super) fn of_peer(control: &Control, application: &str, peer: IpAddr) -> Self {
+        Self::with_headers(control, application, &HeaderMap::new(), peer)
+    }
+
+    fn with_headers(
+        control: &Control,
+        application: &str,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Self {
         let allowed = control
             .application(application)
             .and_then(|application| application.allowed_publisher_cidr.as_ref());
