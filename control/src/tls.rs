@@ -55,13 +55,22 @@ pub enum TlsError {
 pub(crate) struct Certificates {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
-    current: RwLock<(Arc<CertifiedKey>, Option<SystemTime>)>,
+    current: RwLock<Current>,
+}
+
+/// A certificate that is in use.
+#[derive(Debug)]
+struct Current {
+    key: Arc<CertifiedKey>,
+    /// The chain and then the key, as the files have them.
+    pem: Arc<[u8]>,
+    changed: Option<SystemTime>,
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&current.0))
+        Some(Arc::clone(&current.key))
     }
 }
 
@@ -74,12 +83,22 @@ impl Certificates {
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let changed = changed(&files);
-        let current = RwLock::new((read(&files, &provider)?, changed));
+        let current = RwLock::new(Current {
+            key: read(&files, &provider)?,
+            pem: pem(&files),
+            changed,
+        });
         Ok(Arc::new(Self {
             files,
             provider,
             current,
         }))
+    }
+
+    /// The chain and then the key in PEM, for the engine.
+    pub(crate) fn pem(&self) -> Arc<[u8]> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.pem)
     }
 
     /// The configuration of the HTTPS port.
@@ -110,14 +129,15 @@ impl Certificates {
             .current
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .1;
+            .changed;
         if changed == known {
             return;
         }
         match read(&self.files, &self.provider) {
-            Ok(certificate) => {
+            Ok(key) => {
+                let pem = pem(&self.files);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) =
-                    (certificate, changed);
+                    Current { key, pem, changed };
                 tracing::info!("the certificate was read again");
             }
             Err(error) => {
@@ -144,6 +164,14 @@ fn pair_error(files: &TlsFiles, source: rustls::Error) -> TlsError {
 fn changed(files: &TlsFiles) -> Option<SystemTime> {
     let time = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     time(&files.cert).max(time(&files.key))
+}
+
+/// Files that [`read`] has just read.
+fn pem(files: &TlsFiles) -> Arc<[u8]> {
+    let read = |path: &Path| fs::read(path).unwrap_or_default();
+    [read(&files.cert), b"\n".to_vec(), read(&files.key)]
+        .concat()
+        .into()
 }
 
 fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
