@@ -152,6 +152,11 @@ impl VideoOverrides {
     }
 }
 
+/// A rung of a ladder, whole: equal for destinations that ask for its height and for viewers.
+pub(crate) fn rung(application: &EncodingSettings, rung: Rung) -> RenditionSpec {
+    RenditionOverrides::from(rung).over(application, None)
+}
+
 impl VideoChange {
     /// Reads the body of an Endpoint.
     ///

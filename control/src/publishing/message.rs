@@ -33,6 +33,11 @@ pub(crate) enum ClientMessage {
         video: Option<bool>,
         audio: Option<bool>,
     },
+    /// Which height of video a viewer wants, in pixels; `None`: the publisher's.
+    ForceQuality {
+        broadcast: BroadcastId,
+        height: Option<u32>,
+    },
     GetStreamInfo {
         broadcast: BroadcastId,
     },
@@ -66,6 +71,8 @@ pub(crate) struct Publish {
 pub(crate) struct Play {
     pub(crate) broadcast: BroadcastId,
     pub(crate) token: String,
+    /// For webhooks.
+    pub(crate) subscriber_id: String,
 }
 
 /// A text that is no message. The client's fault; it is sent an error and may go on.
@@ -91,8 +98,7 @@ pub(crate) enum Malformed {
 }
 
 /// Commands of the SDK that have no effect here.
-const UNSUPPORTED: [&str; 25] = [
-    "forceStreamQuality",
+const UNSUPPORTED: [&str; 24] = [
     "enableTrack",
     "getTrackList",
     "joinRoom",
@@ -184,6 +190,7 @@ fn of_stream(
         "play" => ClientMessage::Play(Play {
             broadcast,
             token: short(object, "token")?,
+            subscriber_id: short(object, "subscriberId")?,
         }),
         // `trackId` would name one of several broadcasts in one session.
         "toggleVideo" => ClientMessage::Toggle {
@@ -195,6 +202,10 @@ fn of_stream(
             broadcast,
             video: None,
             audio: object.get("enabled").and_then(Value::as_bool),
+        },
+        "forceStreamQuality" => ClientMessage::ForceQuality {
+            broadcast,
+            height: stream_height(object),
         },
         "getStreamInfo" => ClientMessage::GetStreamInfo { broadcast },
         "getBroadcastObject" => ClientMessage::GetBroadcastObject { broadcast },
@@ -229,6 +240,15 @@ fn short(object: &Map<String, Value>, field: &'static str) -> Result<String, Mal
         limits::CREDENTIAL_BYTES_MAX,
         string(object, field),
     )
+}
+
+/// `streamHeight`: a number, or a text that is one, as menus have it. 0 and everything else is no wish.
+fn stream_height(object: &Map<String, Value>) -> Option<u32> {
+    let height = match object.get("streamHeight")? {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_u64().and_then(|height| u32::try_from(height).ok()),
+    };
+    height.filter(|height| *height > 0)
 }
 
 fn sdp(object: &Map<String, Value>) -> Result<Option<String>, Malformed> {

@@ -10,6 +10,8 @@ pub(crate) enum ServerMessage {
         uri: String,
         username: String,
         credential: String,
+        /// All of them, each as an `RTCIceServer` (W3C webrtc, 4.2.4), for pages that set their own.
+        servers: Vec<Value>,
     },
     Start {
         stream: String,
@@ -34,6 +36,18 @@ pub(crate) enum ServerMessage {
     Notification {
         stream: String,
         definition: &'static str,
+    },
+    /// A viewer is sent video of this height from now on, in pixels.
+    ResolutionChange {
+        stream: String,
+        height: u32,
+    },
+    /// To a viewer, in bit/s: what its way is estimated to carry, and what it is sent.
+    BitrateMeasurement {
+        stream: String,
+        target_bps: u64,
+        video_bps: u64,
+        audio_bps: u64,
     },
     /// The client closes its peer connection and does not come back by itself.
     Stop {
@@ -78,9 +92,11 @@ impl ServerMessage {
                 uri,
                 username,
                 credential,
+                servers,
             } => json!({
                 "command": "iceServerConfig", "stunServerUri": uri,
-                "turnServerUsername": username, "turnServerCredential": credential}),
+                "turnServerUsername": username, "turnServerCredential": credential,
+                "iceServers": servers}),
             Self::Start { stream } => {
                 json!({"command": "start", "streamId": stream, "subscriberId": ""})
             }
@@ -100,6 +116,17 @@ impl ServerMessage {
             Self::Notification { stream, definition } => json!({
                 "command": "notification", "definition": definition, "streamId": stream,
                 "subscriberId": ""}),
+            Self::ResolutionChange { stream, height } => json!({
+                "command": "notification", "definition": "resolutionChangeInfo",
+                "streamId": stream, "subscriberId": "", "streamHeight": height}),
+            Self::BitrateMeasurement {
+                stream,
+                target_bps,
+                video_bps,
+                audio_bps,
+            } => json!({
+                "command": "notification", "definition": "bitrateMeasurement", "streamId": stream,
+                "targetBitrate": target_bps, "videoBitrate": video_bps, "audioBitrate": audio_bps}),
             Self::Stop { stream } => json!({"command": "stop", "streamId": stream}),
             Self::BroadcastObject { stream, broadcast } => json!({
                 "command": "notification", "definition": "broadcastObject", "streamId": stream,

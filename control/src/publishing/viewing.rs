@@ -3,13 +3,20 @@
 //! A viewer claims nothing: any number of sockets watch a broadcast, and a socket watches any number of
 //! broadcasts, each once.
 
+mod restart;
+mod waiting;
+mod wish;
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use shardcast_link::{BroadcastId, Command, Problem, SessionId, ViewEndReason, ViewRefusal};
+use shardcast_link::{
+    BroadcastId, Command, Problem, SessionId, ViewEndReason, ViewRefusal, ViewerReport,
+};
 
+pub(crate) use self::wish::{ViewRequest, Wish};
 use super::{
     client::{Client, ClientKey, SocketId},
     effect::{Effect, notify},
@@ -20,28 +27,23 @@ use super::{
 };
 use crate::limits;
 
-/// A wish to watch, and what is known around it.
-#[derive(Clone, Debug)]
-pub(crate) struct ViewRequest {
-    pub(crate) broadcast: BroadcastId,
-    /// The client's SDP offer (WHEP); `None`: the shard offers (the SDK's `play`).
-    pub(crate) offer: Option<String>,
-    /// The shard that has the broadcast, or what the client is told instead.
-    pub(crate) admission: Result<u16, ServerMessage>,
-    pub(crate) start_timeout_ms: u64,
-}
-
 /// One viewer.
 #[derive(Debug)]
 pub(super) struct ViewSession {
     broadcast: BroadcastId,
     socket: SocketId,
     client: ClientKey,
+    subscriber_id: String,
     shard: u16,
-    /// Whether the client made the offer.
+    /// It is no SDK, which makes offers and tries again by itself: it came by WHEP or RTMP.
     offers: bool,
     /// Media flows.
     is_watching: bool,
+    /// Its broadcast is not on air yet, and it is waited for.
+    is_waiting: bool,
+    /// It is for so long at most.
+    waits_until: Instant,
+    start_timeout_ms: u64,
     /// When it is given up if media does not flow by then.
     deadline: Instant,
     candidate_count: usize,
@@ -161,9 +163,13 @@ impl Hub {
             broadcast: broadcast.clone(),
             socket,
             client: client.key(),
+            subscriber_id: request.subscriber_id,
             shard,
-            offers: request.offer.is_some(),
+            offers: !matches!(request.by, Wish::Browser(None)),
             is_watching: false,
+            is_waiting: false,
+            waits_until: now + limits::VIEW_WAITS,
+            start_timeout_ms: request.start_timeout_ms,
             deadline: now + start_timeout + limits::SHARD_CONFIRM,
             candidate_count: 0,
             wants_video: true,
@@ -172,13 +178,13 @@ impl Hub {
         let place = (socket, broadcast.clone());
         self.views.by_place.insert(place, id.clone());
         self.views.sessions.insert(id.clone(), session);
-        let command = Command::View {
-            session: id,
-            broadcast,
-            offer: request.offer,
-            start_timeout_ms: request.start_timeout_ms,
-        };
+        let command = request.by.command(id, broadcast, request.start_timeout_ms);
         out.push(Effect::View { shard, command });
+    }
+
+    /// Whether `socket` watches something.
+    pub(crate) fn has_view_of(&self, socket: SocketId) -> bool {
+        self.views.sessions.values().any(|it| it.socket == socket)
     }
 
     /// How many watch `broadcast`, or are about to.
@@ -256,6 +262,20 @@ impl Hub {
         out.push(Effect::View { shard, command });
     }
 
+    /// Which height of video a viewer wants; `None`: the publisher's.
+    pub(crate) fn view_quality(
+        &mut self,
+        socket: SocketId,
+        broadcast: &BroadcastId,
+        height: Option<u32>,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some((session, view)) = self.views.get_mut(socket, broadcast) {
+            let (shard, command) = (view.shard, Command::ViewQuality { session, height });
+            out.push(Effect::View { shard, command });
+        }
+    }
+
     /// A viewer has sent `stop`; whether there is such a viewer.
     pub(crate) fn stop_view(
         &mut self,
@@ -321,6 +341,9 @@ impl Hub {
         problem: Problem,
         out: &mut Vec<Effect>,
     ) {
+        if refusal == ViewRefusal::NotOnAir && self.view_waits(id) {
+            return;
+        }
         let Some(view) = self.views.remove(id) else {
             return;
         };
@@ -354,8 +377,42 @@ impl Hub {
     /// Media of a viewer flows.
     pub(crate) fn viewing(&mut self, id: &SessionId, out: &mut Vec<Effect>) {
         if let Some(view) = self.views.sessions.get_mut(id) {
-            view.is_watching = true;
+            if !std::mem::replace(&mut view.is_watching, true) {
+                out.push(Effect::PlayStarted {
+                    broadcast: view.broadcast.clone(),
+                    subscriber_id: view.subscriber_id.clone(),
+                });
+            }
             out.push(notify(view.socket, &view.broadcast, "play_started"));
+        }
+    }
+
+    /// A viewer is sent video of another height than before.
+    pub(crate) fn view_switched(&mut self, id: &SessionId, height: u32, out: &mut Vec<Effect>) {
+        if let Some(view) = self.views.sessions.get(id).filter(|view| !view.offers) {
+            let stream = view.broadcast.stream().to_owned();
+            let message = ServerMessage::ResolutionChange { stream, height };
+            self.send_if_open(view.socket, message, out);
+        }
+    }
+
+    /// A shard has measured how the media of a viewer arrives. The client is told what its way is estimated to
+    /// carry, where that is estimated.
+    pub(crate) fn view_reported(
+        &self,
+        id: &SessionId,
+        report: &ViewerReport,
+        out: &mut Vec<Effect>,
+    ) {
+        let view = self.views.sessions.get(id);
+        if let Some((view, target_bps)) = view.zip(report.estimate_bps) {
+            let message = ServerMessage::BitrateMeasurement {
+                stream: view.broadcast.stream().to_owned(),
+                target_bps,
+                video_bps: report.video_bps,
+                audio_bps: report.audio_bps,
+            };
+            self.send_if_open(view.socket, message, out);
         }
     }
 
@@ -364,12 +421,25 @@ impl Hub {
     pub(crate) fn view_ended(
         &mut self,
         id: &SessionId,
+        broadcast: &BroadcastId,
         reason: ViewEndReason,
         out: &mut Vec<Effect>,
     ) {
         let Some(view) = self.views.remove(id) else {
+            // One of an earlier process, whose media has flowed.
+            let has_watched = matches!(
+                reason,
+                ViewEndReason::BroadcastEnded | ViewEndReason::Lost | ViewEndReason::PeerClosed
+            );
+            if has_watched && !self.was_made_here(id) {
+                out.push(Effect::PlayStopped {
+                    broadcast: broadcast.clone(),
+                    subscriber_id: String::new(),
+                });
+            }
             return;
         };
+        play_stopped(&view, out);
         let stream = view.broadcast.stream();
         let message = match reason {
             ViewEndReason::Lost | ViewEndReason::StartTimeout if !view.offers => return,
@@ -388,14 +458,16 @@ impl Hub {
 
     /// The engine behind `shard` is another one than before: its viewers are lost. Returns their
     /// sockets.
-    pub(super) fn views_lost(&mut self, shard: u16) -> Vec<SocketId> {
+    pub(super) fn views_lost(&mut self, shard: u16, out: &mut Vec<Effect>) -> Vec<SocketId> {
         let lost = self.views.ids(|view| view.shard == shard);
         let lost = lost.iter().filter_map(|id| self.views.remove(id));
+        let lost = lost.inspect(|view| play_stopped(view, out));
         lost.map(|view| view.socket).collect()
     }
 
     /// Gives up viewers whose media does not flow in time, though their shard has not said so.
     pub(super) fn tick_views(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.tick_waiting_views(now, out);
         let is_overdue = |view: &ViewSession| !view.is_watching && now >= view.deadline;
         for id in self.views.ids(is_overdue) {
             if let Some(view) = self.views.sessions.get(&id).filter(|view| view.offers) {
@@ -409,9 +481,20 @@ impl Hub {
 
     fn drop_view(&mut self, id: &SessionId, out: &mut Vec<Effect>) {
         if let Some(view) = self.views.remove(id) {
+            play_stopped(&view, out);
             let (shard, session) = (view.shard, id.clone());
             let command = Command::EndView { session };
             out.push(Effect::View { shard, command });
         }
+    }
+}
+
+/// The end of what was told by [`Effect::PlayStarted`].
+fn play_stopped(view: &ViewSession, out: &mut Vec<Effect>) {
+    if view.is_watching {
+        out.push(Effect::PlayStopped {
+            broadcast: view.broadcast.clone(),
+            subscriber_id: view.subscriber_id.clone(),
+        });
     }
 }

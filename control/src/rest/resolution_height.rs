@@ -8,6 +8,7 @@ use crate::{
     source,
     state::Control,
     video_settings::{RenditionOverrides, VideoChange, VideoOverrides, VideoSettingsError},
+    wants,
 };
 
 /// There is no video of this height. The client's fault.
@@ -65,7 +66,7 @@ pub(super) fn video_of(
     if said.rendition.is_some() {
         return Err(HeightError::Both);
     }
-    let ladder = ladder(control, application, id);
+    let ladder = wants::ladder(control, application, id);
     match rung_at(height, &ladder, source_height(control, id))? {
         Some(_) if said.reencode == Some(Reencode::Off) => Err(HeightError::Off(height)),
         Some(rung) => {
@@ -87,17 +88,6 @@ fn source_itself(application: &EncodingSettings, said: VideoOverrides) -> VideoO
         reencode: said.reencode.or(usual),
         ..said
     }
-}
-
-/// The renditions that destinations of `id` may ask for: its own list stands in place of its
-/// application's.
-fn ladder(control: &Control, application: &EncodingSettings, id: &BroadcastId) -> Ladder {
-    let record = control.catalog.broadcast(id);
-    let list = record.and_then(|record| record.profile.encoder_settings_list.clone());
-    // What an older version has stored unseen may be anything.
-    let own = list.and_then(|list| Ladder::of_values(&list).ok());
-    own.filter(|ladder| !ladder.is_empty())
-        .unwrap_or_else(|| application.ladder.clone())
 }
 
 /// Height of what is published now.

@@ -12,12 +12,13 @@ use shardcast_log::Limiter;
 use crate::{
     admission, effects,
     publishing::{
-        PublishRequest, SocketId, ViewRequest,
+        PublishRequest, SocketId, ViewRequest, Wish,
         message::{ClientMessage, Play, Publish, ServerMessage},
     },
+    settings::IceServer,
     source,
     state::Control,
-    views,
+    views, wants,
 };
 
 static REFUSED: Limiter = Limiter::refusals();
@@ -59,7 +60,7 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
             });
         }
         ClientMessage::Stop { broadcast } => stop(control, sender, &broadcast),
-        ClientMessage::Play(play) => view(control, sender, &play, None),
+        ClientMessage::Play(play) => view(control, sender, &play, Wish::Browser(None)),
         ClientMessage::Toggle {
             broadcast,
             video,
@@ -67,6 +68,11 @@ pub(crate) fn carry_out(control: &Arc<Control>, sender: Sender<'_>, message: Cli
         } => effects::with_hub(control, |hub, out| {
             hub.view_tracks(socket, &broadcast, (video, audio), out);
         }),
+        ClientMessage::ForceQuality { broadcast, height } => {
+            effects::with_hub(control, |hub, out| {
+                hub.view_quality(socket, &broadcast, height, out);
+            });
+        }
         ClientMessage::GetStreamInfo { broadcast } => send(stream_info(control, &broadcast)),
         ClientMessage::GetBroadcastObject { broadcast } => send(object(control, &broadcast)),
         ClientMessage::UpdateStreamMetaData {
@@ -174,27 +180,40 @@ pub(crate) fn admission(
 }
 
 fn ice_servers(control: &Control, application: &str) -> ServerMessage {
-    let ice = control
-        .application(application)
-        .map(|a| a.ice_server.clone());
-    let (uri, username, credential) = match ice {
-        Some(ice) => (ice.uri, ice.username, ice.credential),
-        None => Default::default(),
+    let ice = control.application(application).map(|a| &a.ice_server);
+    let server = |ice: &IceServer, uri: &str| match IceServer::is_turn(uri) {
+        true => json!({"urls": uri, "username": ice.username, "credential": ice.credential}),
+        false => json!({"urls": uri}),
     };
+    let servers = ice.map(|ice| ice.uris().map(|uri| server(ice, uri)).collect());
     ServerMessage::IceServerConfig {
-        uri,
-        username,
-        credential,
+        uri: ice.map_or("", IceServer::first).to_owned(),
+        username: ice.map_or_else(String::new, |ice| ice.username.clone()),
+        credential: ice.map_or_else(String::new, |ice| ice.credential.clone()),
+        servers: servers.unwrap_or_default(),
     }
 }
 
-/// Lets the hub decide about a wish to watch, with the client's `offer` if it makes one.
-pub(super) fn view(control: &Control, sender: Sender<'_>, play: &Play, offer: Option<String>) {
+/// Restarts ICE of a viewer by WHEP, with its `offer` under other credentials.
+pub(super) fn restart_view(
+    control: &Control,
+    sender: Sender<'_>,
+    broadcast: &BroadcastId,
+    offer: String,
+) {
+    effects::with_hub(control, |hub, out| {
+        hub.restart_view(Instant::now(), sender.socket, broadcast, offer, out);
+    });
+}
+
+/// Lets the hub decide about a wish to watch.
+pub(super) fn view(control: &Control, sender: Sender<'_>, play: &Play, by: Wish) {
     let application = control.application(sender.application);
     let request = ViewRequest {
         broadcast: play.broadcast.clone(),
-        offer,
+        by,
         admission: admission::check_view(control, &play.broadcast, &play.token),
+        subscriber_id: play.subscriber_id.clone(),
         start_timeout_ms: application.map_or(0, |application| application.start_timeout_ms),
     };
     let now = Instant::now();
@@ -203,21 +222,43 @@ pub(super) fn view(control: &Control, sender: Sender<'_>, play: &Play, offer: Op
     });
 }
 
+/// What a viewer may be sent: the publisher's video and the rungs below it. Its audio is the publisher's
+/// with each.
 fn stream_info(control: &Control, id: &BroadcastId) -> ServerMessage {
     let stream = id.stream().to_owned();
-    let publisher = control
-        .shards
-        .broadcast(id)
-        .and_then(|status| status.publisher);
-    let Some(publisher) = publisher else {
+    let live = control.shards.broadcast(id);
+    let Some((live, publisher)) = live.and_then(|live| Some((live.clone(), live.publisher?)))
+    else {
         return ServerMessage::NoStream { stream };
     };
     let video = publisher.video.clone().unwrap_or_default();
-    let info = json!([{
-        "streamWidth": video.width, "streamHeight": video.height,
-        "videoBitrate": source::video_bitrate(&publisher),
-        "audioBitrate": source::audio_bitrate(&publisher),
-        "videoCodec": video.codec}]);
+    let (width, height) = source::size(&live).unwrap_or((video.width, video.height));
+    let audio_bitrate = source::audio_bitrate(&publisher);
+    let info = |width, height, bitrate: u64, codec: &str| {
+        json!({"streamWidth": width, "streamHeight": height, "videoBitrate": bitrate,
+            "audioBitrate": audio_bitrate, "videoCodec": codec})
+    };
+    let source = info(
+        width,
+        height,
+        source::video_bitrate(&publisher),
+        &video.codec,
+    );
+    let ladder = control.application(id.application());
+    let ladder = ladder.map(|application| wants::ladder(control, &application.encoding, id));
+    let ladder = ladder.unwrap_or_default();
+    let below = ladder.rungs().iter().filter(|rung| rung.height < height);
+    let rungs = below.map(|rung| {
+        // Chroma is kept for two pixels at a time.
+        let wide = u64::from(width) * u64::from(rung.height) / u64::from(height.max(1)) / 2 * 2;
+        info(
+            u32::try_from(wide).unwrap_or_default(),
+            rung.height,
+            rung.video_bitrate.into(),
+            "H264",
+        )
+    });
+    let info = std::iter::once(source).chain(rungs).collect();
     ServerMessage::StreamInformation { stream, info }
 }
 

@@ -29,6 +29,21 @@ async fn a_ping_is_answered_by_a_pong_and_the_ice_servers_are_told() {
 }
 
 #[tokio::test]
+async fn of_several_ice_servers_the_sdk_is_told_one_that_it_knows_and_others_are_told_all() {
+    let server = Server::start_with_file(
+        "stunServerURI = \"turns:t.example:443, turn:t.example:3478,stun:t.example\"\n\
+         turnServerUsername = \"anna\"\nturnServerCredential = \"hush\"\n",
+    )
+    .await;
+    let mut client = server.connect().await;
+    let config = client.ask(json!({"command": "getIceServerConfig"})).await;
+    assert_eq!(config["stunServerUri"], "turn:t.example:3478");
+    let turn = |uri: &str| json!({"urls": uri, "username": "anna", "credential": "hush"});
+    let all = json!([turn("turns:t.example:443"), turn("turn:t.example:3478"), {"urls": "stun:t.example"}]);
+    assert_eq!(config["iceServers"], all);
+}
+
+#[tokio::test]
 async fn a_publish_is_started_and_the_same_id_elsewhere_is_in_use() {
     let server = Server::start().await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
@@ -135,7 +150,7 @@ async fn known_commands_that_are_not_built_do_nothing() {
     for command in [
         "getTrackList",
         "toggleVideo",
-        "forceStreamQuality",
+        "forceStreamQuality", // Of a stream that this socket does not watch.
         "getDebugInfo",
     ] {
         client

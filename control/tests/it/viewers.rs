@@ -7,9 +7,9 @@ use shardcast_link::{
 };
 
 use crate::server::{
-    Client, Server, broadcasts,
+    Client, Server, broadcasts, offer, publish,
     shard::{Shard, live},
-    stop,
+    stop, until,
 };
 
 const OFFER: &str = "v=0\r\nm=audio 9 X 111\r\na=mid:abc\r\nm=video 9 X 108\r\na=mid:def\r\n";
@@ -150,6 +150,91 @@ async fn a_viewer_is_told_its_start_and_its_end_and_leaves_tracks_out() {
 }
 
 #[tokio::test]
+async fn a_viewer_asks_for_a_height_of_the_ladder_and_is_told_what_it_is_sent() {
+    let ladder = r#"encoderSettings = "1080,4000000,128000,480,900000,64000,240,400000,64000""#;
+    let server = Server::start_with_file(ladder).await;
+    let mut shard = Shard::join(&server).await;
+    let (_publisher, publishes) = shard.live(server.http(), &id()).await;
+    shard.say(Event::Status(live(&id(), &publishes))).await;
+    let (mut client, session) = playing(&server, &mut shard).await;
+    until("the status", async || {
+        let read = server.get(&broadcasts("s1")).await.json();
+        (read["height"] == 720).then_some(())
+    })
+    .await;
+    let info = json!({"command": "getStreamInfo", "streamId": "s1"});
+    let told = client.ask(info).await;
+    let sizes = told["streamInfo"].as_array().unwrap().iter();
+    let sizes: Vec<_> = sizes
+        .map(|it| (it["streamWidth"].clone(), it["streamHeight"].clone()))
+        .collect();
+    let expected = [(1280, 720), (852, 480), (426, 240)];
+    assert_eq!(
+        sizes,
+        expected.map(|(width, height)| (json!(width), json!(height)))
+    );
+    assert_eq!(told["streamInfo"][1]["videoBitrate"], 900_000);
+
+    for (asked, height) in [
+        (json!(480), Some(480)),
+        (json!("240"), Some(240)),
+        (json!(0), None),
+        (json!("auto"), None),
+        (json!(-1), None),
+    ] {
+        let force =
+            json!({"command": "forceStreamQuality", "streamId": "s1", "streamHeight": asked});
+        client.send(force).await;
+        let session = session.clone();
+        assert_eq!(shard.next().await, Command::ViewQuality { session, height });
+    }
+    let switched = Event::ViewSwitched {
+        session: session.clone(),
+        height: 480,
+    };
+    shard.say(switched).await;
+    let told = client.next().await;
+    assert_eq!(
+        (
+            &told["definition"],
+            &told["streamHeight"],
+            &told["streamId"]
+        ),
+        (&json!("resolutionChangeInfo"), &json!(480), &json!("s1"))
+    );
+}
+
+#[tokio::test]
+async fn a_shard_is_told_the_ladder_of_the_broadcast_or_of_its_application() {
+    let ladder = r#"encoderSettings = "480,900000,64000""#;
+    let server = Server::start_with_file(ladder).await;
+    let mut shard = Shard::join(&server).await;
+    let mut publishers = Vec::new();
+    let own = json!([{"height": 360, "videoBitrate": 700_000, "audioBitrate": 64_000}]);
+    for (stream, body, height) in [
+        ("s1", json!({"streamId": "s1"}), 480),
+        (
+            "s2",
+            json!({"streamId": "s2", "encoderSettingsList": own}),
+            360,
+        ),
+    ] {
+        let created = server.post(&broadcasts("create"), body).await;
+        assert_eq!(created.status, 200, "{}", created.text());
+        let mut publisher = server.connect().await;
+        publisher.ask(publish(stream)).await;
+        publisher.send(offer(stream)).await;
+        publishers.push(publisher);
+        let Command::Want { broadcast } = shard.next().await else {
+            panic!("what is wanted comes first");
+        };
+        let heights: Vec<u32> = broadcast.ladder.iter().map(|rung| rung.height).collect();
+        assert_eq!(heights, [height]);
+        assert!(matches!(shard.next().await, Command::Publish { .. }));
+    }
+}
+
+#[tokio::test]
 async fn a_token_for_playing_is_needed_where_the_settings_say_so() {
     let server = Server::start_with(|settings| {
         for application in settings.application.values_mut() {
@@ -269,17 +354,27 @@ async fn viewers_are_counted_in_the_broadcast_and_its_statistics() {
     let (_publisher, session) = shard.live(server.http(), &id()).await;
     let mut status = live(&id(), &session);
     status.broadcasts[0].viewers = 3;
+    status.broadcasts[0].rtmp_viewers = 2;
+    status.broadcasts[0].data.lost = 7;
     shard.say(Event::Status(status)).await;
-    crate::server::until("three viewers", async || {
+    until("three viewers", async || {
         let broadcast = server.get(&broadcasts("s1")).await.json();
         (broadcast["webRTCViewerCount"] == 3).then_some(())
     })
     .await;
     let statistics = server.get(&broadcasts("s1/broadcast-statistics")).await;
-    assert_eq!(statistics.json()["totalWebRTCWatchersCount"], 3);
+    assert_eq!(
+        statistics.json(),
+        json!({"totalRTMPWatchersCount": 2, "totalHLSWatchersCount": 0,
+            "totalWebRTCWatchersCount": 3, "totalDASHWatchersCount": 0})
+    );
     let metrics = server.get("/metrics").await.text();
     assert!(
-        metrics.contains("shardcast_viewers{shard=\"0\"} 3"),
+        metrics.contains("shardcast_viewers{shard=\"0\"} 5"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("shardcast_data_messages_lost{shard=\"0\"} 7"),
         "{metrics}"
     );
 }
