@@ -137,17 +137,17 @@ impl Hub {
         problem: Problem,
         out: &mut Vec<Effect>,
     ) {
-        let Some(session) = self.sessions.get_mut(id) else {
-            return;
-        };
-        if !session.renegotiation.end() {
-            return;
-        }
         let definition = match problem.fault {
             Fault::Publisher | Fault::Destination => "notSetRemoteDescription",
             Fault::Operator => "highResourceUsage",
             Fault::Internal => "server_error_check_logs",
         };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return self.view_not_restarted(id, definition, Some(problem.message), out);
+        };
+        if !session.renegotiation.end() {
+            return;
+        }
         let message = ServerMessage::Error {
             stream: Some(session.broadcast.stream().to_owned()),
             definition,

@@ -48,6 +48,15 @@ async fn describe(shard: &mut Shard, session: &SessionId) {
         .await;
 }
 
+/// An offer that the shard answers.
+async fn answered(server: &Server, shard: &mut Shard) -> (Reply, SessionId) {
+    tokio::join!(post(server, &[SDP], OFFER), async {
+        let session = take_view(shard).await;
+        describe(shard, &session).await;
+        session
+    })
+}
+
 async fn patch(server: &Server, url: &str, etag: &str, body: &str) -> Reply {
     let length = body.len().to_string();
     let headers = [
@@ -63,11 +72,7 @@ async fn an_offer_to_receive_is_answered_and_its_session_trickles_and_ends() {
     let server = Server::start().await;
     let mut shard = Shard::join(&server).await;
     let _publisher = shard.live(server.http(), &id()).await;
-    let (reply, session) = tokio::join!(post(&server, &[SDP], OFFER), async {
-        let session = take_view(&mut shard).await;
-        describe(&mut shard, &session).await;
-        session
-    });
+    let (reply, session) = answered(&server, &mut shard).await;
     assert_eq!(reply.status, 201, "{}", reply.text());
     assert_eq!(reply.header("content-type"), "application/sdp");
     assert!(reply.text().contains("a=candidate:1 1 udp"));
@@ -82,11 +87,48 @@ async fn an_offer_to_receive_is_answered_and_its_session_trickles_and_ends() {
         candidate,
     };
     assert_eq!(shard.next().await, trickled);
-    let restart = "a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\n";
-    assert_eq!(patch(&server, url, "*", restart).await.status, 422);
     assert_eq!(server.delete(url).await.status, 200);
     assert_eq!(shard.next().await, Command::EndView { session });
     assert_eq!(server.delete(url).await.status, 404);
+}
+
+#[tokio::test]
+async fn ice_is_restarted_and_the_session_goes_on_when_that_is_refused() {
+    let server = Server::start().await;
+    let mut shard = Shard::join(&server).await;
+    let _publisher = shard.live(server.http(), &id()).await;
+    let (reply, session) = answered(&server, &mut shard).await;
+    let (url, etag) = (reply.header("location"), reply.header("etag"));
+    let restart = "a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\n";
+    let (reply, sdp) = tokio::join!(patch(&server, url, "*", restart), async {
+        let Command::Renegotiate { sdp, .. } = shard.next().await else {
+            panic!("not a further offer");
+        };
+        describe(&mut shard, &session).await;
+        sdp
+    });
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(
+        sdp.contains("a=ice-ufrag:other\r\na=ice-pwd:0123456789"),
+        "{sdp}"
+    );
+    assert!(reply.text().contains("a=candidate:1"), "{}", reply.text());
+    let renewed = reply.header("etag").to_owned();
+    assert_eq!(patch(&server, url, etag, "").await.status, 412);
+    let refused = Event::NotRenegotiated {
+        session: session.clone(),
+        problem: Problem {
+            fault: Fault::Publisher,
+            message: "not like this".into(),
+        },
+    };
+    let again = restart.replace("other", "again");
+    let (reply, ()) = tokio::join!(patch(&server, url, "*", &again), async {
+        assert!(matches!(shard.next().await, Command::Renegotiate { .. }));
+        shard.say(refused).await;
+    });
+    assert_eq!((reply.status, reply.text().trim()), (400, "not like this"));
+    assert_eq!(patch(&server, url, &renewed, "").await.status, 204);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 
 mod refusal;
 mod sdp;
-mod session;
+pub(super) mod session;
 mod whep;
 
 use std::{collections::HashMap, sync::Arc};
@@ -24,6 +24,7 @@ use axum::{
 use shardcast_link::BroadcastId;
 use tower_http::cors::{Any, CorsLayer};
 
+pub(super) use self::refusal::explanation;
 use self::{
     refusal::Refusal,
     sdp::Fragment,
@@ -144,10 +145,6 @@ async fn change(
         let message = "If-Match holds another ICE session than the one of this session";
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, message));
     }
-    if restarts && session.watches {
-        let message = "ICE of a viewer is not restarted: end this session, and make another one";
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message));
-    }
     let caller = Caller::of(&control, &application, &parts.headers, &parts.extensions);
     let sender = Sender {
         socket: session.socket,
@@ -174,12 +171,17 @@ async fn restart(
     };
     let offer = sdp::restarted(&session.offer, ufrag, password);
     let answered = ask(session, || {
-        let message = ClientMessage::TakeConfiguration {
-            broadcast: session.broadcast.clone(),
-            is_offer: true,
-            sdp: Some(offer.clone()),
-        };
-        commands::carry_out(control, sender, message);
+        let broadcast = session.broadcast.clone();
+        if session.watches {
+            commands::restart_view(control, sender, &broadcast, offer.clone());
+        } else {
+            let message = ClientMessage::TakeConfiguration {
+                broadcast,
+                is_offer: true,
+                sdp: Some(offer.clone()),
+            };
+            commands::carry_out(control, sender, message);
+        }
         trickle(control, sender, session, fragment);
     });
     let Some(answered) = answered.await else {
@@ -329,7 +331,7 @@ fn links(server: &IceServer) -> Vec<HeaderValue> {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let link = |uri: &str| {
         let mut link = format!("<{uri}>; rel=\"ice-server\"");
-        if uri.starts_with("turn") && !server.username.is_empty() {
+        if IceServer::is_turn(uri) && !server.username.is_empty() {
             link += &format!(
                 "; username=\"{}\"; credential=\"{}\"; credential-type=\"password\"",
                 quoted(&server.username),
@@ -338,8 +340,5 @@ fn links(server: &IceServer) -> Vec<HeaderValue> {
         }
         HeaderValue::from_str(&link).ok()
     };
-    let uris = server.uri.split(',').map(str::trim);
-    uris.filter(|uri| !uri.is_empty())
-        .filter_map(link)
-        .collect()
+    server.uris().filter_map(link).collect()
 }

@@ -87,7 +87,7 @@ fn status(definition: &str) -> StatusCode {
     }
 }
 
-fn explanation(definition: &'static str) -> &'static str {
+pub(in crate::signalling) fn explanation(definition: &'static str) -> &'static str {
     match definition {
         "unauthorized_access" => {
             "unauthorized_access: the token is missing, wrong or expired, or this address may not publish"

@@ -1,5 +1,5 @@
-//! One WHIP or WHEP session: a signalling socket without a WebSocket. Its task reads what the hub sends to the
-//! socket, and ends with the session.
+//! One WHIP or WHEP session, or that of an encoder or a player by RTMP: a signalling socket without a WebSocket. Its task reads what
+//! the hub sends to the socket, and ends with the session.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use super::super::{
 use crate::{
     effects, limits,
     publishing::{
-        SocketId,
+        SocketId, Wish,
         message::{ClientMessage, Play, Publish, ServerMessage},
     },
     state::{Answer, Answered, Control, Outgoing, WhipSession},
@@ -28,7 +28,7 @@ use crate::{
 
 /// A session from its first request to its end. Dropping it ends it as a closed socket does: what it
 /// publishes may be taken over, and ends if nobody does.
-pub(super) struct Session {
+pub(in crate::signalling) struct Session {
     control: Arc<Control>,
     caller: Caller,
     broadcast: BroadcastId,
@@ -50,7 +50,7 @@ impl Drop for Session {
 
 impl Session {
     /// `None` when there are too many sockets.
-    pub(super) fn open(
+    pub(in crate::signalling) fn open(
         control: &Arc<Control>,
         caller: Caller,
         broadcast: BroadcastId,
@@ -71,6 +71,27 @@ impl Session {
         })
     }
 
+    /// Publishes without an offer, up to the hub's consent.
+    pub(in crate::signalling) async fn start(
+        &mut self,
+        attempt: Publish,
+    ) -> Result<(), ServerMessage> {
+        self.publish(attempt).await?;
+        loop {
+            if let ServerMessage::Start { .. } = self.next().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(in crate::signalling) fn socket(&self) -> SocketId {
+        self.socket
+    }
+
+    pub(in crate::signalling) fn broadcast(&self) -> &BroadcastId {
+        &self.broadcast
+    }
+
     /// Publishes with `offer`; the shard's answer, or the error for the client.
     pub(super) async fn begin(&mut self, attempt: Publish, offer: &str) -> Answered {
         self.publish(attempt).await?;
@@ -85,11 +106,24 @@ impl Session {
 
     /// Watches with `offer`; the shard's answer, or the error for the client.
     pub(super) async fn watch(&mut self, play: &Play, offer: String) -> Answered {
-        commands::view(&self.control, self.sender(), play, Some(offer));
+        let by = Wish::Browser(Some(offer));
+        commands::view(&self.control, self.sender(), play, by);
         loop {
             if let ServerMessage::Answer { sdp, .. } = self.next().await? {
                 return self.complete(sdp);
             }
+        }
+    }
+
+    /// What the hub has said already against what was asked of it.
+    pub(in crate::signalling) fn refusal(&mut self) -> Option<ServerMessage> {
+        drop(self.control.lock_hub());
+        match self.queue.try_recv() {
+            Ok(Outgoing::Message(
+                message @ (ServerMessage::Error { .. } | ServerMessage::NoStream { .. }),
+            )) => Some(message),
+            Ok(Outgoing::Message(_)) | Err(mpsc::error::TryRecvError::Empty) => None,
+            Ok(Outgoing::Close(_)) | Err(_) => Some(ServerMessage::ServerWillStop),
         }
     }
 
@@ -127,7 +161,7 @@ impl Session {
         commands::carry_out(&self.control, self.sender(), message);
     }
 
-    fn sender(&self) -> Sender<'_> {
+    pub(in crate::signalling) fn sender(&self) -> Sender<'_> {
         Sender {
             socket: self.socket,
             application: self.broadcast.application(),
@@ -136,7 +170,7 @@ impl Session {
     }
 
     /// The next message; what ends the session is an error.
-    async fn next(&mut self) -> Result<ServerMessage, ServerMessage> {
+    pub(in crate::signalling) async fn next(&mut self) -> Result<ServerMessage, ServerMessage> {
         let message = match self.queue.recv().await {
             Some(Outgoing::Message(message)) => message,
             Some(Outgoing::Close(_)) | None => ServerMessage::ServerWillStop,

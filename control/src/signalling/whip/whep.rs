@@ -1,5 +1,5 @@
 //! Watching by WHEP: `POST /{app}/whep/{stream}` with an offer to receive makes a session, as WHIP makes
-//! one that sends. ICE is not restarted: a viewer that has lost its network makes another session.
+//! one that sends.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use axum::{
     response::Response,
 };
 
-use super::{Parameters, SDP, created, credentials, name, refusal::Refusal, text};
+use super::{Parameters, SDP, created, credentials, name, refusal::Refusal, take, text};
 use crate::{
+    limits,
     publishing::message::Play,
     signalling::{caller::Caller, whip::session::Session},
     state::Control,
@@ -28,6 +29,11 @@ pub(super) async fn watch(
         return Err(Refusal::later("this server is stopping"));
     }
     let token = credentials(&parts.headers, &mut parameters)?;
+    let subscriber_id = take(
+        &mut parameters,
+        "subscriberId",
+        limits::CREDENTIAL_BYTES_MAX,
+    )?;
     let offer = text(&parts.headers, body, SDP).await?;
     if offer.is_empty() {
         let message = "the body must hold an SDP offer";
@@ -37,7 +43,11 @@ pub(super) async fn watch(
     let Some(mut session) = Session::open(&control, caller, broadcast.clone()) else {
         return Err(Refusal::later("too many signalling sockets"));
     };
-    let play = Play { broadcast, token };
+    let play = Play {
+        broadcast,
+        token,
+        subscriber_id,
+    };
     let answer = session.watch(&play, offer.clone()).await?;
     let (name, etag) = session.run(offer, true);
     let location = format!("/{application}/whep/{stream}/{name}");
