@@ -1,0 +1,24 @@
+//! HLS as it is kept and said: the segments that shards have handed over, playlists of them, the names of their
+//! files and who watches. No I/O: [`crate::fragments`] fills it, [`crate::streams`] answers from it.
+//!
+//! A broadcast is packaged while somebody asks for it, or always where the application wants that; the rungs of its
+//! ladder while somebody plays by the multivariant playlist. Media is kept in memory, once: each answer shares the
+//! bytes that came from the shard.
+
+mod media;
+pub(crate) mod names;
+pub(crate) mod playlist;
+#[cfg(test)]
+mod playlist_tests;
+mod reload;
+mod sessions;
+mod store;
+mod track;
+
+pub(crate) use self::{
+    media::Media,
+    reload::{Reload, ReloadError},
+    sessions::Watcher,
+    store::{Asked, Hls, Stream},
+    track::{Page, Track},
+};
