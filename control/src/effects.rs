@@ -6,6 +6,7 @@ use std::time::Instant;
 use shardcast_link::{BroadcastId, Command};
 
 use crate::{
+    backend::StreamEvent,
     handover::{self, Offer},
     lifecycle,
     publishing::{Effect, Eviction, Hub, SocketId},
@@ -84,33 +85,63 @@ fn carry_out(control: &Control, hub: &mut Hub, effects: Vec<Effect>) {
             Effect::View { shard, command } => of_viewer(control, hub, shard, command),
             Effect::Started {
                 broadcast,
+                by_rtmp,
                 name,
                 meta_data,
-            } => lifecycle::started(control, &broadcast, name, meta_data),
-            Effect::Finish { broadcast } => {
-                let now = Instant::now();
-                if lifecycle::is_unreachable(control, now, &broadcast) {
-                    hub.end_later(now, broadcast);
-                } else {
-                    lifecycle::finish(control, &broadcast);
-                }
+            } => lifecycle::started(control, &broadcast, by_rtmp, name, meta_data),
+            Effect::Finish { broadcast } => finish(control, hub, broadcast),
+            Effect::PlayStarted { .. } | Effect::PlayStopped { .. } | Effect::TimedOut { .. } => {
+                report(control, &effect);
             }
-            Effect::TimedOut { broadcast } => webhooks::timed_out(control, &broadcast),
         }
     }
 }
 
+/// A broadcast is over, unless its shard cannot say so now.
+fn finish(control: &Control, hub: &mut Hub, broadcast: BroadcastId) {
+    let now = Instant::now();
+    if lifecycle::is_unreachable(control, now, &broadcast) {
+        hub.end_later(now, broadcast);
+    } else {
+        lifecycle::finish(control, &broadcast);
+    }
+}
+
+/// Reports to the receiver of webhooks what is for it alone.
+fn report(control: &Control, effect: &Effect) {
+    let (broadcast, event) = match effect {
+        Effect::PlayStarted {
+            broadcast,
+            subscriber_id: subscriber,
+        } => (broadcast, StreamEvent::PlayStarted { subscriber }),
+        Effect::PlayStopped {
+            broadcast,
+            subscriber_id: subscriber,
+        } => (broadcast, StreamEvent::PlayStopped { subscriber }),
+        Effect::TimedOut { broadcast } => (broadcast, StreamEvent::TimedOut),
+        _ => return,
+    };
+    webhooks::owe_soon(control, broadcast, &event);
+}
+
 /// Sends a command about a viewer. One that cannot begin because its shard is away ends here.
 fn of_viewer(control: &Control, hub: &mut Hub, shard: u16, command: Command) {
-    let begins = match &command {
-        Command::View { session, .. } => Some(session.clone()),
+    let waits = match &command {
+        Command::View { session, .. }
+        | Command::ViewRtmp { session, .. }
+        | Command::Renegotiate { session, .. } => Some(session.clone()),
         _ => None,
     };
+    let begins = matches!(command, Command::View { .. } | Command::ViewRtmp { .. });
     if !control.shards.send(shard, command)
-        && let Some(session) = begins
+        && let Some(session) = waits
     {
         let mut further = Vec::new();
-        hub.view_unreachable(&session, &mut further);
+        if begins {
+            hub.view_unreachable(&session, &mut further);
+        } else {
+            hub.view_not_restarted(&session, "highResourceUsage", None, &mut further);
+        }
         carry_out(control, hub, further);
     }
 }

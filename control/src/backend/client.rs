@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::{
+    form::Form,
     payload,
     receiver_rules::{DELIVERY_HEADER, NotPermitted, PermittedAddresses, ReceiverRules},
 };
@@ -88,8 +89,24 @@ impl HookClient {
         settings: &WebhookSettings,
     ) -> Result<(), CallError> {
         let body = payload::encode(&hook.fields, settings.content_type);
-        let kind = settings.content_type;
+        let kind = settings.content_type.as_str();
         let request = request(&hook.url, kind, body, &hook.delivery, settings);
+        self.deliver(request).await
+    }
+
+    /// Makes one attempt to deliver `form` to `url`.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        form: &Form,
+        settings: &WebhookSettings,
+    ) -> Result<(), CallError> {
+        let (kind, body) = (&form.content_type, form.body.clone());
+        self.deliver(request(url, kind, body, &form.delivery, settings))
+            .await
+    }
+
+    async fn deliver(&self, request: Option<Request<Full<Bytes>>>) -> Result<(), CallError> {
         let answer = self.exchange(request.ok_or(CallError::Address)?);
         let status = timeout(limits::HOOK_CALL, answer)
             .await
@@ -110,8 +127,8 @@ impl HookClient {
     ) -> Result<StatusCode, CallError> {
         let kind = WebhookContentType::Json;
         let body = payload::encode(fields, kind);
-        let delivery = delivery_id();
-        let request = request(&settings.authenticate_url, kind, body, &delivery, settings);
+        let (url, delivery) = (&settings.authenticate_url, delivery_id());
+        let request = request(url, kind.as_str(), body, &delivery, settings);
         self.exchange(request.ok_or(CallError::Address)?).await
     }
 
@@ -122,7 +139,7 @@ impl HookClient {
             return Err(NotPermitted(address).into());
         }
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| CallError::Unreachable(sources(&error)))?;
+        let response = response.map_err(|error| CallError::Unreachable(causes(&error)))?;
         let status = response.status();
         // Read to its end, the connection is good for the next call. What it says does not matter.
         let body = Limited::new(response.into_body(), limits::HOOK_ANSWER_BYTES_MAX);
@@ -138,7 +155,7 @@ pub(crate) fn delivery_id() -> String {
 
 /// The causes of `error`, from the outer to the inner: which part failed, and why. The text of `error`
 /// itself say neither.
-fn sources(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let chain = std::iter::successors(error.source(), |&source| source.source());
     let words: Vec<String> = chain.map(ToString::to_string).collect();
     if words.is_empty() {
@@ -148,14 +165,18 @@ fn sources(error: &dyn Error) -> String {
     }
 }
 
-fn tls() -> Result<ClientConfig, rustls::Error> {
+/// TLS towards those whom this machine trusts.
+///
+/// # Errors
+/// When TLS cannot be used at all, which is this program's fault.
+pub(crate) fn tls() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(match builder.clone().with_native_roots() {
         Ok(builder) => builder.with_no_client_auth(),
         Err(error) => {
-            tracing::warn!(%error, "no certificates to know webhook receivers by over https");
+            tracing::warn!(%error, "no certificates to know servers by over https");
             builder
                 .with_root_certificates(RootCertStore::empty())
                 .with_no_client_auth()
@@ -165,7 +186,7 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
 
 fn request(
     url: &str,
-    kind: WebhookContentType,
+    content_type: &str,
     body: Bytes,
     delivery: &str,
     settings: &WebhookSettings,
@@ -174,7 +195,7 @@ fn request(
     let uri: Uri = url.as_str().parse().ok()?;
     let timestamp = clock::unix_s().to_string();
     let mut request = Request::post(uri)
-        .header(CONTENT_TYPE, kind.as_str())
+        .header(CONTENT_TYPE, content_type)
         .header(USER_AGENT, concat!("shardcast/", env!("CARGO_PKG_VERSION")))
         .header(DELIVERY_HEADER, delivery)
         .header("X-Shardcast-Timestamp", &timestamp);

@@ -3,6 +3,7 @@
 
 mod authenticator;
 mod client;
+mod form;
 mod payload;
 mod questions;
 mod receiver_rules;
@@ -10,7 +11,8 @@ mod receivers;
 
 pub(crate) use self::{
     authenticator::{Authenticator, Refusal, Verdict},
-    client::{CallError, HookClient, delivery_id, receiver},
+    client::{CallError, HookClient, causes, delivery_id, receiver, tls},
+    form::{ClientMessage, Form},
     payload::{Reading, StreamEvent, fields},
     questions::Asker,
     receiver_rules::{ReceiverRules, refuse_deliveries},

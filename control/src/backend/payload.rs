@@ -19,10 +19,21 @@ pub(crate) enum StreamEvent<'a> {
     Ended,
     /// The first media of a broadcast; once, however often its publisher comes back.
     Started,
+    /// A viewer's media flows.
+    PlayStarted { subscriber: &'a str },
+    /// A viewer is gone.
+    PlayStopped { subscriber: &'a str },
     /// What arrives now.
     Status(Reading),
     /// A publisher has brought no media in time.
     TimedOut,
+    /// A recording can be fetched.
+    VodReady {
+        /// The name of its file without extension.
+        name: &'a str,
+        id: &'a str,
+        duration_ms: u64,
+    },
 }
 
 impl StreamEvent<'_> {
@@ -31,8 +42,11 @@ impl StreamEvent<'_> {
             Self::DestinationFailed { .. } => Action::EndpointFailed,
             Self::Ended => Action::LiveStreamEnded,
             Self::Started => Action::LiveStreamStarted,
+            Self::PlayStarted { .. } => Action::PlayStarted,
+            Self::PlayStopped { .. } => Action::PlayStopped,
             Self::Status(_) => Action::LiveStreamStatus,
             Self::TimedOut => Action::PublishTimeoutError,
+            Self::VodReady { .. } => Action::VodReady,
         }
     }
 }
@@ -81,7 +95,21 @@ pub(crate) fn fields(
             }
         }
         StreamEvent::DestinationFailed { url } => put("metadata", json!({"rtmp-url": url})),
+        StreamEvent::PlayStarted { subscriber } | StreamEvent::PlayStopped { subscriber } => {
+            if !subscriber.trim().is_empty() {
+                put("subscriberId", json!(subscriber));
+            }
+        }
         StreamEvent::TimedOut => {}
+        StreamEvent::VodReady {
+            name,
+            id,
+            duration_ms,
+        } => {
+            put("vodName", json!(name));
+            put("vodId", json!(id));
+            put("duration", json!(duration_ms));
+        }
         StreamEvent::Status(reading) => {
             put("timestamp", json!(now_unix_ms));
             put("width", json!(reading.width));

@@ -5,20 +5,17 @@
 //! Attempts are counted anew after a restart.
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use shardcast_link::BroadcastId;
 use shardcast_log::Limiter;
-use tokio::{
-    task::{Id, JoinSet},
-    time::sleep,
-};
+use tokio::time::sleep;
 
+use super::rounds;
 use crate::{
-    backend::{CallError, HookClient, ReceiverRules, Receivers, receiver},
+    backend::{CallError, HookClient, Receivers, receiver},
     limits,
     settings::WebhookSettings,
     state::Control,
@@ -36,50 +33,11 @@ pub(crate) async fn run(control: Arc<Control>) {
     while control.catalog.hook_count() == 0 {
         control.webhook_owed.notified().await;
     }
-    let client = loop {
-        match client(ReceiverRules::new(&control.settings)).await {
-            Some(client) => break client,
-            None => sleep(limits::HOOK_RETRY_MAX).await,
-        }
-    };
+    let client = rounds::client(&control).await;
     let courier = Arc::new(Courier::new(Arc::clone(&control), client));
-    let mut rounds: JoinSet<()> = JoinSet::new();
-    let mut under_way: HashMap<Id, BroadcastId> = HashMap::new();
-    loop {
-        let busy: HashSet<&BroadcastId> = under_way.values().collect();
-        let mut idle = control.catalog.streams_with_hooks();
-        idle.retain(|stream| !busy.contains(stream));
-        for stream in idle {
-            let round = Arc::clone(&courier).round(stream.clone());
-            under_way.insert(rounds.spawn(round).id(), stream);
-        }
-        tokio::select! {
-            () = control.webhook_owed.notified() => {}
-            Some(ended) = rounds.join_next_with_id() => {
-                let task = match ended {
-                    Ok((task, ())) => task,
-                    Err(error) => {
-                        tracing::error!(%error, "a delivery of webhooks failed");
-                        error.id()
-                    }
-                };
-                under_way.remove(&task);
-            }
-        }
-    }
-}
-
-async fn client(rules: ReceiverRules) -> Option<HookClient> {
-    // It reads the certificates of this machine.
-    match tokio::task::spawn_blocking(|| HookClient::new(rules)).await {
-        Ok(Ok(client)) => Some(client),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "webhooks cannot be delivered");
-            None
-        }
-        // The runtime ends.
-        Err(_) => None,
-    }
+    let round = |stream| Arc::clone(&courier).round(stream);
+    let streams = || control.catalog.streams_with_hooks();
+    rounds::run(&control.webhook_owed, streams, round).await;
 }
 
 /// What all deliveries share.
@@ -156,7 +114,7 @@ impl Courier {
 }
 
 /// Pause in front of attempt `attempt`, from 1.
-fn pause(settings: &WebhookSettings, attempt: u32) -> Duration {
+pub(super) fn pause(settings: &WebhookSettings, attempt: u32) -> Duration {
     let factor = 1u64.checked_shl(attempt - 1).unwrap_or(u64::MAX);
     let pause = Duration::from_millis(settings.retry_delay_ms.saturating_mul(factor));
     pause.min(limits::HOOK_RETRY_MAX)

@@ -52,15 +52,15 @@ fn log_dropped(hook: &HookRecord) {
     }
 }
 
-/// An attempt to publish `id`, which may be no broadcast yet, has brought no media.
-pub(crate) fn timed_out(control: &Control, id: &BroadcastId) {
+/// Owes a call about `id`, which may be no broadcast yet, or any more.
+pub(crate) fn owe_soon(control: &Control, id: &BroadcastId, event: &StreamEvent<'_>) {
     control.catalog.change_soon(|t| {
         let record = t.broadcast(id);
         let record = record.map_or_else(
             || BroadcastRecord::new(id.clone(), 0),
             |record| record.as_ref().clone(),
         );
-        owe(control, t, &record, &StreamEvent::TimedOut);
+        owe(control, t, &record, event);
     });
 }
 

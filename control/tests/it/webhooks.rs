@@ -8,7 +8,9 @@ use crate::server::{
     stop,
 };
 use serde_json::{Value, json};
-use shardcast_link::{BroadcastId, Command, DestinationState, EndReason, Event, SessionId};
+use shardcast_link::{
+    BroadcastId, Command, DestinationState, EndReason, Event, SessionId, ViewEndReason,
+};
 
 fn id(stream: &str) -> BroadcastId {
     BroadcastId::new("StreamLick", stream).unwrap()
@@ -98,6 +100,45 @@ async fn a_destination_is_told_with_its_address_each_time_that_it_is_given_up() 
     report(&mut shard, &session, DestinationState::Failed).await;
     assert_eq!(receiver.next().await.action(), "liveStreamStarted");
     assert_eq!(receiver.next().await.action(), "endpointFailed");
+}
+
+#[tokio::test]
+async fn a_viewer_is_told_when_its_media_flows_and_when_it_is_gone() {
+    let mut receiver = Receiver::start().await;
+    let (server, mut shard) = start(&receiver, "").await;
+    let _publisher = shard.live(server.http(), &id("s1")).await;
+    assert_eq!(receiver.next().await.action(), "liveStreamStarted");
+    let mut viewer = server.connect().await;
+    for media_flows in [false, true] {
+        let play =
+            json!({"command": "play", "streamId": "s1", "token": "", "subscriberId": "anna"});
+        viewer.send(play).await;
+        let Command::View { session, .. } = shard.next().await else {
+            panic!("not a view");
+        };
+        let broadcast = id("s1");
+        if media_flows {
+            shard.say(Event::Viewing { session, broadcast }).await;
+            assert_eq!(viewer.next().await["definition"], "play_started");
+        }
+        assert_eq!(viewer.ask(stop("s1")).await["definition"], "play_finished");
+        while !matches!(shard.next().await, Command::EndView { .. }) {}
+    }
+    for action in ["playStarted", "playStopped"] {
+        let mut reported = receiver.next().await.json();
+        reported["timestamp"].take();
+        let wanted = json!({"id": "s1", "action": action, "app": "StreamLick",
+            "subscriberId": "anna", "timestamp": null});
+        assert_eq!(reported, wanted);
+    }
+    // A control process that was started again hears of the end alone.
+    let ended = Event::ViewEnded {
+        session: SessionId("earlier-1".into()),
+        broadcast: id("s1"),
+        reason: ViewEndReason::PeerClosed,
+    };
+    shard.say(ended).await;
+    assert_eq!(receiver.next().await.action(), "playStopped");
 }
 
 #[tokio::test]
