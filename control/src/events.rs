@@ -3,13 +3,15 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use shardcast_link::{
-    BroadcastId, Command, DestinationStatus, EndReason, Event, Problem, SessionId, ShardHello,
-    ShardStatus,
+    BroadcastId, BroadcastStatus, Command, DestinationStatus, EndReason, Event, IngestProtocol,
+    Problem, SessionId, ShardHello, ShardStatus, fragment::RungName,
 };
 use shardcast_log::{Limiter, outsider};
 
 use crate::{
-    effects, lifecycle, limits,
+    effects,
+    hls::Asked,
+    lifecycle, limits,
     publishing::{Hub, NO_MEDIA_OFFERED},
     redact,
     shards::Commands,
@@ -77,14 +79,32 @@ fn reconcile(control: &Control, hub: &Hub, shard: u16, status: &ShardStatus) {
             .as_ref()
             .is_some_and(|p| p.bytes_received > 0);
         if known && publishes && record.is_some_and(|record| !record.is_live()) {
-            lifecycle::started(control, id, String::new(), String::new());
+            let protocol = broadcast.publisher.as_ref().map(|p| p.protocol);
+            let by_rtmp = protocol == Some(IngestProtocol::Rtmp);
+            lifecycle::started(control, id, by_rtmp, String::new(), String::new());
         }
         if known && !elsewhere {
+            keep_hls(control, broadcast);
             wants::want(control, shard, id);
         } else {
             tracing::warn!(shard, broadcast = %id, "the shard has a broadcast that is over");
             let broadcast = id.clone();
             control.shards.send(shard, Command::Forget { broadcast });
+        }
+    }
+}
+
+/// What was packaged when this process began is watched.
+fn keep_hls(control: &Control, broadcast: &BroadcastStatus) {
+    let id = &broadcast.id;
+    let application = control.application(id.application());
+    if let Some(application) = application.filter(|it| broadcast.hls && it.hls.enabled) {
+        let (now, list_size) = (Instant::now(), application.hls.list_size());
+        let asked = control.hls.ask(now, id, list_size);
+        if let (true, Asked::New(stream)) = (broadcast.hls_ladder, asked) {
+            let rungs = wants::rungs(control, &application.encoding, id);
+            let rungs: Vec<RungName> = rungs.iter().map(RungName::from).collect();
+            control.hls.ask_ladder(now, &stream, &rungs);
         }
     }
 }
@@ -130,12 +150,7 @@ pub(crate) fn take(control: &Control, shard: u16, event: Event) {
             not_renegotiated(control, &session, problem);
         }
         Event::Publishing { session, broadcast } => {
-            if let Some(left_out) = PUBLISHING.admit(Instant::now()) {
-                tracing::info!(%broadcast, %session, shard, left_out, "publishing");
-            }
-            effects::with_hub(control, |hub, out| {
-                hub.publishing(&session, &broadcast, out);
-            });
+            publishing(control, shard, &session, &broadcast);
         }
         Event::Ended {
             session,
@@ -145,9 +160,31 @@ pub(crate) fn take(control: &Control, shard: u16, event: Event) {
         Event::ViewDescribed { .. }
         | Event::ViewRefused { .. }
         | Event::Viewing { .. }
+        | Event::ViewSwitched { .. }
+        | Event::ViewerReport { .. }
         | Event::ViewEnded { .. } => of_viewer(control, event),
         Event::Hello(_) => tracing::warn!(shard, "a second hello is ignored"),
-        _ => {}
+        Event::DataMessage {
+            broadcast,
+            sender,
+            message,
+        } => webhooks::data_message(control, &broadcast, sender, message),
+        _ => of_recording(control, event),
+    }
+}
+
+fn publishing(control: &Control, shard: u16, session: &SessionId, broadcast: &BroadcastId) {
+    if let Some(left_out) = PUBLISHING.admit(Instant::now()) {
+        tracing::info!(%broadcast, %session, shard, left_out, "publishing");
+    }
+    effects::with_hub(control, |hub, out| {
+        hub.publishing(session, broadcast, out);
+    });
+}
+
+fn of_recording(control: &Control, event: Event) {
+    if let Event::Recorded { file } = event {
+        control.recordings.has_closed(file.into());
     }
 }
 
@@ -176,15 +213,34 @@ fn of_viewer(control: &Control, event: Event) {
         Event::Viewing { session, .. } => {
             effects::with_hub(control, |hub, out| hub.viewing(&session, out));
         }
+        Event::ViewSwitched { session, height } => {
+            effects::with_hub(control, |hub, out| hub.view_switched(&session, height, out));
+        }
+        Event::ViewerReport {
+            session,
+            broadcast,
+            report,
+        } => {
+            if report.estimate_bps.is_some() {
+                effects::with_hub(control, |hub, out| {
+                    hub.view_reported(&session, &report, out);
+                });
+            }
+            let now = Instant::now();
+            control.viewers.reported(now, session, broadcast, report);
+        }
         Event::ViewEnded {
             session,
             broadcast,
             reason,
         } => {
+            control.viewers.ended(&session);
             if let Some(left_out) = VIEWS.admit(Instant::now()) {
                 tracing::debug!(%broadcast, %session, ?reason, left_out, "viewer ended");
             }
-            effects::with_hub(control, |hub, out| hub.view_ended(&session, reason, out));
+            effects::with_hub(control, |hub, out| {
+                hub.view_ended(&session, &broadcast, reason, out);
+            });
         }
         _ => {}
     }

@@ -32,6 +32,17 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// Buffers of an idle signalling socket, in bytes, each way; they grow with a message and shrink
 /// behind it. Most messages are candidates and pings.
 pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 10;
+/// An encoder that has not said `publish` within this time is let go.
+pub(crate) const RTMP_GREETING: Duration = Duration::from_secs(10);
+/// Encoders that have not yet. Each costs a task and some 10 KB, up to 40 KB for one that wants to be a nuisance.
+pub(crate) const RTMP_GREETINGS_MAX: usize = 2_000;
+/// An encoder that was refused has this time to read why.
+pub(crate) const RTMP_LAST_WORDS: Duration = Duration::from_secs(2);
+/// What is read and forgotten of it meanwhile, in bytes.
+pub(crate) const RTMP_UNREAD_BYTES_MAX: usize = 1 << 20;
+/// Between two attempts to take an RTMP port that another program has.
+pub(crate) const RTMP_BIND_RETRY: Duration = Duration::from_secs(2);
+
 /// An SDP; each is kept while it waits for a shard.
 pub(crate) const SDP_BYTES_MAX: usize = shardcast_link::OFFER_BYTES_MAX;
 /// Signalling sockets at a time.
@@ -89,6 +100,9 @@ pub(crate) const VIEWS_PER_TRUSTED_CLIENT: OfferRate = OfferRate {
     burst: 512,
     per_second: 100,
 };
+/// A viewer of the SDK that comes before the publisher does is kept so long: a new engine is found by both at once. Shorter than
+/// the 3 s after which the SDK looks at its `play`.
+pub(crate) const VIEW_WAITS: Duration = Duration::from_millis(2_500);
 /// Of all clients together to one shard. One takes a shard about two milliseconds with its DTLS; the
 /// SDK tries again 3 s after a refusal.
 pub(crate) const VIEWS_PER_SHARD: OfferRate = OfferRate {
@@ -97,6 +111,10 @@ pub(crate) const VIEWS_PER_SHARD: OfferRate = OfferRate {
 };
 /// Viewers of this process, about 500 bytes each: those of four full shards.
 pub(crate) const VIEWERS_MAX: usize = 16_384;
+/// The report of a viewer is shown for so long: shards report every three seconds.
+pub(crate) const VIEWER_REPORT_KEPT: Duration = Duration::from_secs(15);
+/// Viewers in one answer of REST, as in Ant Media Server.
+pub(crate) const VIEWER_ROWS_MAX: usize = 50;
 /// Of all clients together to one shard: 6 % of its time, and never for longer than a frame.
 pub(crate) const OFFERS_PER_SHARD: OfferRate = OfferRate {
     burst: 8,
@@ -176,6 +194,42 @@ pub(crate) const CODEC_ADMITTED_MAX: usize = 64;
 /// Reports after which such a rendition is no longer counted: its shard has heard of it, and makes
 /// it or has reported why not.
 pub(crate) const CODEC_ADMITTED_REPORTS: u32 = 3;
+/// Lengths of a segment of HLS, in seconds: players wait for three of them.
+pub(crate) const HLS_TIME_S: RangeInclusive<u32> = 1..=10;
+/// Segments of a playlist that may be set: 17 minutes of the longest.
+pub(crate) const HLS_LIST_SIZE: RangeInclusive<u32> = 1..=100;
+/// Fewer are raised to this, as in Ant Media Server: players that begin three target durations from the end
+/// need some behind them.
+pub(crate) const HLS_LIST_SIZE_MIN: usize = 5;
+/// Segments that are kept when they have left the playlist: who has read it before may still ask (RFC 8216bis,
+/// 6.2.2).
+pub(crate) const HLS_SEGMENTS_BEYOND: usize = 4;
+/// Media of one broadcast, in bytes: 30 s of 60 Mbit/s. The oldest segments go first.
+pub(crate) const HLS_STREAM_BYTES_MAX: usize = 256 << 20;
+/// Media of all broadcasts: 250 with 30 s of 2.5 Mbit/s. Beyond it no other broadcast is packaged, and each
+/// has a [`HLS_SQUEEZE`]th of what one may have at most.
+pub(crate) const HLS_BYTES_MAX: usize = 2 << 30;
+pub(crate) const HLS_SQUEEZE: usize = 32;
+/// A broadcast is packaged for so long after the last request for its playlist; and what is left of one that is over
+/// is served for so long.
+pub(crate) const HLS_IDLE: Duration = Duration::from_secs(60);
+/// Somebody watches who has asked for the playlist within this: three target durations of the usual length.
+pub(crate) const HLS_WATCHER_SEEN: Duration = Duration::from_secs(10);
+/// Watchers of one broadcast that are counted, about 100 bytes each. Those beyond are served all the same.
+pub(crate) const HLS_SESSIONS_MAX: usize = 100_000;
+/// The first request for a broadcast waits so long for its first segment: two keyframes of an encoder with a
+/// keyframe every five seconds.
+pub(crate) const HLS_FIRST_SEGMENT: Duration = Duration::from_secs(12);
+/// The request for the multivariant playlist waits so long for each rung, within the same: the transcoder begins with
+/// the next keyframe, and a segment is two seconds long.
+pub(crate) const HLS_FIRST_RUNG: Duration = Duration::from_secs(8);
+/// A request for a playlist that is to come waits for so many target durations (RFC 8216bis, 6.2.5.2).
+pub(crate) const HLS_RELOAD_TARGETS: u64 = 3;
+/// A request for the part that comes next waits for so long: parts are 0.3 s apart.
+pub(crate) const HLS_PART_WAIT: Duration = Duration::from_secs(3);
+/// How often idle broadcasts are looked for.
+pub(crate) const HLS_SWEEP: Duration = Duration::from_secs(1);
+
 /// How long control waits for the shard to confirm what it must confirm anyway.
 pub(crate) const SHARD_CONFIRM: Duration = Duration::from_secs(2);
 
@@ -226,6 +280,12 @@ pub(crate) const HOOKS_MAX: usize = 10_000;
 /// Of them, those of one stream. A broadcast makes a handful; more are statuses that pile up in
 /// front of a receiver that is away.
 pub(crate) const HOOKS_PER_STREAM_MAX: usize = 64;
+/// Messages of data channels that wait for `dataChannelWebHookURL`, of one stream: as many as a shard keeps for clients.
+pub(crate) const DATA_MESSAGES_PER_STREAM_MAX: usize = 1_024;
+/// The same in bytes: the largest message, a photograph in chunks, and a chat beside it.
+pub(crate) const DATA_BYTES_PER_STREAM_MAX: usize = 8 << 20;
+/// And of all streams: a receiver that is away costs this much memory at the most.
+pub(crate) const DATA_BYTES_MAX: usize = 64 << 20;
 /// Webhook calls at a time: connections and descriptors.
 pub(crate) const HOOKS_IN_FLIGHT_MAX: usize = 64;
 /// Of them, those to one receiver, once it has answered.
@@ -351,3 +411,63 @@ pub(crate) const MACHINE_FIRST_LOOK: Duration = Duration::from_secs(5);
 pub(crate) const MACHINE_LOOK: Duration = Duration::from_secs(300);
 /// A look that is younger is not repeated for somebody who asks: a page that is open asks every ten seconds.
 pub(crate) const MACHINE_FRESH: Duration = Duration::from_secs(5);
+
+/// Recordings that are known: each row is half a kilobyte in memory.
+pub(crate) const VODS_MAX: usize = 50_000;
+/// How often the folder where recordings grow is looked at, for those that a crash has left and for those of which
+/// nobody was told that they have ended.
+pub(crate) const RECORDINGS_LOOK: Duration = Duration::from_secs(5);
+/// A file that was written to this recently is left alone unless its writer has said that it is closed: it may have
+/// been made a moment ago, and not be locked yet.
+pub(crate) const RECORDING_YOUNG: Duration = Duration::from_secs(3);
+/// The same where the file system has no locks: fragments come every second, and a disk may stand still for a while.
+pub(crate) const RECORDING_YOUNG_UNLOCKED: Duration = Duration::from_secs(60);
+/// Length of one file, in minutes: a week.
+pub(crate) const RECORDING_MINUTES_MAX: u64 = 7 * 24 * 60;
+/// A name that a client gives to a recording, in bytes: with a date and a number it is still the name of a file.
+pub(crate) const RECORDING_NAME_BYTES_MAX: usize = 200;
+/// Files of one name that are tried: a stream that is recorded as often has dated names.
+pub(crate) const RECORDING_NAMES_TRIED: u32 = 100_000;
+/// How long `muxerFinishScript` may run: it may upload a show of hours.
+pub(crate) const FINISH_SCRIPT_TIME: Duration = Duration::from_secs(3_600);
+/// How many of them run at a time; others wait.
+pub(crate) const FINISH_SCRIPTS_AT_ONCE: usize = 2;
+/// Bytes of a recording that are read from the disk at a time, for each client.
+pub(crate) const FILE_CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of a part of an upload, and of the longest file that is uploaded as a whole: each upload holds one in memory.
+/// S3 takes none below 5 MiB but the last.
+pub(crate) const S3_PART_BYTES: u64 = 8 << 20;
+/// Parts of one upload; of a longer file they are larger. S3 takes 10,000.
+pub(crate) const S3_PARTS_MAX: u64 = 9_000;
+/// Uploads at a time: one that is slow does not hold up all others, and a show keeps its share of the network.
+pub(crate) const UPLOADS_AT_ONCE: usize = 2;
+/// Pause behind the first failure of an upload; it doubles up to [`UPLOAD_PAUSE_MAX`].
+pub(crate) const UPLOAD_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const UPLOAD_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How often is looked for uploads whose pause is over.
+pub(crate) const UPLOADS_LOOK: Duration = Duration::from_secs(1);
+/// Time for a connection to storage.
+pub(crate) const S3_CONNECT: Duration = Duration::from_secs(10);
+/// Time for a request that carries next to nothing. Joining the parts of a large object takes minutes.
+pub(crate) const S3_SMALL_TIME: Duration = Duration::from_secs(120);
+/// A body below this is next to nothing, in bytes.
+pub(crate) const S3_SMALL_BYTES: usize = 64 << 10;
+/// Time for a part: 8 MiB at 110 kbit/s.
+pub(crate) const S3_PART_TIME: Duration = Duration::from_secs(600);
+/// Bytes of an answer that are read.
+pub(crate) const S3_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Longest id of an upload or tag of a part, in bytes: they are stored.
+pub(crate) const S3_ID_BYTES_MAX: usize = 1_024;
+/// How long an address of a recording in storage can be used: as long as somebody watches.
+pub(crate) const S3_LINK_VALID: Duration = Duration::from_secs(6 * 3_600);
+
+/// Time between two previews of a broadcast, in milliseconds. The shortest is the default of Ant Media Server: nobody looks
+/// at a page more closely.
+pub(crate) const PREVIEW_PERIOD_MS_MIN: u64 = 5_000;
+/// See [`PREVIEW_PERIOD_MS_MIN`]: an hour.
+pub(crate) const PREVIEW_PERIOD_MS_MAX: u64 = 3_600_000;
+/// Lines of a preview: none is larger than the video, and beyond 1080 the file may be longer than one may be.
+pub(crate) const PREVIEW_HEIGHT: RangeInclusive<u32> = 72..=1_080;
+/// Bytes of all previews: of 32 broadcasts at the largest that one may have. Beyond, the oldest goes.
+pub(crate) const PREVIEWS_BYTES_MAX: usize = 128 << 20;

@@ -1,5 +1,6 @@
 //! `/metrics` in the text format of Prometheus (exposition format 0.0.4).
 
+mod hls;
 mod machine;
 mod placement;
 mod work;
@@ -18,7 +19,7 @@ use axum::{
 };
 
 use serde::Serialize;
-use shardcast_link::{BroadcastStatus, CodecStatus};
+use shardcast_link::{BroadcastStatus, CodecStatus, DataStatus, TcpPeersStatus};
 
 use crate::{drain, health, lifecycle, state::Control};
 
@@ -55,6 +56,7 @@ impl Text {
         text.broadcasts(control);
         text.shards(control);
         text.placement(control);
+        text.hls(control);
         text.machine(control);
         text.0
     }
@@ -133,7 +135,7 @@ impl Text {
             self.row(name, "", counter.load(Ordering::Relaxed));
         }
         self.family("shardcast_webhooks_waiting", "gauge", "webhooks owed now");
-        let waiting = control.catalog.hook_count();
+        let waiting = control.catalog.hook_count() + control.data_messages.len();
         self.row("shardcast_webhooks_waiting", "", waiting as u64);
     }
 
@@ -175,6 +177,7 @@ impl Text {
             sum.datagrams_received = view.status.datagrams_received;
             sum.datagrams_sent = view.status.datagrams_sent;
             sum.datagrams_unknown = view.status.datagrams_unknown;
+            sum.tcp_peers = view.status.tcp_peers;
             sum.codec(&view.status.codec);
             work.push((shard, view.status.work));
             for broadcast in view.broadcasts.values() {
@@ -235,8 +238,10 @@ struct Sums {
     datagrams_received: u64,
     datagrams_sent: u64,
     datagrams_unknown: u64,
+    tcp_peers: TcpPeersStatus,
     publishers: u64,
     viewers: u64,
+    data: DataStatus,
     bytes_received: u64,
     packets_lost: u64,
     frames: u64,
@@ -269,7 +274,12 @@ impl Sums {
     fn broadcast(&mut self, broadcast: &BroadcastStatus) {
         self.renditions(broadcast);
         self.ring_bytes += broadcast.ring_bytes;
-        self.viewers += u64::from(broadcast.viewers);
+        self.viewers += u64::from(broadcast.viewers + broadcast.rtmp_viewers);
+        self.data.received += broadcast.data.received;
+        self.data.delivered += broadcast.data.delivered;
+        self.data.refused += broadcast.data.refused;
+        self.data.lost += broadcast.data.lost;
+        self.data.unreported += broadcast.data.unreported;
         if let Some(publisher) = &broadcast.publisher {
             self.publishers += u64::from(!broadcast.holding);
             self.bytes_received += publisher.bytes_received;
@@ -309,7 +319,7 @@ fn word(value: impl Serialize) -> String {
 
 type Row = (&'static str, &'static str, fn(&Sums) -> u64);
 
-const SUMS: [Row; 27] = [
+const SUMS: [Row; 35] = [
     (
         "shardcast_shard_connected",
         "1 when the shard can be reached",
@@ -335,12 +345,54 @@ const SUMS: [Row; 27] = [
         "datagrams that belonged to no session, since its start",
         |s| s.datagrams_unknown,
     ),
+    (
+        "shardcast_shard_tcp_peers",
+        "TCP connections of publishers and viewers",
+        |s| s.tcp_peers.connections,
+    ),
+    (
+        "shardcast_shard_tcp_peers_refused",
+        "such connections refused since its start, or closed because they were of no session",
+        |s| s.tcp_peers.refused,
+    ),
+    (
+        "shardcast_shard_tcp_peers_dropped",
+        "datagrams dropped since its start because a client on TCP read too slowly",
+        |s| s.tcp_peers.dropped,
+    ),
     ("shardcast_publishers", "publishers with media", |s| {
         s.publishers
     }),
-    ("shardcast_viewers", "viewers whose media flows", |s| {
-        s.viewers
-    }),
+    (
+        "shardcast_viewers",
+        "viewers whose media flows, over WebRTC and RTMP",
+        |s| s.viewers,
+    ),
+    (
+        "shardcast_data_messages_received",
+        "messages over data channels that were taken",
+        |s| s.data.received,
+    ),
+    (
+        "shardcast_data_messages_delivered",
+        "of them, each for each client that was sent it",
+        |s| s.data.delivered,
+    ),
+    (
+        "shardcast_data_messages_refused",
+        "messages that were refused for a limit or by the settings",
+        |s| s.data.refused,
+    ),
+    (
+        "shardcast_data_messages_lost",
+        "messages that clients took too slowly to be sent them",
+        |s| s.data.lost,
+    ),
+    (
+        "shardcast_data_messages_unreported",
+        "messages that were too many bytes a second for dataChannelWebHookURL",
+        |s| s.data.unreported,
+    ),
     (
         "shardcast_publisher_bytes",
         "payload bytes of the present publishers",

@@ -39,14 +39,16 @@ use crate::{
     connection_limits::{ConnectionLimits, ConnectionPermit},
     deadlines, drain, effects,
     engine_command::EngineMissing,
-    forwarded, health, limits, links, machine, metrics, pages,
+    forwarded, fragments, health, limits, links, machine, metrics, pages,
     publishing::Eviction,
+    recordings,
     rest::Trees,
     rlimit, runtime_file,
     settings::Settings,
-    signalling::{socket, whip},
+    signalling::{rtmp::RtmpPort, socket, whip},
     state::Control,
     store::{Catalog, RedbStore, StoreError},
+    streams,
     supervisor::Supervisor,
     tasks::{self, Failures, Heartbeat, TaskFailed, stopped},
     tls::{Certificates, TlsError},
@@ -99,6 +101,8 @@ pub struct Handle {
     pub http_addr: SocketAddr,
     /// Where HTTPS is served.
     pub https_addr: SocketAddr,
+    /// Where encoders are taken.
+    pub rtmp_addr: Option<SocketAddr>,
     control: Arc<Control>,
     shutdown: watch::Sender<bool>,
     failures: Failures,
@@ -159,13 +163,18 @@ impl Handle {
     /// Waits a moment for the last webhooks; those that are not delivered in time stay in the store.
     async fn deliver_webhooks(&self) {
         let all = async {
-            while self.control.catalog.hook_count() > 0 {
+            while self.control.catalog.hook_count() > 0 || self.control.data_messages.len() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         if timeout(limits::HOOKS_STOP, all).await.is_err() {
             let waiting = self.control.catalog.hook_count();
-            tracing::warn!(waiting, "webhooks wait for the next start");
+            let lost = self.control.data_messages.len();
+            tracing::warn!(
+                waiting,
+                lost,
+                "webhooks wait for the next start, messages are lost"
+            );
         }
     }
 }
@@ -176,18 +185,7 @@ impl Handle {
 /// # Errors
 /// When a directory, a port, the certificate or the store cannot be used.
 pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
-    for path in [&settings.data_dir, &settings.link_dir] {
-        // Stream keys are in there, and who reaches the link commands the engine.
-        let mut folder = std::fs::DirBuilder::new();
-        folder
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|source| ServeError::Folder {
-                path: path.clone(),
-                source,
-            })?;
-    }
+    make_folders(&settings)?;
     let store = settings.data_dir.join("store.redb");
     let catalog = tokio::task::spawn_blocking(move || Catalog::open(RedbStore::open(&store)?))
         .await
@@ -196,6 +194,9 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     let tls = TlsAcceptor::from(certificates.server_config()?);
     let (http, http_addr) = listen(&settings, settings.http_port, "http-port").await?;
     let (https, https_addr) = listen(&settings, settings.https_port, "https-port").await?;
+    let rtmp = RtmpPort::bind_as(&settings).await;
+    let rtmps = RtmpPort::bind_tls_as(&settings, &certificates).await;
+    let rtmp_addr = rtmp.as_ref().map(|rtmp| rtmp.address);
     let control = Arc::new(Control::new(settings, catalog));
     let (shutdown, stopped) = watch::channel(false);
     let listener = Listener {
@@ -210,12 +211,16 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         .map_err(ServeError::Watchdog)?;
     let of = || Arc::clone(&control);
     let runtime_file = runtime_file::keep(of(), http_addr, https_addr);
-    let tasks = vec![
+    let mut tasks = vec![
         failures.spawn("the links to the shards", links::keep(of())),
+        failures.spawn("the reader of HLS", fragments::keep(of())),
+        failures.spawn("the end of idle HLS", fragments::sweep(of())),
         failures.spawn("the deadlines", deadlines::run(of(), heartbeat)),
         failures.spawn("the turns of offers", deadlines::run_offer_turns(of())),
         failures.spawn("the writer of the store", writer_ended(of())),
         failures.spawn("the delivery of webhooks", webhooks::delivery::run(of())),
+        failures.spawn("the post of messages", webhooks::data_messages::run(of())),
+        failures.spawn("the end of recordings", recordings::keep(of())),
         failures.spawn("liveStreamStatus", webhooks::statuses::run(of())),
         failures.spawn("the watch of the certificate", certificates.watch()),
         failures.spawn("runtime.json", runtime_file),
@@ -223,15 +228,35 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         failures.spawn("the HTTP port", listener.clone().accept(http, None)),
         failures.spawn("the HTTPS port", listener.accept(https, Some(tls))),
     ];
+    let rtmp = rtmp.map(|port| failures.spawn("the RTMP port", port.serve(of())));
+    let rtmps = rtmps.map(|port| failures.spawn("the RTMPS port", port.serve(of())));
+    tasks.extend(rtmp.into_iter().chain(rtmps));
     tracing::info!(http = %http_addr, https = %https_addr, "listening");
     Ok(Handle {
         http_addr,
         https_addr,
+        rtmp_addr,
         control,
         shutdown,
         failures,
         tasks,
     })
+}
+
+fn make_folders(settings: &Settings) -> Result<(), ServeError> {
+    for path in [&settings.data_dir, &settings.link_dir] {
+        // Stream keys are in there, and who reaches the link commands the engine.
+        let mut folder = std::fs::DirBuilder::new();
+        folder
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| ServeError::Folder {
+                path: path.clone(),
+                source,
+            })?;
+    }
+    Ok(())
 }
 
 async fn listen(
@@ -270,6 +295,7 @@ fn router(control: &Arc<Control>) -> Router {
         .route("/{app}/websocket", any(signalling))
         .route("/{app}/websocket/signaling", any(signalling))
         .merge(whip::router())
+        .merge(streams::router())
         .fallback(rest_or_page)
         .layer(Extension(Trees::new(control)))
         .layer(middleware::from_fn_with_state(

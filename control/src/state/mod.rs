@@ -6,14 +6,20 @@
 //! waits ([`crate::effects`]).
 
 mod counters;
+mod data_messages;
 mod drain;
 mod machine;
+mod recordings;
 mod sockets;
+mod viewers;
 mod whip;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use shardcast_link::BroadcastId;
@@ -21,15 +27,21 @@ use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use self::{
     counters::Counters,
+    data_messages::DataMessages,
     drain::Drain,
     machine::{Look, Machine},
+    recordings::Recordings,
     sockets::{Outgoing, Sockets},
+    viewers::{ViewerRow, Viewers},
     whip::{Answer, Answered, WhipSession, WhipSessions},
 };
 use crate::{
     backend::Authenticator,
     clock,
+    hls::Hls,
+    previews::Previews,
     publishing::{Hub, LastMedia},
+    s3::S3Client,
     settings::{ApplicationSettings, Settings},
     shards::Shards,
     store::{BroadcastRecord, Catalog},
@@ -47,6 +59,16 @@ pub(crate) struct Control {
     pub(crate) shards: Shards,
     pub(crate) sockets: Sockets,
     pub(crate) whip: WhipSessions,
+    /// How the media of viewers arrives.
+    pub(crate) viewers: Viewers,
+    /// What is packaged for HLS.
+    pub(crate) hls: Hls,
+    /// The newest picture of each.
+    pub(crate) previews: Previews,
+    /// Where encoders are taken, once they are.
+    pub(crate) rtmp_addr: OnceLock<SocketAddr>,
+    /// Where encoders publish by RTMPS, once that is taken.
+    pub(crate) rtmps_addr: OnceLock<SocketAddr>,
     pub(crate) counters: Counters,
     /// Shards that the engine has; the configured number until a shard has reported another.
     pub(crate) shards_expected: AtomicU64,
@@ -57,12 +79,17 @@ pub(crate) struct Control {
     pub(crate) drain: Drain,
     /// Notified when a webhook is owed.
     pub(crate) webhook_owed: Notify,
+    /// What clients have sent over data channels, on its way to a backend.
+    pub(crate) data_messages: DataMessages,
     /// Held while a slate is decoded: that may take half a gigabyte.
     pub(crate) slate_decoding: Arc<Semaphore>,
     /// Asks backends before a client publishes.
     pub(crate) authenticator: Authenticator,
     /// What the last look at the machine found; none before the first.
     pub(crate) machine: Machine,
+    /// Files of recordings that can be finished.
+    pub(crate) recordings: Recordings,
+    pub(crate) s3: S3Client,
     hub: Mutex<Hub>,
     wants: Mutex<()>,
 }
@@ -82,15 +109,23 @@ impl Control {
             node: node(),
             sockets: Sockets::default(),
             whip: WhipSessions::default(),
+            viewers: Viewers::default(),
+            hls: Hls::default(),
+            previews: Previews::default(),
+            rtmp_addr: OnceLock::new(),
+            rtmps_addr: OnceLock::new(),
             counters: Counters::default(),
             shards_expected,
             started_unix_ms: clock::unix_ms(),
             stopping: AtomicBool::new(false),
             drain: Drain::default(),
             webhook_owed: Notify::new(),
+            data_messages: DataMessages::default(),
             slate_decoding: Arc::new(Semaphore::new(1)),
             authenticator: Authenticator::new(&settings),
             machine: Machine::default(),
+            recordings: Recordings::default(),
+            s3: S3Client::default(),
             settings,
         }
     }

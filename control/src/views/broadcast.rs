@@ -1,6 +1,6 @@
 //! `Broadcast` as clients read it: the stored profile, the shard's report and computed fields.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, sync::LazyLock, time::Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock, lifecycle, source,
     state::Control,
-    store::{BroadcastRecord, Lifecycle, Profile},
+    store::{BroadcastRecord, Lifecycle, Profile, RecordingRecord},
 };
 
 /// Everything but the profile's fields.
@@ -56,7 +56,7 @@ struct Computed {
     /// The three names that the StreamLick guide reads and that never existed there.
     #[serde(rename = "rtmpUrl")]
     rtmp_url_alias: String,
-    /// HLS is not served, so there is no address of it.
+    /// Where it can be watched by HLS.
     hls_url: Option<String>,
     rtmp_endpoint_list: Option<Vec<String>>,
     /// Not in Ant Media Server: whether the publisher is waited for, and what is shown meanwhile.
@@ -66,8 +66,42 @@ struct Computed {
     /// Not in Ant Media Server: the renditions of the publisher's video, and its decoder.
     renditions: Vec<Rendition>,
     decoder: Option<Decoder>,
+    /// Not in Ant Media Server: why viewers are sent the publisher's video though a rendition would suit some
+    /// of them better.
+    viewers_problem: Option<String>,
+    /// Not in Ant Media Server: what is being recorded.
+    recording: Option<Recording>,
     /// Not in Ant Media Server: why the publisher's video cannot be used.
     video_problem: Option<String>,
+}
+
+/// A recording that is being made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recording {
+    vod_id: String,
+    /// Unix milliseconds.
+    since: u64,
+    /// Of the file that is being written: bytes on the disk, and milliseconds of the show.
+    bytes: u64,
+    duration: u64,
+    /// Why nothing is recorded, or parts are left out.
+    problem: Option<String>,
+}
+
+impl Recording {
+    fn new(record: &RecordingRecord, live: Option<&BroadcastStatus>) -> Self {
+        let live = live.and_then(|live| live.recording.clone());
+        let live = live.filter(|live| live.id == record.vod_id);
+        let live = live.unwrap_or_default();
+        Self {
+            vod_id: record.vod_id.clone(),
+            since: record.since_unix_ms,
+            bytes: live.bytes,
+            duration: live.duration_ms,
+            problem: live.problem.map(|problem| problem.message),
+        }
+    }
 }
 
 /// What the shard says of a publisher that is away, under the names of [`BroadcastStatus`].
@@ -164,6 +198,8 @@ fn compute(
                 .map(|endpoint| endpoint.url.clone())
                 .collect()
         }),
+        hls_url: hls_url(control, &record.id),
+        hls_viewer_count: control.hls.watchers(Instant::now(), &record.id),
         rtmp_url_alias: rtmp_url.clone(),
         rtmp_url,
         origin_adress: control.settings.public_host(),
@@ -173,28 +209,15 @@ fn compute(
             .catalog
             .slate(&record.id)
             .map(|slate| slate.name.clone()),
+        recording: record.recording.as_ref().map(|it| Recording::new(it, live)),
         ..Computed::default()
     };
-    match record.lifecycle {
-        Lifecycle::Created => {}
-        Lifecycle::Finished {
-            since_unix_ms,
-            ended_unix_ms,
-        } => {
-            computed.publish_type = Some("WebRTC");
-            computed.start_time = since_unix_ms;
-            computed.duration = ended_unix_ms.saturating_sub(since_unix_ms);
-        }
-        Lifecycle::Live { since_unix_ms } => {
-            computed.publish_type = Some("WebRTC");
-            computed.start_time = since_unix_ms;
-            computed.duration = clock::unix_ms().saturating_sub(since_unix_ms);
-        }
-    }
-    computed.absolute_start_time_ms = computed.start_time;
+    show(&mut computed, record);
     if let Some(live) = live {
         computed.webrtc_viewer_count = live.viewers;
+        computed.rtmp_viewer_count = live.rtmp_viewers;
         computed.renditions = renditions::of(live);
+        computed.viewers_problem.clone_from(&live.viewers_problem);
         computed.decoder = live.decoder.map(Decoder::from);
         computed.drop_frame_count_in_encoding = live.frames_left_out();
         let publisher = live.publisher.as_ref().filter(|_| !live.holding);
@@ -204,6 +227,28 @@ fn compute(
         }
     }
     computed
+}
+
+/// When the last show began and how long it lasted, and which way it came.
+fn show(computed: &mut Computed, record: &BroadcastRecord) {
+    let publish_type = if record.by_rtmp { "RTMP" } else { "WebRTC" };
+    match record.lifecycle {
+        Lifecycle::Created => {}
+        Lifecycle::Finished {
+            since_unix_ms,
+            ended_unix_ms,
+        } => {
+            computed.publish_type = Some(publish_type);
+            computed.start_time = since_unix_ms;
+            computed.duration = ended_unix_ms.saturating_sub(since_unix_ms);
+        }
+        Lifecycle::Live { since_unix_ms } => {
+            computed.publish_type = Some(publish_type);
+            computed.start_time = since_unix_ms;
+            computed.duration = clock::unix_ms().saturating_sub(since_unix_ms);
+        }
+    }
+    computed.absolute_start_time_ms = computed.start_time;
 }
 
 /// What arrives now.
@@ -248,6 +293,17 @@ fn end_point_list(
 
 fn rtmp_url(control: &Control, id: &BroadcastId) -> String {
     format!("rtmp://{}/{}", control.settings.public_host(), id)
+}
+
+/// `None` where HLS is off. The port is the configured one; a proxy in front may have another.
+fn hls_url(control: &Control, id: &BroadcastId) -> Option<String> {
+    let application = control.application(id.application());
+    application.filter(|it| it.hls.enabled)?;
+    let (host, port) = (control.settings.public_host(), control.settings.http_port);
+    let (application, stream) = (id.application(), id.stream());
+    Some(format!(
+        "http://{host}:{port}/{application}/streams/{stream}.m3u8"
+    ))
 }
 
 /// `streamInfo` rows of what arrives.

@@ -51,7 +51,11 @@ impl Server {
 
     /// Starts one with a settings file.
     pub async fn start_with_file(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), text).await
+    }
+
+    /// The same with what another one has left in `folder`.
+    pub async fn start_in(folder: TempDir, text: &str) -> Self {
         let file = folder.path().join("shardcast.toml");
         std::fs::write(&file, text).unwrap();
         let overrides = Overrides {
@@ -67,7 +71,11 @@ impl Server {
             data_dir: Some(folder.path().to_owned()),
             ..Overrides::default()
         };
-        let handle = serve(Settings::load(&overrides).unwrap()).await.unwrap();
+        // The store is closed when the last task of the one before has ended.
+        let handle = until("control starts", async || {
+            serve(Settings::load(&overrides).unwrap()).await.ok()
+        })
+        .await;
         Self { handle, folder }
     }
 

@@ -22,12 +22,12 @@ use tokio::{
 
 use super::{Client, PATIENCE, Server, offer, publish, until};
 
-/// Shard 0 of an engine with one shard.
+/// A shard: number 0 of an engine with one, or one of several.
 pub struct Shard {
     listener: UnixListener,
     link: Option<Link>,
     buffer: BytesMut,
-    engine: String,
+    hello: ShardHello,
 }
 
 /// One connection. A real shard reports each second; this one sends events of no known kind, so
@@ -83,24 +83,46 @@ impl Shard {
     pub async fn join_with(server: &Server, status: ShardStatus) -> Self {
         let mut shard = Self::listen(server.link_dir());
         shard.accept(status).await;
-        until("ready", async || {
-            (server.get("/readyz").await.status == 200).then_some(())
-        })
-        .await;
+        ready(server).await;
         shard
+    }
+
+    /// Connects to `server` as all its shards, of these weights.
+    pub async fn join_all(server: &Server, weights: &[u32]) -> Vec<Self> {
+        let count = u16::try_from(weights.len()).unwrap();
+        let listen = |(number, weight): (u16, &u32)| {
+            Self::listen_as(server.link_dir(), number, count, *weight)
+        };
+        let mut shards: Vec<Self> = (0..).zip(weights).map(listen).collect();
+        for shard in &mut shards {
+            shard.accept(ShardStatus::default()).await;
+        }
+        ready(server).await;
+        shards
     }
 
     /// Listens where a server with `data_dir` looks for shard 0.
     pub fn listen(data_dir: &Path) -> Self {
+        Self::listen_as(data_dir, 0, 1, 100)
+    }
+
+    fn listen_as(data_dir: &Path, number: u16, count: u16, capacity: u32) -> Self {
         let folder = data_dir.join("link");
         std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("shard-0.sock");
+        let path = folder.join(format!("shard-{number}.sock"));
         let _ = std::fs::remove_file(&path);
         Self {
             listener: UnixListener::bind(path).unwrap(),
             link: None,
             buffer: BytesMut::new(),
-            engine: "engine-1".into(),
+            hello: ShardHello {
+                version: VERSION,
+                engine: "engine-1".into(),
+                shard: number,
+                shards: count,
+                udp_port: 50_000 + number,
+                capacity,
+            },
         }
     }
 
@@ -112,23 +134,14 @@ impl Shard {
         self.link = Some(Link::new(accepted.unwrap().0));
         self.buffer.clear();
         assert!(matches!(self.next().await, Command::Hello(_)));
-        self.say(Event::Hello(ShardHello {
-            version: VERSION,
-            engine: self.engine.clone(),
-            shard: 0,
-            shards: 1,
-            udp_port: 50_000,
-            capacity: 100,
-            rtmp_port: None,
-        }))
-        .await;
+        self.say(Event::Hello(self.hello.clone())).await;
         self.say(Event::Status(status)).await;
     }
 
     /// Ends the connection as the death of the engine does; the next one is another process.
     pub fn die(&mut self) {
         self.link = None;
-        self.engine = "engine-2".into();
+        self.hello.engine = "engine-2".into();
     }
 
     /// Ends the connection; the engine lives on.
@@ -210,6 +223,13 @@ impl Shard {
     }
 }
 
+async fn ready(server: &Server) {
+    until("ready", async || {
+        (server.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+}
+
 pub fn answer(session: &SessionId, media: bool) -> Event {
     Event::Answer {
         session: session.clone(),
@@ -223,6 +243,7 @@ pub fn answer(session: &SessionId, media: bool) -> Event {
 /// A report of one live broadcast.
 pub fn live(id: &BroadcastId, session: &SessionId) -> ShardStatus {
     let publisher = PublisherStatus {
+        protocol: Default::default(),
         session: session.clone(),
         since_unix_ms: 1,
         remote: "203.0.113.5:4000".into(),
@@ -270,6 +291,7 @@ pub fn rendition(spec: RenditionSpec) -> RenditionStatus {
         width: 0,
         height: 0,
         destinations: 1,
+        viewers: 0,
         frames: 0,
         repeated: 0,
         dropped: 0,
