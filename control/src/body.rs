@@ -54,12 +54,18 @@ impl JsonBody {
     /// The JSON object without its nulls, which Jackson takes for "not given"; `None` without a
     /// body.
     pub(crate) fn object(self) -> Result<Option<Map<String, Value>>, BodyError> {
+        let mut object = self.object_with_nulls()?;
+        if let Some(object) = &mut object {
+            object.retain(|_, value| !value.is_null());
+        }
+        Ok(object)
+    }
+
+    /// The JSON object as it came; `None` without a body.
+    pub(crate) fn object_with_nulls(self) -> Result<Option<Map<String, Value>>, BodyError> {
         match self.0? {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::Object(mut object)) => {
-                object.retain(|_, value| !value.is_null());
-                Ok(Some(object))
-            }
+            Some(Value::Object(object)) => Ok(Some(object)),
             Some(_) => Err(BodyError::Malformed("an object is expected".to_owned())),
         }
     }

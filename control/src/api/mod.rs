@@ -7,26 +7,30 @@
 //!   "version": "0.1.0", "instance": "…", "uptime_s": 12, "ready": true,
 //!   "shards": [{
 //!     "shard": 0, "connected": true, "engine": "…", "udp_port": 50000, "capacity": 100,
+//!     "weight": 100, "draining": false,
 //!     "cpu_permille": 12, "datagrams_received": 1, "datagrams_sent": 1, "datagrams_unknown": 0,
+//!     "tcp_peers": {"connections": 1, "refused": 0, "dropped": 0},
 //!     "codec": {"capacity_permille": 800, "used_permille": 210, "…": 0},
 //!     "work": {"sleeps": 1, "turns": 1, "…": 0}
 //!   }],
 //!   "broadcasts": [{
 //!     "application": "StreamLick", "stream": "s1", "name": null, "status": "broadcasting",
-//!     "zombi": false, "shard": 0, "viewers": 0, "holding": false, "hold_until_unix_ms": null,
-//!     "standing_in": false, "slate": null, "ring_bytes": 0,
+//!     "zombi": false, "shard": 0, "viewers": 0, "rtmp_viewers": 0, "viewers_problem": null, "data": null,
+//!     "holding": false, "hold_until_unix_ms": null, "standing_in": false, "slate": null, "recording": null, "preview_unix_ms": null, "ring_bytes": 0,
 //!     "publisher": null, "decoder": null, "renditions": [],
 //!     "destinations": []
 //!   }],
+//!   "uploads": {"waiting": 0, "problem": null},
+//!   "rtmps_port": 1936,
 //!   "local_sink": {"url_base": "rtmp://127.0.0.1:1935/sink", "streams": []}
 //! }
 //! ```
 //!
 //! `codec` is [`shardcast_link::CodecStatus`], `work` is [`shardcast_link::WorkCounters`], `publisher`
-//! is [`shardcast_link::PublisherStatus`] or null, `decoder` is [`shardcast_link::DecoderStatus`] or
+//! is [`shardcast_link::PublisherStatus`] or null, `data` is [`shardcast_link::DataStatus`] or null, `recording` is [`shardcast_link::RecordingStatus`] or null, `decoder` is [`shardcast_link::DecoderStatus`] or
 //! null, each of `renditions` is [`shardcast_link::RenditionStatus`]; each of `destinations` is
 //! [`shardcast_link::DestinationStatus`] with `url` beside it, cut so that no stream key is shown.
-//! `local_sink` is there while the engine takes RTMP; `streams` are [`SinkStatus`].
+//! `rtmps_port` is there while RTMPS is taken, `local_sink` while RTMP is; `streams` are [`SinkStatus`].
 //!
 //! `GET /api/v1/placement/{app}/{stream}`: which shard has the stream, or would get it.
 //!
@@ -35,6 +39,9 @@
 //! ```
 //!
 //! `shard` is null when no shard is reachable; `order` is the hash order of reachable shards.
+//!
+//! `GET /api/v1/preview/{app}/{stream}`: the newest preview, an image; `preview_unix_ms` of the status says of when it
+//! is. No token is asked for.
 //!
 //! `GET /api/v1/drain`: whether the server drains, and what it waits for. `POST` starts it,
 //! `DELETE` cancels it; both give the same as `GET`.
@@ -50,12 +57,16 @@ mod machine;
 mod placements;
 mod shards;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, patch},
@@ -67,7 +78,8 @@ use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, SinkStatus}
 use crate::{
     access, clock, drain, health, lifecycle, limits, redact,
     state::Control,
-    store::{BroadcastRecord, EndpointRecord},
+    store::{BroadcastRecord, EndpointRecord, UploadRecord, VodRecord},
+    streams,
 };
 
 /// Routes below `/api/v1`.
@@ -85,10 +97,11 @@ pub(crate) fn router(control: &Arc<Control>) -> Router<Arc<Control>> {
 /// The document that describes them.
 const OPENAPI: &str = include_str!("openapi.json");
 
-fn routes() -> [(&'static str, MethodRouter<Arc<Control>>); 10] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Control>>); 11] {
     [
         ("/status", get(status)),
         ("/placement/{app}/{stream}", get(placement)),
+        ("/preview/{app}/{stream}", get(preview)),
         (
             "/drain",
             get(drain_state).post(drain_start).delete(drain_cancel),
@@ -117,17 +130,23 @@ async fn openapi() -> impl IntoResponse {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 struct StatusPage {
-    offset: usize,
-    size: usize,
+    offset: u32,
+    size: u32,
 }
 
 impl Default for StatusPage {
     fn default() -> Self {
         Self {
             offset: 0,
-            size: limits::STATUS_ROWS_MAX,
+            size: u32::MAX,
         }
     }
+}
+
+/// Where a list begins, and how many rows it has at most.
+fn rows_asked_for(offset: u32, size: u32) -> (usize, usize) {
+    let rows = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    (rows(offset), rows(size).min(limits::STATUS_ROWS_MAX))
 }
 
 async fn status(
@@ -135,12 +154,12 @@ async fn status(
     Query(page): Query<StatusPage>,
 ) -> Json<Value> {
     let mut shards = Vec::new();
-    let mut sink = None;
+    let mut connected = false;
     let mut sinks: Vec<SinkStatus> = Vec::new();
+    let rooms = control.shards.rooms(Instant::now());
     control.shards.each(|shard, view| {
-        if view.is_connected() && sink.is_none() {
-            sink = view.hello.rtmp_port;
-        }
+        let room = rooms.get(&shard);
+        connected |= view.is_connected();
         sinks.extend(view.status.sinks.iter().cloned());
         shards.push(json!({
             "shard": shard,
@@ -148,16 +167,19 @@ async fn status(
             "engine": view.hello.engine,
             "udp_port": view.hello.udp_port,
             "capacity": view.hello.capacity,
+            "weight": room.map(|room| room.weight),
+            "draining": room.is_some_and(|room| room.draining),
             "cpu_permille": view.status.cpu_permille,
             "datagrams_received": view.status.datagrams_received,
             "datagrams_sent": view.status.datagrams_sent,
             "datagrams_unknown": view.status.datagrams_unknown,
+            "tcp_peers": view.status.tcp_peers,
             "codec": view.status.codec,
             "work": view.status.work,
         }));
     });
-    let size = page.size.min(limits::STATUS_ROWS_MAX);
-    let (records, stored) = control.catalog.page_of_broadcasts(page.offset, size);
+    let (offset, size) = rows_asked_for(page.offset, page.size);
+    let (records, stored) = control.catalog.page_of_broadcasts(offset, size);
     let broadcasts: Vec<Value> = records
         .iter()
         .map(|record| broadcast(&control, record))
@@ -165,22 +187,34 @@ async fn status(
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "instance": control.instance,
+        "node": control.node,
         "uptime_s": (clock::unix_ms().saturating_sub(control.started_unix_ms)) / 1000,
         "ready": health::is_ready(&control),
         "shards_expected": control.shards_expected.load(Ordering::Relaxed),
         "shards": shards,
         "broadcasts": broadcasts,
         "broadcasts_stored": stored,
+        "uploads": uploads(&control),
     });
-    if let (Some(port), Some(object)) = (sink, status.as_object_mut()) {
-        // The engine binds the RTMP port to loopback, whatever `bind` is.
-        let url_base = format!("rtmp://127.0.0.1:{port}/sink");
-        object.insert(
-            "local_sink".to_owned(),
-            json!({"url_base": url_base, "streams": sinks}),
-        );
+    if let (Some(rtmps), Some(object)) = (control.rtmps_addr.get(), status.as_object_mut()) {
+        object.insert("rtmps_port".to_owned(), json!(rtmps.port()));
+    }
+    let sink = connected.then(|| local_sink(&control, &sinks)).flatten();
+    if let (Some(sink), Some(object)) = (sink, status.as_object_mut()) {
+        object.insert("local_sink".to_owned(), sink);
     }
     Json(status)
+}
+
+/// The test sink, while RTMP is taken.
+fn local_sink(control: &Control, sinks: &[SinkStatus]) -> Option<Value> {
+    // This machine alone may use it.
+    let mut address = *control.rtmp_addr.get()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let url_base = format!("rtmp://{address}/sink");
+    Some(json!({"url_base": url_base, "streams": sinks}))
 }
 
 fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
@@ -195,16 +229,38 @@ fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
         "zombi": record.zombi,
         "shard": control.shards.assignment(&record.id),
         "viewers": live.as_ref().map_or(0, |live| live.viewers),
+        "rtmp_viewers": live.as_ref().map_or(0, |live| live.rtmp_viewers),
+        "viewers_problem": live.as_ref().and_then(|live| live.viewers_problem.as_ref()),
+        "data": live.as_ref().map(|live| live.data),
         "holding": live.as_ref().is_some_and(|live| live.holding),
         "hold_until_unix_ms": live.as_ref().and_then(|live| live.hold_until_unix_ms),
         "standing_in": live.as_ref().is_some_and(|live| live.filler),
         "slate": live.as_ref().and_then(|live| live.slate.as_ref()),
+        "recording": live.as_ref().and_then(|live| live.recording.as_ref()),
+        "preview_unix_ms": preview_unix_ms(control, record),
         "ring_bytes": live.as_ref().map_or(0, |live| live.ring_bytes),
         "publisher": live.as_ref().and_then(|live| live.publisher.as_ref()),
         "decoder": live.as_ref().and_then(|live| live.decoder.as_ref()),
         "renditions": live.as_ref().map_or(&[][..], |live| &live.renditions),
         "destinations": destinations.collect::<Vec<_>>(),
     })
+}
+
+/// Recordings that are not uploaded yet, and why one is not.
+fn uploads(control: &Control) -> Value {
+    let is_waiting = |upload: &UploadRecord| upload.uploaded_unix_ms.is_none();
+    let waiting = |vod: &VodRecord| vod.upload.as_ref().is_some_and(is_waiting);
+    json!({
+        "waiting": control.catalog.vods(waiting).len(),
+        "problem": control.recordings.uploads.any_problem(),
+    })
+}
+
+/// Of when the newest preview of a live broadcast is.
+fn preview_unix_ms(control: &Control, record: &BroadcastRecord) -> Option<u64> {
+    let since = lifecycle::live_since_unix_ms(control, record)?;
+    let preview = control.previews.since(&record.id, since);
+    preview.map(|it| it.at_unix_ms)
 }
 
 fn destination(endpoint: &EndpointRecord, live: Option<&BroadcastStatus>) -> Value {
@@ -236,6 +292,7 @@ async fn placement(
     };
     let (assigned, order) = control.shards.preference(&id);
     Json(json!({
+        "node": control.node,
         "application": application,
         "stream": stream,
         "shard": assigned.or_else(|| control.shards.would_take(&id)),
@@ -243,6 +300,18 @@ async fn placement(
         "order": order,
     }))
     .into_response()
+}
+
+async fn preview(
+    State(control): State<Arc<Control>>,
+    Path((application, stream)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let id = BroadcastId::new(&application, &stream).ok();
+    match id.and_then(|id| control.previews.get(&id)) {
+        Some(picture) => streams::preview_answer(&picture, &headers),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn drain_state(State(control): State<Arc<Control>>) -> Json<Value> {

@@ -12,10 +12,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shardcast_link::BroadcastId;
 
-use super::whole_numbers;
+use super::{rows_asked_for, whole_numbers};
 use crate::{
     access::IsTls,
     body::JsonBody,
@@ -32,19 +32,28 @@ struct Wanted {
     stream_id: String,
     #[serde(default)]
     hold_seconds: Option<u64>,
+    /// A [`Load`], which is read by itself: serde would take a list for one.
     #[serde(default)]
-    load: Load,
+    load: Option<Map<String, Value>>,
 }
 
+/// Of each part null is as good as not given: some clients write their unset fields so.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Load {
     bit_rate_bps: Option<u64>,
     destinations: Option<u64>,
-    rendition_heights: Vec<u32>,
+    rendition_heights: Option<Vec<u32>>,
 }
 
 impl Load {
+    /// # Errors
+    /// What is not understood or out of its range, in words.
+    fn read(object: Option<Map<String, Value>>) -> Result<ExpectedLoad, String> {
+        let load = serde_json::from_value::<Self>(Value::Object(object.unwrap_or_default()));
+        load.map_err(|error| format!("load: {error}"))?.checked()
+    }
+
     /// # Errors
     /// What is out of its range, in words.
     fn checked(self) -> Result<ExpectedLoad, String> {
@@ -52,7 +61,7 @@ impl Load {
         let load = ExpectedLoad {
             bitrate_bps: self.bit_rate_bps.unwrap_or(usual.bitrate_bps),
             destinations: self.destinations.unwrap_or(usual.destinations),
-            rendition_heights: self.rendition_heights,
+            rendition_heights: self.rendition_heights.unwrap_or_default(),
         };
         let most = limits::EXPECTED_BITRATE_BPS_MAX;
         if load.bitrate_bps > most {
@@ -84,8 +93,8 @@ pub(super) struct Listing {
     destinations: Option<u64>,
     /// Separated by commas.
     rendition_heights: String,
-    offset: usize,
-    size: usize,
+    offset: u32,
+    size: u32,
 }
 
 impl Default for Listing {
@@ -98,8 +107,26 @@ impl Default for Listing {
             destinations: None,
             rendition_heights: String::new(),
             offset: 0,
-            size: limits::STATUS_ROWS_MAX,
+            size: u32::MAX,
         }
+    }
+}
+
+impl Listing {
+    /// # Errors
+    /// What is out of its range, in words.
+    fn load(&self) -> Result<ExpectedLoad, String> {
+        let heights = self.rendition_heights.split(',').filter(|h| !h.is_empty());
+        let heights: Result<Vec<u32>, _> = heights.map(str::parse).collect();
+        let Ok(rendition_heights) = heights else {
+            return Err("renditionHeights is heights separated by commas".to_owned());
+        };
+        let load = Load {
+            bit_rate_bps: self.bit_rate_bps,
+            destinations: self.destinations,
+            rendition_heights: Some(rendition_heights),
+        };
+        load.checked()
     }
 }
 
@@ -146,7 +173,7 @@ pub(super) async fn reserve(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Response {
-    let wanted = match body.object() {
+    let wanted = match body.object_with_nulls() {
         Ok(object) => {
             serde_json::from_value::<Wanted>(whole_numbers(json!(object.unwrap_or_default())))
         }
@@ -161,14 +188,13 @@ pub(super) async fn reserve(
     if !(1..=most).contains(&hold_s) {
         return bad(&format!("holdSeconds is from 1 to {most}"));
     }
-    let (id, load) = match checked(
-        &control,
-        &wanted.application,
-        &wanted.stream_id,
-        wanted.load,
-    ) {
-        Ok(checked) => checked,
+    let id = match named(&control, &wanted.application, &wanted.stream_id) {
+        Ok(id) => id,
         Err(refused) => return *refused,
+    };
+    let load = match Load::read(wanted.load) {
+        Ok(load) => load,
+        Err(words) => return bad(&words),
     };
     let reserved = admitted(&control, &id).and_then(|()| {
         let hold = Duration::from_secs(hold_s);
@@ -209,16 +235,18 @@ pub(super) async fn list(
         Ok(Query(query)) => query,
         Err(error) => return bad(&error.body_text()),
     };
+    let load = match query.load() {
+        Ok(load) => load,
+        Err(words) => return bad(&words),
+    };
     let reached = Reached::by(&control, &headers, is_tls);
     match query.dry_run.as_deref() {
         None | Some("false") => {}
-        Some("" | "true") => return what_if(&control, &reached, &query),
+        Some("" | "true") => return what_if(&control, &reached, &query, &load),
         Some(_) => return bad("dryRun is true or false"),
     }
-    let size = query.size.min(limits::STATUS_ROWS_MAX);
-    let (page, total) = control
-        .shards
-        .reservations(Instant::now(), query.offset, size);
+    let (offset, size) = rows_asked_for(query.offset, query.size);
+    let (page, total) = control.shards.reservations(Instant::now(), offset, size);
     let rows: Vec<Value> = page
         .iter()
         .map(|placed| view(&control, &reached, placed))
@@ -226,23 +254,13 @@ pub(super) async fn list(
     Json(json!({"node": control.node, "placements": rows, "total": total})).into_response()
 }
 
-fn what_if(control: &Control, reached: &Reached, query: &Listing) -> Response {
-    let heights = query.rendition_heights.split(',').filter(|h| !h.is_empty());
-    let heights: Result<Vec<u32>, _> = heights.map(str::parse).collect();
-    let Ok(rendition_heights) = heights else {
-        return bad("renditionHeights is heights separated by commas");
-    };
-    let load = Load {
-        bit_rate_bps: query.bit_rate_bps,
-        destinations: query.destinations,
-        rendition_heights,
-    };
-    let (id, load) = match checked(control, &query.application, &query.stream_id, load) {
-        Ok(checked) => checked,
+fn what_if(control: &Control, reached: &Reached, query: &Listing, load: &ExpectedLoad) -> Response {
+    let id = match named(control, &query.application, &query.stream_id) {
+        Ok(id) => id,
         Err(refused) => return *refused,
     };
     let shard =
-        admitted(control, &id).and_then(|()| control.shards.what_if(Instant::now(), &id, &load));
+        admitted(control, &id).and_then(|()| control.shards.what_if(Instant::now(), &id, load));
     match shard {
         Ok((shard, udp_port)) => {
             let (signalling, whip) = reached.urls(&id);
@@ -313,19 +331,14 @@ fn admitted(control: &Control, id: &BroadcastId) -> Result<(), PlacementRefusal>
     Ok(())
 }
 
-fn checked(
-    control: &Control,
-    application: &str,
-    stream: &str,
-    load: Load,
-) -> Result<(BroadcastId, ExpectedLoad), Box<Response>> {
+/// The broadcast of this name, if there is such an application.
+fn named(control: &Control, application: &str, stream: &str) -> Result<BroadcastId, Box<Response>> {
     let id = BroadcastId::new(application, stream)
         .map_err(|error| Box::new(bad(&format!("application and streamId: {error}"))))?;
     if control.application(application).is_none() {
         return Err(Box::new(unknown("there is no such application")));
     }
-    let load = load.checked().map_err(|words| Box::new(bad(&words)))?;
-    Ok((id, load))
+    Ok(id)
 }
 
 pub(super) fn bad(message: &str) -> Response {

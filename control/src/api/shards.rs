@@ -55,7 +55,7 @@ pub(super) async fn change(
     Path(shard): Path<String>,
     body: JsonBody,
 ) -> Response {
-    let change = match body.object() {
+    let change = match body.object_with_nulls() {
         Ok(object) => {
             serde_json::from_value::<Change>(whole_numbers(json!(object.unwrap_or_default())))
         }

@@ -399,6 +399,8 @@ async fn the_placement_is_told_over_http_and_sticks() {
         (&before["shard"], &before["assigned"]),
         (&json!(0), &json!(false))
     );
+    let nodes = server.get("/api/v1/nodes").await.json();
+    assert_eq!(before["node"], nodes["nodes"][0]["node"]);
     let (_client, _) = go_live(&server, &mut shard).await;
     let after = server.get(path).await.json();
     assert_eq!(

@@ -123,6 +123,28 @@ async fn what_is_wrong_with_a_request_is_said() {
 }
 
 #[tokio::test]
+async fn null_is_as_good_as_not_given() {
+    let server = Server::start().await;
+    let _shard = Shard::join(&server).await;
+    for load in [
+        json!(null),
+        json!({"bitRateBps": null, "destinations": null, "renditionHeights": null}),
+    ] {
+        let body = json!({"application": "StreamLick", "streamId": "s1", "holdSeconds": null,
+            "load": load});
+        let reply = server.post(PLACEMENTS, body).await;
+        assert!([200, 201].contains(&reply.status), "{}", reply.text());
+    }
+    let nothing = json!({"weight": null, "draining": null});
+    let row = server
+        .send_json("PATCH", "/api/v1/shards/0", &nothing)
+        .await;
+    assert_eq!(row.json()["weight"], 100, "{}", row.text());
+    let body = json!({"application": "StreamLick", "streamId": null});
+    assert_eq!(server.post(PLACEMENTS, body).await.status, 400);
+}
+
+#[tokio::test]
 async fn what_cannot_be_had_or_may_not_be_changed_is_refused() {
     let server = Server::start().await;
     let _shard = Shard::join(&server).await;
@@ -163,6 +185,12 @@ async fn a_draining_shard_takes_nothing_new_and_whoever_comes_back() {
         .json();
     assert_eq!(
         (&row["draining"], &row["weight"]),
+        (&json!(true), &json!(100))
+    );
+    let status = server.get("/api/v1/status").await.json();
+    let shown = &status["shards"][0];
+    assert_eq!(
+        (&shown["draining"], &shown["weight"]),
         (&json!(true), &json!(100))
     );
     let refused = server.post(PLACEMENTS, wanted("s2")).await;
