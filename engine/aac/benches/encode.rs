@@ -1,10 +1,14 @@
-//! What a frame costs: stereo, mono, silence.
+//! What a frame costs: stereo, mono, silence; in time and in allocations.
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a bench stops at the first surprise"
 )]
+
+#[path = "../../core/benches/allocations/mod.rs"]
+mod allocations;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use shardcast_aac::{Encoder, FRAME_SAMPLES};
@@ -44,16 +48,20 @@ fn encode(criterion: &mut Criterion) {
     ];
     for (name, left, right) in cases {
         for bitrate in [64_000, 128_000] {
+            let mut encoder = Encoder::new(bitrate).unwrap();
+            let mut out = Vec::with_capacity(2_048);
+            let mut index = 0;
+            let mut frame = || {
+                out.clear();
+                encoder.encode(&left[index], right.map(|right| &right[index]), &mut out);
+                index = (index + 1) % left.len();
+                out.len()
+            };
+            allocations::report(&format!("AAC frame, {name}, {bitrate} bit/s"), || {
+                frame();
+            });
             group.bench_function(format!("{name}/{bitrate}"), |bencher| {
-                let mut encoder = Encoder::new(bitrate).unwrap();
-                let mut out = Vec::with_capacity(2_048);
-                let mut index = 0;
-                bencher.iter(|| {
-                    out.clear();
-                    encoder.encode(&left[index], right.map(|right| &right[index]), &mut out);
-                    index = (index + 1) % left.len();
-                    out.len()
-                });
+                bencher.iter(&mut frame);
             });
         }
     }
