@@ -101,8 +101,11 @@ pub(super) struct Ports {
     pub(super) http: Option<Port>,
     pub(super) https: Option<Port>,
     pub(super) rtmp: Option<Port>,
+    pub(super) rtmps: Option<Port>,
     /// By shard.
     pub(super) udp: Vec<Port>,
+    /// Shards take WebRTC over TCP of the same numbers too.
+    pub(super) tcp_candidates: bool,
 }
 
 /// One port.

@@ -112,28 +112,25 @@ fn a_port_that_is_taken_is_found_with_its_holder() {
     let folder = tempfile::tempdir().unwrap();
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
-    let mut doctor = of_this_machine(folder.path());
-    let (report, code) = report(doctor.arg(format!("--rtmp-port={port}")));
-    let command = format!("kill {}", std::process::id());
-    let found = finding(&report, "rtmp_port");
-    let of_unit = found["command"]
-        .as_str()
-        .unwrap()
-        .contains("systemctl stop");
-    let command = if of_unit {
-        "systemctl stop"
-    } else {
-        command.as_str()
-    };
-    assert_found(&report, "rtmp_port", "fault", &port.to_string(), command);
-    assert_found(
-        &report,
-        "rtmp_port",
-        "fault",
-        &std::process::id().to_string(),
-        "--rtmp-port",
-    );
-    assert_eq!(code, 1);
+    let me = std::process::id();
+    for (id, flag, cost) in [
+        ("rtmp_port", "--rtmp-port", "all else works"),
+        ("rtmps_port", "--rtmps-port", "all else works"),
+    ] {
+        let mut doctor = of_this_machine(folder.path());
+        let (report, code) = report(doctor.arg(format!("{flag}={port}")));
+        assert_found(&report, id, "fault", &port.to_string(), flag);
+        assert_found(&report, id, "fault", &me.to_string(), flag);
+        let found = finding(&report, id);
+        let command = found["command"].as_str().unwrap();
+        let end = format!("kill {me}");
+        assert!(
+            command.contains("systemctl stop") || command.contains(&end),
+            "{found}"
+        );
+        assert!(found["cost"].as_str().unwrap().contains(cost), "{found}");
+        assert_eq!(code, 1);
+    }
 }
 
 #[test]
@@ -177,7 +174,7 @@ fn a_full_disk_is_found() {
 
 type Sabotage = (fn(&mut Machine), &'static str, &'static str, &'static str);
 
-const SABOTAGES: [Sabotage; 17] = [
+const SABOTAGES: [Sabotage; 18] = [
     (
         |m| m.write("proc/sys/kernel/osrelease", "5.4.0-1"),
         "kernel",
@@ -287,6 +284,14 @@ const SABOTAGES: [Sabotage; 17] = [
         "nft add rule inet filter input udp dport 50000-50001 accept",
     ),
     (
+        |m| {
+            m.rules("{\"match\": {\"op\": \"==\", \"left\": {\"payload\": {\"protocol\": \"th\", \"field\": \"dport\"}}, \"right\": {\"set\": [5080, 5443, 1935, {\"range\": [50000, 50001]}]}}}");
+        },
+        "firewall",
+        "warning",
+        "nft add rule inet filter input tcp dport 1936 accept",
+    ),
+    (
         |m| m.probe["addresses"] = json!(["127.0.0.1", "10.0.0.5"]),
         "public_address",
         "warning",
@@ -330,7 +335,7 @@ fn settings_that_cannot_be_used_are_a_fault_and_the_rest_is_still_looked_at() {
 }
 
 /// What is looked at, in the order in which it is shown.
-const IDS: [&str; 26] = [
+const IDS: [&str; 27] = [
     "settings",
     "kernel",
     "io_uring",
@@ -349,6 +354,7 @@ const IDS: [&str; 26] = [
     "http_port",
     "https_port",
     "rtmp_port",
+    "rtmps_port",
     "udp_ports",
     "reserved_ports",
     "firewall",

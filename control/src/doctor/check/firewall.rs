@@ -114,21 +114,22 @@ fn open(strict: &Strict<'_>, first: &Door, shut: &[Door], is_ufw: bool) -> Strin
 
 fn doors(host: &Host) -> Vec<Door> {
     let ports = &host.ports;
-    let tcp = [&ports.http, &ports.https];
+    let tcp = [&ports.http, &ports.https, &ports.rtmp, &ports.rtmps];
     let tcp = tcp.into_iter().flatten().map(|port| Door {
         protocol: "tcp",
         first: port.number,
         last: port.number,
     });
-    let udp = match (ports.udp.first(), ports.udp.last()) {
+    let media = |protocol| match (ports.udp.first(), ports.udp.last()) {
         (Some(first), Some(last)) => Some(Door {
-            protocol: "udp",
+            protocol,
             first: first.number,
             last: last.number,
         }),
         _ => None,
     };
-    tcp.chain(udp).collect()
+    let over_tcp = ports.tcp_candidates.then(|| media("tcp")).flatten();
+    tcp.chain(media("udp")).chain(over_tcp).collect()
 }
 
 /// A base chain at the hook of input whose policy is drop.

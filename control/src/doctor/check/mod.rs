@@ -17,7 +17,7 @@ use super::{host::Host, report::Finding};
 pub(super) type Check = fn(&Host) -> Finding;
 
 /// All of them, in the order in which they are shown.
-pub(super) const CHECKS: [Check; 26] = [
+pub(super) const CHECKS: [Check; 27] = [
     settings::settings,
     kernel::kernel,
     kernel::io_uring,
@@ -36,6 +36,7 @@ pub(super) const CHECKS: [Check; 26] = [
     ports::http,
     ports::https,
     ports::rtmp,
+    ports::rtmps,
     ports::udp,
     ports::reserved,
     firewall::firewall,

@@ -11,28 +11,56 @@ use super::{
 const HTTP: Topic = Topic("http_port", "HTTP port");
 const HTTPS: Topic = Topic("https_port", "HTTPS port");
 const RTMP: Topic = Topic("rtmp_port", "RTMP port");
+const RTMPS: Topic = Topic("rtmps_port", "RTMPS port");
 const UDP: Topic = Topic("udp_ports", "UDP ports");
 const RESERVED: Topic = Topic("reserved_ports", "Reserved ports");
+
+/// What a port that cannot be had costs.
+const NO_START: &str = "Shardcast does not start";
+const NO_ENCODERS: &str = "no encoder publishes and no tool plays there; all else works";
 
 /// CAP_NET_BIND_SERVICE (capabilities(7)).
 const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
 
 /// Where HTTP is served.
 pub(super) fn http(host: &Host) -> Finding {
-    tcp(HTTP, host, host.ports.http.as_ref(), "http-port")
+    tcp(HTTP, host, host.ports.http.as_ref(), "http-port", NO_START)
 }
 
 /// Where HTTPS is served.
 pub(super) fn https(host: &Host) -> Finding {
-    tcp(HTTPS, host, host.ports.https.as_ref(), "https-port")
+    tcp(
+        HTTPS,
+        host,
+        host.ports.https.as_ref(),
+        "https-port",
+        NO_START,
+    )
 }
 
-/// Where RTMP is taken, on loopback.
+/// Where encoders publish.
 pub(super) fn rtmp(host: &Host) -> Finding {
-    tcp(RTMP, host, host.ports.rtmp.as_ref(), "rtmp-port")
+    tcp(
+        RTMP,
+        host,
+        host.ports.rtmp.as_ref(),
+        "rtmp-port",
+        NO_ENCODERS,
+    )
 }
 
-fn tcp(topic: Topic, host: &Host, port: Option<&Port>, flag: &str) -> Finding {
+/// Where they publish over TLS.
+pub(super) fn rtmps(host: &Host) -> Finding {
+    tcp(
+        RTMPS,
+        host,
+        host.ports.rtmps.as_ref(),
+        "rtmps-port",
+        NO_ENCODERS,
+    )
+}
+
+fn tcp(topic: Topic, host: &Host, port: Option<&Port>, flag: &str, cost: &str) -> Finding {
     let Some(port) = port else {
         return topic.ok("any free one, or none");
     };
@@ -46,13 +74,13 @@ fn tcp(topic: Topic, host: &Host, port: Option<&Port>, flag: &str) -> Finding {
         Holder::Ours => topic.ok(format!("{number}, and this server has it")),
         Holder::Free if number < first && !may => topic
             .fault(format!("{number} is below {first}, which this user may not take"))
-            .costs("Shardcast does not start")
+            .costs(cost)
             .mend(format!(
                 "systemctl start shardcast, whose unit may; or shardcast run --{flag} {first} or more"
             )),
         Holder::Free => topic.ok(format!("{number} is free")),
         Holder::Other { process, unit } => {
-            taken(topic, "TCP", number, process.as_ref(), unit.as_deref(), flag)
+            taken(topic, "TCP", number, process.as_ref(), unit.as_deref(), flag).costs(cost)
         }
     }
 }
@@ -65,7 +93,7 @@ pub(super) fn udp(host: &Host) -> Finding {
         _ => None,
     });
     if let Some((number, process, unit)) = other {
-        return taken(UDP, "UDP", number, process, unit, "udp-port-base");
+        return taken(UDP, "UDP", number, process, unit, "udp-port-base").costs(NO_START);
     }
     let range = match (ports.first(), ports.last()) {
         (Some(first), Some(last)) if first.number != last.number => {
@@ -100,7 +128,6 @@ fn taken(
     };
     topic
         .fault(format!("{protocol} port {number} is taken by {by}"))
-        .costs("Shardcast does not start")
         .mend(format!("{end}; or shardcast run --{flag} with another"))
 }
 

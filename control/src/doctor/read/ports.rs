@@ -52,10 +52,11 @@ impl Server {
         let mut ports = Vec::new();
         if control.is_some() {
             ports.extend([runtime.http.port(), runtime.https.port()]);
+            ports.extend(settings.rtmp_port);
+            ports.extend(settings.rtmps_port);
         }
         if engine.is_some() {
             ports.extend(runtime.udp_ports);
-            ports.extend(settings.engine.rtmp_port);
         }
         Self {
             control,
@@ -79,7 +80,6 @@ struct Bound {
 /// Who has the ports of `settings`. Port 0 is any free one and is left out.
 pub(super) fn read(root: &Root, settings: &Settings, server: &Server) -> Ports {
     let (tcp, udp) = (table(root, "tcp", true), table(root, "udp", false));
-    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let port = |bound: &[Bound], address: IpAddr, number: u16| {
         let taken = bound.iter().find(|one| {
             let meets = one.address.is_unspecified() || address.is_unspecified();
@@ -99,9 +99,12 @@ pub(super) fn read(root: &Root, settings: &Settings, server: &Server) -> Ports {
         http: tcp_port(settings.bind, settings.http_port),
         https: tcp_port(settings.bind, settings.https_port),
         rtmp: settings
-            .engine
             .rtmp_port
-            .and_then(|number| tcp_port(loopback, number)),
+            .and_then(|number| tcp_port(settings.bind, number)),
+        rtmps: settings
+            .rtmps_port
+            .and_then(|number| tcp_port(settings.bind, number)),
+        tcp_candidates: settings.engine.tcp_candidates_enabled(),
         udp: udp_ports
             .filter(|_| base != 0)
             .map(|number| port(&udp, settings.bind, number))

@@ -9,7 +9,8 @@ pub(super) fn read(question: &Question<'_>) -> Reach {
     let settings = question.settings;
     // The server that pages are told of; any would do.
     let mut applications = settings.application.values();
-    let server = applications.find_map(|application| stun::server_of(&application.ice_server.uri));
+    let server = applications
+        .find_map(|application| application.ice_server.uris().find_map(stun::server_of));
     let seen_as = match server {
         Some(server) if question.online && question.root.is_live() => {
             Some(stun::ask(server, stun::PATIENCE))

@@ -67,7 +67,7 @@ const FILES: [(&str, &str); 23] = [
 
 /// Accepts the ports that `right` names, for both protocols.
 const ACCEPTS: &str = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "th", "field": "dport"}},
-    "right": {"set": [5080, 5443, {"range": [50000, 50001]}]}}}"#;
+    "right": {"set": [5080, 5443, 1935, 1936, {"range": [50000, 50001]}]}}}"#;
 
 /// The machine; `probe` is what an engine would have found on it.
 pub(super) struct Machine {
