@@ -1,4 +1,4 @@
-//! Embeds the pages (`web/public`) and the browser SDK (`web/node_modules`) into the binary, so
+//! Embeds the pages (`web/public`), the browser SDK and hls.js (`web/node_modules`) into the binary, so
 //! that one file is the whole product.
 
 use std::{
@@ -11,8 +11,9 @@ use std::{
 };
 
 const SDK: &str = "web/node_modules/@antmedia/webrtc_adaptor/dist/es";
-/// The script whose global `adapter` the SDK looks for, and its licence, which goes wherever it does.
-const ADAPTER: [(&str, &str); 2] = [
+/// The script whose global `adapter` the SDK looks for, and the player of HLS; each with its licence, which goes
+/// wherever it does.
+const SCRIPTS: [(&str, &str); 4] = [
     (
         "web/node_modules/webrtc-adapter/out/adapter.js",
         "/sdk/adapter.js",
@@ -21,6 +22,11 @@ const ADAPTER: [(&str, &str); 2] = [
         "web/node_modules/webrtc-adapter/LICENSE.md",
         "/sdk/adapter.license.txt",
     ),
+    (
+        "web/node_modules/hls.js/dist/hls.light.min.mjs",
+        "/hls/hls.mjs",
+    ),
+    ("web/node_modules/hls.js/LICENSE", "/hls/hls.license.txt"),
 ];
 
 fn main() -> ExitCode {
@@ -39,13 +45,13 @@ fn generate() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=web/public");
     println!("cargo::rerun-if-changed={SDK}");
-    let adapter = ADAPTER.map(|(file, url)| (root.join(file), url));
+    let scripts = SCRIPTS.map(|(file, url)| (root.join(file), url));
     let index = sdk.join("index.js");
-    for file in adapter.iter().map(|(file, _)| file).chain([&index]) {
+    for file in scripts.iter().map(|(file, _)| file).chain([&index]) {
         println!("cargo::rerun-if-changed={}", file.display());
         if !file.is_file() {
             return Err(format!(
-                "a part of the browser SDK is missing: {} does not exist. Run `npm ci` in \
+                "a part of the pages is missing: {} does not exist. Run `npm ci` in \
                  control/web, or use `make`, which does it.",
                 file.display()
             ));
@@ -54,7 +60,7 @@ fn generate() -> Result<(), String> {
     let mut table = String::from("&[\n");
     embed(&mut table, &root.join("web/public"), "/")?;
     embed(&mut table, &sdk, "/sdk/")?;
-    for (file, url) in &adapter {
+    for (file, url) in &scripts {
         entry(&mut table, url, file)?;
     }
     table.push(']');

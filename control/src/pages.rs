@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn the_player_of_hls_is_served_as_a_module_with_its_licence() {
+        let (path, module) = find("/hls/hls.mjs").unwrap();
+        assert_eq!(content_type(path), "text/javascript; charset=utf-8");
+        assert!(String::from_utf8_lossy(module).contains("lowLatencyMode"));
+        let (_, licence) = find("/hls/hls.license.txt").unwrap();
+        assert!(String::from_utf8_lossy(licence).contains("Apache License"));
+    }
+
+    #[test]
     fn an_icon_is_found_where_browsers_look_for_it_unasked() {
         let (path, _) = find("/favicon.ico").unwrap();
         assert_eq!(content_type(path), "image/svg+xml");

@@ -38,3 +38,23 @@ export function keepRows(list, items, keyOf, makeRow, updateRow) {
   }
   for (const row of old.values()) row.remove();
 }
+
+/** Fills a row of a table: each cell is its content, or a pair of that (one or several) and a class. */
+export function fillCells(row, cells) {
+  const cell = (given) => {
+    const [content, kind] = Array.isArray(given) ? given : [given];
+    return element("td", { class: kind }, ...[content].flat());
+  };
+  row.replaceChildren(...cells.map(cell));
+}
+
+/**
+ * The same with the cells of `item`, if the row shows another one: selections of text and the focus of buttons stay
+ * otherwise.
+ */
+export function fillRow(row, item, cellsOf) {
+  const content = JSON.stringify(item);
+  if (row.dataset.content === content) return;
+  row.dataset.content = content;
+  fillCells(row, cellsOf(item));
+}

@@ -5,6 +5,7 @@ import { publish, SHOWS } from "./publisher.js";
 import { addDestination, APPLICATION, broadcast, ensureBroadcast, removeDestination } from "./rest.js";
 import { readStatus } from "./status.js";
 import { TestCard } from "./test_card.js";
+import { linkState, trouble } from "./up_to_date.js";
 import { bitrate, destinationState, duration, errorWords, pictureWords, problemWords, withoutKey } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -27,19 +28,9 @@ const page = {
   showChosen: false,
 };
 
-function trouble(words) {
-  at("trouble").hidden = !words;
-  setText(at("trouble"), words ?? "");
-}
-
 function state(look, words) {
   at("state").className = `state ${look}`;
   setText(at("state"), words);
-}
-
-function linkState(look, words) {
-  at("link").className = `state link-state ${look}`;
-  setText(at("link"), words);
 }
 
 const streamId = () => at("stream").value.trim();

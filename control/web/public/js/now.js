@@ -1,9 +1,10 @@
 // The page "now": reads GET /api/v1/status once a second.
 //
 // Fields of the response that it uses:
-//   shards:     [{shard, connected, udp_port, cpu_permille}]
+//   shards:     [{shard, connected, weight, draining, udp_port, cpu_permille}]
 //   broadcasts: [{application, stream, name, status, shard, holding, hold_until_unix_ms,
-//     standing_in, slate, viewers, publisher, destinations}]
+//     standing_in, slate, recording, preview_unix_ms, viewers, rtmp_viewers, publisher, destinations}]
+//     recording: {bytes, duration_ms, problem {message}}, null while nothing is recorded
 //     publisher as in the engine's status: since_unix_ms, remote, bitrate_bps, packets_lost,
 //     jitter_ms, rtt_ms, video {codec, width, height, frames_per_second, keyframe_interval_ms},
 //     audio {codec}; null while nobody publishes
@@ -13,8 +14,10 @@
 //   local_sink: {url_base, streams: [{key, video_frames, audio_frames, width, height,
 //     keyframe_interval_ms, bitrate_bps}]}, absent when it is switched off
 
-import { element, keepRows, setText } from "./dom.js";
+import { element, fillCells, keepRows, setText } from "./dom.js";
+import { History, plot } from "./history.js";
 import { readStatus } from "./status.js";
+import { keepUpToDate } from "./up_to_date.js";
 import { bitrate, broadcastState, bytes, destinationState, duration, pictureWords, problemWords, withoutKey } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -27,9 +30,20 @@ function fact(name, value) {
   return element("span", {}, `${name} `, element("b", {}, value));
 }
 
+/** Clients that watch over WebRTC and those that play by RTMP. */
+function viewerCount({ viewers = 0, rtmp_viewers = 0 }) {
+  return viewers + rtmp_viewers;
+}
+
+function viewerFact(broadcast) {
+  const { rtmp_viewers: players = 0 } = broadcast;
+  const count = viewerCount(broadcast);
+  return fact("viewers", players > 0 ? `${count}, of them ${players} by RTMP` : String(count));
+}
+
 function publisherFacts(broadcast) {
-  const { publisher, viewers = 0 } = broadcast;
-  if (!publisher) return [fact("viewers", String(viewers))];
+  const { publisher } = broadcast;
+  if (!publisher) return [viewerFact(broadcast)];
   const facts = [fact("for", duration((Date.now() - publisher.since_unix_ms) / 1000)), fact("in", bitrate(publisher.bitrate_bps))];
   const { video, audio } = publisher;
   if (video) {
@@ -37,14 +51,14 @@ function publisherFacts(broadcast) {
     if (video.keyframe_interval_ms > 0) facts.push(fact("keyframe every", `${(video.keyframe_interval_ms / 1000).toFixed(1)} s`));
   }
   facts.push(fact("audio", audio ? audio.codec : "none: silence is sent"));
-  facts.push(fact("viewers", String(viewers)), fact("round trip", `${publisher.rtt_ms} ms`), fact("packets lost", String(publisher.packets_lost)));
+  facts.push(viewerFact(broadcast), fact("round trip", `${publisher.rtt_ms} ms`), fact("packets lost", String(publisher.packets_lost)));
   return facts;
 }
 
 /** What destinations receive while the publisher is away, and for how long. */
 function holdFacts(broadcast) {
   if (!broadcast.holding) return [];
-  const facts = [fact("viewers", String(broadcast.viewers ?? 0))];
+  const facts = [viewerFact(broadcast)];
   if (broadcast.hold_until_unix_ms) {
     facts.push(fact("destinations end in", duration((broadcast.hold_until_unix_ms - Date.now()) / 1000)));
   }
@@ -52,23 +66,33 @@ function holdFacts(broadcast) {
   return facts;
 }
 
+/** What is being recorded, and what is wrong with it. */
+function recordingFacts({ recording }) {
+  if (!recording) return [];
+  const facts = [fact("recorded", `${duration(recording.duration_ms / 1000)}, ${bytes(recording.bytes)}`)];
+  if (recording.problem) facts.push(element("span", { class: "why" }, `Recording: ${recording.problem.message}`));
+  return facts;
+}
+
 function destinationRow(destination) {
   const problem = problemWords(destination);
   const picture = pictureWords(destination.picture);
   const state = destinationState(destination.state, destination);
-  return element(
-    "tr",
-    {},
-    element("td", {}, element("span", { class: "url" }, withoutKey(destination.url ?? destination.id)),
+  const row = element("tr");
+  fillCells(row, [
+    [[
+      element("span", { class: "url" }, withoutKey(destination.url ?? destination.id)),
       picture && element("span", { class: "why" }, picture),
-      problem && element("span", { class: "why" }, problem)),
-    element("td", {}, stateBadge(state)),
-    element("td", { class: "number" }, bitrate(destination.bitrate_bps)),
-    element("td", { class: "number" }, bytes(destination.bytes_sent)),
-    element("td", { class: "number" }, `${destination.queue_ms ?? 0} ms`),
-    element("td", { class: "number" }, String(destination.frames_dropped ?? 0)),
-    element("td", { class: "number" }, String(destination.attempts ?? 0)),
-  );
+      problem && element("span", { class: "why" }, problem),
+    ]],
+    stateBadge(state),
+    [bitrate(destination.bitrate_bps), "number"],
+    [bytes(destination.bytes_sent), "number"],
+    [`${destination.queue_ms ?? 0} ms`, "number"],
+    [String(destination.frames_dropped ?? 0), "number"],
+    [String(destination.attempts ?? 0), "number"],
+  ]);
+  return row;
 }
 
 function heading(name, kind = "") {
@@ -83,17 +107,36 @@ function destinationTable(destinations) {
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...destinations.map(destinationRow))));
 }
 
+const viewers = new History();
+
+/** Nothing where nobody has watched. */
+function viewersPlot(broadcast) {
+  const samples = viewers.of(keyOf(broadcast));
+  const drawn = samples.some(({ value }) => value > 0) && plot(samples, "viewers");
+  return drawn && element("div", { class: "history" }, drawn, element("span", {}, "viewers, last 5 minutes"));
+}
+
+function keyOf(broadcast) {
+  return `${broadcast.application}/${broadcast.stream}`;
+}
+
+/** The preview, in the element that the card has: a new one each second would flicker. */
+function preview(card, { application, stream, preview_unix_ms: at }) {
+  if (!at) return [];
+  const image = card.querySelector("img.preview") ?? element("img", { class: "preview", alt: `Preview of ${stream}` });
+  const source = `/api/v1/preview/${encodeURIComponent(application)}/${encodeURIComponent(stream)}?at=${at}`;
+  if (image.getAttribute("src") !== source) image.setAttribute("src", source);
+  return [image];
+}
+
 function fillBroadcast(card, broadcast) {
   const state = broadcastState(broadcast.holding ? "holding" : broadcast.status);
   const title = element("div", { class: "headline" },
     element("h2", { style: "margin:0" }, broadcast.stream), stateBadge(state),
     element("span", { class: "soft small" }, `${broadcast.application}, shard ${broadcast.shard ?? "–"}`));
   const facts = broadcast.holding ? holdFacts(broadcast) : publisherFacts(broadcast);
-  card.replaceChildren(title, element("p", { class: "facts" }, ...facts), destinationTable(broadcast.destinations));
-}
-
-function fillCells(row, values) {
-  row.replaceChildren(...values.map(([value, kind]) => element("td", { class: kind ?? "" }, value)));
+  const plotted = viewersPlot(broadcast);
+  card.replaceChildren(title, ...preview(card, broadcast), element("p", { class: "facts" }, ...facts, ...recordingFacts(broadcast)), ...(plotted ? [plotted] : []), destinationTable(broadcast.destinations));
 }
 
 function showSink(sink) {
@@ -102,8 +145,8 @@ function showSink(sink) {
   setText(at("sink-url"), `${sink.url_base}/any-name`);
   keepRows(at("sink-streams"), sink.streams, (s) => s.key, () => element("tr"), (row, s) =>
     fillCells(row, [
-      [s.key],
-      [s.width ? `${s.width}×${s.height}` : "waiting"],
+      s.key,
+      s.width ? `${s.width}×${s.height}` : "waiting",
       [bitrate(s.bitrate_bps), "number"],
       [s.keyframe_interval_ms ? `${(s.keyframe_interval_ms / 1000).toFixed(1)} s` : "–", "number"],
       [String(s.video_frames), "number"],
@@ -111,11 +154,20 @@ function showSink(sink) {
     ]));
 }
 
+/** Whether a shard runs, and whether placement gives it anything new. */
+function shardState({ connected, draining, weight }) {
+  if (!connected) return { look: "bad", words: "not connected" };
+  if (draining) return { look: "busy", words: "draining: takes nothing new" };
+  if (weight === 0) return { look: "busy", words: "weight 0: takes nothing new" };
+  return { look: "well", words: "running" };
+}
+
 function showShards(status) {
   keepRows(at("shards"), status.shards, (s) => s.shard, () => element("tr"), (row, s) =>
     fillCells(row, [
-      [`${s.shard}`],
-      [stateBadge(s.connected ? { look: "well", words: "running" } : { look: "bad", words: "not connected" })],
+      String(s.shard),
+      stateBadge(shardState(s)),
+      [String(s.weight ?? "–"), "number"],
       [s.udp_port ? String(s.udp_port) : "–", "number"],
       [`${((s.cpu_permille ?? 0) / 10).toFixed(1)} %`, "number"],
       [String(status.broadcasts.filter((b) => b.shard === s.shard && b.publisher).length), "number"],
@@ -130,31 +182,13 @@ function show(status) {
   setText(at("live-destinations"), `${destinations.filter((d) => d.state === "live").length} of ${destinations.length}`);
   setText(at("rate-in"), bitrate(sum(live.map((b) => b.publisher), "bitrate_bps")));
   setText(at("rate-out"), bitrate(sum(destinations, "bitrate_bps")));
-  const key = (b) => `${b.application}/${b.stream}`;
+  viewers.add(status.broadcasts.map((b) => [keyOf(b), viewerCount(b)]));
   // Live broadcasts first, then by name: a fixed order keeps cards in place.
-  const order = [...status.broadcasts].sort((a, b) => !!b.publisher - !!a.publisher || key(a).localeCompare(key(b)));
-  keepRows(at("broadcasts"), order, key, () => element("section", { class: "card" }), fillBroadcast);
+  const order = [...status.broadcasts].sort((a, b) => !!b.publisher - !!a.publisher || keyOf(a).localeCompare(keyOf(b)));
+  keepRows(at("broadcasts"), order, keyOf, () => element("section", { class: "card" }), fillBroadcast);
   at("nothing").hidden = status.broadcasts.length > 0;
   showSink(status.local_sink);
   showShards(status);
 }
 
-function linkState(look, words) {
-  at("link").className = `state link-state ${look}`;
-  setText(at("link"), words);
-}
-
-async function refresh() {
-  try {
-    show(await readStatus());
-    at("trouble").hidden = true;
-    linkState("well", "up to date");
-  } catch (failure) {
-    at("trouble").hidden = false;
-    setText(at("trouble"), failure.message);
-    linkState("bad", "not up to date");
-  }
-  setTimeout(refresh, 1000);
-}
-
-refresh();
+keepUpToDate(async () => show(await readStatus()), 1_000);

@@ -1,7 +1,9 @@
 // A moving test picture with audio, for people without a camera and for tests.
 //
 // Once a second a white field flashes and a tone beeps. Both follow the clock of the audio graph, so
-// a recording shows the offset between audio and video.
+// a recording shows the offset between audio and video. A row of cells at the foot holds the time for programs.
+
+import { drawClock } from "./frame_clock.js";
 
 const FLASH_SECONDS = 0.1;
 const BEEP_HZ = 1000;
@@ -130,5 +132,6 @@ export class TestCard {
     pen.fillStyle = "#9fb0c2";
     pen.fillText(`.${String(clock.getMilliseconds()).padStart(3, "0")}   frame ${this.frames}`, width * 0.04, height * 0.7);
     pen.fillText(this.label, width * 0.04, height * 0.86);
+    drawClock(pen, width, height);
   }
 }
