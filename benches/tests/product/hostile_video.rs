@@ -1,11 +1,5 @@
 //! Corrupted video of all codecs does no harm: the engine survives, an intact broadcast loses no frame,
 //! and the memory is released.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

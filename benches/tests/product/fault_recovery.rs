@@ -1,11 +1,5 @@
 //! A server that was faulty gets the stream again as soon as it works: sequence headers first, then a
 //! keyframe, and never on two connections at once.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

@@ -1,11 +1,5 @@
 //! A server that says that it takes Opus is sent the publisher's own, in step with the video and without a
 //! gap, also while the publisher is away; and a show with such servers alone codes no audio.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

@@ -1,17 +1,9 @@
 //! A receiver that shares no code with the publisher understands it: a WebSocket server with Ant
 //! Media's signalling and its own str0m session.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
-
-mod receiver;
 
 use std::time::Duration;
 
-use receiver::{Receiver, ReceiverFaults};
+use crate::receiver::{Receiver, ReceiverFaults};
 use shardcast_bench::{
     frame_stamp::FrameStamp,
     publisher::{Pace, Publisher, PublisherOptions, PublisherState},

@@ -1,11 +1,5 @@
 //! Garbage datagrams at full speed cost a live broadcast no frame. The test has its own file, so that
 //! the flood competes with the engine for a core, and not with other tests.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::{
     net::{SocketAddr, UdpSocket},

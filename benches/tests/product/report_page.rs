@@ -1,11 +1,5 @@
 //! The HTML page of a result: it is well-formed, needs nothing from outside, has plots with axes, units
 //! and the measured values, and says what is needed to repeat the measurement.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use roxmltree::{Document, Node, ParsingOptions};
 use shardcast_bench::report::{

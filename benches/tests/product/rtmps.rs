@@ -1,12 +1,6 @@
 //! RTMPS: a server with a certificate of the operator's own CA goes live; the status of one with an
 //! invalid certificate or without TLS names the cause, and its sibling loses no frame; a TLS connection
 //! that breaks is made again.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::{
     sync::Arc,

@@ -1,11 +1,5 @@
 //! Shardcast makes renditions of a publisher's video in any codec: from the first frame to the last they
 //! are those requested, and the video is decoded once for all of them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::{sync::Arc, time::Duration};
 

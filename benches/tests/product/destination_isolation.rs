@@ -1,11 +1,5 @@
 //! A faulty destination costs the other destinations of its broadcast no frame, whatever its fault is,
 //! and its status says what happened.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::{Duration, Instant};
 

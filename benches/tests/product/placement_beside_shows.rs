@@ -1,6 +1,5 @@
 //! A scheduler that asks for placements a hundred times a second costs ten running shows nothing: no frame
 //! is lost, and none is later than without it by more than the noise of the machine.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
 use std::{
     sync::Arc,

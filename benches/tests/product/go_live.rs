@@ -1,11 +1,5 @@
 //! The main task: one publisher and several destinations, each with all video and audio in sync, while
 //! destinations are added and removed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

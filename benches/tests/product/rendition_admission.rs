@@ -1,11 +1,5 @@
 //! A rendition that exceeds the transcode capacity is refused with a reason, and running broadcasts go
 //! on.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

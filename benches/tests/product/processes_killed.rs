@@ -1,11 +1,5 @@
 //! Each process may be killed: media survives a crash of control, and all broadcasts are resumed after a
 //! crash of the engine, without a call of the studio.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,5 @@
 //! The search for a capacity: it finds the highest number that holds, in few attempts, wherever it begins;
 //! and an attempt that failed by the generator is never called a failure of the server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use shardcast_bench::{
     capacity::{Levels, Outcome, Search, judge},
@@ -81,7 +75,10 @@ fn window(p99_ms: f64) -> Window {
         steal_percent: 0.0,
         publisher_kbps: 2_600.0,
         delay_ms: Some(percentiles(p99_ms)),
+        delay_by_ingest: Vec::new(),
+        viewer_delay_ms: None,
         added_p99_ms: None,
+        hls: None,
         generator: GeneratorFigures {
             cpu_percent: 60.0,
             cpu_percent_max: 100.0,
@@ -120,6 +117,13 @@ fn each_service_level_is_checked() {
     let (outcome, reason) = judge(&fanned, &fine, &levels);
     assert_eq!(outcome, Outcome::ServerFails);
     assert!(reason.unwrap().contains("20.5 ms later"));
+    let mut watched = window(4.0);
+    watched.viewer_delay_ms = Some(percentiles(49.0));
+    assert_eq!(judge(&watched, &fine, &levels).0, Outcome::Holds);
+    watched.viewer_delay_ms = Some(percentiles(51.0));
+    let (outcome, reason) = judge(&watched, &fine, &levels);
+    assert_eq!(outcome, Outcome::ServerFails);
+    assert!(reason.unwrap().contains("51.0 ms at viewers"));
 }
 
 #[test]

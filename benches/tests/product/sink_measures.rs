@@ -1,10 +1,4 @@
 //! The sink measures the stream of a real RTMP client, and produces the faults of its script.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 

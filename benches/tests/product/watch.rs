@@ -1,6 +1,5 @@
 //! Viewers by WHEP and by the SDK's `play` see a broadcast from a keyframe on and without a gap, one on a
 //! bad network harms nobody, and the destination does not notice them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
 use std::time::Duration;
 

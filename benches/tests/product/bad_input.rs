@@ -1,10 +1,4 @@
 //! Invalid input from the network costs a live broadcast no frame.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

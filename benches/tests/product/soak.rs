@@ -1,10 +1,4 @@
 //! A soak of seconds: everything comes and goes, nothing is lost, and the processes are back at their base.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
 
 use std::time::Duration;
 

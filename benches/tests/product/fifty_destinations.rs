@@ -1,6 +1,5 @@
 //! One broadcast to fifty destinations, five of them with different faults: the other forty-five lose
 //! no frame.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use std::time::Duration;
 

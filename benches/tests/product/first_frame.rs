@@ -1,5 +1,4 @@
 //! A destination receives video and audio soon after the publisher's first packet.
-#![allow(clippy::unwrap_used, reason = "test")]
 
 use shardcast_bench::{
     harness::{Harness, HarnessOptions},
