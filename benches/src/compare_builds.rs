@@ -3,14 +3,14 @@
 //! Runs of the two alternate, and which of them is first alternates too, so that what else the machine
 //! does falls on both.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::BenchError;
 use crate::live::{LiveOptions, LiveReport, ServerSetup, live};
+use crate::load::Clips;
 use crate::stats::Spread;
-use crate::test_clip::TestClip;
 
 /// The two builds, and how they are measured.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl BuildFigures {
 /// Makes all runs; a run that fails is reported and does not end the others. `progress` is called
 /// with a line of text before and after each run.
 pub async fn compare_builds(
-    clip: &Arc<TestClip>,
+    clips: &Clips,
     options: &CompareBuildsOptions,
     progress: impl Fn(&str),
 ) -> Vec<ComparedLoad> {
@@ -110,9 +110,9 @@ pub async fn compare_builds(
                 };
                 let load = LiveOptions {
                     broadcasts,
-                    ..options.load
+                    ..options.load.clone()
                 };
-                let result = measure(&setup, clip, &load).await;
+                let result = measure(&setup, clips, &load).await;
                 progress(&match &result {
                     Ok(report) => format!(
                         "{:.3} % of a core per broadcast, {} frames lost",
@@ -135,11 +135,11 @@ pub async fn compare_builds(
 }
 
 /// Starts Shardcast for one measurement.
-pub(crate) async fn measure(
+async fn measure(
     setup: &ServerSetup,
-    clip: &Arc<TestClip>,
+    clips: &Clips,
     load: &LiveOptions,
 ) -> Result<LiveReport, BenchError> {
     let (harness, _pinned) = setup.start().await?;
-    live(&harness, clip, load).await
+    live(&harness, &setup.cores, clips, load).await
 }

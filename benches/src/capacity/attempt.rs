@@ -27,6 +27,8 @@ pub struct Levels {
     /// Largest difference of that percentile between the slowest and the fastest destination of one
     /// broadcast, in milliseconds.
     pub added_ms: f64,
+    /// Largest 99th percentile of the delay to the last packet of a frame at a viewer, in milliseconds.
+    pub viewer_p99_ms: f64,
 }
 
 impl Default for Levels {
@@ -35,6 +37,7 @@ impl Default for Levels {
             frames_lost: 0,
             p99_ms: 5.0,
             added_ms: 20.0,
+            viewer_p99_ms: 50.0,
         }
     }
 }
@@ -62,6 +65,10 @@ pub struct Attempt {
     pub broadcasts: u32,
     /// Destinations and renditions of all broadcasts.
     pub connections: u32,
+    /// Viewers of all broadcasts.
+    pub viewers: u32,
+    /// HLS pollers of all broadcasts.
+    pub hls_pollers: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// Why it does not hold.
@@ -70,7 +77,7 @@ pub struct Attempt {
     pub window: Option<Window>,
     /// Frames sent by all publishers.
     pub frames_sent: u64,
-    /// Frames lost by all destinations.
+    /// Frames lost by all destinations and viewers.
     pub frames_lost: u64,
     /// Other defects of the streams; the first eight.
     pub faults: Vec<String>,
@@ -107,6 +114,8 @@ pub(super) async fn make(
         run,
         broadcasts,
         connections: 0,
+        viewers: 0,
+        hls_pollers: 0,
         outcome: Outcome::Holds,
         reason: None,
         window: None,
@@ -154,6 +163,8 @@ async fn measure(
     let sinks = Load::sinks(&options.mix)?;
     let load = Load::start(&door, &options.mix, broadcasts, sinks, clips).await?;
     attempt.connections = load.connections();
+    attempt.viewers = load.viewers();
+    attempt.hls_pollers = load.hls_pollers();
     sleep(options.warm_up.max(Duration::from_millis(100))).await;
     let window = Window::measure(&load, &processes, options.duration).await?;
     Ok((window, load.stop().await))
@@ -188,6 +199,10 @@ fn shortfall(window: &Window, end: &LoadEnd, levels: &Levels) -> Option<String> 
     // A mix of renditions alone has no stamped frames, and no delay.
     if let Some(delay) = window.delay_ms.filter(|delay| delay.p99 > levels.p99_ms) {
         return Some(format!("p99 {:.1} ms", delay.p99));
+    }
+    let viewers = window.viewer_delay_ms.map(|delay| delay.p99);
+    if let Some(p99) = viewers.filter(|p99| *p99 > levels.viewer_p99_ms) {
+        return Some(format!("p99 {p99:.1} ms at viewers"));
     }
     let added = window.added_p99_ms.filter(|added| *added > levels.added_ms);
     added.map(|added| format!("an added destination is {added:.1} ms later"))

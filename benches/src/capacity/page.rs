@@ -44,6 +44,15 @@ fn lead(report: &CapacityReport, options: &CapacityOptions) -> Vec<String> {
         "Service levels: {} frames lost, 99th percentile of the delay at most {} ms, an added destination at most {} ms later.",
         levels.frames_lost, levels.p99_ms, levels.added_ms
     ));
+    if options.mix.has_viewers() {
+        let p99 = levels.viewer_p99_ms;
+        lines.push(format!(
+            "Of viewers, the same percentile is at most {p99} ms."
+        ));
+    }
+    if options.mix.has_hls_pollers() {
+        lines.push("HLS pollers have neither an error nor a stall.".to_owned());
+    }
     if (report.runs.len() as u32) < options.runs {
         let (made, asked) = (report.runs.len(), options.runs);
         lines.push(format!("The time allowed {made} of {asked} runs."));
@@ -235,14 +244,18 @@ fn runs(report: &CapacityReport) -> Table {
     table
 }
 
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 20] = [
     "run",
     "broadcasts",
     "destinations",
+    "viewers",
+    "HLS pollers",
     "p50, ms",
     "p99, ms",
     "p99.9, ms",
     "added, ms",
+    "viewers' p99, ms",
+    "HLS requests a second",
     "lost",
     "engine, % of a core",
     "each, %",
@@ -265,6 +278,8 @@ fn attempts(report: &CapacityReport) -> Table {
             attempt.run.to_string(),
             attempt.broadcasts.to_string(),
             attempt.connections.to_string(),
+            attempt.viewers.to_string(),
+            attempt.hls_pollers.to_string(),
         ];
         if let Some(w) = &attempt.window {
             let delay = |of: fn(&crate::stats::Percentiles) -> f64| {
@@ -279,6 +294,11 @@ fn attempts(report: &CapacityReport) -> Table {
                 delay(|d| d.p999),
                 w.added_p99_ms
                     .map_or(String::new(), |ms| format!("{ms:.2}")),
+                w.viewer_delay_ms
+                    .map_or(String::new(), |delay| format!("{:.2}", delay.p99)),
+                w.hls.as_ref().map_or(String::new(), |hls| {
+                    format!("{:.0}", hls.requests_per_second)
+                }),
                 attempt.frames_lost.to_string(),
                 format!("{:.1}", w.media_cpu_percent),
                 format!(

@@ -7,7 +7,7 @@ use shardcast_bench::{
     BenchError,
     harness::{CorePlan, Cores},
     live::ServerSetup,
-    load::{Mix, ShowKind, rendition},
+    load::{Ingest, Mix, ShowKind, rendition},
     publisher::Pace,
     test_clip::{AudioChannels, TestClipFormat},
 };
@@ -104,6 +104,14 @@ impl VideoArgs {
         }
     }
 
+    /// Broadcasts of this format from WebRTC to so many destinations.
+    pub(crate) fn kind(&self, destinations: u32) -> ShowKind {
+        ShowKind {
+            pace: self.pace(),
+            ..ShowKind::new(destinations, self.format())
+        }
+    }
+
     pub(crate) fn pace(&self) -> Pace {
         if self.varying_fps {
             Pace::Varying
@@ -127,18 +135,41 @@ pub(crate) fn codec(text: &str) -> Result<VideoCodec, BenchError> {
     known.ok_or_else(|| BenchError::Argument(format!("'{text}' is not one of h264, vp8, vp9, av1")))
 }
 
+/// What each broadcast has beside its destinations.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BesideArgs {
+    /// Players of each broadcast that poll its HLS: the playlist by blocking reload, and each part, as players of
+    /// Low-Latency HLS do
+    #[arg(long, default_value_t = 0)]
+    pub(crate) hls_pollers: u32,
+    /// Record each broadcast to MP4, in a temporary folder; TMPDIR says on which disk
+    #[arg(long)]
+    pub(crate) record: bool,
+}
+
 /// What the broadcasts of a load are.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct KindArgs {
+    /// How the broadcasts are published: webrtc, or rtmp with AAC; a mix may have both
+    #[arg(long, default_value = "webrtc", value_name = "PROTOCOL")]
+    pub(crate) publisher: Ingest,
     /// RTMP destinations of each broadcast that take its video as it is
     #[arg(long, default_value_t = 1)]
     pub(crate) destinations: u32,
     /// Renditions of each broadcast, one destination for each, such as 720p,360p:700 (height and kbit/s)
     #[arg(long, value_delimiter = ',', value_parser = rendition)]
     pub(crate) renditions: Vec<RenditionSpec>,
+    /// Viewers of each broadcast, by WHEP
+    #[arg(long, default_value_t = 0)]
+    pub(crate) viewers: u32,
+    /// Destinations say in their answer to `connect` that they take Opus, so that audio is passed on
+    #[arg(long)]
+    pub(crate) opus: bool,
     /// TOML file with kinds of broadcasts and their shares, in place of one kind
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["destinations", "renditions"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["destinations", "renditions", "viewers", "hls_pollers"])]
     pub(crate) mix: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) beside: BesideArgs,
     #[command(flatten)]
     pub(crate) video: VideoArgs,
 }
@@ -147,8 +178,12 @@ impl KindArgs {
     pub(crate) fn mix(&self) -> Result<Mix, BenchError> {
         let kind = ShowKind {
             renditions: self.renditions.clone(),
-            pace: self.video.pace(),
-            ..ShowKind::new(self.destinations, self.video.format())
+            viewers: self.viewers,
+            opus: self.opus,
+            hls_pollers: self.beside.hls_pollers,
+            is_recorded: self.beside.record,
+            publisher: self.publisher,
+            ..self.video.kind(self.destinations)
         };
         match &self.mix {
             Some(path) => Mix::read(path, &kind),

@@ -35,6 +35,9 @@ pub(crate) struct Capacity {
     /// than at its fastest, in milliseconds
     #[arg(long, default_value_t = 20.0)]
     added_ms: f64,
+    /// Service level: largest 99th percentile of the delay to viewers in milliseconds
+    #[arg(long, default_value_t = 50.0)]
+    viewer_p99_ms: f64,
     /// Time of the load before each measurement, in seconds
     #[arg(long, default_value_t = 3)]
     warm_up_seconds: u64,
@@ -61,6 +64,7 @@ pub(super) async fn run(options: &Capacity, output: &mut Output) -> Result<bool,
             frames_lost: options.frames_lost,
             p99_ms: options.p99_ms,
             added_ms: options.added_ms,
+            viewer_p99_ms: options.viewer_p99_ms,
         },
         setup: options.server.setup(),
         mix: options.kind.mix()?,

@@ -1,15 +1,15 @@
 //! `compare-builds`: two builds of Shardcast in turn.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use shardcast_bench::{
     BenchError,
     compare_builds::{CompareBuildsOptions, compare_builds as measure},
-    test_clip::TestClip,
+    live::LiveOptions,
+    load::{Clips, Ingest, Mix},
 };
 
-use super::live::load;
 use super::output::progress;
 use super::{CoreArgs, Output, VideoArgs};
 use crate::print;
@@ -31,6 +31,9 @@ pub(crate) struct CompareBuilds {
     /// RTMP destinations of each broadcast
     #[arg(long, default_value_t = 1)]
     pub(crate) destinations: u32,
+    /// How the broadcasts are published: webrtc or rtmp
+    #[arg(long, default_value = "webrtc", value_name = "PROTOCOL")]
+    pub(crate) publisher: Ingest,
     /// Length of each measurement in seconds
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
@@ -41,7 +44,6 @@ pub(crate) struct CompareBuilds {
 }
 
 pub(super) async fn run(options: &CompareBuilds, output: &Output) -> Result<bool, BenchError> {
-    let clip = TestClip::load(options.video.format())?;
     let after = match &options.after {
         Some(path) => path.clone(),
         None => beside_this()?,
@@ -52,9 +54,13 @@ pub(super) async fn run(options: &CompareBuilds, output: &Output) -> Result<bool
         broadcasts: options.broadcasts.clone(),
         runs: options.runs,
         setup: options.cores.setup(None),
-        load: load(options.destinations, options.seconds, &options.video),
+        load: LiveOptions {
+            broadcasts: 1,
+            mix: Mix::of(options.video.kind(options.destinations)).published_by(options.publisher),
+            duration: Duration::from_secs(options.seconds),
+        },
     };
-    let loads = measure(&clip, &options, progress).await;
+    let loads = measure(&Clips::default(), &options, progress).await;
     print::compared(&loads, output)?;
     Ok(loads
         .iter()

@@ -6,7 +6,7 @@ use clap::Args;
 use shardcast_bench::{
     BenchError,
     latency::{LatencyOptions, latency as measure, page},
-    load::{ShowKind, rendition},
+    load::{Ingest, ShowKind, rendition},
 };
 use shardcast_link::RenditionSpec;
 
@@ -21,6 +21,9 @@ pub(crate) struct Latency {
     /// Rendition that is encoded beside a broadcast: height, or height and kbit/s as 720p:2500
     #[arg(long, default_value = "720p", value_parser = rendition)]
     rendition: RenditionSpec,
+    /// How the broadcasts are published: webrtc, or rtmp with AAC
+    #[arg(long, default_value = "webrtc", value_name = "PROTOCOL")]
+    publisher: Ingest,
     /// RTMP destinations of each broadcast
     #[arg(long, default_value_t = 1)]
     destinations: u32,
@@ -47,8 +50,8 @@ pub(super) async fn run(options: &Latency, output: &mut Output) -> Result<bool, 
         runs: options.runs,
         setup: options.server.setup(),
         kind: ShowKind {
-            pace: options.video.pace(),
-            ..ShowKind::new(options.destinations, options.video.format())
+            publisher: options.publisher,
+            ..options.video.kind(options.destinations)
         },
         warm_up: Duration::from_secs(options.warm_up_seconds),
         duration: Duration::from_secs(options.seconds.max(1)),

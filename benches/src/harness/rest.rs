@@ -26,8 +26,41 @@ impl Harness {
     /// # Errors
     /// When the server refuses.
     pub async fn create(&self, stream_id: &str) -> Result<(), BenchError> {
-        let body = json!({"streamId": stream_id, "name": stream_id, "type": "liveStream"});
-        let response = self.rest("POST", "/broadcasts/create", Some(&body)).await?;
+        self.create_with(stream_id, &[]).await
+    }
+
+    /// The same, and it is recorded.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_recorded(&self, stream_id: &str) -> Result<(), BenchError> {
+        let body = json!({
+            "streamId": stream_id, "name": stream_id, "type": "liveStream", "mp4Enabled": 1,
+        });
+        self.create_as(&body).await
+    }
+
+    /// Creates a broadcast with a ladder of its own.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_with(
+        &self,
+        stream_id: &str,
+        ladder: &[RenditionSpec],
+    ) -> Result<(), BenchError> {
+        let mut body = json!({"streamId": stream_id, "name": stream_id, "type": "liveStream"});
+        let rungs = ladder.iter().map(|rung| {
+            json!({"height": rung.height, "videoBitrate": rung.video_bps, "audioBitrate": rung.audio_bps})
+        });
+        if let (false, Some(object)) = (ladder.is_empty(), body.as_object_mut()) {
+            object.insert("encoderSettingsList".to_owned(), rungs.collect());
+        }
+        self.create_as(&body).await
+    }
+
+    async fn create_as(&self, body: &Value) -> Result<(), BenchError> {
+        let response = self.rest("POST", "/broadcasts/create", Some(body)).await?;
         if response.status == 200 {
             return Ok(());
         }

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 use shardcast_link::{
     CodecStatus, DecoderStatus, DestinationStatus, PublisherStatus, RenditionStatus, WorkCounters,
 };
 use tokio::time::sleep;
 
-use super::{Harness, request};
+use super::{APPLICATION, Harness, request};
 use crate::BenchError;
 
 /// Shards send a status once a second; a shorter interval reads each of them.
@@ -90,6 +91,22 @@ impl Harness {
             what: "the status",
             answer: format!("{} ({error})", response.text),
         })
+    }
+
+    /// `rtmp://address:port/application`, to which encoders publish.
+    ///
+    /// # Errors
+    /// When the server does not answer, or takes no RTMP.
+    pub async fn rtmp(&self) -> Result<String, BenchError> {
+        let response = request(self.http(), "GET", "/api/v1/status", None).await?;
+        let status = response.json();
+        let sink = status.pointer("/local_sink/url_base");
+        let base = sink.and_then(|url| Value::as_str(url)?.strip_suffix("/sink"));
+        let base = base.ok_or_else(|| BenchError::Refused {
+            what: "the question for the address of RTMP",
+            answer: format!("a status without one: {}", response.text),
+        })?;
+        Ok(format!("{base}/{APPLICATION}"))
     }
 
     /// Waits until the status meets a condition.

@@ -1,6 +1,7 @@
 //! Delays as people read them.
 
 use super::{LatencyOptions, LatencyReport, StateReport};
+use crate::load::Ingest;
 use crate::report::{Axis, Page, Plot, PlotKind, Series, Table};
 use crate::stats::Spread;
 
@@ -28,10 +29,13 @@ fn lead(report: &LatencyReport, options: &LatencyOptions) -> Vec<String> {
             median(one.p999_ms)
         ));
     }
-    lines.push(
-        "Measured from the publisher's send call of a frame, its packetising and encryption included, to the read call of the destination that has all of it. Generator and server share one machine and its loopback."
-            .to_owned(),
-    );
+    let included = match options.kind.publisher {
+        Ingest::WebRtc => ", its packetising and encryption included,",
+        Ingest::Rtmp => "",
+    };
+    lines.push(format!(
+        "Measured from the publisher's send call of a frame{included} to the read call of the destination that has all of it. Generator and server share one machine and its loopback."
+    ));
     for one in &report.states {
         for limit in &one.generator_limits {
             let state = one.state.text(options);

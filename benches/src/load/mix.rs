@@ -1,6 +1,6 @@
 //! What the broadcasts of a load are: all alike, or a mix of kinds from a file.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use shardcast_link::{RenditionSpec, VideoCodec};
@@ -9,33 +9,96 @@ use crate::BenchError;
 use crate::publisher::Pace;
 use crate::test_clip::{AudioChannels, TestClipFormat};
 
+/// How a server is published to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ingest {
+    /// WebRTC with Opus: with the SDK's signalling at Shardcast, by WHIP (RFC 9725) at other servers.
+    #[default]
+    WebRtc,
+    /// RTMP with H.264 and AAC-LC in stereo.
+    Rtmp,
+}
+
+impl Ingest {
+    /// Both, in the order of reports.
+    pub const ALL: [Self; 2] = [Self::WebRtc, Self::Rtmp];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebRtc => "WebRTC",
+            Self::Rtmp => "RTMP",
+        }
+    }
+}
+
+impl FromStr for Ingest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "webrtc" | "whip" => Ok(Self::WebRtc),
+            "rtmp" => Ok(Self::Rtmp),
+            _ => Err(format!("'{text}' is not one of webrtc, rtmp")),
+        }
+    }
+}
+
 /// One kind of broadcast.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShowKind {
+    /// How it is published.
+    pub publisher: Ingest,
     /// Destinations that take the video as it is.
     pub destinations: u32,
     /// Renditions, one destination for each.
     pub renditions: Vec<RenditionSpec>,
+    /// Viewers over WebRTC.
+    pub viewers: u32,
+    /// Players that poll its HLS.
+    pub hls_pollers: u32,
+    /// It is recorded.
+    pub is_recorded: bool,
     /// Video and audio of the publisher.
     #[serde(skip)]
     pub format: TestClipFormat,
     /// The publisher sends audio.
     pub audio: bool,
+    /// The destinations say that they take Opus, so that audio is passed on.
+    pub opus: bool,
     /// Spacing of the publisher's frames.
     #[serde(skip)]
     pub pace: Pace,
 }
 
 impl ShowKind {
-    /// Broadcasts with audio, to so many destinations.
+    /// Broadcasts with audio, from WebRTC to so many destinations.
     pub fn new(destinations: u32, format: TestClipFormat) -> Self {
         Self {
+            publisher: Ingest::WebRtc,
             destinations,
             renditions: Vec::new(),
+            viewers: 0,
+            hls_pollers: 0,
+            is_recorded: false,
             format,
             audio: true,
+            opus: false,
             pace: Pace::Constant,
         }
+    }
+
+    /// Whether it can be published.
+    ///
+    /// # Errors
+    /// When it is of another codec than H.264 and goes in by RTMP.
+    pub(super) fn check(&self) -> Result<(), BenchError> {
+        if self.publisher == Ingest::Rtmp && self.format.codec != VideoCodec::H264 {
+            let text = "by RTMP, H.264 is published, and no other codec";
+            return Err(BenchError::Argument(text.to_owned()));
+        }
+        Ok(())
     }
 
     /// The kind in words.
@@ -50,18 +113,31 @@ impl ShowKind {
             0 => String::new(),
             _ => format!(", renditions {}", heights.join(" ")),
         };
+        let opus = if self.opus { " that take Opus" } else { "" };
+        let viewers = match self.viewers {
+            0 => String::new(),
+            1 => ", one viewer".to_owned(),
+            viewers => format!(", {viewers} viewers"),
+        };
+        let pollers = match self.hls_pollers {
+            0 => String::new(),
+            1 => ", one HLS poller".to_owned(),
+            pollers => format!(", {pollers} HLS pollers"),
+        };
+        let recorded = if self.is_recorded { ", recorded" } else { "" };
         format!(
-            "{} {}x{} at {} frames a second and {} kbit/s, {} to {} destination{}{renditions}",
+            "{} {}x{} at {} frames a second and {} kbit/s, {} by {} to {} destination{}{opus}{renditions}{viewers}{pollers}{recorded}",
             format.codec.name(),
             format.width,
             format.height,
             format.fps,
             format.video_kbps,
-            match (self.audio, format.channels) {
-                (false, _) => "no audio",
-                (true, AudioChannels::Mono) => "mono",
-                (true, AudioChannels::Stereo) => "stereo",
+            match (self.audio, self.publisher, format.channels) {
+                (false, ..) => "no audio",
+                (true, Ingest::WebRtc, AudioChannels::Mono) => "mono",
+                (true, Ingest::WebRtc, AudioChannels::Stereo) | (true, Ingest::Rtmp, _) => "stereo",
             },
+            self.publisher.name(),
             self.destinations,
             if self.destinations == 1 { "" } else { "s" }
         )
@@ -89,6 +165,39 @@ impl Mix {
         }
     }
 
+    /// So many broadcasts of a kind, `by_rtmp` of them published by RTMP and the others by WebRTC.
+    ///
+    /// # Errors
+    /// When more are to be published by RTMP than there are.
+    pub fn partly_by_rtmp(
+        kind: &ShowKind,
+        broadcasts: u32,
+        by_rtmp: u32,
+    ) -> Result<Self, BenchError> {
+        let by_webrtc = broadcasts.checked_sub(by_rtmp).ok_or_else(|| {
+            BenchError::Argument(format!(
+                "{by_rtmp} of {broadcasts} broadcasts cannot be published by RTMP"
+            ))
+        })?;
+        let shares = [(by_webrtc, Ingest::WebRtc), (by_rtmp, Ingest::Rtmp)];
+        let shows = shares.into_iter().filter(|(share, _)| *share > 0);
+        let kind = |publisher| ShowKind {
+            publisher,
+            ..kind.clone()
+        };
+        Ok(Self {
+            shows: shows.map(|(share, by)| (share, kind(by))).collect(),
+        })
+    }
+
+    /// The same broadcasts, all published in this way.
+    pub fn published_by(mut self, ingest: Ingest) -> Self {
+        for (_, kind) in &mut self.shows {
+            kind.publisher = ingest;
+        }
+        self
+    }
+
     /// Reads a TOML file with one `[[show]]` for each kind:
     ///
     /// ```toml
@@ -98,7 +207,11 @@ impl Mix {
     ///
     /// [[show]]
     /// share = 2
+    /// publisher = "rtmp"              # "webrtc" unless the command line says otherwise
     /// destinations = 3
+    /// viewers = 10
+    /// hls_pollers = 20
+    /// record = true                   # as the command line says without it
     /// renditions = ["720p", "360p:700"]  # height, and kbit/s
     /// size = "1920x1080"
     /// fps = 30
@@ -155,6 +268,21 @@ impl Mix {
         all.max().unwrap_or(0)
     }
 
+    /// Whether the destinations say that they take Opus. All broadcasts share them.
+    pub fn has_opus(&self) -> bool {
+        self.shows.iter().any(|(_, kind)| kind.opus)
+    }
+
+    /// Whether some broadcasts have viewers.
+    pub fn has_viewers(&self) -> bool {
+        self.shows.iter().any(|(_, kind)| kind.viewers > 0)
+    }
+
+    /// Whether some broadcasts have players that poll HLS.
+    pub fn has_hls_pollers(&self) -> bool {
+        self.shows.iter().any(|(_, kind)| kind.hls_pollers > 0)
+    }
+
     /// The mix in words.
     pub fn text(&self) -> String {
         if let [(_, only)] = self.shows.as_slice() {
@@ -180,8 +308,14 @@ struct File {
 struct Show {
     #[serde(default = "one")]
     share: u32,
+    publisher: Option<String>,
     #[serde(default = "one")]
     destinations: u32,
+    #[serde(default)]
+    viewers: u32,
+    #[serde(default)]
+    hls_pollers: u32,
+    record: Option<bool>,
     #[serde(default)]
     renditions: Vec<String>,
     size: Option<String>,
@@ -218,9 +352,17 @@ impl Show {
             Some(false) => AudioChannels::Mono,
             None => format.channels,
         };
+        let publisher = self
+            .publisher
+            .map(|name| name.parse::<Ingest>())
+            .transpose()?;
         let renditions = self.renditions.iter().map(|text| rendition(text));
         Ok(ShowKind {
+            publisher: publisher.unwrap_or(default.publisher),
             destinations: self.destinations,
+            viewers: self.viewers,
+            hls_pollers: self.hls_pollers,
+            is_recorded: self.record.unwrap_or(default.is_recorded),
             renditions: renditions.collect::<Result<_, _>>()?,
             format,
             ..default.clone()
@@ -257,7 +399,7 @@ mod tests {
     #[test]
     fn any_number_of_broadcasts_has_the_shares_of_the_mix() {
         let text = "[[show]]\nshare = 7\n[[show]]\nshare = 2\ndestinations = 3\n\
-                    [[show]]\ndestinations = 0\nrenditions = ['720p', '360p:700']";
+                    [[show]]\ndestinations = 0\nviewers = 4\nhls_pollers = 2\nrecord = true\nrenditions = ['720p', '360p:700']";
         let mix = Mix::parse(text, &default()).unwrap();
         for count in 1..60_usize {
             let kinds: Vec<u32> = mix
@@ -278,6 +420,35 @@ mod tests {
         let last = mix.kinds().find(|kind| kind.destinations == 0).unwrap();
         assert_eq!(last.renditions[1].video_bps, 700_000);
         assert_eq!(last.renditions[0].height, 720);
+        assert!(mix.has_viewers() && mix.has_hls_pollers());
+        let said = last.text();
+        assert!(
+            said.ends_with(", 4 viewers, 2 HLS pollers, recorded"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn broadcasts_by_rtmp_stand_beside_others_in_the_number_that_is_wanted() {
+        let by_rtmp = |mix: &Mix, count| {
+            let kinds = mix.kinds().take(count);
+            kinds.filter(|it| it.publisher == Ingest::Rtmp).count()
+        };
+        let mix = "[[show]]\nshare = 3\n[[show]]\npublisher = 'rtmp'";
+        let mix = Mix::parse(mix, &default()).unwrap();
+        assert_eq!((by_rtmp(&mix, 4), by_rtmp(&mix, 12)), (1, 3));
+        assert!(mix.text().contains("mono by WebRTC to 1 destination"));
+        assert!(mix.text().contains("stereo by RTMP to 1 destination"));
+        for count in 0..=10 {
+            let mix = Mix::partly_by_rtmp(&default(), 10, count).unwrap();
+            assert_eq!(by_rtmp(&mix, 10), count as usize);
+        }
+        assert!(Mix::partly_by_rtmp(&default(), 1, 2).is_err());
+        let all = mix.published_by(Ingest::Rtmp);
+        assert_eq!(by_rtmp(&all, 7), 7);
+        let mut vp8 = default();
+        (vp8.publisher, vp8.format.codec) = (Ingest::Rtmp, VideoCodec::Vp8);
+        assert!(vp8.check().is_err());
     }
 
     #[test]
@@ -286,7 +457,8 @@ mod tests {
             ("", "show"),
             ("[[show]]\nshare = 0", "no [[show]]"),
             ("[[show]]\nsize = 'big'", "not a size"),
-            ("[[show]]\nviewers = 3", "unknown field"),
+            ("[[show]]\nlisteners = 3", "unknown field"),
+            ("[[show]]\npublisher = 'srt'", "not one of webrtc, rtmp"),
             ("[[show]]\nrenditions = ['x']", "not a rendition"),
             ("[[show]]\ncodec = 'h265'", "not one of"),
         ] {

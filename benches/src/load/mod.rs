@@ -1,23 +1,31 @@
 //! A load of many broadcasts at once: what it consists of, its start, its measurement, its end.
 //!
-//! Each broadcast has one publisher, destinations that take its video as it is, and renditions. Destination
-//! number `d` of every broadcast is at sink number `d`, with the id of the broadcast as its stream key, so
-//! that a server which can only be configured to forward to addresses serves the same load.
+//! Each broadcast has one publisher, destinations that take its video as it is, renditions, viewers, and players
+//! that poll its HLS; it may be recorded. Destination number `d` of every broadcast is at sink number `d`, with the
+//! id of the broadcast as its stream key, so that a server which can only be configured to forward to addresses
+//! serves the same load.
 
+mod audience;
 mod door;
 mod generator;
+mod hls;
 mod mix;
+mod recordings;
 mod window;
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 pub use door::Door;
 pub use generator::{BUSY_PERCENT, GeneratorFigures};
-pub use mix::{Mix, ShowKind, rendition};
+pub use hls::HlsFigures;
+pub use mix::{Ingest, Mix, ShowKind, rendition};
 pub(crate) use window::generator_threads;
-pub use window::{Processes, Window};
+pub use window::{IngestDelay, Processes, Window};
+
+use audience::Audience;
+use hls::Crowd;
 
 use crate::BenchError;
 use crate::publisher::{Publisher, PublisherOptions, PublisherReport};
@@ -42,6 +50,9 @@ pub struct Load {
     sinks: Vec<Sink>,
     renditions: Sink,
     shows: Vec<Show>,
+    crowd: Option<Crowd>,
+    /// Address of the server's REST, if it is a Shardcast.
+    http: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -49,6 +60,7 @@ struct Show {
     id: String,
     kind: ShowKind,
     publisher: Publisher,
+    audience: Audience,
 }
 
 /// Test clips that were loaded, for all loads of one command.
@@ -76,10 +88,12 @@ pub struct LoadEnd {
     /// Video frames that all publishers sent.
     pub frames_sent: u64,
     /// Frames that were sent and not received, by all destinations together; of the last 300 ms only
-    /// those between two that were.
+    /// those between two that were. Of viewers the frames between two that they saw.
     pub frames_lost: u64,
-    /// All other defects at the destinations, as text.
+    /// All other defects at the destinations, of viewers, HLS pollers and recordings, as text.
     pub faults: Vec<String>,
+    /// Bytes of all recordings that were on the disk.
+    pub recorded_bytes: u64,
     /// The reports of the publishers.
     pub publishers: Vec<PublisherReport>,
     /// The reports of all connections of the destinations.
@@ -102,6 +116,8 @@ impl Load {
             sinks,
             renditions: Sink::start()?,
             shows: Vec::new(),
+            crowd: None,
+            http: door.http().ok(),
         };
         // Keyframes come once in a loop: the starts are spread over it, as those of browsers are.
         let spread = Duration::from_secs(u64::from(LOOP_SECONDS)) / broadcasts.max(1);
@@ -111,6 +127,11 @@ impl Load {
             sleep(spread.min(STAGGER_MAX)).await;
         }
         load.wait_first_frames().await?;
+        for show in &mut load.shows {
+            show.audience = Audience::start(door, &show.id, show.kind.viewers).await?;
+        }
+        let pollers: Vec<u32> = load.shows.iter().map(|it| it.kind.hls_pollers).collect();
+        load.add_hls_pollers(&pollers).await?;
         Ok(load)
     }
 
@@ -120,7 +141,12 @@ impl Load {
     /// When no port is free.
     pub fn sinks(mix: &Mix) -> Result<Vec<Sink>, BenchError> {
         (0..mix.destinations_max())
-            .map(|_| Sink::with(SinkOptions::default()))
+            .map(|_| {
+                Sink::with(SinkOptions {
+                    takes_opus: mix.has_opus(),
+                    ..SinkOptions::default()
+                })
+            })
             .collect()
     }
 
@@ -131,6 +157,7 @@ impl Load {
         kind: &ShowKind,
         clips: &Clips,
     ) -> Result<Show, BenchError> {
+        kind.check()?;
         let id = format!("live{number}");
         let clip = clips.get(kind.format)?;
         let urls = self.sinks.iter().map(|sink| sink.url(&id));
@@ -139,15 +166,17 @@ impl Load {
         let renditions: Vec<_> = renditions
             .map(|(spec, n)| (self.renditions.url(&rendition_key(&id, n)), spec))
             .collect();
-        door.prepare(&id, &urls, &renditions).await?;
+        door.prepare(&id, kind.is_recorded, &urls, &renditions)
+            .await?;
         let options = PublisherOptions {
             number,
             audio: kind.audio,
             pace: kind.pace,
-            ..PublisherOptions::new(door.publish_url(&id), &id)
+            ..PublisherOptions::new(door.publish_url(&id, kind.publisher).await?, &id)
         };
         Ok(Show {
             publisher: Publisher::start(clip, options),
+            audience: Audience::default(),
             kind: kind.clone(),
             id,
         })
@@ -185,6 +214,37 @@ impl Load {
         self.shows.iter().map(of).sum()
     }
 
+    /// Viewers of all broadcasts.
+    pub fn viewers(&self) -> u32 {
+        self.shows.iter().map(|show| show.kind.viewers).sum()
+    }
+
+    /// Players that poll HLS, of all broadcasts.
+    pub fn hls_pollers(&self) -> u32 {
+        self.crowd.as_ref().map_or(0, Crowd::count)
+    }
+
+    /// Milliseconds from the publisher's send call to the last packet of each frame at a viewer, since the last call.
+    pub(crate) fn take_viewer_delays_ms(&self) -> Vec<f64> {
+        let shows = self.shows.iter();
+        shows
+            .flat_map(|show| show.audience.take_delays_ms())
+            .collect()
+    }
+
+    /// Milliseconds from the publisher's send call to the destination's read call, of the broadcasts that are
+    /// published in this way; and how many they are.
+    pub(crate) fn delays_ms_of(&self, ingest: Ingest) -> (u32, Vec<f64>) {
+        let (mut broadcasts, mut delays_ms) = (0, Vec::new());
+        for show in self.shows.iter().filter(|it| it.kind.publisher == ingest) {
+            broadcasts += 1;
+            for sink in self.sinks.iter().take(show.kind.destinations as usize) {
+                delays_ms.extend(sink.delays_ms_of(&show.id));
+            }
+        }
+        (broadcasts, delays_ms)
+    }
+
     /// The publishers.
     pub(crate) fn publishers(&self) -> impl Iterator<Item = &Publisher> {
         self.shows.iter().map(|show| &show.publisher)
@@ -205,6 +265,9 @@ impl Load {
     }
 
     /// Stops all publishers as the SDK does, and waits for the ends of all streams.
+    ///
+    /// Frames are judged before: from the end of a publisher's media until the server has processed its
+    /// `stop`, a broadcast sends filler, which contains an old keyframe.
     pub async fn stop(self) -> LoadEnd {
         // A frame that leaves together with `stop` may come after it.
         let sent: Vec<u64> = self
@@ -213,38 +276,62 @@ impl Load {
             .collect();
         sleep(ARRIVAL).await;
         let mut end = LoadEnd::default();
+        for (show, sent) in self.shows.iter().zip(sent) {
+            self.judge(show, sent, &mut end);
+        }
+        self.judge_recordings(&mut end).await;
+        // Before their playlists end.
+        if let Some(crowd) = self.crowd {
+            end.faults.extend(crowd.fault());
+        }
         let mut stopped = Vec::new();
         for show in self.shows {
+            show.audience.stop(&show.id, &mut end).await;
             end.publishers.push(show.publisher.stop().await);
             stopped.push((show.id, show.kind));
         }
-        for ((id, kind), sent) in stopped.iter().zip(sent) {
+        for (id, kind) in &stopped {
             for sink in self.sinks.iter().take(kind.destinations as usize) {
-                let streams = ended(sink, id).await;
-                end.frames_lost += lost(&streams, sent);
-                end.take(streams);
+                end.ended(ended(sink, id).await);
             }
-            for (n, spec) in kind.renditions.iter().enumerate() {
-                let streams = ended(&self.renditions, &rendition_key(id, n)).await;
-                let wanted = f64::from(spec.frames_per_second) * RENDITION_RATE;
-                end.faults
-                    .extend(streams.iter().filter_map(|s| slow(s, wanted)));
-                end.take(streams);
+            for n in 0..kind.renditions.len() {
+                end.ended(ended(&self.renditions, &rendition_key(id, n)).await);
             }
         }
         end.frames_sent = end.publishers.iter().map(|one| one.frames_sent).sum();
         end
     }
+
+    fn judge(&self, show: &Show, sent: u64, end: &mut LoadEnd) {
+        for sink in self.sinks.iter().take(show.kind.destinations as usize) {
+            let streams = sink.streams(&show.id);
+            end.frames_lost += lost(&streams, sent);
+            end.judge(&streams);
+        }
+        for (n, spec) in show.kind.renditions.iter().enumerate() {
+            let streams = self.renditions.streams(&rendition_key(&show.id, n));
+            let wanted = f64::from(spec.frames_per_second) * RENDITION_RATE;
+            end.faults
+                .extend(streams.iter().filter_map(|s| slow(s, wanted)));
+            end.judge(&streams);
+        }
+    }
 }
 
 impl LoadEnd {
-    fn take(&mut self, streams: Vec<ConnectionReport>) {
+    fn judge(&mut self, streams: &[ConnectionReport]) {
         for stream in streams {
             let key = &stream.stream_key;
             let faults = stream.faults();
             self.faults
                 .extend(faults.iter().map(|fault| format!("{key}: {fault}")));
+        }
+    }
+
+    fn ended(&mut self, streams: Vec<ConnectionReport>) {
+        for stream in streams {
             if !stream.ended_cleanly() {
+                let key = &stream.stream_key;
                 self.faults
                     .push(format!("{key}: ended by {:?}", stream.ended));
             }

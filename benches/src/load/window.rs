@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::{GeneratorFigures, Load};
+use super::{GeneratorFigures, HlsFigures, Ingest, Load};
 use crate::BenchError;
 use crate::harness::{CorePlan, CoreTimes, Cores, Harness, LagProbe, Usage, process_tree, usage};
 use crate::publisher::Publisher;
@@ -69,11 +69,28 @@ pub struct Window {
     pub publisher_kbps: f64,
     /// From the publisher's send call to the destination's read call.
     pub delay_ms: Option<Percentiles>,
+    /// The same for each way in which some of the broadcasts are published.
+    pub delay_by_ingest: Vec<IngestDelay>,
+    /// From the publisher's send call to the last packet of the frame at a viewer.
+    pub viewer_delay_ms: Option<Percentiles>,
     /// Of each broadcast, the 99th percentile of the delay at its slowest destination minus that at its
     /// fastest; the largest. `None` when no broadcast has two destinations.
     pub added_p99_ms: Option<f64>,
+    /// What HLS pollers did; `None` without any.
+    pub hls: Option<HlsFigures>,
     /// How the generator was.
     pub generator: GeneratorFigures,
+}
+
+/// Delays of the broadcasts that are published in one way.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct IngestDelay {
+    /// The way.
+    pub ingest: Ingest,
+    /// How many they are.
+    pub broadcasts: u32,
+    /// From the publisher's send call to the destination's read call.
+    pub delay_ms: Option<Percentiles>,
 }
 
 /// Counters at one moment.
@@ -109,24 +126,19 @@ impl Window {
         for sink in load.destination_sinks() {
             sink.forget_delays();
         }
+        load.take_viewer_delays_ms();
+        let hls = load.begin_hls();
         sleep(duration).await;
+        let hls = load.end_hls(hls);
         let after = Sample::take(load, processes)?;
+        let viewer_delay_ms = Percentiles::of(load.take_viewer_delays_ms());
         let lag_ms = probe.stop().await;
-        let mut delays_ms = Vec::new();
-        for sink in load.destination_sinks() {
-            delays_ms.extend(sink.delays_ms());
-        }
+        let (delay_ms, delay_by_ingest) = delays(load);
         let seconds = (after.at - before.at).as_secs_f64();
         let percent = |of: fn(&Sample) -> Usage| {
             let used = of(&after).cpu.saturating_sub(of(&before).cpu);
             used.as_secs_f64() / seconds * 100.0
         };
-        let frames = (after.sent.frames - before.sent.frames).max(1) as f64;
-        let cores = processes
-            .generator_cores
-            .as_ref()
-            .map(|cores| cores.numbers().len());
-        let threads = processes.generator_threads;
         let publishers = f64::from(load.broadcasts().max(1));
         let server = after.server_cores.since(&before.server_cores);
         Ok(Self {
@@ -145,19 +157,16 @@ impl Window {
                 / 1_000.0
                 / seconds
                 / publishers,
-            delay_ms: Percentiles::of(delays_ms),
+            delay_ms,
+            delay_by_ingest,
+            viewer_delay_ms,
             added_p99_ms: added_p99_ms(load),
             generator: GeneratorFigures {
-                cpu_percent: percent(|sample| sample.own),
-                cpu_percent_max: cores.map_or(threads, |cores| cores.min(threads)) as f64 * 100.0,
-                cores_busy_percent: after
-                    .generator_cores
-                    .since(&before.generator_cores)
-                    .busy_percent(),
-                has_cores: cores.is_some(),
                 lag_ms,
-                late_share: (after.sent.late - before.sent.late) as f64 / frames,
+                cpu_percent: percent(|sample| sample.own),
+                ..after.generator(&before, processes, hls.is_some())
             },
+            hls,
         })
     }
 }
@@ -174,6 +183,28 @@ impl Sample {
             generator_cores: CoreTimes::now(processes.generator_cores.as_ref()),
             sent: sent(load.publishers()),
         })
+    }
+
+    /// How the generator was since an earlier sample, without its CPU time and its lag.
+    fn generator(
+        &self,
+        before: &Self,
+        processes: &Processes,
+        has_pollers: bool,
+    ) -> GeneratorFigures {
+        let cores = processes.generator_cores.as_ref();
+        let cores = cores.map(|cores| cores.numbers().len());
+        // Pollers have as many threads of their own.
+        let threads = processes.generator_threads * if has_pollers { 2 } else { 1 };
+        let frames = (self.sent.frames - before.sent.frames).max(1) as f64;
+        let times = self.generator_cores.since(&before.generator_cores);
+        GeneratorFigures {
+            cpu_percent_max: cores.map_or(threads, |cores| cores.min(threads)) as f64 * 100.0,
+            cores_busy_percent: times.busy_percent(),
+            has_cores: cores.is_some(),
+            late_share: (self.sent.late - before.sent.late) as f64 / frames,
+            ..GeneratorFigures::default()
+        }
     }
 }
 
@@ -201,6 +232,23 @@ fn sent<'a>(publishers: impl Iterator<Item = &'a Publisher>) -> Sent {
             late: sum.late + report.frames_late_5_ms,
         }
     })
+}
+
+/// Delays of all broadcasts, and of those that are published in each way.
+fn delays(load: &Load) -> (Option<Percentiles>, Vec<IngestDelay>) {
+    let (mut all_ms, mut by_ingest) = (Vec::new(), Vec::new());
+    for ingest in Ingest::ALL {
+        let (broadcasts, delays_ms) = load.delays_ms_of(ingest);
+        if broadcasts > 0 {
+            all_ms.extend_from_slice(&delays_ms);
+            by_ingest.push(IngestDelay {
+                ingest,
+                broadcasts,
+                delay_ms: Percentiles::of(delays_ms),
+            });
+        }
+    }
+    (Percentiles::of(all_ms), by_ingest)
 }
 
 fn added_p99_ms(load: &Load) -> Option<f64> {

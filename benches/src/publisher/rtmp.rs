@@ -132,7 +132,7 @@ impl RtmpConnection {
     }
 }
 
-/// Publishes until stopped. A connection that ends is an error, and is not made again.
+/// Publishes until stopped, with the stamps of a WebRTC publisher. A connection that ends is an error, and is not made again.
 pub(super) async fn run(
     clip: Arc<TestClip>,
     options: PublisherOptions,
@@ -209,6 +209,8 @@ async fn begin(
         video_kbps: format.video_kbps,
         audio: AudioMetadata::Aac {
             kbps: format.audio_kbps,
+            sample_rate: 48_000,
+            channels: 2,
         },
     };
     let data = metadata.set_data_frame();

@@ -108,7 +108,8 @@ pub struct ConnectionReport {
     /// Frame number in the stamp of the first stamped frame.
     #[serde(rename = "first_mark")]
     pub first_stamp: Option<u32>,
-    /// Frame number in the stamp of the last stamped frame.
+    /// The highest frame number of the newest publisher. A broadcast without its publisher sends an old
+    /// keyframe again.
     #[serde(rename = "last_mark")]
     pub last_stamp: Option<u32>,
     /// Frame numbers between the two stamps that were never received.
@@ -400,10 +401,11 @@ impl Measure {
         }
         if self.publisher.replace(stamp.publisher) != Some(stamp.publisher) {
             self.report.first_stamp = Some(stamp.frame);
+            self.report.last_stamp = Some(stamp.frame);
         } else if let Some(last) = self.report.last_stamp {
             self.follow(last, stamp.frame);
+            self.report.last_stamp = Some(last.max(stamp.frame));
         }
-        self.report.last_stamp = Some(stamp.frame);
     }
 
     fn follow(&mut self, last: u32, frame: u32) {
@@ -453,5 +455,27 @@ impl Measure {
             let ms = now_us.saturating_sub(published_us) as f64 / 1_000.0;
             self.report.first_media_ms = Some(ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filler_that_shows_an_old_keyframe_is_no_gap_before_the_next_frame() {
+        let mut measure = Measure::default();
+        for frame in [0, 1, 2, 3, 1, 1, 4] {
+            let stamp = FrameStamp {
+                sent_us: 0,
+                frame,
+                publisher: 7,
+                flash: false,
+            };
+            measure.stamped(stamp, 0.0, 0);
+        }
+        assert_eq!(measure.report.last_stamp, Some(4));
+        assert_eq!(measure.report.frames_missing, 0);
+        assert_eq!(measure.report.frames_repeated, 2);
     }
 }

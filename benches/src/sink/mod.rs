@@ -192,6 +192,11 @@ impl Sink {
         self.register.delays_ms()
     }
 
+    /// Those of the connections with this key.
+    pub fn delays_ms_of(&self, stream_key: &str) -> Vec<f64> {
+        self.register.delays_ms_of(stream_key)
+    }
+
     /// Forgets the delays so far, so that those of the start are not part of a measurement.
     pub fn forget_delays(&self) {
         self.register.forget_delays();

@@ -90,6 +90,17 @@ impl Register {
         delays_ms
     }
 
+    /// Those of the connections with this key.
+    pub(super) fn delays_ms_of(&self, stream_key: &str) -> Vec<f64> {
+        let all = lock(&self.0).clone();
+        let of = |measure: &Arc<Mutex<Measure>>| {
+            let mut measure = lock(measure);
+            let is_it = measure.has_key(stream_key);
+            is_it.then(|| measure.delays_ms().clone())
+        };
+        all.iter().filter_map(of).flatten().collect()
+    }
+
     pub(super) fn forget_delays(&self) {
         let all = lock(&self.0).clone();
         for measure in all {
