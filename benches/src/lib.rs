@@ -15,6 +15,8 @@ mod error;
 pub mod fan_out;
 pub mod frame_stamp;
 pub mod harness;
+pub mod hls;
+pub mod hls_crowd;
 pub mod hostile;
 pub mod interference;
 pub mod latency;

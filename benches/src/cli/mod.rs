@@ -6,6 +6,7 @@ mod compare;
 mod compare_builds;
 mod fan_out;
 mod first_frame;
+mod hls_crowd;
 mod latency;
 mod live;
 mod output;
@@ -20,7 +21,7 @@ use shardcast_bench::{BenchError, sink::FAULTS_HELP};
 
 pub(crate) use output::Output;
 
-use args::{CoreArgs, KindArgs, ServerArgs, VideoArgs};
+use args::{BesideArgs, CoreArgs, KindArgs, ServerArgs, VideoArgs};
 use output::OutputArgs;
 
 /// Load generator, RTMP sink and measurements for Shardcast.
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Compare(compare::Compare),
     /// Measure two builds of Shardcast in turn with the same load, and print the ratio of their costs
     CompareBuilds(compare_builds::CompareBuilds),
+    /// Start Shardcast, and measure the delay of shows without and with a crowd of players that poll HLS
+    HlsCrowd(hls_crowd::HlsCrowd),
     /// Find the highest load that a machine carries without loss and in time
     #[command(alias = "find-max")]
     Capacity(capacity::Capacity),
@@ -89,6 +92,7 @@ impl Cli {
             Command::FanOut(options) => fan_out::run(&options, output).await,
             Command::Compare(options) => compare::run(&options, output).await,
             Command::CompareBuilds(options) => compare_builds::run(&options, output).await,
+            Command::HlsCrowd(options) => hls_crowd::run(&options, output).await,
             Command::Capacity(options) => capacity::run(&options, output).await,
             Command::Latency(options) => latency::run(&options, output).await,
             Command::Soak(options) => soak::run(&options, output).await,
@@ -104,6 +108,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether Ctrl-C ends the command without a result. Two commands run until then, and print one.
+    pub(crate) fn ends_on_interrupt(&self) -> bool {
+        !matches!(self, Self::Publish(_) | Self::Sink(_))
+    }
+
     /// Threads in which publishers and sinks run: one for each core that they have of their own, else
     /// one.
     pub(crate) fn generator_threads(&self) -> usize {
@@ -112,6 +121,7 @@ impl Command {
             Self::Latency(options) => &options.server.cores,
             Self::Compare(options) => &options.server.cores,
             Self::Soak(options) => &options.server.cores,
+            Self::HlsCrowd(options) => &options.server.cores,
             Self::Capacity(options) => &options.server.cores,
             Self::Watch(options) => &options.server.cores,
             _ => return 1,

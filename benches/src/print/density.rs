@@ -5,6 +5,7 @@ use shardcast_bench::{
     compare_builds::{BuildFigures, ComparedLoad},
     fan_out::FanOutReport,
     live::LiveReport,
+    load::HlsFigures,
     stats::Spread,
     work::WorkRates,
 };
@@ -35,13 +36,19 @@ pub(crate) fn live(report: &LiveReport, output: &Output) -> Result<(), BenchErro
         "generator and sinks    {:.1} % of a core",
         report.generator_cpu_percent
     );
-    println!("delay                  {}", percentiles(report.delay_ms));
+    delays(report);
     println!("connect                {}", percentiles(report.connect_ms));
     println!(
         "longest keyframe gap   {}",
         spread(report.keyframe_interval_ms)
     );
     println!("audio minus video      {}", spread(report.sync_ms));
+    if let Some(figures) = &report.hls {
+        hls(figures);
+    }
+    if report.recorded_mb > 0.0 {
+        println!("recorded               {:.1} MB", report.recorded_mb);
+    }
     if let Some(rates) = &report.work_per_second {
         work(rates);
     }
@@ -55,6 +62,37 @@ pub(crate) fn live(report: &LiveReport, output: &Output) -> Result<(), BenchErro
         println!("fault: {fault}");
     }
     Ok(())
+}
+
+fn delays(report: &LiveReport) {
+    println!("delay                  {}", percentiles(report.delay_ms));
+    if report.delay_by_ingest.len() < 2 {
+        return;
+    }
+    for of in &report.delay_by_ingest {
+        println!(
+            "  of {:>3} by {:<6}       {}",
+            of.broadcasts,
+            of.ingest.name(),
+            percentiles(of.delay_ms)
+        );
+    }
+}
+
+/// What pollers did.
+pub(super) fn hls(figures: &HlsFigures) {
+    println!(
+        "HLS                    {} pollers, {:.0} requests a second ({:.0} parts), {:.0} Mbit/s, {} errors, \
+         {} stalls of {} ms together",
+        figures.pollers,
+        figures.requests_per_second,
+        figures.parts_per_second,
+        figures.mbit_per_second,
+        figures.errors,
+        figures.stalls,
+        figures.stalled_ms
+    );
+    println!("a part of HLS          {}", percentiles(figures.part_ms));
 }
 
 fn work(rates: &WorkRates) {

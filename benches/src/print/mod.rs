@@ -1,5 +1,6 @@
 //! Reports as text for people.
 
+mod crowd;
 mod density;
 mod reencoding;
 mod watching;
@@ -15,6 +16,7 @@ use shardcast_bench::{
 
 use crate::cli::Output;
 
+pub(crate) use crowd::hls_crowd;
 pub(crate) use density::{compared, fan_out, live};
 pub(crate) use reencoding::{bitrate, hostile, interference, overload, reencode};
 pub(crate) use watching::watch;
