@@ -1,15 +1,19 @@
 //! `compare`: Shardcast and another server in turn.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use shardcast_bench::{
     BenchError,
-    compare::{CompareOptions, Ingest, Profile, compare as measure, page},
+    compare::{CompareOptions, Profile, compare as measure, page},
+    load::{Ingest, Mix, ShowKind},
 };
 
 use super::output::{progress, version};
-use super::{KindArgs, Output, ServerArgs};
+use super::{Output, ServerArgs, VideoArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
@@ -20,13 +24,26 @@ pub(crate) struct Compare {
     /// [default for nginx-rtmp: Debian's nginx]
     #[arg(long, value_name = "COMMAND")]
     server_cmd: Option<String>,
-    /// How it is published to: rtmp or whip [default: whip for srs and mediamtx, rtmp for the others]
-    #[arg(long = "in", value_name = "PROTOCOL", value_parser = ingest)]
+    /// How the other server is published to: rtmp or whip [default: whip for srs and mediamtx, rtmp for the others]
+    #[arg(long = "in", value_name = "PROTOCOL")]
     ingest: Option<Ingest>,
+    /// How Shardcast is published to: rtmp or webrtc [default: as the other server]
+    #[arg(long, value_name = "PROTOCOL")]
+    publisher: Option<Ingest>,
     /// Numbers of broadcasts at the same time
     #[arg(long, value_delimiter = ',', default_value = "10")]
     broadcasts: Vec<u32>,
-    /// Runs of each server with each number, in turn
+    /// Numbers of RTMP destinations of a broadcast, such as 1,20; each is measured
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    destinations: Vec<u32>,
+    /// TOML file with kinds of broadcasts and their shares, in place of one kind; both servers are published to
+    /// as these options say
+    #[arg(long, value_name = "FILE", conflicts_with = "destinations")]
+    mix: Option<PathBuf>,
+    /// Destinations say in their answer to `connect` that they take Opus
+    #[arg(long)]
+    opus: bool,
+    /// Runs of each server with each size of the load, in turn
     #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Time of the load before each measurement, in seconds
@@ -36,7 +53,7 @@ pub(crate) struct Compare {
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     #[command(flatten)]
-    kind: KindArgs,
+    video: VideoArgs,
     #[command(flatten)]
     pub(super) server: ServerArgs,
 }
@@ -49,14 +66,16 @@ pub(super) async fn run(options: &Compare, output: &mut Output) -> Result<bool, 
         None => version(Path::new("nginx"), "-v"),
     };
     output.server(options.with.name(), other);
+    let ingest = options
+        .ingest
+        .unwrap_or_else(|| options.with.usual_ingest());
     let options = CompareOptions {
         profile: options.with,
-        ingest: options
-            .ingest
-            .unwrap_or_else(|| options.with.usual_ingest()),
+        ingest,
+        ours: options.publisher.unwrap_or(ingest),
         command: options.server_cmd.clone(),
         broadcasts: options.broadcasts.clone(),
-        mix: options.kind.mix()?,
+        mixes: mixes(options)?,
         runs: options.runs,
         setup: options.server.setup(),
         warm_up: Duration::from_secs(options.warm_up_seconds),
@@ -67,6 +86,18 @@ pub(super) async fn run(options: &Compare, output: &mut Output) -> Result<bool, 
     Ok(report.runs.iter().all(|run| run.error.is_none()))
 }
 
+fn mixes(options: &Compare) -> Result<Vec<Mix>, BenchError> {
+    let kind = |destinations| ShowKind {
+        opus: options.opus,
+        ..options.video.kind(destinations)
+    };
+    if let Some(path) = &options.mix {
+        return Ok(vec![Mix::read(path, &kind(1))?]);
+    }
+    let numbers = options.destinations.iter();
+    Ok(numbers.map(|number| Mix::of(kind(*number))).collect())
+}
+
 fn profile(text: &str) -> Result<Profile, String> {
     let mut all = Profile::ALL.into_iter();
     let found = all.find(|profile| profile.name() == text);
@@ -74,12 +105,4 @@ fn profile(text: &str) -> Result<Profile, String> {
         let names = Profile::ALL.map(Profile::name).join(", ");
         format!("'{text}' is not one of {names}")
     })
-}
-
-fn ingest(text: &str) -> Result<Ingest, String> {
-    match text {
-        "rtmp" => Ok(Ingest::Rtmp),
-        "whip" => Ok(Ingest::Whip),
-        _ => Err(format!("'{text}' is not one of rtmp, whip")),
-    }
 }

@@ -1,7 +1,7 @@
 //! A comparison as people read it.
 
-use super::{CompareOptions, CompareReport, Ingest, OURS, Profile};
-use crate::load::Window;
+use super::{CompareOptions, CompareReport, OURS, Profile};
+use crate::load::{Ingest, Mix, Window};
 use crate::report::{Axis, Bar, Page, Plot, PlotKind, Table};
 use crate::stats::Spread;
 
@@ -20,43 +20,48 @@ pub fn page(report: &CompareReport, options: &CompareOptions) -> Page {
 }
 
 fn name(report: &CompareReport, server: &str) -> String {
-    let way = match (server == OURS, report.ingest) {
-        (true, _) | (false, Ingest::Whip) => "WebRTC in, RTMP out",
-        (false, Ingest::Rtmp) => "RTMP in, RTMP out",
+    let ingest = if server == OURS {
+        report.ours
+    } else {
+        report.ingest
     };
-    format!("{server} ({way})")
+    format!("{server} ({} in, RTMP out)", ingest.name())
 }
 
 fn lead(report: &CompareReport, options: &CompareOptions) -> Vec<String> {
     let mut lines = Vec::new();
-    for broadcasts in &options.broadcasts {
+    for (size, _) in options.sizes() {
         let cost = |server: &str| {
-            let each = |w: &Window| Some(w.media_cpu_percent / f64::from((*broadcasts).max(1)));
-            let cpu = report.spread(server, *broadcasts, each);
-            let p99 = report.spread(server, *broadcasts, |w| Some(w.delay_ms?.p99));
+            let cpu = report.cpu_percent_each(server, size);
+            let p50 = report.spread(server, size, |w| Some(w.delay_ms?.p50));
+            let p99 = report.spread(server, size, |w| Some(w.delay_ms?.p99));
             let text = |spread: Option<Spread>, digits: usize| {
                 spread.map_or("-".to_owned(), |s| format!("{:.digits$}", s.median))
             };
             format!(
-                "{} needs {} % of a core and {} ms (p99)",
+                "{} needs {} % of a core and adds {} ms (p50), {} ms (p99)",
                 name(report, server),
                 text(cpu, 3),
-                text(p99, 1)
+                text(p50, 2),
+                text(p99, 2)
             )
         };
         lines.push(format!(
-            "At {broadcasts} broadcasts, for each: {}; {}.",
+            "{}, for each broadcast: {}; {}.",
+            size.text(),
             cost(OURS),
             cost(&report.other)
         ));
     }
-    lines.push(match report.ingest {
-        Ingest::Rtmp => format!(
-            "The two do not do the same work. {OURS} takes WebRTC: it decrypts SRTP, puts packets in order, answers losses, and turns Opus into AAC. {} is given RTMP with AAC and passes it on.",
+    lines.extend(options.broadcasts.iter().filter_map(|broadcasts| {
+        let added = |server: &str| report.cpu_percent_per_added(server, *broadcasts);
+        let (ours, others) = (added(OURS)?, added(&report.other)?);
+        Some(format!(
+            "At {broadcasts} broadcasts each further destination costs {OURS} {ours:.3} % of a core, {} {others:.3} %.",
             report.other
-        ),
-        Ingest::Whip => "Both take WebRTC and send RTMP with AAC.".to_owned(),
-    });
+        ))
+    }));
+    lines.push(work(report));
     if options.profile == Profile::MediaMtx {
         lines.push(
             "The figures of mediamtx contain those of the ffmpeg that it starts for each stream."
@@ -66,23 +71,47 @@ fn lead(report: &CompareReport, options: &CompareOptions) -> Vec<String> {
     for run in &report.runs {
         if let Some(error) = &run.error {
             let error = error.lines().next().unwrap_or_default();
-            lines.push(format!("{} at {}: {error}.", run.server, run.broadcasts));
+            lines.push(format!("{} at {}: {error}.", run.server, run.size.text()));
         }
         if let Some(limit) = &run.generator_limit {
             lines.push(format!(
                 "{} at {}: the generator may be part of the delay: {limit}.",
-                run.server, run.broadcasts
+                run.server,
+                run.size.text()
             ));
         }
     }
     lines
 }
 
+/// Whether both do the same work.
+fn work(report: &CompareReport) -> String {
+    let other = &report.other;
+    match (report.ours, report.ingest) {
+        (Ingest::Rtmp, Ingest::Rtmp) => {
+            "Both are given RTMP with H.264 and AAC and pass it on.".to_owned()
+        }
+        (Ingest::WebRtc, Ingest::WebRtc) => "Both take WebRTC and send RTMP with AAC.".to_owned(),
+        (Ingest::WebRtc, Ingest::Rtmp) => format!(
+            "The two do not do the same work. {OURS} takes WebRTC: it decrypts SRTP, puts packets in order, answers losses, and turns Opus into AAC. {other} is given RTMP with AAC and passes it on."
+        ),
+        (Ingest::Rtmp, Ingest::WebRtc) => format!(
+            "The two do not do the same work. {OURS} is given RTMP with AAC and passes it on. {other} takes WebRTC, and turns Opus into AAC."
+        ),
+    }
+}
+
 fn settings(options: &CompareOptions) -> Vec<(String, String)> {
     let setup = &options.setup;
     let command = options.command.clone();
+    let of = |mix: &Mix, ingest| mix.clone().published_by(ingest).text();
+    let mixes = |ingest| {
+        let mixes = options.mixes.iter().map(|mix| of(mix, ingest));
+        mixes.collect::<Vec<_>>().join(" / ")
+    };
     [
-        ("Each broadcast", options.mix.text()),
+        ("Each broadcast, at Shardcast", mixes(options.ours)),
+        ("Each broadcast, at the other server", mixes(options.ingest)),
         ("Cores of either server", setup.cores.engine_text()),
         (
             "Cores of publishers and sinks, and of Shardcast's control",
@@ -125,7 +154,7 @@ fn plots(report: &CompareReport, options: &CompareOptions) -> Vec<Plot> {
             note: "Median of the runs, and the smallest and the largest; lower is better."
                 .to_owned(),
             x: Axis::linear(label),
-            y: Axis::linear("server and broadcasts"),
+            y: Axis::linear("server and load"),
             kind: PlotKind::Bars(bars(report, options, value)),
         })
         .into()
@@ -133,11 +162,11 @@ fn plots(report: &CompareReport, options: &CompareOptions) -> Vec<Plot> {
 
 fn bars(report: &CompareReport, options: &CompareOptions, value: Value) -> Vec<Bar> {
     let mut bars = Vec::new();
-    for broadcasts in &options.broadcasts {
+    for (size, _) in options.sizes() {
         for server in [OURS, report.other.as_str()] {
-            if let Some(spread) = report.spread(server, *broadcasts, value) {
+            if let Some(spread) = report.spread(server, size, value) {
                 bars.push(Bar {
-                    name: format!("{server}, {broadcasts} broadcasts"),
+                    name: format!("{server}, {}", size.text()),
                     min: spread.min,
                     median: spread.median,
                     max: spread.max,
@@ -154,6 +183,7 @@ fn summary(report: &CompareReport, options: &CompareOptions) -> Table {
         &[
             "server",
             "broadcasts",
+            "destinations of each",
             "each, % of a core",
             "p50, ms",
             "p99, ms",
@@ -161,10 +191,9 @@ fn summary(report: &CompareReport, options: &CompareOptions) -> Table {
             "lost",
         ],
     );
-    for broadcasts in options.broadcasts.iter().copied() {
+    for (size, _) in options.sizes() {
         for server in [OURS, report.other.as_str()] {
-            let cell = |digits: usize, value: &dyn Fn(&Window) -> Option<f64>| {
-                let spread = report.spread(server, broadcasts, value);
+            let cell = |digits: usize, spread: Option<Spread>| {
                 spread.map_or("-".to_owned(), |s| {
                     format!(
                         "{:.digits$} ({:.digits$}–{:.digits$})",
@@ -174,18 +203,18 @@ fn summary(report: &CompareReport, options: &CompareOptions) -> Table {
             };
             let its = report.runs.iter().filter(|run| run.server == server);
             let lost: u64 = its
-                .filter(|run| run.broadcasts == broadcasts)
+                .filter(|run| run.size == size)
                 .map(|run| run.frames_lost)
                 .sum();
+            let spread = |value: Value| report.spread(server, size, value);
             table.row([
                 name(report, server),
-                broadcasts.to_string(),
-                cell(3, &|w: &Window| {
-                    Some(w.media_cpu_percent / f64::from(broadcasts.max(1)))
-                }),
-                cell(2, &|w: &Window| Some(w.delay_ms?.p50)),
-                cell(2, &|w: &Window| Some(w.delay_ms?.p99)),
-                cell(0, &|w: &Window| Some(w.media_mb)),
+                size.broadcasts.to_string(),
+                size.destinations.to_string(),
+                cell(3, report.cpu_percent_each(server, size)),
+                cell(2, spread(|w| Some(w.delay_ms?.p50))),
+                cell(2, spread(|w| Some(w.delay_ms?.p99))),
+                cell(0, spread(|w| Some(w.media_mb))),
                 lost.to_string(),
             ]);
         }
@@ -199,6 +228,7 @@ fn runs(report: &CompareReport) -> Table {
         &[
             "server",
             "broadcasts",
+            "destinations of each",
             "CPU, % of a core",
             "p50, ms",
             "p99, ms",
@@ -211,7 +241,11 @@ fn runs(report: &CompareReport) -> Table {
         ],
     );
     for run in &report.runs {
-        let mut row = vec![run.server.clone(), run.broadcasts.to_string()];
+        let mut row = vec![
+            run.server.clone(),
+            run.size.broadcasts.to_string(),
+            run.size.destinations.to_string(),
+        ];
         if let Some(w) = &run.window {
             let delay = |of: fn(&crate::stats::Percentiles) -> f64| {
                 w.delay_ms

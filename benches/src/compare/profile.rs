@@ -6,16 +6,7 @@ use serde::Serialize;
 
 use super::Ports;
 use crate::BenchError;
-
-/// How a server is published to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ingest {
-    /// RTMP with H.264 and AAC.
-    Rtmp,
-    /// WebRTC by WHIP (RFC 9725), with H.264 and Opus.
-    Whip,
-}
+use crate::load::Ingest;
 
 /// A server that can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,12 +45,12 @@ impl Profile {
     pub fn usual_ingest(self) -> Ingest {
         match self {
             Self::NginxRtmp | Self::AntMedia => Ingest::Rtmp,
-            Self::Srs | Self::MediaMtx => Ingest::Whip,
+            Self::Srs | Self::MediaMtx => Ingest::WebRtc,
         }
     }
 
     pub(super) fn check(self, ingest: Ingest) -> Result<(), BenchError> {
-        if ingest == Ingest::Whip && self == Self::NginxRtmp {
+        if ingest == Ingest::WebRtc && self == Self::NginxRtmp {
             let text = "nginx-rtmp takes RTMP and no WHIP";
             return Err(BenchError::Argument(text.to_owned()));
         }
@@ -108,13 +99,13 @@ impl Profile {
                 format!("rtmp://127.0.0.1:{rtmp}/{ANT_MEDIA_APPLICATION}/{{stream}}")
             }
             (Ingest::Rtmp, _) => format!("rtmp://127.0.0.1:{rtmp}/{APPLICATION}/{{stream}}"),
-            (Ingest::Whip, Self::AntMedia) => {
+            (Ingest::WebRtc, Self::AntMedia) => {
                 format!("http://127.0.0.1:{http}/{ANT_MEDIA_APPLICATION}/whip/{{stream}}")
             }
-            (Ingest::Whip, Self::MediaMtx) => {
+            (Ingest::WebRtc, Self::MediaMtx) => {
                 format!("http://127.0.0.1:{http}/{APPLICATION}/{{stream}}/whip")
             }
-            (Ingest::Whip, Self::Srs | Self::NginxRtmp) => {
+            (Ingest::WebRtc, Self::Srs | Self::NginxRtmp) => {
                 format!("http://127.0.0.1:{http}/rtc/v1/whip/?app={APPLICATION}&stream={{stream}}")
             }
         }

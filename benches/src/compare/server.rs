@@ -11,10 +11,10 @@ use std::{
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
-use super::{CompareOptions, Ingest, Profile};
+use super::{CompareOptions, Profile};
 use crate::BenchError;
 use crate::harness::{CorePlan, kill, pin_tree, process_tree, terminate};
-use crate::load::{Door, Processes, generator_threads};
+use crate::load::{Door, Ingest, Processes, generator_threads};
 
 /// Longest wait until a server listens: Ant Media Server needs half a minute.
 const START_TIME_LIMIT: Duration = Duration::from_secs(90);

@@ -1,39 +1,35 @@
 //! `compare` drives other servers: it writes their configuration, starts, loads and stops them, and says
-//! what the two servers did and did not do alike. nginx-rtmp is the real one; a relay of ours that speaks
-//! WHIP stands in for the servers that Debian does not have.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test"
-)]
+//! what the two servers did and did not do alike. nginx-rtmp is the real one, with RTMP in and
+//! out on both sides; a relay of ours that speaks WHIP stands in for the servers that Debian does not have.
 
 use std::{fs, time::Duration};
 
 use shardcast_bench::{
-    compare::{CompareOptions, CompareReport, Ingest, Profile, compare, page},
+    compare::{CompareOptions, CompareReport, OURS, Profile, compare, page},
     live::ServerSetup,
-    load::{Mix, ShowKind},
+    load::{Ingest, Mix, ShowKind},
     test_clip::TestClipFormat,
 };
 
-fn options(profile: Profile, command: Option<String>, destinations: u32) -> CompareOptions {
+fn options(profile: Profile, command: Option<String>, destinations: &[u32]) -> CompareOptions {
+    let mix = |count| Mix::of(ShowKind::new(count, TestClipFormat::small()));
     CompareOptions {
         profile,
         ingest: profile.usual_ingest(),
+        ours: profile.usual_ingest(),
         command,
         broadcasts: vec![2],
-        mix: Mix::of(ShowKind::new(destinations, TestClipFormat::small())),
+        mixes: destinations.iter().map(|count| mix(*count)).collect(),
         runs: 1,
         setup: ServerSetup::default(),
         warm_up: Duration::from_millis(500),
-        duration: Duration::from_secs(2),
+        duration: Duration::from_millis(1_500),
     }
 }
 
-/// Both servers were measured, and neither lost a frame.
-fn assert_measured(report: &CompareReport) {
-    assert_eq!(report.runs.len(), 2);
+/// Both servers were measured with so many sizes of the load, and neither lost a frame.
+fn assert_measured(report: &CompareReport, sizes: usize) {
+    assert_eq!(report.runs.len(), 2 * sizes);
     for run in &report.runs {
         assert_eq!(run.error, None);
         assert_eq!(run.frames_lost, 0, "{run:?}");
@@ -58,19 +54,42 @@ fn processes(texts: &[&str]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_is_configured_started_measured_and_stopped() {
-    let options = options(Profile::NginxRtmp, None, 2);
-    let report = compare(&options, |_| {}).await.unwrap();
-    assert_measured(&report);
-    assert_eq!(
-        (report.other.as_str(), report.ingest),
-        ("nginx-rtmp", Ingest::Rtmp)
-    );
-    let page = page(&report, &options);
-    let said = page.lead.join(" ");
-    assert!(said.contains("do not do the same work"), "{said}");
-    assert!(said.contains("nginx-rtmp (RTMP in, RTMP out)"), "{said}");
+async fn nginx_and_shardcast_relay_rtmp_to_few_and_many_destinations() {
+    let options = options(Profile::NginxRtmp, None, &[1, 4]);
+    let mut report = compare(&options, |_| {}).await.unwrap();
     assert_eq!(processes(&["nginx", "shardcast-bench-"]), 0);
+    assert_measured(&report, 2);
+    assert_eq!(
+        (report.other.as_str(), report.ingest, report.ours),
+        ("nginx-rtmp", Ingest::Rtmp, Ingest::Rtmp)
+    );
+    for run in &report.runs {
+        let window = run.window.as_ref().unwrap();
+        let [delays] = window.delay_by_ingest.as_slice() else {
+            panic!("all are published in one way: {run:?}");
+        };
+        assert_eq!((delays.ingest, delays.broadcasts), (Ingest::Rtmp, 2));
+        assert_eq!(delays.delay_ms, window.delay_ms);
+        let streams = 2 * run.size.destinations as usize;
+        let frames = window.delay_ms.unwrap().count / streams;
+        assert!(frames > 30, "{frames} frames at each destination: {run:?}");
+    }
+    assert!(report.cpu_percent_per_added(OURS, 2).is_some());
+    let said = page(&report, &options).lead.join(" ");
+    for expected in [
+        "2 broadcasts to 4 destinations",
+        "Shardcast (RTMP in, RTMP out)",
+        "nginx-rtmp (RTMP in, RTMP out)",
+        "At 2 broadcasts each further destination costs Shardcast",
+        "Both are given RTMP with H.264 and AAC and pass it on.",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+
+    report.ours = Ingest::WebRtc;
+    let said = page(&report, &options).lead.join(" ");
+    assert!(said.contains("do not do the same work"), "{said}");
+    assert!(said.contains("Shardcast (WebRTC in, RTMP out)"), "{said}");
 }
 
 /// The relay, next to this test.
@@ -91,12 +110,12 @@ async fn a_server_that_speaks_whip_is_driven_by_a_command_and_leaves_nothing() {
     let relay = relay();
     let mark = format!("compare-test-{}", std::process::id());
     let command = format!("{relay} {{config}} {mark}");
-    let options = options(Profile::Srs, Some(command), 1);
+    let options = options(Profile::Srs, Some(command), &[1]);
     let report = compare(&options, |_| {}).await.unwrap();
-    assert_measured(&report);
+    assert_measured(&report, 1);
     assert_eq!(
-        (report.other.as_str(), report.ingest),
-        ("srs", Ingest::Whip)
+        (report.other.as_str(), report.ingest, report.ours),
+        ("srs", Ingest::WebRtc, Ingest::WebRtc)
     );
     assert_eq!(processes(&[&mark]), 0, "the server was stopped");
     let page = page(&report, &options);
@@ -111,7 +130,7 @@ async fn a_server_that_speaks_whip_is_driven_by_a_command_and_leaves_nothing() {
 async fn a_server_that_does_not_start_is_said_with_its_words() {
     let command = Some("sh -c 'echo no licence for {config} >&2; exit 3'".to_owned());
     for profile in [Profile::MediaMtx, Profile::AntMedia] {
-        let report = compare(&options(profile, command.clone(), 1), |_| {})
+        let report = compare(&options(profile, command.clone(), &[1]), |_| {})
             .await
             .unwrap();
         let other = report
@@ -125,7 +144,7 @@ async fn a_server_that_does_not_start_is_said_with_its_words() {
             "{error}"
         );
     }
-    let nobody = compare(&options(Profile::Srs, None, 1), |_| {})
+    let nobody = compare(&options(Profile::Srs, None, &[1]), |_| {})
         .await
         .unwrap();
     let error = nobody
@@ -139,8 +158,8 @@ async fn a_server_that_does_not_start_is_said_with_its_words() {
     );
 
     let whip = CompareOptions {
-        ingest: Ingest::Whip,
-        ..options(Profile::NginxRtmp, None, 1)
+        ingest: Ingest::WebRtc,
+        ..options(Profile::NginxRtmp, None, &[1])
     };
     let error = compare(&whip, |_| {}).await.unwrap_err();
     assert_eq!(error.to_string(), "nginx-rtmp takes RTMP and no WHIP");
