@@ -9,6 +9,7 @@ use shardcast_bench::{
     viewer::ImpairmentOptions,
     watch::{WatchBy, WatchOptions, watch as measure},
 };
+use shardcast_link::RenditionSpec;
 
 use super::{Output, ServerArgs, VideoArgs};
 use crate::print;
@@ -48,6 +49,12 @@ pub(crate) struct Watch {
     /// Rate of the network of each viewer in kbit/s; unlimited without it
     #[arg(long)]
     pub(crate) rate_kbps: Option<u64>,
+    /// Rate in the second third of each measurement, in kbit/s; with --by sdk it is told when viewers change rungs
+    #[arg(long)]
+    pub(crate) low_rate_kbps: Option<u64>,
+    /// Heights of the ladder of each broadcast, such as 480,360,240; without it there is none
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) ladder: Vec<u32>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     #[command(flatten)]
@@ -72,6 +79,12 @@ pub(super) async fn run(options: &Watch, output: &Output) -> Result<bool, BenchE
             rate_bps: options.rate_kbps.map(|kbps| kbps * 1_000),
             seed: 0,
         },
+        low_bps: options.low_rate_kbps.map(|kbps| kbps * 1_000),
+        ladder: options
+            .ladder
+            .iter()
+            .map(|height| RenditionSpec::of_height(*height))
+            .collect(),
     };
     let report = measure(&harness, &clip, &load).await?;
     print::watch(&report, output)?;

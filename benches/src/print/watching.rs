@@ -62,4 +62,12 @@ fn stage(stage: &WatchStage) {
         "  first frame          {}",
         percentiles(stage.first_frame_ms)
     );
+    if let Some(fall) = &stage.rate_fall {
+        println!("  rung after the fall  {}", percentiles(fall.down_ms));
+        println!("  back after return    {}", percentiles(fall.up_ms));
+        println!(
+            "                       {} changes of one viewer at most, {} viewers without both",
+            fall.changes_max, fall.without
+        );
+    }
 }

@@ -324,7 +324,11 @@ impl Attempt<'_> {
                     .send_modify(|report| report.error(definition));
             }
             ServerMessage::Closed => self.socket_lost = Some(Instant::now()),
-            ServerMessage::Pong | ServerMessage::Offer(_) | ServerMessage::Other(_) => {}
+            ServerMessage::Pong
+            | ServerMessage::Offer(_)
+            | ServerMessage::Height(_)
+            | ServerMessage::Target(_)
+            | ServerMessage::Other(_) => {}
         }
         Ok(None)
     }

@@ -21,6 +21,10 @@ pub enum ServerMessage {
     Candidate(String),
     /// The definition of a notification: `publish_started`, `publish_finished` and others.
     Notification(String),
+    /// `resolutionChangeInfo`: a viewer is sent video of this height, in pixels.
+    Height(u32),
+    /// `bitrateMeasurement`: what a viewer's network is taken to carry, in bits a second.
+    Target(u64),
     /// The definition of an error.
     Error(String),
     /// Answer to a `ping`.
@@ -159,6 +163,18 @@ impl Signalling {
     }
 }
 
+fn notification(definition: &str, message: &Value) -> ServerMessage {
+    let number = |name: &str| message.get(name).and_then(Value::as_u64);
+    match definition {
+        "resolutionChangeInfo" => {
+            let height = number("streamHeight").and_then(|height| u32::try_from(height).ok());
+            ServerMessage::Height(height.unwrap_or_default())
+        }
+        "bitrateMeasurement" => ServerMessage::Target(number("targetBitrate").unwrap_or_default()),
+        _ => ServerMessage::Notification(definition.to_owned()),
+    }
+}
+
 fn parse(text: &str) -> ServerMessage {
     let message: Value = serde_json::from_str(text).unwrap_or_default();
     let field = |name: &str| {
@@ -176,7 +192,7 @@ fn parse(text: &str) -> ServerMessage {
             ServerMessage::Offer(field("sdp").to_owned())
         }
         "takeCandidate" => ServerMessage::Candidate(field("candidate").to_owned()),
-        "notification" => ServerMessage::Notification(field("definition").to_owned()),
+        "notification" => notification(field("definition"), &message),
         "error" => ServerMessage::Error(field("definition").to_owned()),
         "pong" => ServerMessage::Pong,
         _ => ServerMessage::Other(text.to_owned()),

@@ -24,6 +24,10 @@ pub(super) enum Said {
     Nothing,
     /// The media begins.
     Started,
+    /// The video has this height from now on.
+    Height(u32),
+    /// The network is taken to carry so many bits a second.
+    Target(u64),
     /// The server ended the session.
     Finished,
     /// The definition of an error.
@@ -86,6 +90,8 @@ impl Agreement {
                 "play_finished" => return Ok(Said::Finished),
                 _ => {}
             },
+            (ServerMessage::Height(height), _) => return Ok(Said::Height(height)),
+            (ServerMessage::Target(bps), _) => return Ok(Said::Target(bps)),
             (ServerMessage::Error(definition), _) => return Ok(Said::Error(definition)),
             (ServerMessage::Closed, _) => return Ok(Said::Closed),
             _ => {}

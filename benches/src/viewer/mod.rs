@@ -71,6 +71,15 @@ pub enum ViewerState {
     Stopped,
 }
 
+/// The video of a viewer has another height than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HeightChange {
+    /// When the server said so, in microseconds on the clock of [`crate::clock`].
+    pub at_us: u64,
+    /// In pixels.
+    pub height: u32,
+}
+
 /// What a viewer has received so far. Counts of packets and frames are those of the newest attempt.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ViewerReport {
@@ -112,6 +121,10 @@ pub struct ViewerReport {
     pub audio_packets: u64,
     /// Longest pause between two audio packets in milliseconds.
     pub audio_gap_ms_max: f64,
+    /// Each change of the video's height that the server told the SDK of, in order; the first 64.
+    pub heights: Vec<HeightChange>,
+    /// What the server told the SDK last that the network carries, in bits a second.
+    pub target_bps: Option<u64>,
     /// Failures and error definitions of the server, in order; the first 16.
     pub errors: Vec<String>,
 }
@@ -191,6 +204,19 @@ impl Shared {
 
     fn play_started(&self) {
         self.lock().report.play_started += 1;
+    }
+
+    fn height(&self, at_us: u64, height: u32) {
+        /// Far more than may be in the longest measurement.
+        const CHANGES_MAX: usize = 64;
+        let heights = &mut self.lock().report.heights;
+        if heights.len() < CHANGES_MAX {
+            heights.push(HeightChange { at_us, height });
+        }
+    }
+
+    fn target(&self, bps: u64) {
+        self.lock().report.target_bps = Some(bps);
     }
 
     fn lost_on_the_network(&self, count: u64) {

@@ -157,6 +157,8 @@ impl Attempt<'_> {
         {
             Said::Nothing => {}
             Said::Started => self.shared.play_started(),
+            Said::Height(height) => self.shared.height(clock::now_us(), height),
+            Said::Target(bps) => self.shared.target(bps),
             Said::Finished => return Ok(Some(Ending::Finished)),
             Said::Error(definition) => {
                 self.shared.error(definition);

@@ -4,13 +4,18 @@
 //! them. The difference to none is the cost of the viewers. Each broadcast has one RTMP destination, which
 //! must not notice them.
 
+mod rate_fall;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
+use shardcast_link::RenditionSpec;
 use tokio::time::sleep;
+
+pub use rate_fall::RateFallReport;
 
 use crate::BenchError;
 use crate::harness::{APPLICATION, Harness, Usage, usage};
@@ -51,6 +56,10 @@ pub struct WatchOptions {
     pub by: WatchBy,
     /// The network of each viewer.
     pub impairment: ImpairmentOptions,
+    /// In the second third of each measurement its rate is this, in bits a second.
+    pub low_bps: Option<u64>,
+    /// The ladder of each broadcast.
+    pub ladder: Vec<RenditionSpec>,
 }
 
 /// One number of viewers.
@@ -87,6 +96,8 @@ pub struct WatchStage {
     pub destination_delay_ms: Option<Percentiles>,
     /// From a viewer's request to its first whole keyframe.
     pub first_frame_ms: Option<Percentiles>,
+    /// What the fall of the rate led to.
+    pub rate_fall: Option<RateFallReport>,
 }
 
 /// What all stages showed.
@@ -168,7 +179,7 @@ impl<'a> Audience<'a> {
         let mut publishers = Vec::new();
         for number in 0..options.broadcasts.max(1) {
             let id = stream_id(number);
-            harness.create(&id).await?;
+            harness.create_with(&id, &options.ladder).await?;
             harness.add(&id, &sink.url(&id)).await?;
             let publisher = PublisherOptions {
                 number,
@@ -236,14 +247,30 @@ impl<'a> Audience<'a> {
             viewer.take_delays_ms();
         }
         let before = self.sample()?;
-        sleep(duration).await;
+        let rate_fall = self.wait(duration).await;
         let after = self.sample()?;
         let delays = self.viewers.iter().flat_map(Viewer::take_delays_ms);
         let delay_ms = Percentiles::of(delays.collect());
         Ok(Measured {
             engine_mb: mb(after.engine),
-            stage: self.stage(&before, &after, none, delay_ms),
+            stage: WatchStage {
+                rate_fall,
+                ..self.stage(&before, &after, none, delay_ms)
+            },
         })
+    }
+
+    async fn wait(&self, duration: Duration) -> Option<RateFallReport> {
+        match self.options.low_bps.filter(|_| !self.viewers.is_empty()) {
+            Some(low_bps) => {
+                let rates = (self.options.impairment.rate_bps, low_bps);
+                Some(rate_fall::fall(&self.viewers, duration, rates).await)
+            }
+            None => {
+                sleep(duration).await;
+                None
+            }
+        }
     }
 
     fn stage(
@@ -286,6 +313,7 @@ impl<'a> Audience<'a> {
             delay_ms,
             destination_delay_ms: self.sink.delay_ms(),
             first_frame_ms: Percentiles::of(first.collect()),
+            rate_fall: None,
         }
     }
 
