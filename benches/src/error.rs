@@ -25,6 +25,12 @@ pub enum BenchError {
         /// Error of the operating system.
         error: io::Error,
     },
+    /// Operator: a signal ended the command before it had a result.
+    #[error("ended by {signal}")]
+    Stopped {
+        /// Name of the signal.
+        signal: &'static str,
+    },
     /// Server: it could not be reached, or closed the connection.
     #[error("{what}: {reason}")]
     Network {

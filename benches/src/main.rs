@@ -7,6 +7,8 @@ mod print;
 use std::process::ExitCode;
 
 use clap::Parser;
+use shardcast_bench::BenchError;
+use tokio::signal::unix::{SignalKind, signal};
 
 use cli::Cli;
 
@@ -21,7 +23,13 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(cli.run()),
+        Ok(runtime) => runtime.block_on(async {
+            let stopped = stopped(cli.command.ends_on_interrupt());
+            tokio::select! {
+                done = cli.run() => done,
+                signal = stopped => Err(BenchError::Stopped { signal }),
+            }
+        }),
         Err(error) => Err(error.into()),
     };
     match done {
@@ -32,5 +40,25 @@ fn main() -> ExitCode {
             eprintln!("shardcast-bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for a signal that ends a command; its name. The servers that the command has started end with it,
+/// because it is dropped and not killed.
+async fn stopped(interrupt: bool) -> &'static str {
+    let wait = |kind, name, wanted: bool| async move {
+        match signal(kind) {
+            Ok(mut signal) if wanted => {
+                signal.recv().await;
+                name
+            }
+            // A signal that cannot be caught ends the process, as without this function.
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        name = wait(SignalKind::terminate(), "SIGTERM", true) => name,
+        name = wait(SignalKind::hangup(), "SIGHUP", true) => name,
+        name = wait(SignalKind::interrupt(), "SIGINT", interrupt) => name,
     }
 }

@@ -274,11 +274,15 @@ impl Harness {
 
 impl Drop for Harness {
     fn drop(&mut self) {
-        // Control is killed first: it would start the engine again.
+        // Control is killed first: it would start the engine again. An engine that it has just started is
+        // known only as its child, and a stopped control starts no further one.
+        let control = i32::try_from(self.control.id()).unwrap_or_default();
+        let _ = pause(control);
+        let children = process_tree(control).into_iter().skip(1);
         let _ = self.control.kill();
         let _ = self.control.wait();
         let newest = self.runtime().and_then(|runtime| runtime.engine_pid);
-        for engine in self.engines.iter().copied().chain(newest) {
+        for engine in self.engines.iter().copied().chain(newest).chain(children) {
             process::kill_engine_of(engine, self.directory.path());
         }
     }

@@ -37,15 +37,18 @@ pub struct ProcessSample {
 
 impl SoakSample {
     pub(super) async fn take(harness: &Harness, started: Instant) -> Result<Self, BenchError> {
-        let status = harness.status().await?;
         let runtime = harness.runtime();
         // Of an engine that was started again, the number is another one.
         let engine = runtime.and_then(|runtime| runtime.engine_pid);
+        let engine = ProcessSample::take(engine.unwrap_or_else(|| harness.engine_pid()))?;
+        let control = ProcessSample::take(harness.control_pid())?;
+        // After the counts: the request is a connection of control, which may outlast the answer.
+        let status = harness.status().await?;
         let live = |one: &&DestinationState| matches!(one, DestinationState::Live(_));
         Ok(Self {
             at_s: started.elapsed().as_secs_f64(),
-            engine: ProcessSample::take(engine.unwrap_or_else(|| harness.engine_pid()))?,
-            control: ProcessSample::take(harness.control_pid())?,
+            engine,
+            control,
             broadcasts: status.broadcasts.len(),
             destinations: status
                 .broadcasts
