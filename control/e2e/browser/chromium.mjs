@@ -20,11 +20,11 @@ const FLAGS = [
 ];
 
 /**
- * A page of a new browser. A failed test prints the consoles of the browser's pages. An uncaught error
+ * A page of a new browser, which may have further `flags`. A failed test prints the consoles of the browser's pages. An uncaught error
  * of a page fails the test, because every studio would have it.
  */
-export async function openPage(it, url, context = {}) {
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: FLAGS });
+export async function openPage(it, url, context = {}, flags = []) {
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: [...FLAGS, ...flags] });
   it.atEnd(() => browser.close());
   const pages = await browser.newContext(context);
   let said = "";

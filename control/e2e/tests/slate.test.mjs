@@ -47,12 +47,12 @@ scenario("a slate is shown while the browser is away", { timeout_ms: 180_000 }, 
 
   const first = await goLive(it, server);
   await until("the destination to start", () => nginx.seen("publish", "one").length === 1);
-  await sleep(6_000);
+  await sleep(4_000);
   await first.close();
   await until("the slate to be on", async () => (await backend.getBroadcast(ID)).data.hold.standing_in, { within_ms: 5_000 });
-  await sleep(8_000);
+  await sleep(5_000);
   const second = await goLive(it, server);
-  await sleep(6_000);
+  await sleep(4_000);
   await second.call("stop", ID);
   await until("the end to arrive", () => nginx.seen("publish_done", "one").length === 1);
 
