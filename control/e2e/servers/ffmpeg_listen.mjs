@@ -33,7 +33,8 @@ export async function ffmpegListen(it, name = "ffmpeg") {
   };
 }
 
-function listens(port) {
+/** Whether somebody listens on this port; it is not connected to. */
+export function listens(port) {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   const table = readFileSync("/proc/net/tcp", "utf8");
   return table.split("\n").some((line) => line.includes(`:${hex} 00000000:0000 0A`));
