@@ -2,6 +2,7 @@
 // are the guide's, also where they differ from what Ant Media Server documents. Runs in the browser.
 
 import { WebRTCAdaptor } from "/sdk/index.js";
+import { Messages } from "./messages.mjs";
 
 export class AntMediaFrontEnd {
   /**
@@ -15,6 +16,7 @@ export class AntMediaFrontEnd {
     this.adaptor = null;
     this.events = [];
     this.errors = [];
+    this.messages = new Messages(this);
   }
 
   /** Opens the SDK's socket; resolves at "initialized". */
@@ -30,6 +32,7 @@ export class AntMediaFrontEnd {
         callback: (info, detail) => {
           this.events.push({ info, at_ms: Date.now(), streamId: detail?.streamId });
           if (info === "initialized") resolve();
+          this.messages.told(info, detail);
         },
         callbackError: (error, message) => {
           this.errors.push({ error: String(error), at_ms: Date.now(), message: message?.message ?? null });

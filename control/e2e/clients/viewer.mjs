@@ -9,13 +9,13 @@ class Viewer {
     this.page = page;
   }
 
-  /** Opens the SDK's socket and asks for a stream. */
-  async play(websocket, streamId, token) {
-    await this.page.evaluate(async ([url, id, key]) => {
+  /** Opens the SDK's socket and asks for a stream. `configuration` is of its peer connection. */
+  async play(websocket, streamId, token, configuration) {
+    await this.page.evaluate(async ([url, id, key, peer]) => {
       window.watcher = new window.Watcher(document.getElementById("video"), url);
-      await window.watcher.initialize();
+      await window.watcher.initialize(peer);
       window.watcher.play(id, key);
-    }, [websocket, streamId, token]);
+    }, [websocket, streamId, token, configuration]);
   }
 
   /** Calls a method of the watcher in the page. */
@@ -50,19 +50,26 @@ export async function openViewer(it) {
   return new Viewer(page);
 }
 
-/** A browser that watches `id` by WHEP (draft-ietf-wish-whep); its page holds `window.session`. */
-export async function openWhepViewer(it, http, id) {
-  const page = await openPage(it, `${http}/live.html`);
-  const status = await page.evaluate(async (url) => {
-    const peer = new RTCPeerConnection({ iceServers: [] });
+/** A browser that watches `id` by WHEP (draft-ietf-wish-whep); its page holds `window.session`. The
+ * ICE servers are those of the answer's `Link`: candidates are gathered once they are known. */
+export async function openWhepViewer(it, http, id, configuration = {}, flags = []) {
+  const page = await openPage(it, `${http}/live.html`, {}, flags);
+  const status = await page.evaluate(async ([url, given]) => {
+    const peer = new RTCPeerConnection(given);
     const stream = new MediaStream();
     peer.addEventListener("track", ({ track }) => stream.addTrack(track));
     for (const kind of ["audio", "video"]) peer.addTransceiver(kind, { direction: "recvonly" });
-    await peer.setLocalDescription(await peer.createOffer());
+    const offer = await peer.createOffer();
     const headers = { "Content-Type": "application/sdp" };
-    const response = await fetch(url, { method: "POST", headers, body: peer.localDescription.sdp });
+    const response = await fetch(url, { method: "POST", headers, body: offer.sdp });
     const sdp = await response.text();
     if (response.status !== 201) return `${response.status} ${sdp}`;
+    const link = response.headers.get("Link") ?? "";
+    const quoted = (name) => link.match(new RegExp(`; ${name}="([^"]*)"`))?.[1];
+    const [, urls] = link.match(/^<([^>]*)>; rel="ice-server"/) ?? [];
+    const iceServers = urls ? [{ urls, username: quoted("username"), credential: quoted("credential") }] : [];
+    peer.setConfiguration({ ...given, iceServers });
+    await peer.setLocalDescription(offer);
     await peer.setRemoteDescription({ type: "answer", sdp });
     const video = document.createElement("video");
     Object.assign(video, { muted: true, srcObject: stream });
@@ -70,7 +77,7 @@ export async function openWhepViewer(it, http, id) {
     await video.play();
     Object.assign(window, { peer, session: response.headers.get("Location") });
     return 201;
-  }, `${http}/StreamLick/whep/${id}`);
+  }, [`${http}/StreamLick/whep/${id}`, configuration]);
   if (status !== 201) throw new Error(`WHEP: ${status}`);
   return page;
 }

@@ -1,6 +1,7 @@
 // A viewer: the SDK's `play`, and what a person in front of it would see and hear. Runs in the browser.
 
 import { WebRTCAdaptor } from "/sdk/index.js";
+import { Messages } from "./messages.mjs";
 
 /** Where the test card flashes, in parts of the picture. */
 const FLASH = { x: 0.72, y: 0.46, width: 0.2, height: 0.08 };
@@ -17,16 +18,19 @@ export class Watcher {
     /** When the test card began to flash, in Unix milliseconds. */
     this.flashes = [];
     this.loudest = 0;
+    this.messages = new Messages(this);
+    /** Heights that the server has told of, one after the other. */
+    this.heights = [];
   }
 
-  /** Opens the SDK's socket; resolves at "initialized". */
-  initialize() {
+  /** Opens the SDK's socket; resolves at "initialized". Without `iceServers` the SDK asks for them. */
+  initialize(configuration = { iceServers: [] }) {
     return new Promise((resolve) => {
       this.adaptor = new WebRTCAdaptor({
         websocket_url: this.websocket,
         isPlayMode: true,
         mediaConstraints: { video: false, audio: false },
-        peerconnection_config: { iceServers: [] },
+        peerconnection_config: configuration,
         sdp_constraints: { OfferToReceiveAudio: true, OfferToReceiveVideo: true },
         debug: false,
         callback: (info, detail) => this.told(info, detail, resolve),
@@ -38,7 +42,10 @@ export class Watcher {
   told(info, detail, resolve) {
     this.events.push({ info, at_ms: Date.now() });
     if (info === "initialized") resolve();
+    this.messages.told(info, detail);
     if (info === "newTrackAvailable") this.show(detail.stream);
+    if (info === "resolutionChangeInfo") this.heights.push(detail.streamHeight);
+    if (info === "streamInformation") this.streamInfoCame?.(detail.streamInfo);
   }
 
   show(stream) {
@@ -89,6 +96,17 @@ export class Watcher {
   play(streamId, token) {
     this.played_ms = performance.timeOrigin + performance.now();
     this.adaptor.play(streamId, token);
+  }
+
+  /** What the server has of a stream: the source and the rungs. */
+  streamInfo(streamId) {
+    const came = new Promise((resolve) => (this.streamInfoCame = resolve));
+    this.adaptor.getStreamInfo(streamId);
+    return came;
+  }
+
+  force(streamId, height) {
+    this.adaptor.forceStreamQuality(streamId, height);
   }
 
   stop(streamId) {

@@ -3,6 +3,7 @@
 // back by themselves when the publisher has reloaded.
 
 import assert from "node:assert/strict";
+import { isIP } from "node:net";
 import { openPage } from "../browser/chromium.mjs";
 import { AntMediaBackend } from "../clients/backend.mjs";
 import { openStudio } from "../clients/studio.mjs";
@@ -55,6 +56,29 @@ scenario("the player page waits for a stream, plays it and comes back to it", {}
   const studio = await goLive(it, server);
   await says("live");
   await until("the video to go on", () => isPlaying(player));
+  await player.getByRole("button", { name: "Statistics" }).click();
+  const measured = (name) => player.locator(`#stats dt:text-is("${name}") + dd`).textContent();
+  await until("the picture in the statistics", async () => /^640×360, \d+ fps$/.test(await measured("Picture")));
+  assert.equal(await measured("Codecs"), "H264, opus");
+  await until("a round trip", async () => /^\d+ ms$/.test(await measured("Round trip")));
+  assert.match(await measured("Packets lost"), /^0; 0\.0 % in the last 10 s$/);
+  assert.match(await measured("Jitter buffer"), /^\d+ ms$/);
+  const delay = await until("the clock of the test picture to be read", async () => {
+    const [, ms] = /^(\d+) ms$/.exec(await measured("Glass to glass")) ?? [];
+    return ms;
+  });
+  // Both browsers have the same clock, and the way leads through an encoder and a decoder.
+  assert.ok(delay > 0 && delay < 10_000, `${delay} ms`);
+  await studio.page.evaluate(() => {
+    const { canvas, pen } = window.card;
+    const draw = window.card.draw.bind(window.card);
+    window.card.draw = (now) => {
+      draw(now);
+      pen.fillStyle = "#808080";
+      pen.fillRect(0, canvas.height * 0.9, canvas.width, canvas.height * 0.1);
+    };
+  });
+  await until("a picture without a clock to have no figure", async () => (await measured("Glass to glass")) === "n/a");
   await player.click("#unmute");
   assert.equal(await player.evaluate(() => document.querySelector("video").muted), false);
   await studio.call("stop", ID);
@@ -113,6 +137,11 @@ scenario("a browser watches what another one publishes", { timeout_ms: 240_000 }
   console.log(`first picture after ${first_ms.toFixed(0)} ms; glass to glass ${at(0.5)} ms median, ${at(0.95)} ms p95 of ${delays.length}; ${JSON.stringify(received)}`);
   const { data } = await backend.getBroadcast(ID);
   assert.equal(data.webRTCViewerCount, 1);
+  const [row, ...others] = await (await fetch(`${rest}/webrtc-client-stats/0/50`)).json();
+  assert.equal(others.length, 0);
+  assert.ok(isIP(row.clientIp), row.clientIp);
+  assert.ok(row.videoPacketCount > 500 && row.audioPacketCount > 500, JSON.stringify(row));
+  assert.ok(row.packetLostRatio !== null && row.packetLostRatio < 0.2 && row.rttMs >= 0, JSON.stringify(row));
 
   await viewer.page.reload();
   await viewer.page.waitForFunction(() => window.ready === true);
