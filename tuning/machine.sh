@@ -23,6 +23,14 @@ read_settings() {
     HTTP_PORT=${OPTION_HTTP_PORT:-$(setting http_port 5080)}
     HTTPS_PORT=${OPTION_HTTPS_PORT:-$(setting https_port 5443)}
     RTMP_PORT=${OPTION_RTMP_PORT:-$(setting rtmp_port 1935)}
+    RTMPS_PORT=${OPTION_RTMPS_PORT:-$(setting rtmps_port "$(rtmps_port_default)")}
+    # A free one, which changes with each start.
+    [ "$RTMPS_PORT" != 0 ] || RTMPS_PORT=
+}
+
+# RTMPS comes with a certificate, and not with the one that Shardcast signs itself.
+rtmps_port_default() {
+    if grep -Eq '^[[:space:]]*tls_cert[[:space:]]*=' <<<"$SETTINGS"; then echo 1936; fi
 }
 
 # setting KEY DEFAULT: a number or a list of numbers, as `1,2,3`.

@@ -59,6 +59,7 @@ arguments() {
     [ -z "$OPTION_HTTP_PORT" ] || printf '%s\n' --http-port "$OPTION_HTTP_PORT"
     [ -z "$OPTION_HTTPS_PORT" ] || printf '%s\n' --https-port "$OPTION_HTTPS_PORT"
     [ -z "$OPTION_RTMP_PORT" ] || printf '%s\n' --rtmp-port "$OPTION_RTMP_PORT"
+    [ -z "$OPTION_RTMPS_PORT" ] || printf '%s\n' --rtmps-port "$OPTION_RTMPS_PORT"
     for name in "${OPTION_INTERFACES[@]}"; do printf '%s\n' --interface "$name"; done
     [ -z "$BOOT" ] || echo --boot
 }

@@ -2,18 +2,19 @@
 # Area nftables: a table of our own. No other table is touched, listed into a file or flushed.
 
 apply_nftables() {
-    local udp=$UDP_PORT_BASE sum set='' last='' now
+    local udp=$UDP_PORT_BASE rtmp=$RTMP_PORT sum set='' last='' now
     if ! has_tool nft; then
         skip "the table inet shardcast: nft is not installed"
         return 0
     fi
     [ "$UDP_PORT_BASE" = "$UDP_PORT_LAST" ] || udp=$UDP_PORT_BASE-$UDP_PORT_LAST
+    [ -z "$RTMPS_PORT" ] || rtmp="{ $RTMP_PORT, $RTMPS_PORT }"
     sed -e "s/dport @UDP_PORTS@/dport $udp/; s/sport @UDP_PORTS@/sport $udp/" \
         -e "s/dport @TCP_PORTS@/dport { $HTTP_PORT, $HTTPS_PORT }/" \
-        -e "s/@RTMP_PORT@/$RTMP_PORT/" "$here/nftables/shardcast.nft" >"$DESIRED/shardcast.nft"
+        -e "s/@RTMP_PORTS@/$rtmp/" "$here/nftables/shardcast.nft" >"$DESIRED/shardcast.nft"
     # Without an RTMP port of Shardcast, another program may have it.
     if grep -Eq '^[[:space:]]*rtmp_enabled[[:space:]]*=[[:space:]]*false' <<<"$SETTINGS"; then
-        sed -i '/rtmp_from_outside/d' "$DESIRED/shardcast.nft"
+        sed -i '/jump rtmp/d' "$DESIRED/shardcast.nft"
     fi
     sum=$(sha256sum <"$DESIRED/shardcast.nft" | cut -d' ' -f1)
     now=$(read_nft_table shardcast)
@@ -27,7 +28,7 @@ apply_nftables() {
         { echo "table inet shardcast"; echo "delete table inet shardcast"; cat "$DESIRED/shardcast.nft"; } >"$DESIRED/again"
         mv "$DESIRED/again" "$DESIRED/shardcast.nft"
     fi
-    want nft_table shardcast "$sum" "keeps floods of STUN off the shards, and the RTMP port to this machine"
+    want nft_table shardcast "$sum" "keeps floods of STUN off the shards, and of connections off the RTMP ports"
 }
 
 # The value is a checksum of what nft lists without the state of sets and counters; wanted is one of the rules as
