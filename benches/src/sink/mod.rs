@@ -2,7 +2,7 @@
 //!
 //! It takes any number of connections, any application and any stream key. A [`FaultScript`] makes
 //! it fail in chosen ways, connection by connection, and a [`PlatformProfile`] makes it answer like
-//! the ingest of one platform. [`BlackHole`] and [`refusing_url`] are addresses at which no
+//! the ingest of one platform. [`BlackHole`] and [`RefusedPort`] are addresses at which no
 //! connection succeeds.
 //!
 //! ```text
@@ -46,7 +46,7 @@ pub use fault_syntax::FAULTS_HELP;
 pub use measure::{ConnectionReport, Ended};
 pub use platform_profile::PlatformProfile;
 pub use tls::{Certificate, TestCa};
-pub use unreachable::{BlackHole, refusing_url};
+pub use unreachable::{BlackHole, RefusedPort};
 pub use video::{CodedFrame, FrameLog, VBV_BUFFER_MS, VbvReport, VideoReport, WINDOW_MS};
 
 use crate::BenchError;

@@ -2,21 +2,42 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::port::listen;
 use crate::BenchError;
 
-/// URL of an address without a listener: the kernel refuses connections.
-///
-/// # Errors
-/// When no port is free.
-pub fn refusing_url(stream_key: &str) -> Result<String, BenchError> {
-    // The port is freed at once. No test asks for a port by number, so it stays without a listener.
-    let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let address = socket.local_addr()?;
-    drop(socket);
-    Ok(format!("rtmp://{address}/live/{stream_key}"))
+/// An address whose port is taken and has no listener: the kernel refuses connections for as long as
+/// this lives. A port that was merely free a moment ago could be another program's by now.
+#[derive(Debug)]
+pub struct RefusedPort {
+    address: SocketAddr,
+    _bound: Socket,
+}
+
+impl RefusedPort {
+    /// Takes a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn open() -> Result<Self, BenchError> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0))))?;
+        let address = socket.local_addr()?.as_socket().ok_or_else(|| {
+            std::io::Error::new(std::io::ErrorKind::Unsupported, "the socket is not IPv4")
+        })?;
+        Ok(Self {
+            address,
+            _bound: socket,
+        })
+    }
+
+    /// URL of a destination at that address.
+    #[must_use]
+    pub fn url(&self, stream_key: &str) -> String {
+        format!("rtmp://{}/live/{stream_key}", self.address)
+    }
 }
 
 /// An address that never answers a SYN, because the accept queue of its listener is full. Dropping

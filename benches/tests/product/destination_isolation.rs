@@ -8,8 +8,8 @@ use shardcast_bench::{
     harness::{Harness, HarnessOptions},
     publisher::{Publisher, PublisherOptions},
     sink::{
-        Answer, BlackHole, ConnectionFaults, FaultAction, NonRtmpAnswer, ScheduledFault, Sink,
-        SinkOptions, refusing_url,
+        Answer, BlackHole, ConnectionFaults, FaultAction, NonRtmpAnswer, RefusedPort,
+        ScheduledFault, Sink, SinkOptions,
     },
     test_clip::{TestClip, TestClipFormat},
 };
@@ -97,7 +97,8 @@ fn assert_problem(status: &Value, expected: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_refuses_the_connection() {
-    let status = status_next_to(&refusing_url("secret-key").unwrap()).await;
+    let port = RefusedPort::open().unwrap();
+    let status = status_next_to(&port.url("secret-key")).await;
     assert_problem(&status, &["refused"]);
 }
 
