@@ -10,6 +10,7 @@ mod rungs;
 mod stream;
 #[cfg(test)]
 mod stream_tests;
+mod tracks;
 mod variant;
 
 use std::time::{Duration, Instant};

@@ -13,13 +13,16 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use bytes::Bytes;
-use shardcast_cmaf::{Sample, Track, TrackRun, VIDEO_TIMESCALE, fragment, init_segment, ticks};
+use shardcast_cmaf::{Sample, TrackRun, VIDEO_TIMESCALE, fragment, ticks};
 use shardcast_link::{
     BroadcastId,
     fragment::{FragmentHead, PART_MS, PART_MS_MAX, RungName, SegmentHead},
 };
 
-use super::grid::Grid;
+use super::{
+    grid::Grid,
+    tracks::{AUDIO_TRACK, Tracks, VIDEO_TRACK},
+};
 use crate::{
     broadcast::ring::{Kind, Unit},
     codec::{
@@ -34,56 +37,10 @@ use crate::{
     },
 };
 
-const VIDEO_TRACK: u32 = 1;
-const AUDIO_TRACK: u32 = 2;
 const PART_US: i64 = PART_MS as i64 * 1_000;
 const PART_US_MAX: i64 = PART_MS_MAX as i64 * 1_000;
 /// Taken for the last picture, of which nobody knows how long it is shown.
 const FRAME_US_DEFAULT: i64 = 33_333;
-
-/// What a stream is made of.
-#[derive(Clone, Debug)]
-pub(super) struct Tracks {
-    /// `None`: audio alone.
-    pub(super) video: Option<Rc<ParameterSets>>,
-    pub(super) audio: AacConfig,
-}
-
-impl Tracks {
-    fn init(&self) -> Bytes {
-        let mut tracks = Vec::with_capacity(2);
-        if let Some(config) = &self.video {
-            let [width, height] = [config.width(), config.height()]
-                .map(|pixels| u16::try_from(pixels).unwrap_or(u16::MAX));
-            let record = config.record().clone();
-            tracks.push(Track::video(VIDEO_TRACK, record, width, height));
-        }
-        let config = Bytes::copy_from_slice(self.audio.specific_config());
-        let channels = u16::try_from(self.audio.channels).unwrap_or(2);
-        let audio = Track::audio(AUDIO_TRACK, config, self.audio.sample_rate, channels);
-        tracks.push(audio);
-        init_segment(&tracks)
-    }
-
-    /// RFC 6381, 3.3 and 3.4.
-    fn codecs(&self) -> String {
-        let aac = "mp4a.40.2";
-        match &self.video {
-            None => aac.to_owned(),
-            Some(config) => {
-                let sps = config.sps();
-                let (profile, constraints, level) = (sps.profile, sps.constraints, sps.level);
-                format!("avc1.{profile:02x}{constraints:02x}{level:02x},{aac}")
-            }
-        }
-    }
-
-    fn has(&self, config: &Rc<ParameterSets>) -> bool {
-        let same =
-            |it: &Rc<ParameterSets>| Rc::ptr_eq(it, config) || it.record() == config.record();
-        self.video.as_ref().is_some_and(same)
-    }
-}
 
 /// Numbers that go on from stream to stream.
 #[derive(Clone, Copy, Debug, Default)]

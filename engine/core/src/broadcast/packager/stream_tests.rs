@@ -9,7 +9,8 @@ use shardcast_sim::picture::{PPS, SPS_360P, SPS_720P};
 
 use super::{
     grid::{Grid, Lines},
-    stream::{Beginning, Numbers, Stream, Taken, Tracks},
+    stream::{Beginning, Numbers, Stream, Taken},
+    tracks::Tracks,
 };
 use crate::{
     broadcast::ring::{Kind, Unit},

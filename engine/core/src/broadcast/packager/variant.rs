@@ -8,7 +8,8 @@ use shardcast_link::{BroadcastId, fragment::RungName};
 use super::{
     grid::Grid,
     number_by_time,
-    stream::{Beginning, Numbers, Stream, Taken, Tracks},
+    stream::{Beginning, Numbers, Stream, Taken},
+    tracks::Tracks,
 };
 use crate::{
     broadcast::{
