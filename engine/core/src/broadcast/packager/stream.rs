@@ -85,6 +85,30 @@ struct AudioFrame {
     payload: Bytes,
 }
 
+/// Where a part ends.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// On the media clock.
+    until_us: i64,
+    /// It has the units that are decoded before this.
+    samples_until_us: i64,
+    /// When the picture behind those that are here is decoded; without it the newest is held back.
+    next_us: Option<i64>,
+    /// The segment ends with it.
+    last: bool,
+}
+
+impl Cut {
+    fn at(until_us: i64, next_us: Option<i64>) -> Self {
+        Self {
+            until_us,
+            samples_until_us: until_us,
+            next_us,
+            last: false,
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -197,23 +221,11 @@ impl Stream {
         let age_us = dts_us - self.segment_at_us;
         let ends_segment =
             last_us.is_some() && (key && self.is_cut(dts_us) || age_us >= HLS_SEGMENT_US_MAX);
-        let most_us = if ends_segment {
-            PART_US_MAX
-        } else {
-            PART_US - 1
-        };
-        while dts_us - self.part_at_us > most_us {
-            let grid_us = self.part_at_us + PART_US;
-            if !self.close_part(grid_us, Some(dts_us), false, out) {
-                // Neither a picture nor audio for so long: what there is makes one long part.
-                self.close_part(dts_us, Some(dts_us), false, out);
-                break;
-            }
-        }
+        self.close_parts_before(dts_us, ends_segment, out);
         if ends_segment {
             self.end_segment(dts_us, out);
         } else if self.bytes + unit.payload.len() > HLS_PART_BYTES_MAX {
-            self.close_part(dts_us, Some(dts_us), false, out);
+            self.close_part(Cut::at(dts_us, Some(dts_us)), out);
         }
         self.bytes += unit.payload.len();
         self.pictures.push_back(Picture {
@@ -239,17 +251,15 @@ impl Stream {
             return Taken::Yes;
         }
         let alone = self.tracks.video.is_none();
-        let late_us = if alone {
-            PART_US - 1
-        } else {
-            HLS_VIDEO_LATE_US
-        };
-        let ends_segment = alone && pts_us - self.segment_at_us >= self.segment_us;
-        if ends_segment && pts_us - self.part_at_us <= PART_US_MAX {
-            self.end_segment(pts_us, out);
-        } else if pts_us - self.part_at_us > late_us {
-            let grid_us = self.part_at_us + PART_US;
-            self.close_part(grid_us, None, false, out);
+        if alone {
+            let ends_segment = pts_us - self.segment_at_us >= self.segment_us;
+            self.close_parts_before(pts_us, ends_segment, out);
+            if ends_segment {
+                self.end_segment(pts_us, out);
+            }
+        } else if pts_us - self.part_at_us > HLS_VIDEO_LATE_US {
+            let grid = Cut::at(self.part_at_us + PART_US, None);
+            let _ = self.close_part(grid, out) || self.close_part(Cut::at(pts_us, None), out);
         }
         self.bytes += unit.payload.len();
         self.audio.push_back(AudioFrame {
@@ -267,8 +277,37 @@ impl Stream {
         }
     }
 
+    /// Closes the parts that are whole with a unit at `at_us`, which ends the segment or goes into the part that stays
+    /// open.
+    fn close_parts_before(&mut self, at_us: i64, ends_segment: bool, out: &mut Vec<Fragment>) {
+        let most_us = if ends_segment {
+            PART_US_MAX
+        } else {
+            PART_US - 1
+        };
+        while at_us - self.part_at_us > most_us {
+            let grid_us = self.part_at_us + PART_US;
+            let newest_us = self.newest_us();
+            let mut cut = Cut::at(grid_us, Some(at_us));
+            let comes = !ends_segment && at_us - grid_us < PART_US;
+            if newest_us < grid_us && !comes {
+                // The next part would be without samples: it gets the newest unit, with its own time.
+                cut.samples_until_us = newest_us;
+            }
+            if !self.close_part(cut, out) {
+                // One unit alone for so long: it makes one long part, which may be the segment's last.
+                if !ends_segment {
+                    self.close_part(Cut::at(at_us, Some(at_us)), out);
+                }
+                break;
+            }
+        }
+    }
+
     fn end_segment(&mut self, at_us: i64, out: &mut Vec<Fragment>) {
-        self.close_part(at_us, Some(at_us), true, out);
+        let cut = Cut::at(at_us, Some(at_us));
+        let closed = self.close_part(Cut { last: true, ..cut }, out);
+        debug_assert!(closed, "a segment ends with a part");
         self.numbers.segment += 1;
         self.segment_at_us = at_us;
         self.part_at_us = at_us;
@@ -286,14 +325,18 @@ impl Stream {
         let frame_us = self.tracks.audio.frames_us(1);
         let audio_us = self.audio.back().map(|last| last.pts_us + frame_us);
         if let Some(end_us) = video_us.max(audio_us) {
-            while self.has_behind(self.part_at_us + PART_US) {
+            let mut end_us = end_us;
+            while self.newest_us() >= self.part_at_us + PART_US {
                 let grid_us = self.part_at_us + PART_US;
-                if !self.close_part(grid_us, video_us, false, out) {
+                if !self.close_part(Cut::at(grid_us, video_us), out) {
                     break;
                 }
             }
-            let end_us = end_us.min(self.part_at_us + PART_US_MAX);
-            self.close_part(end_us, video_us, true, out);
+            if self.newest_us() < self.part_at_us + PART_US {
+                end_us = end_us.min(self.part_at_us + PART_US_MAX);
+            }
+            let cut = Cut::at(end_us, video_us);
+            self.close_part(Cut { last: true, ..cut }, out);
         }
         if self.part > 0 {
             self.numbers.segment += 1;
@@ -301,23 +344,18 @@ impl Stream {
         self.numbers
     }
 
-    /// Whether something stands at this time, or behind it.
-    fn has_behind(&self, at_us: i64) -> bool {
-        self.pictures.back().is_some_and(|it| it.dts_us >= at_us)
-            || self.audio.back().is_some_and(|it| it.pts_us >= at_us)
+    /// When the newest unit is decoded that is in no part yet.
+    fn newest_us(&self) -> i64 {
+        let video_us = self.pictures.back().map(|it| it.dts_us);
+        let audio_us = self.audio.back().map(|it| it.pts_us);
+        video_us.max(audio_us).unwrap_or(i64::MIN)
     }
 
-    /// Ends the part at `until_us`; false when there is nothing to put into it, which leaves it open. `next_us`
-    /// is when the picture behind those that are here is decoded; without it the newest is held back.
-    fn close_part(
-        &mut self,
-        until_us: i64,
-        next_us: Option<i64>,
-        last: bool,
-        out: &mut Vec<Fragment>,
-    ) -> bool {
-        let video = self.video_run(until_us, next_us);
-        let audio = self.audio_run(until_us);
+    /// Ends the part; false when there is nothing to put into it, which leaves it open.
+    fn close_part(&mut self, cut: Cut, out: &mut Vec<Fragment>) -> bool {
+        let Cut { until_us, last, .. } = cut;
+        let video = self.video_run(cut.samples_until_us, cut.next_us);
+        let audio = self.audio_run(cut.samples_until_us);
         let independent = match video.samples.first() {
             Some(first) => first.key,
             None => self.tracks.video.is_none(),

@@ -77,12 +77,21 @@ fn beginning(video: Option<Rc<ParameterSets>>, segment_us: i64) -> Beginning {
 
 /// Pictures at `times_us`, each `gop`th a keyframe, and the audio of that time, up to `audio_late_us` late.
 fn show(times_us: &[i64], gop: usize, segment_us: i64, audio_late_us: i64) -> Vec<Fragment> {
+    show_with(times_us, gop, segment_us, Some(audio_late_us))
+}
+
+fn show_with(
+    times_us: &[i64],
+    gop: usize,
+    segment_us: i64,
+    audio_late_us: Option<i64>,
+) -> Vec<Fragment> {
     let config = sets(SPS_720P);
     let mut stream = stream(Some(config.clone()), segment_us);
     let (mut parts, mut frames) = (Vec::new(), 0);
     for (n, at_us) in times_us.iter().enumerate() {
         let dts_us = START_US + at_us;
-        while audio(frames).pts_us + audio_late_us < dts_us {
+        while audio_late_us.is_some_and(|late_us| audio(frames).pts_us + late_us < dts_us) {
             assert_eq!(stream.take(&audio(frames), &mut parts), Taken::Yes);
             frames += 1;
         }
@@ -105,8 +114,7 @@ fn payloads(parts: &[Fragment], kind: u8) -> Vec<u32> {
 /// What RFC 8216bis asks of parts, 4.4.4.9 and 4.4.3.7.
 fn check(parts: &[Fragment], what: &str) {
     let least_us = u64::from(PART_MS_MAX) * 850;
-    for (n, part) in parts.iter().enumerate() {
-        let head = &part.head;
+    for Fragment { head, .. } in parts {
         assert!(
             head.duration_us <= u64::from(PART_MS_MAX) * 1_000,
             "{what}: {head:?}"
@@ -115,6 +123,14 @@ fn check(parts: &[Fragment], what: &str) {
             head.last || head.duration_us >= least_us,
             "{what}: {head:?}"
         );
+    }
+    check_order(parts, what);
+}
+
+/// Parts follow one another, and each segment's last one says that it is.
+fn check_order(parts: &[Fragment], what: &str) {
+    for (n, part) in parts.iter().enumerate() {
+        let head = &part.head;
         assert_eq!(head.part == 0, head.begins.is_some());
         let next = parts
             .get(n + 1)
@@ -177,6 +193,50 @@ fn jitter_and_gaps_make_no_part_too_long_and_lose_nothing() {
             assert_eq!(payloads(&parts, b'v'), all, "{what}");
         }
     }
+}
+
+#[test]
+fn few_pictures_without_audio_leave_no_segment_without_its_last_part_and_no_time_out() {
+    for rate in 1..=20_usize {
+        // Where the next keyframe falls in a part: at every picture of a second.
+        for gop in 2 * rate..3 * rate {
+            let what = format!("{rate} pictures a second, each {gop}th a keyframe");
+            let times: Vec<i64> = (0..rate * 25)
+                .map(|n| (n * 1_000_000 / rate) as i64)
+                .collect();
+            let parts = show_with(&times, gop, 2_000_000, None);
+            // Below, there are parts that no picture begins in: they are one with the next.
+            if rate >= 6 {
+                check(&parts, &what);
+            }
+            check_order(&parts, &what);
+            let all: Vec<u32> = (0..times.len() as u32).collect();
+            assert_eq!(payloads(&parts, b'v'), all, "{what}");
+            // Each segment ends where the next one's keyframe is.
+            let mut at_us = 0;
+            let keyframes: Vec<u64> = times.iter().step_by(gop).map(|it| *it as u64).collect();
+            let ends = parts.iter().filter_map(|part| {
+                at_us += part.head.duration_us;
+                part.head.last.then_some(at_us)
+            });
+            let ends: Vec<u64> = ends.collect();
+            assert_eq!(ends[..ends.len() - 1], keyframes[1..], "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_hole_in_audio_alone_is_one_long_part_and_what_comes_behind_it_goes_on() {
+    let (mut stream, mut parts) = (stream(None, 2_000_000), Vec::new());
+    let frames: Vec<u32> = (0..900).filter(|n| !(100..160).contains(n)).collect();
+    for n in &frames {
+        assert_eq!(stream.take(&audio(*n), &mut parts), Taken::Yes);
+    }
+    stream.finish(&mut parts);
+    check_order(&parts, "a hole of 1.3 s");
+    assert_eq!(payloads(&parts, b'a'), frames);
+    let long = |part: &&Fragment| part.head.duration_us > u64::from(PART_MS_MAX) * 1_000;
+    assert_eq!(parts.iter().filter(long).count(), 1);
 }
 
 #[test]
