@@ -204,6 +204,9 @@ pub(crate) const HLS_LIST_SIZE_MIN: usize = 5;
 /// Segments that are kept when they have left the playlist: who has read it before may still ask (RFC 8216bis,
 /// 6.2.2).
 pub(crate) const HLS_SEGMENTS_BEYOND: usize = 4;
+/// Discontinuities of a broadcast that are kept for playlists that have not come to them: more than segments of a
+/// playlist that are kept.
+pub(crate) const HLS_BREAKS_MAX: usize = 128;
 /// Media of one broadcast, in bytes: 30 s of 60 Mbit/s. The oldest segments go first.
 pub(crate) const HLS_STREAM_BYTES_MAX: usize = 256 << 20;
 /// Media of all broadcasts: 250 with 30 s of 2.5 Mbit/s. Beyond it no other broadcast is packaged, and each

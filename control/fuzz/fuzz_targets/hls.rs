@@ -1,5 +1,7 @@
 //! The rooms of control that need none of the others.
 
+#[path = "../../src/hls/breaks.rs"]
+pub(crate) mod breaks;
 #[path = "../../src/hls/media.rs"]
 pub(crate) mod media;
 #[path = "../../src/hls/names.rs"]

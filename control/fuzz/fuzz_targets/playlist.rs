@@ -15,6 +15,7 @@ use serde_json::json;
 use shardcast_link::fragment::FragmentHead;
 
 use self::hls::{
+    breaks::Breaks,
     media::Media,
     names::Name,
     playlist::{Wish, media_playlist},
@@ -129,6 +130,7 @@ fuzz_target!(|data: &[u8]| {
     };
 
     let mut media = Media::new(usize::from(listed % 8) + 1);
+    let mut breaks = Breaks::default();
     let mut has_come = false;
     let parts = u32::from(parts % 5) + 1;
     for n in 0..SEGMENTS {
@@ -138,7 +140,7 @@ fuzz_target!(|data: &[u8]| {
                 continue;
             }
             let (head, body) = part(FIRST + n, p, p + 1 == parts, n == u64::from(left_out >> 4));
-            media.take(&head, body);
+            media.take(&head, body, &mut breaks);
             let number = asked
                 .number
                 .map(|number| if number < 64 { FIRST + number } else { number });
@@ -149,7 +151,8 @@ fuzz_target!(|data: &[u8]| {
     }
     check(&media, asked, &query);
     let (head, _) = part(0, 1, true, false);
-    media.take(&FragmentHead { ends: true, ..head }, Bytes::new());
+    let ends = FragmentHead { ends: true, ..head };
+    media.take(&ends, Bytes::new(), &mut breaks);
     assert!(media.is_ended() && media.has(asked.number.unwrap_or(0), asked.part));
     check(&media, asked, &query);
 });

@@ -2,7 +2,7 @@
 //!
 //! Numbers are the shard's while those go on. Where they do not (parts were left out, the engine was started
 //! anew), the next segment has the number that follows in the playlist, and is a discontinuity, since a playlist
-//! cannot leave numbers out (RFC 8216bis, 4.4.3.2).
+//! cannot leave numbers out (RFC 8216bis, 4.4.3.2). Discontinuities are those of all playlists of the broadcast ([`Breaks`]).
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use shardcast_link::fragment::{FragmentHead, SegmentHead};
 use siphasher::sip::SipHasher13;
 
+use super::breaks::{Begun, Breaks};
 use crate::limits;
 
 /// An init segment, and what playlists say of what it begins.
@@ -34,9 +35,9 @@ pub(crate) struct Part {
 pub(crate) struct Segment {
     pub(crate) number: u64,
     pub(crate) at_unix_ms: u64,
-    /// It does not go on from the one before.
-    pub(crate) discontinuity: bool,
-    /// Discontinuities up to it, its own included.
+    /// Discontinuities between the one before and it.
+    pub(crate) breaks: u64,
+    /// Discontinuities up to it, those included.
     pub(crate) discontinuities: u64,
     pub(crate) init: Arc<Init>,
     /// 0 where it is not known.
@@ -186,7 +187,12 @@ impl Media {
     }
 
     /// Takes what the shard has handed over; false when it is left out, because what comes before it is missing.
-    pub(crate) fn take(&mut self, head: &FragmentHead, mut body: Bytes) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        head: &FragmentHead,
+        mut body: Bytes,
+        breaks: &mut Breaks,
+    ) -> bool {
         if head.ends {
             self.complete();
             self.expected = None;
@@ -202,7 +208,7 @@ impl Media {
                 return false;
             }
             let init = body.split_to(init_bytes);
-            self.begin(head.segment, begins, &init);
+            self.begin(head.segment, begins, &init, breaks);
         } else if self.expected != Some((head.segment, head.part)) {
             // Until a segment begins that is whole.
             self.complete();
@@ -214,17 +220,19 @@ impl Media {
         true
     }
 
-    fn begin(&mut self, number: u64, begins: &SegmentHead, bytes: &[u8]) {
+    fn begin(&mut self, number: u64, begins: &SegmentHead, bytes: &[u8], breaks: &mut Breaks) {
         let goes_on = self.expected.is_some_and(|(segment, part)| {
             (segment, part) == (number, 0) || segment.checked_add(1) == Some(number)
         });
         self.complete();
         let last = self.segments.back();
-        let discontinuity = last.is_some() && (begins.discontinuity || !goes_on);
-        let discontinuities = match last {
-            Some(last) => last.discontinuities + u64::from(discontinuity),
-            None => begins.discontinuities,
-        };
+        let before = last.map(|last| last.discontinuities);
+        let discontinuities = breaks.number(Begun {
+            at_unix_ms: begins.at_unix_ms,
+            before,
+            is_break: begins.discontinuity || !goes_on,
+            counted: begins.discontinuities,
+        });
         let tag = SipHasher13::new().hash(bytes);
         let same = last.map(|last| &last.init).filter(|init| init.tag == tag);
         let init = same.cloned().unwrap_or_else(|| {
@@ -243,7 +251,7 @@ impl Media {
         self.segments.push_back(Segment {
             number,
             at_unix_ms: begins.at_unix_ms,
-            discontinuity,
+            breaks: discontinuities - before.unwrap_or(discontinuities),
             discontinuities,
             init,
             frames_per_second: begins.frames_per_second,
@@ -327,12 +335,9 @@ mod tests {
                 }
             }
             let segments = show.media.segments();
-            let found: Vec<_> = segments
-                .iter()
-                .map(|it| (it.number, it.discontinuity))
-                .collect();
-            assert_eq!(found[0], (4, false));
-            assert_eq!(found[1], (number, true), "{lost:?}: {found:?}");
+            let found: Vec<_> = segments.iter().map(|it| (it.number, it.breaks)).collect();
+            assert_eq!(found[0], (4, 0));
+            assert_eq!(found[1], (number, 1), "{lost:?}: {found:?}");
             assert_eq!(show.media.next_part(), Some((found.last().unwrap().0, 1)));
         }
     }
@@ -379,7 +384,8 @@ mod tests {
         let mut media = Media::new(5);
         let mut head = head(1, 0, true);
         head.begins.as_mut().unwrap().init_bytes = 100;
-        assert!(!media.take(&head, Bytes::from_static(b"short")));
+        let mut breaks = Breaks::default();
+        assert!(!media.take(&head, Bytes::from_static(b"short"), &mut breaks));
         assert!(media.segments().is_empty());
     }
 }

@@ -5,6 +5,9 @@
 //! ladder while somebody plays by the multivariant playlist. Media is kept in memory, once: each answer shares the
 //! bytes that came from the shard.
 
+mod breaks;
+#[cfg(test)]
+mod breaks_tests;
 mod media;
 pub(crate) mod names;
 pub(crate) mod playlist;

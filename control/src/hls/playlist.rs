@@ -71,7 +71,7 @@ pub(crate) fn media_playlist(stream: &str, media: &Media, wish: Wish<'_>) -> Str
         .map(|it| it.init.tag);
     let mut left_us: u64 = listed.iter().skip(skipped).map(|it| it.duration_us()).sum();
     for segment in listed.iter().skip(skipped) {
-        if segment.discontinuity {
+        for _ in 0..segment.breaks {
             out.push_str("#EXT-X-DISCONTINUITY\n");
         }
         if init != Some(segment.init.tag) {
@@ -148,7 +148,7 @@ fn head(media: &Media, listed: &[&Segment], target_s: u64) -> String {
         );
     }
     if let Some(first) = listed.first() {
-        let before = first.discontinuities - u64::from(first.discontinuity);
+        let before = first.discontinuities - first.breaks;
         let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", first.number);
         let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{before}");
     }

@@ -10,6 +10,7 @@ use shardcast_link::{
 };
 
 use super::{
+    breaks::Breaks,
     media::Media,
     playlist::{Least, Report, Wish, media_playlist, multivariant_playlist, variant},
 };
@@ -44,12 +45,15 @@ pub(super) fn head(segment: u64, part: u32, last: bool) -> FragmentHead {
 /// Media that a shard hands over.
 pub(super) struct Show {
     pub(super) media: Media,
+    breaks: Breaks,
 }
 
 impl Show {
     pub(super) fn new(list_size: usize) -> Self {
-        let media = Media::new(list_size);
-        Self { media }
+        Self {
+            media: Media::new(list_size),
+            breaks: Breaks::default(),
+        }
     }
 
     pub(super) fn part(&mut self, segment: u64, part: u32, last: bool) {
@@ -61,7 +65,7 @@ impl Show {
             Some(_) => [init, b"media"].concat(),
             None => b"media".to_vec(),
         };
-        self.media.take(head, Bytes::from(body));
+        self.media.take(head, Bytes::from(body), &mut self.breaks);
     }
 
     /// Segments of three parts.
@@ -76,7 +80,7 @@ impl Show {
             ends: true,
             ..head(0, 1, true)
         };
-        self.media.take(&head, Bytes::new());
+        self.media.take(&head, Bytes::new(), &mut self.breaks);
     }
 
     fn playlist(&self) -> String {
@@ -105,7 +109,7 @@ fn read_by_m3u8_rs(text: &str, media: &Media) {
     for (n, (read, segment)) in read.segments.iter().zip(listed).enumerate() {
         let length_s = segment.duration_us() as f32 / 1_000_000.0;
         assert!((read.duration - length_s).abs() < 0.001, "{text}");
-        assert_eq!(read.discontinuity, segment.discontinuity, "{text}");
+        assert_eq!(read.discontinuity, segment.breaks > 0, "{text}");
         assert!(read.program_date_time.is_some() && (n > 0 || read.map.is_some()));
     }
 }

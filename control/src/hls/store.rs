@@ -16,6 +16,7 @@ use shardcast_link::{
 };
 
 use super::{
+    breaks::Breaks,
     media::Media,
     sessions::{Seen, Sessions, Watcher},
     track::Track,
@@ -44,6 +45,8 @@ pub(crate) struct Stream {
 struct State {
     /// Those of the ladder, while they are asked for.
     rungs: BTreeMap<RungName, Arc<Track>>,
+    /// Of all playlists.
+    breaks: Breaks,
     sessions: Sessions,
     asked: Instant,
     /// When somebody has asked for the ladder, or a file of it.
@@ -124,19 +127,21 @@ impl Hls {
         };
         let is_squeezed = self.bytes.load(Ordering::Relaxed) > limits::HLS_BYTES_MAX;
         let mut state = stream.lock();
+        let state = &mut *state;
         state.fed = now;
+        let breaks = &mut state.breaks;
         let tracks = || std::iter::once(&stream.source).chain(state.rungs.values());
         let bytes = || -> usize { tracks().map(|track| track.read(Media::bytes)).sum() };
         let before = bytes();
         if head.ends {
-            tracks().for_each(|track| track.take(head, Bytes::new(), false));
+            tracks().for_each(|track| track.take(head, Bytes::new(), breaks, false));
         } else {
             let track = match &head.rung {
                 None => Some(&stream.source),
                 Some(rung) => state.rungs.get(rung),
             };
             if let Some(track) = track {
-                track.take(head, body, is_squeezed);
+                track.take(head, body, breaks, is_squeezed);
             }
         }
         if let Some(made) = head.begins.as_ref().and_then(|it| it.rungs.as_ref()) {
@@ -231,6 +236,7 @@ impl Stream {
     fn new(now: Instant, list_size: usize) -> Self {
         let state = State {
             rungs: BTreeMap::new(),
+            breaks: Breaks::default(),
             sessions: Sessions::default(),
             asked: now,
             ladder_asked: None,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use shardcast_link::fragment::FragmentHead;
 use tokio::{sync::watch, time::timeout};
 
-use super::media::Media;
+use super::{breaks::Breaks, media::Media};
 use crate::limits;
 
 /// See the module's documentation.
@@ -60,9 +60,15 @@ impl Track {
     }
 
     /// Takes what a shard has handed over. `is_squeezed`: there is little memory.
-    pub(super) fn take(&self, head: &FragmentHead, body: Bytes, is_squeezed: bool) {
+    pub(super) fn take(
+        &self,
+        head: &FragmentHead,
+        body: Bytes,
+        breaks: &mut Breaks,
+        is_squeezed: bool,
+    ) {
         self.change(|media| {
-            media.take(head, body);
+            media.take(head, body, breaks);
             if is_squeezed {
                 let least = limits::HLS_STREAM_BYTES_MAX / limits::HLS_SQUEEZE;
                 media.bound(least, limits::HLS_SEGMENTS_BEYOND);
