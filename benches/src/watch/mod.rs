@@ -4,6 +4,7 @@
 //! them. The difference to none is the cost of the viewers. Each broadcast has one RTMP destination, which
 //! must not notice them.
 
+mod options;
 mod rate_fall;
 
 use std::{
@@ -12,9 +13,9 @@ use std::{
 };
 
 use serde::Serialize;
-use shardcast_link::RenditionSpec;
 use tokio::time::sleep;
 
+pub use options::{WatchBy, WatchOptions};
 pub use rate_fall::RateFallReport;
 
 use crate::BenchError;
@@ -31,36 +32,6 @@ const START_TIME_LIMIT: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(3);
 /// Distance of the starts of two viewers: an audience does not come at one instant.
 const STAGGER: Duration = Duration::from_millis(10);
-
-/// How viewers ask for a broadcast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WatchBy {
-    /// WHEP: one POST with the viewer's offer.
-    #[default]
-    Whep,
-    /// The SDK's `play` on a WebSocket.
-    Sdk,
-}
-
-/// Size and length of the load.
-#[derive(Clone, Debug)]
-pub struct WatchOptions {
-    /// Numbers of viewers at which the engine is measured, ascending, all broadcasts together.
-    pub sizes: Vec<u32>,
-    /// Broadcasts at the same time.
-    pub broadcasts: u32,
-    /// Length of each measurement.
-    pub duration: Duration,
-    /// How viewers ask.
-    pub by: WatchBy,
-    /// The network of each viewer.
-    pub impairment: ImpairmentOptions,
-    /// In the second third of each measurement its rate is this, in bits a second.
-    pub low_bps: Option<u64>,
-    /// The ladder of each broadcast.
-    pub ladder: Vec<RenditionSpec>,
-}
 
 /// One number of viewers.
 #[derive(Clone, Debug, Serialize)]
@@ -115,19 +86,20 @@ pub struct WatchReport {
     pub frames_sent_late: u64,
     /// Frames that the publishers sent.
     pub frames_sent: u64,
-    /// What was wrong with viewers and destinations, as text.
+    /// What was wrong with viewers and destinations, as text. What a viewer's network was to lose is not.
     pub faults: Vec<String>,
 }
 
 /// Publishes, lets viewers come, and measures each number of them.
 ///
 /// # Errors
-/// When something does not start.
+/// When something does not start, or `options` cannot be measured.
 pub async fn watch(
     harness: &Harness,
     clip: &Arc<TestClip>,
     options: &WatchOptions,
 ) -> Result<WatchReport, BenchError> {
+    options.check()?;
     let mut audience = Audience::start(harness, clip, options).await?;
     let none = audience.measure(options.duration, None).await?;
     let mut sizes = options.sizes.clone();
@@ -177,18 +149,19 @@ impl<'a> Audience<'a> {
     ) -> Result<Self, BenchError> {
         let sink = Sink::start()?;
         let mut publishers = Vec::new();
-        for number in 0..options.broadcasts.max(1) {
+        for number in 0..options.broadcasts {
             let id = stream_id(number);
             harness.create_with(&id, &options.ladder).await?;
             harness.add(&id, &sink.url(&id)).await?;
             let publisher = PublisherOptions {
                 number,
+                pace: options.pace,
                 ..PublisherOptions::new(harness.signalling(), &id)
             };
             publishers.push(Publisher::start(Arc::clone(clip), publisher));
             sleep(Duration::from_millis(37)).await;
         }
-        for number in 0..options.broadcasts.max(1) {
+        for number in 0..options.broadcasts {
             sink.frames(&stream_id(number), 1, START_TIME_LIMIT).await?;
         }
         Ok(Self {
@@ -204,7 +177,7 @@ impl<'a> Audience<'a> {
     async fn grow(&mut self, size: u32) -> Result<(), BenchError> {
         let there = u32::try_from(self.viewers.len()).unwrap_or(u32::MAX);
         for number in there..size {
-            let id = stream_id(number % self.options.broadcasts.max(1));
+            let id = stream_id(number % self.options.broadcasts);
             let url = match self.options.by {
                 WatchBy::Whep => format!("http://{}/{APPLICATION}/whep/{id}", self.harness.http()),
                 WatchBy::Sdk => self.harness.signalling(),
@@ -352,7 +325,7 @@ impl<'a> Audience<'a> {
             sent.push(publisher.stop().await);
         }
         let mut destination_frames_missing = 0;
-        for number in 0..options.broadcasts.max(1) {
+        for number in 0..options.broadcasts {
             let ended = |stream: &ConnectionReport| stream.ended.is_some();
             let id = stream_id(number);
             let stream = self.sink.wait(&id, "end", START_TIME_LIMIT, ended).await?;
@@ -360,7 +333,7 @@ impl<'a> Audience<'a> {
             faults.extend(stream.faults().iter().map(|fault| format!("{id}: {fault}")));
         }
         Ok(WatchReport {
-            broadcasts: options.broadcasts.max(1),
+            broadcasts: options.broadcasts,
             by: options.by,
             stages,
             destination_frames_missing,
@@ -375,10 +348,37 @@ fn fault_of(number: usize, report: &ViewerReport) -> Option<String> {
     if report.begins_with_keyframe == Some(false) {
         return Some(format!("viewer {number}: its first frame was no keyframe"));
     }
-    let first = report.errors.first();
-    first.map(|error| format!("viewer {number}: {error} ({} attempts)", report.attempts))
+    if let Some(error) = report.errors.first() {
+        return Some(format!(
+            "viewer {number}: {error} ({} attempts)",
+            report.attempts
+        ));
+    }
+    // Each packet that its network drops is one that may never come; all others are the server's.
+    let (lost, dropped) = (report.packets_lost, report.packets_dropped_by_network);
+    (lost > dropped).then(|| {
+        format!("viewer {number}: {lost} packets never came, and its network dropped {dropped}")
+    })
 }
 
 fn mb(usage: Usage) -> f64 {
     usage.resident_bytes as f64 / (1_024.0 * 1_024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_network_was_to_lose_is_no_fault_and_what_the_server_loses_is() {
+        let lost = |packets_lost, packets_dropped_by_network| ViewerReport {
+            packets_lost,
+            packets_dropped_by_network,
+            ..ViewerReport::default()
+        };
+        assert_eq!(fault_of(0, &lost(0, 0)), None);
+        assert_eq!(fault_of(0, &lost(7, 40)), None);
+        let fault = fault_of(3, &lost(8, 7)).unwrap();
+        assert!(fault.contains("viewer 3: 8 packets"), "{fault}");
+    }
 }
