@@ -14,7 +14,9 @@
 //!
 //! A network that carries much less than is sent shows it at once: its queue grows fast, or overflows. Each moment that
 //! is waited is a moment of the queue, and what overflows is a picture that stands still. So the viewer
-//! falls after two looks, no picture of the video before is begun, and what is sent then is paced.
+//! falls after two looks, no picture of the video before is begun, and what is sent then is paced. A queue that is short
+//! overflows before it is later than radio is, so with a little of one heavier loss counts; and where that goes on for
+//! some looks, the viewer falls in the same way, however little more is sent than the network carries.
 //!
 //! *Up* cannot be seen: a viewer on a low rung sends no more than that rung. So padding is
 //! added to the pictures ([`super::padding`]), more and more, until it is as much as the best video, or a queue begins to stand.
@@ -42,8 +44,15 @@ const CONGESTED: Duration = Duration::from_millis(1_300);
 const SETTLES: Duration = Duration::from_secs(2);
 /// Of what came through, so much is used.
 const USED: f64 = 0.85;
-/// Overload: with a queue, so much of the last second is lost; or the queue is deep, and has grown by so much.
-const OVERLOAD_LOSS: f32 = 0.08;
+/// A queue overflows: so much of the last second is lost with it.
+const OVERFLOW_LOSS: f32 = 0.08;
+/// The same of one that is short. It is never later than radio is at times, so more has to be lost.
+const SHORT_QUEUE: Duration = Duration::from_millis(60);
+const SHORT_QUEUE_LOSS: f32 = 0.12;
+/// It has for so long: pictures are lost all the time, however little more is sent than the network carries.
+const OVERFLOWS: Duration = Duration::from_millis(400);
+/// Overload: a queue overflows, or it is deep and has grown by so much. One less deep may hold a keyframe alone, and then
+/// what came through is not known well enough.
 const OVERLOAD_GROWTH: Duration = Duration::from_millis(80);
 /// So many looks have the sign.
 const OVERLOAD_LOOKS: u32 = 2;
@@ -124,6 +133,8 @@ pub(super) struct Bandwidth {
     settled_since: Option<Instant>,
     /// There was a sign of congestion in each sample for so long.
     congested_for: Duration,
+    /// A queue has overflowed in each sample since then.
+    overflows_since: Option<Instant>,
     /// Samples with one of overload.
     overload_looks: u32,
     /// Until then the network is full of what was sent before it fell.
@@ -194,6 +205,7 @@ impl Bandwidth {
             limit_bps: None,
             settled_since: None,
             congested_for: Duration::ZERO,
+            overflows_since: None,
             overload_looks: 0,
             full_until: None,
             quiet_since: now,
@@ -256,24 +268,13 @@ impl Bandwidth {
         if self.trial.is_some() {
             return self.try_on(path, span, choices);
         }
-        if self.is_congested(path) {
-            self.congested_for += span;
-            self.quiet_since = now;
-        } else {
-            self.congested_for = Duration::ZERO;
-        }
-        let overload_bps = self.overload_bps(path, choices);
-        match overload_bps {
-            Some(_) => self.overload_looks += 1,
-            None => self.overload_looks = 0,
-        }
+        let overload_bps = self.note_signs(path, span, choices);
         let for_long = |since: Option<Instant>, time| {
             since.is_some_and(|since| now.saturating_duration_since(since) >= time)
         };
         if !for_long(self.settled_since, SETTLES) {
             // What is seen is of the video before.
-            self.congested_for = Duration::ZERO;
-            self.overload_looks = 0;
+            self.nothing_seen();
             self.quiet_since = now;
         } else if let Some(bps) = overload_bps.filter(|_| self.overload_looks >= OVERLOAD_LOOKS)
             && choices.in_use > 0
@@ -281,8 +282,11 @@ impl Bandwidth {
             self.lower(now, bps * OVERLOAD_USED, choices);
             self.full_until = Some(now + HELD);
             return true;
-        } else if self.congested_for >= CONGESTED && choices.in_use > 0 {
+        } else if (self.congested_for >= CONGESTED || for_long(self.overflows_since, OVERFLOWS))
+            && choices.in_use > 0
+        {
             let carried = self.carried_in_window_bps(path) * USED;
+            self.full_until = self.overflows_since.map(|_| now + HELD);
             self.lower(now, carried, choices);
             return true;
         } else if !choices.is_best() && for_long(Some(self.quiet_since), self.wait) {
@@ -291,10 +295,40 @@ impl Bandwidth {
         false
     }
 
+    /// Counts for how long there are signs; what comes through, where it is overload.
+    fn note_signs(
+        &mut self,
+        path: PathSample,
+        span: Duration,
+        choices: Choices<'_>,
+    ) -> Option<f64> {
+        let overflows = self.overflows(path);
+        self.overflows_since = overflows.then(|| self.overflows_since.unwrap_or(path.at));
+        if overflows || self.is_congested(path) {
+            self.congested_for += span;
+            self.quiet_since = path.at;
+        } else {
+            self.congested_for = Duration::ZERO;
+        }
+        let overload_bps = self.overload_bps(path, choices);
+        match overload_bps {
+            Some(_) => self.overload_looks += 1,
+            None => self.overload_looks = 0,
+        }
+        overload_bps
+    }
+
     fn is_congested(&self, path: PathSample) -> bool {
         let loss = path.loss.unwrap_or_default();
         let late = self.late(path);
         loss >= LOSS_ALONE || (late >= QUEUED && loss >= LOSS_WITH_QUEUE) || late >= QUEUED_DEEPLY
+    }
+
+    fn overflows(&self, path: PathSample) -> bool {
+        let loss = path.loss.unwrap_or_default();
+        let late = self.late(path);
+        (late >= QUEUED && loss >= OVERFLOW_LOSS)
+            || (late >= SHORT_QUEUE && loss >= SHORT_QUEUE_LOSS)
     }
 
     fn late(&self, path: PathSample) -> Duration {
@@ -311,9 +345,8 @@ impl Bandwidth {
             it.rtt.is_some() && window.contains(&age)
         })?;
         let (late, late_before) = (self.late(path), self.late(*before));
-        let overflows = late >= QUEUED && path.loss.unwrap_or_default() >= OVERLOAD_LOSS;
         let is_deep = late >= QUEUED_DEEPLY && late >= late_before + OVERLOAD_GROWTH;
-        if !overflows && !is_deep {
+        if !is_deep && !self.overflows(path) {
             return None;
         }
         let passed_s = path.at.saturating_duration_since(before.at).as_secs_f64();
@@ -428,10 +461,16 @@ impl Bandwidth {
         is_better
     }
 
+    /// There was no sign up to now.
+    fn nothing_seen(&mut self) {
+        self.congested_for = Duration::ZERO;
+        self.overflows_since = None;
+        self.overload_looks = 0;
+    }
+
     fn changed(&mut self, now: Instant) {
         self.samples.clear();
-        self.congested_for = Duration::ZERO;
-        self.overload_looks = 0;
+        self.nothing_seen();
         self.settled_since = None;
         self.quiet_since = now;
     }
