@@ -104,7 +104,9 @@ pub(crate) fn capacity(weight: u32, status: &ShardStatus, shards: usize) -> Cost
     let whole = u64::from(weight) * 10_000;
     Cost {
         executor_ppm: whole * limits::PLACEMENT_CPU_PERCENT_MAX / 100,
-        codec_permille: status.codec.capacity_permille.into(),
+        // Rungs that viewers alone are sent are in use, and end where a destination needs what they take.
+        codec_permille: u64::from(status.codec.capacity_permille)
+            + u64::from(status.codec.yielding_permille),
         memory_bytes: machine_memory_bytes() * limits::PLACEMENT_MEMORY_PERCENT_MAX
             / 100
             / (shards.max(1) as u64),

@@ -1,8 +1,9 @@
 //! Whether a shard has the capacity for another rendition: its cost, by what the shard has measured,
 //! against what the shard may spend.
 //!
-//! The shard decides for itself when a rendition begins. This is checked before a change is stored, so
-//! that its client gets an error. Costs are in thousandths of a core.
+//! The shard decides for itself when a rendition begins, and ends rungs that viewers alone are sent where it has no room
+//! otherwise, so these do not count. This is checked before a change is stored, so that its client gets an
+//! error. Costs are in thousandths of a core.
 
 use std::collections::VecDeque;
 
@@ -118,7 +119,8 @@ impl Admitted {
         let needed = sum(new.iter().map(|(_, permille)| *permille)).saturating_add(decode);
         let ending = delta.end.iter().filter(|spec| is_made(live, spec));
         let freed = sum(ending.map(|spec| source.rendition_permille(codec, spec)));
-        let used = codec.used_permille.saturating_add(self.permille());
+        let staying = codec.used_permille.saturating_sub(codec.yielding_permille);
+        let used = staying.saturating_add(self.permille());
         let given_back = self.permille().saturating_sub(next.permille());
         let staying = used.saturating_sub(freed.saturating_add(given_back));
         if staying.saturating_add(needed) > codec.capacity_permille {
@@ -189,9 +191,10 @@ impl Admitted {
     }
 }
 
+/// Whether it is made for destinations: one that yields costs as much as one that has to begin, since it did not count.
 fn is_made(live: Option<&BroadcastStatus>, spec: &RenditionSpec) -> bool {
     let mut made = live.iter().flat_map(|live| &live.renditions);
-    made.any(|made| made.spec == *spec && made.problem.is_none())
+    made.any(|made| made.spec == *spec && made.problem.is_none() && !made.yields)
 }
 
 fn sum(parts: impl Iterator<Item = u32>) -> u32 {

@@ -7,6 +7,7 @@ fn codec(used_permille: u32) -> CodecStatus {
     CodecStatus {
         capacity_permille: 800,
         used_permille,
+        yielding_permille: 0,
         decode_720p_us: 2_000,
         scale_720p_us: 500,
         encode_720p_us: 6_500,
@@ -251,4 +252,31 @@ fn what_is_let_in_is_bounded() {
         assert_eq!(admitted.admit(&endless, &id(), None, &delta), Ok(()));
     }
     assert_eq!(admitted.0.len(), limits::CODEC_ADMITTED_MAX);
+}
+
+#[test]
+fn what_viewers_rungs_take_is_there_for_destinations_and_taken_over_at_its_whole_cost() {
+    let mut admitted = Admitted::default();
+    let [usual, small] = [720, 360].map(RenditionSpec::of_height);
+    let mut live = decoded(&[usual]);
+    live.renditions[0].yields = true;
+    let shard = CodecStatus {
+        yielding_permille: 210,
+        ..codec(800)
+    };
+    // 590 stay, and 210 do not.
+    assert_eq!(
+        admitted.admit(&shard, &id(), Some(&live), &begin(&[usual])),
+        Ok(())
+    );
+    let refused = admitted.admit(&shard, &id(), Some(&live), &begin(&[small]));
+    assert!(
+        matches!(refused, Err(TranscodeRefusal::Full { used: 800, .. })),
+        "{refused:?}"
+    );
+    let mut other = Admitted::default();
+    assert_eq!(
+        other.admit(&shard, &id(), Some(&live), &begin(&[small])),
+        Ok(())
+    );
 }

@@ -84,7 +84,8 @@ impl ShardView {
         self.has_reported = true;
         let is_made = |id: &BroadcastId, spec: &RenditionSpec| {
             let live = self.broadcasts.get(id);
-            live.is_some_and(|live| live.renditions.iter().any(|made| made.spec == *spec))
+            let mut renditions = live.iter().flat_map(|live| &live.renditions);
+            renditions.any(|made| made.spec == *spec && !made.yields)
         };
         self.admitted.reported(is_made);
         self.slate_bytes = 0;

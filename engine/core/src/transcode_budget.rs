@@ -29,6 +29,14 @@ pub(crate) struct SourceShape {
     pub(crate) frames_per_second: u32,
 }
 
+/// What a broadcast takes, in thousandths of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) permille: u32,
+    /// Of it, what rungs take that viewers alone are sent: they end where a destination needs it.
+    pub(crate) yielding_permille: u32,
+}
+
 #[derive(Debug)]
 pub(crate) struct Budget {
     capacity_permille: u32,
@@ -41,8 +49,10 @@ pub(crate) struct Budget {
     encode_720p_us: u32,
     refused: u64,
     /// What each broadcast takes that takes something, and the sum.
-    used: HashMap<BroadcastKey, u32>,
-    used_permille: u32,
+    used: HashMap<BroadcastKey, Use>,
+    sum: Use,
+    /// Promised to destinations of what yields, and not given up yet.
+    owed_permille: u32,
 }
 
 impl Budget {
@@ -56,18 +66,31 @@ impl Budget {
             encode_720p_us: ENCODE_720P_US,
             refused: 0,
             used: HashMap::new(),
-            used_permille: 0,
+            sum: Use::default(),
+            owed_permille: 0,
         }
     }
 
     /// A broadcast takes so much now.
-    pub(crate) fn set_used(&mut self, broadcast: BroadcastKey, permille: u32) {
-        let before = match permille {
+    pub(crate) fn set_used(&mut self, broadcast: BroadcastKey, now: Use) {
+        let before = match now.permille {
             0 => self.used.remove(&broadcast),
-            _ => self.used.insert(broadcast, permille),
+            _ => self.used.insert(broadcast, now),
         };
-        self.used_permille = self.used_permille - before.unwrap_or_default() + permille;
-        debug_assert_eq!(self.used_permille, self.used.values().sum::<u32>());
+        let before = before.unwrap_or_default();
+        let freed_permille = before.permille.saturating_sub(now.permille);
+        self.owed_permille = self.owed_permille.saturating_sub(freed_permille);
+        self.sum.permille = self.sum.permille - before.permille + now.permille;
+        self.sum.yielding_permille =
+            self.sum.yielding_permille - before.yielding_permille + now.yielding_permille;
+        let all = self.used.values().map(|it| it.permille);
+        debug_assert_eq!(self.sum.permille, all.sum::<u32>());
+    }
+
+    /// Destinations need so much more than is left: rungs that viewers alone are sent end.
+    pub(crate) fn owed_permille(&self) -> u32 {
+        let above_permille = self.sum.permille.saturating_sub(self.capacity_permille());
+        self.owed_permille.min(above_permille)
     }
 
     /// The shard's own thread takes so much of its core.
@@ -90,7 +113,8 @@ impl Budget {
         }
     }
 
-    /// Whether a rendition may begin that needs so much beside what all broadcasts take.
+    /// Whether a rendition may begin that needs so much beside what all broadcasts take. What viewers' rungs
+    /// take of it is owed from then on, and their broadcasts end them with their next selection, within a second.
     ///
     /// # Errors
     /// The reason when there is no capacity, as a user is shown it.
@@ -99,8 +123,17 @@ impl Budget {
         spec: &RenditionSpec,
         needed_permille: u32,
     ) -> Result<(), String> {
+        let Use {
+            permille,
+            yielding_permille,
+        } = self.sum;
         let capacity_permille = self.capacity_permille();
-        self.admit_within(capacity_permille, spec, needed_permille)
+        let staying_permille = permille.saturating_sub(yielding_permille);
+        self.admit_within(capacity_permille, spec, needed_permille, staying_permille)?;
+        let all_permille = permille.saturating_add(needed_permille);
+        let lacking_permille = all_permille.saturating_sub(capacity_permille);
+        self.owed_permille = self.owed_permille.max(lacking_permille);
+        Ok(())
     }
 
     /// The same for one that viewers alone are sent: a quarter of the capacity is left to destinations,
@@ -114,7 +147,8 @@ impl Budget {
         needed_permille: u32,
     ) -> Result<(), String> {
         let capacity_permille = self.capacity_permille() / 4 * 3;
-        self.admit_within(capacity_permille, spec, needed_permille)
+        let used_permille = self.sum.permille;
+        self.admit_within(capacity_permille, spec, needed_permille, used_permille)
     }
 
     fn admit_within(
@@ -122,13 +156,13 @@ impl Budget {
         capacity_permille: u32,
         spec: &RenditionSpec,
         needed_permille: u32,
+        used_permille: u32,
     ) -> Result<(), String> {
         if self.capacity_permille == 0 {
             return Err(
                 "this server re-encodes nothing: it was built or started without it".to_owned(),
             );
         }
-        let used_permille = self.used_permille;
         if used_permille.saturating_add(needed_permille) <= capacity_permille {
             return Ok(());
         }
@@ -200,7 +234,8 @@ impl Budget {
         CodecStatus {
             // 0 means that nothing is re-encoded at all, not that there is no capacity now.
             capacity_permille: self.capacity_permille().max(self.capacity_permille.min(1)),
-            used_permille: self.used_permille,
+            used_permille: self.sum.permille,
+            yielding_permille: self.sum.yielding_permille,
             decode_720p_us: self.decode_720p_us,
             scale_720p_us: self.scale_720p_us,
             encode_720p_us: self.encode_720p_us,
@@ -260,6 +295,42 @@ mod tests {
         frames_per_second: 30,
     };
 
+    fn staying(permille: u32) -> Use {
+        Use {
+            permille,
+            yielding_permille: 0,
+        }
+    }
+
+    #[test]
+    fn what_viewers_rungs_take_is_promised_to_a_destination_once_and_owed_until_it_is_free() {
+        let mut budget = Budget::new(800, false);
+        let rungs = |permille| Use {
+            permille: 100 + permille,
+            yielding_permille: permille,
+        };
+        budget.set_used(BroadcastKey(1), rungs(200));
+        budget.set_used(BroadcastKey(2), rungs(300));
+        let refused = budget.admit_for_viewers(&HD, 200);
+        assert!(refused.is_err(), "they yield to nobody but destinations");
+        assert_eq!(budget.admit(&HD, 100), Ok(()));
+        budget.set_used(BroadcastKey(3), staying(100));
+        assert_eq!(budget.owed_permille(), 0, "there is room");
+        assert_eq!(budget.admit(&HD, 250), Ok(()));
+        budget.set_used(BroadcastKey(4), staying(250));
+        assert_eq!(budget.owed_permille(), 250);
+        let words = budget.admit(&HD, 260).unwrap_err();
+        assert!(words.contains("55 of 80 %"), "{words}");
+        assert_eq!(budget.admit(&HD, 250), Ok(()));
+        budget.set_used(BroadcastKey(5), staying(250));
+        assert_eq!(budget.owed_permille(), 500);
+        budget.set_used(BroadcastKey(1), rungs(0));
+        assert_eq!(budget.owed_permille(), 300);
+        budget.set_used(BroadcastKey(2), rungs(0));
+        assert_eq!(budget.owed_permille(), 0);
+        assert_eq!(budget.status().used_permille, 800);
+    }
+
     #[test]
     fn a_width_that_is_not_given_follows_from_the_publishers_picture() {
         let budget = Budget::new(800, true);
@@ -279,10 +350,10 @@ mod tests {
         let mut budget = Budget::new(800, true);
         let needed = budget.rendition_permille(&HD, SHAPE);
         assert_eq!(needed, 243);
-        budget.set_used(BroadcastKey(1), 100);
-        budget.set_used(BroadcastKey(2), 700 - needed);
+        budget.set_used(BroadcastKey(1), staying(100));
+        budget.set_used(BroadcastKey(2), staying(700 - needed));
         assert_eq!(budget.admit(&HD, needed), Ok(()));
-        budget.set_used(BroadcastKey(1), 101);
+        budget.set_used(BroadcastKey(1), staying(101));
         let words = budget.admit(&HD, needed).unwrap_err();
         assert!(words.contains("25 %") && words.contains("80 %"), "{words}");
         assert_eq!(budget.status().refused, 1);
@@ -313,7 +384,7 @@ mod tests {
         assert_eq!(Budget::new(0, true).status().capacity_permille, 0);
         (0..40).for_each(|_| shared.set_executor(600));
         for budget in [&mut shared, &mut apart] {
-            budget.set_used(BroadcastKey(1), 150);
+            budget.set_used(BroadcastKey(1), staying(150));
         }
         assert!(shared.admit(&HD, 243).is_err());
         assert_eq!(apart.admit(&HD, 243), Ok(()));

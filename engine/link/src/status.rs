@@ -65,6 +65,9 @@ pub struct CodecStatus {
     pub capacity_permille: u32,
     /// Spent over the last second, plus what is reserved for renditions that have just begun.
     pub used_permille: u32,
+    /// Of that, what rungs take that viewers alone are sent: they end where a destination needs it.
+    #[serde(default)]
+    pub yielding_permille: u32,
     /// CPU time to decode one frame of 1280×720, in microseconds: measured, or assumed before the first.
     pub decode_720p_us: u32,
     /// The same to scale one to that size.
@@ -215,6 +218,9 @@ pub struct RenditionStatus {
     /// Viewers that are sent it.
     #[serde(default)]
     pub viewers: u32,
+    /// Viewers alone are to be sent it, over WebRTC or by HLS, so it ends where a destination needs what it takes.
+    #[serde(default)]
+    pub yields: bool,
     /// Frames encoded.
     pub frames: u64,
     /// Of these, frames that repeat the one before because the publisher sent too few.

@@ -277,6 +277,7 @@ pub fn codec(capacity_permille: u32, used_permille: u32) -> CodecStatus {
     CodecStatus {
         capacity_permille,
         used_permille,
+        yielding_permille: 0,
         decode_720p_us: 2_000,
         scale_720p_us: 500,
         encode_720p_us: 6_500,
@@ -292,6 +293,7 @@ pub fn rendition(spec: RenditionSpec) -> RenditionStatus {
         height: 0,
         destinations: 1,
         viewers: 0,
+        yields: false,
         frames: 0,
         repeated: 0,
         dropped: 0,

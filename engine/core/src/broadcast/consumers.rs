@@ -330,6 +330,17 @@ impl Broadcast {
                 || self.packager.chooses(&rendition.spec))
     }
 
+    /// Whether viewers alone are to be sent this rendition, over WebRTC or by HLS, and there is other video for them: it ends
+    /// where a destination needs what it takes.
+    pub(super) fn yields(&self, rendition: &Rendition) -> bool {
+        let chosen = VideoSource::Rendition(rendition.spec);
+        let mut consumers = self.consumers.iter();
+        self.chooses(rendition)
+            && !consumers.any(|it| it.video().selected() == chosen)
+            && !self.viewers.need(&rendition.spec)
+            && !self.packager.needs(&rendition.spec)
+    }
+
     /// Whether some consumer or viewer is sent this rendition, or shall be, or it is packaged.
     pub(super) fn uses(&self, rendition: &Rendition) -> bool {
         self.consumers.iter().any(|it| is_user(it, rendition))

@@ -446,6 +446,7 @@ impl Broadcast {
                 .iter()
                 .map(|it| RenditionStatus {
                     viewers: self.viewers.watching_rendition(it.id),
+                    yields: self.yields(it),
                     ..it.status(self.consumers.users(it))
                 })
                 .collect(),

@@ -127,6 +127,11 @@ impl Packager {
         self.rendition.as_ref() == Some(spec) || self.rungs.specs().any(|it| it == *spec)
     }
 
+    /// Whether it takes this rendition in the place of the publisher's video, which it cannot package.
+    pub(crate) fn needs(&self, spec: &RenditionSpec) -> bool {
+        self.rendition.as_ref() == Some(spec)
+    }
+
     /// Whether it takes this rendition, or did up to now.
     pub(crate) fn uses(&self, rendition: &Rendition) -> bool {
         let is_chosen = rendition.problem.is_none() && self.chooses(&rendition.spec);

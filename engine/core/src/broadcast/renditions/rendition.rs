@@ -180,6 +180,7 @@ impl Rendition {
             height,
             destinations,
             viewers: 0,
+            yields: false,
             frames: count(|it| it.frames),
             repeated: count(|it| it.repeated),
             dropped: count(|it| it.dropped),

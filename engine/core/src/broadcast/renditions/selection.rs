@@ -12,7 +12,7 @@ use crate::{
     ids::{RenditionId, VideoTranscoderId},
     io::VideoResult,
     limits::{RENDITION_FAILED_MS, RENDITION_REFUSED_MS, RENDITIONS_MAX, RENDITIONS_WITH_LEFT_MAX},
-    transcode_budget::{Budget, SourceShape},
+    transcode_budget::{Budget, SourceShape, Use},
 };
 
 /// Taken for the publisher's video until it is known.
@@ -21,6 +21,10 @@ const SHAPE_DEFAULT: SourceShape = SourceShape {
     height: 720,
     frames_per_second: 30,
 };
+
+/// Why viewers are no longer sent a rung, as they are shown it.
+const YIELDED: &str = "the rung that suits a viewer is not made: destinations need the transcode capacity of this shard. \
+     Give more codec cores";
 
 /// For whom a rendition is begun.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,7 @@ impl Broadcast {
             for place in 0..self.consumers.len() {
                 self.select_for(ctx, place, &facts, &mut refusals);
             }
+            self.yield_to_destinations(ctx, &facts);
             self.select_for_viewers(ctx, &facts, &mut refusals);
             self.select_for_packager(ctx, &facts, &mut refusals);
             let unused: Vec<RenditionId> = self
@@ -174,6 +179,29 @@ impl Broadcast {
         Ok(())
     }
 
+    /// Ends rungs that viewers alone are sent, the most expensive first, as long as destinations lack what they take. Viewers go
+    /// on with what there is, and do not get them back before there is room.
+    fn yield_to_destinations(&mut self, ctx: &mut Context, facts: &SourceFacts) {
+        self.count_codec(ctx);
+        while ctx.budget.owed_permille() > 0 {
+            let renditions = self.renditions.list().iter();
+            let yielding = renditions.filter(|it| self.yields(it));
+            let Some(spec) = yielding
+                .max_by_key(|it| it.used_permille())
+                .map(|it| it.spec)
+            else {
+                return;
+            };
+            tracing::info!(
+                broadcast = %self.wanted.id,
+                height = spec.height,
+                "a rung of viewers ends: a destination needs the transcode capacity"
+            );
+            self.refuse(ctx.now, RENDITION_REFUSED_MS, spec, YIELDED, facts);
+            self.count_codec(ctx);
+        }
+    }
+
     /// Takes a result of the video transcoder. One that was closed is passed over.
     pub(crate) fn video(
         &mut self,
@@ -217,7 +245,7 @@ impl Broadcast {
         self.close_audio_transcoders(ctx);
         self.renditions.retain(|_| false);
         self.renditions.close(ctx);
-        ctx.budget.set_used(self.key, 0);
+        ctx.budget.set_used(self.key, Use::default());
     }
 
     /// Refuses a rendition to each consumer and viewer that was to be sent it, with the reason.
@@ -247,22 +275,26 @@ impl Broadcast {
 
     /// Enters what the video transcoder of this broadcast takes into the budget of the shard.
     fn count_codec(&self, ctx: &mut Context) {
-        let used_permille = self.codec_permille(&ctx.budget);
-        ctx.budget.set_used(self.key, used_permille);
+        let used = self.codec_use(&ctx.budget);
+        ctx.budget.set_used(self.key, used);
     }
 
-    /// What its video transcoder takes, in thousandths of a core.
-    fn codec_permille(&self, budget: &Budget) -> u32 {
+    /// What its video transcoder takes.
+    fn codec_use(&self, budget: &Budget) -> Use {
         let renditions = &self.renditions;
         if renditions.transcoder().is_none() {
-            return 0;
+            return Use::default();
         }
         let decode_permille = renditions
             .decode_permille()
             .unwrap_or_else(|| budget.decode_permille(self.source_shape()));
         // What is being left for another one has a GOP to live at most.
-        let list = renditions.list().iter().filter(|it| self.chooses(it));
-        decode_permille + list.map(Rendition::used_permille).sum::<u32>()
+        let chosen = || renditions.list().iter().filter(|it| self.chooses(it));
+        let yielding = chosen().filter(|it| self.yields(it));
+        Use {
+            permille: decode_permille + chosen().map(Rendition::used_permille).sum::<u32>(),
+            yielding_permille: yielding.map(Rendition::used_permille).sum(),
+        }
     }
 
     /// The publisher's video, or what is taken for it.

@@ -62,6 +62,12 @@ impl Viewers {
         sessions.any(|session| session.quality.selected() == chosen)
     }
 
+    /// Whether some viewer is sent this rendition in the place of the publisher's video, which it does not take.
+    pub(crate) fn need(&self, spec: &RenditionSpec) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|session| session.quality.needs(spec))
+    }
+
     /// Whether some viewer is sent this rendition, or shall be.
     pub(crate) fn use_rendition(&self, rendition: &Rendition) -> bool {
         let is_chosen = rendition.problem.is_none() && self.choose(&rendition.spec);

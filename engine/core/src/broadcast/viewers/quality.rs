@@ -172,6 +172,11 @@ impl Quality {
         self.like_source.is_none()
     }
 
+    /// Whether this rendition is in the place of the publisher's video.
+    pub(super) fn needs(&self, spec: &RenditionSpec) -> bool {
+        self.like_source.as_ref() == Some(spec)
+    }
+
     pub(super) fn selected(&self) -> VideoSource {
         self.selected
     }
