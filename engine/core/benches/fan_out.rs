@@ -97,7 +97,7 @@ impl Rig {
         let want = Command::Want { broadcast };
         rig.shard.handle(rig.now, Input::Command(want));
         let mut publisher = SimulatedPublisher::of(&mut rig.shard).expect("a broadcast");
-        publisher.publish(rig.now, 1, true);
+        publisher.publish(rig.now, true);
         rig.connect();
         for _ in 0..2 * GOP_FRAMES {
             rig.send_frame();

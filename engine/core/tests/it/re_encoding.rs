@@ -1,14 +1,17 @@
 //! Destinations that want a rendition, or have to be given one, get it and nothing else: made once
 //! for all that want the same, of one size, without a hole while the publisher is away.
 
-use crate::sim::{
-    FaultMode, World, broadcast,
-    client::{Client, Sends},
-    renditions::{
-        HD, SMALL, always, assert_constant_gop, assert_gapless_audio, kinds_of_video, on_air,
-        reencoding, run_s, want,
+use crate::{
+    encoders::Show,
+    sim::{
+        FaultMode, World, broadcast,
+        client::{Client, Sends},
+        renditions::{
+            HD, SMALL, always, assert_constant_gop, assert_gapless_audio, kinds_of_video, on_air,
+            reencoding, run_s, want,
+        },
+        session,
     },
-    session,
 };
 use bytes::Bytes;
 use shardcast_core::rtmp::message::type_id;
@@ -16,6 +19,7 @@ use shardcast_link::{
     Command, DestinationId, PassthroughOverrides, Reencode, RenditionSpec, VideoCodec, VideoPath,
     WantedBroadcast, WantedDestination,
 };
+use shardcast_sim::picture::{Picture, Shows};
 use str0m::format::Codec;
 
 /// One destination that is sent a rendition always, and a slate for the broadcast.
@@ -156,6 +160,29 @@ fn a_publisher_that_is_away_leaves_no_hole_in_a_rendition() {
     assert!(server.largest_gap_ms(0) <= 34);
     assert_constant_gop(&world, "one");
     assert_gapless_audio(&world, "one");
+}
+
+#[test]
+fn the_first_picture_behind_a_publisher_without_video_is_re_encoded_too() {
+    let mut world = World::with_codecs(900);
+    want(&mut world, &[("a", always(SMALL))]);
+    let sends = Sends {
+        video: false,
+        ..Sends::default()
+    };
+    let client = Client::new(world.now, 4_000, sends);
+    world.publish("first", client);
+    run_s(&mut world, 3);
+    assert!(!world.server("a", 0).audio().is_empty());
+    // Its first message that is media is a keyframe.
+    let mut show = Show::begin(&mut world, "second", 0, false);
+    show.run(&mut world, 4);
+    let pictures = world.server("a", 0).pictures();
+    let made = |body: &Bytes| {
+        let picture = Picture::read(body).unwrap();
+        matches!(picture.shows, Shows::Made { .. })
+    };
+    assert!(pictures.len() > 50 && pictures.iter().all(made));
 }
 
 #[test]

@@ -310,6 +310,8 @@ impl Broadcast {
         if let Some(before) = before.filter(|before| *before != key) {
             self.end_session(ctx, before, EndReason::Replaced);
         }
+        // What has come may be a picture, and somebody may be sent a rendition instead.
+        self.select_renditions(ctx);
         let broadcast = self.wanted.id.clone();
         tracing::info!(%broadcast, session = %id, "media arrives");
         ctx.event(Event::Publishing {
