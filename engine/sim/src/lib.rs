@@ -5,8 +5,8 @@
 //!
 //! | front end | publishers | who decides what happens |
 //! |---|---|---|
-//! | [`seeded`] | hand access units to the broadcast, above str0m | one number, the seed |
-//! | [`peers`] | real WebRTC clients (str0m) | the test |
+//! | [`seeded`] | hand access units to the broadcast, above str0m; encoders (RTMP) | one number, the seed |
+//! | [`peers`] | real WebRTC clients (str0m); encoders (RTMP) | the test |
 //!
 //! Both stand on the same parts: [`picture`] (numbered pictures, as small as H.264 can be), [`codecs`]
 //! (fake transcoders that check what they are told), [`rtmp_server`] (a real RTMP session with a fault
@@ -47,6 +47,7 @@ pub mod codecs;
 pub mod peers;
 pub mod picture;
 mod random;
+mod rtmp_encoder;
 pub mod rtmp_server;
 pub mod seeded;
 mod tcp;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use shardcast_link::VideoCodec;
+use shardcast_link::{EndReason, VideoCodec};
 
 use super::{Broadcast, Renditions};
 use crate::ingest_event::IngestEvent;
@@ -13,7 +13,12 @@ use crate::{
 
 impl Broadcast {
     pub(crate) fn simulate_publish(&mut self, ctx: &mut Context, session: SessionKey, video: bool) {
+        let before = self.publisher();
         self.publish(ctx, session, video);
+        if let Some(before) = before {
+            // A simulated one is none of the sessions.
+            self.end_session(ctx, before, EndReason::Replaced);
+        }
         self.flush(ctx);
     }
 

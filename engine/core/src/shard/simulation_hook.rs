@@ -23,7 +23,7 @@ use super::Shard;
 use crate::{
     broadcast::Broadcast,
     broadcast::renditions::VideoSource,
-    broadcast::ring::RingId,
+    broadcast::ring::{Kind, RingId},
     context::{Context, TimerKey},
     destination::Destination,
     ids::{BroadcastKey, ConnId, ConnOwner, LookupId, RenditionId, SessionKey},
@@ -67,11 +67,11 @@ impl<'a> SimulatedPublisher<'a> {
         Some(Self { shard, key })
     }
 
-    /// Session number `session` sends its first media. `video`: it offers video.
-    pub fn publish(&mut self, now: Instant, session: u64, video: bool) {
+    /// Another session sends its first media, and replaces the one before. `video`: it offers video.
+    pub fn publish(&mut self, now: Instant, video: bool) {
         let session = SessionKey {
             broadcast: self.key,
-            number: session,
+            number: self.shard.ctx.ids.next(),
         };
         self.with(now, |it, ctx| it.simulate_publish(ctx, session, video));
     }
@@ -241,6 +241,19 @@ impl<'a> ShardView<'a> {
     pub fn newest_keyframe_unit(self) -> Option<Bytes> {
         let ring = self.broadcast()?.ring();
         Some(ring.get(ring.newest_keyframe()?)?.payload.clone())
+    }
+
+    /// Sequence number of the next unit in the publisher's ring.
+    pub fn ring_end(self) -> u64 {
+        self.broadcast().map_or(0, |it| it.ring().end())
+    }
+
+    /// Access units of the publisher's ring from this sequence number on, as length-prefixed NAL units.
+    pub fn video_units(self, from: u64) -> impl Iterator<Item = &'a Bytes> {
+        let ring = self.broadcast().map(Broadcast::ring).into_iter();
+        let units = ring.flat_map(move |ring| (from..ring.end()).filter_map(|seq| ring.get(seq)));
+        let video = units.filter(|unit| matches!(unit.kind, Kind::Video { .. }));
+        video.map(|unit| &unit.payload)
     }
 
     /// Bytes that the publisher's ring holds.

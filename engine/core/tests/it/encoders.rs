@@ -185,7 +185,7 @@ fn a_browser_may_follow_an_encoder_and_an_encoder_a_browser() {
     world.publish("browser", client);
     run_s(&mut world, 4);
     assert!(world.encoders[0].closed, "the encoder was replaced");
-    let refusal = world.encoders[0].refusal.as_ref().unwrap().to_string();
+    let refusal = world.encoders[0].refusal().unwrap().to_string();
     assert!(refusal.contains("taken the stream over"), "{refusal}");
     let mut again = Show::begin(&mut world, "third", 0, true);
     again.run(&mut world, 4);
@@ -228,7 +228,7 @@ fn what_is_not_taken_is_refused_in_words_and_a_start_without_media_ends() {
         world.run_ms(10);
         let encoder = &world.encoders[index];
         assert!(encoder.closed);
-        let refusal = encoder.refusal.as_ref().expect("a refusal").to_string();
+        let refusal = encoder.refusal().expect("a refusal").to_string();
         assert!(refusal.contains(words), "{refusal}");
     }
     let mut world = world();

@@ -6,10 +6,7 @@ use bytes::Bytes;
 use shardcast_core::{
     h264::VideoUnit,
     io::{ConnId, Input, TcpEvent},
-    rtmp::{
-        MediaKind, PublishClient, PublishConfig, PublishError, PublishOutput, RtmpUrl,
-        ServerConfig, ServerOutput, ServerSession, flv,
-    },
+    rtmp::{MediaKind, PublishError, flv},
 };
 use shardcast_link::{Command, HandedOver};
 
@@ -17,6 +14,7 @@ use super::{World, broadcast, session};
 use crate::{
     b_frames::{self, BFrames},
     picture::{self, Picture},
+    rtmp_encoder::RtmpEncoder,
 };
 
 /// One encoder.
@@ -24,12 +22,9 @@ use crate::{
 pub struct Encoder {
     socket: String,
     conn: Option<ConnId>,
-    client: PublishClient,
+    client: RtmpEncoder,
     /// The shard has closed its connection.
     pub closed: bool,
-    /// What the server told it when it ended the stream.
-    pub refusal: Option<PublishError>,
-    sends: Vec<Bytes>,
 }
 
 /// The AVCDecoderConfigurationRecord of [`World::encode_video`]'s pictures, with B-frames or without.
@@ -105,38 +100,13 @@ fn avcc(annex_b: &[u8]) -> Bytes {
 }
 
 impl Encoder {
-    /// Reads what the client sends up to `publish`, and answers as control does.
     fn begin(socket: &str) -> (Self, Vec<u8>) {
-        let url = RtmpUrl::parse("rtmp://shardcast.example/StreamLick/show").unwrap();
-        let mut client = PublishClient::new(&url, PublishConfig::default());
-        let mut server = ServerSession::new(ServerConfig::default());
-        let mut read = client.start().to_vec();
-        server.handle(&read).unwrap();
-        loop {
-            match server.poll() {
-                Some(ServerOutput::Send(bytes)) => client.handle(&bytes).unwrap(),
-                Some(ServerOutput::Publish { .. }) => break,
-                Some(_) => {}
-                None => {
-                    let mut sent = Vec::new();
-                    while let Some(output) = client.poll() {
-                        if let PublishOutput::Send(bytes) = output {
-                            sent.extend_from_slice(&bytes);
-                        }
-                    }
-                    assert!(!sent.is_empty(), "both wait");
-                    server.handle(&sent).unwrap();
-                    read.extend_from_slice(&sent);
-                }
-            }
-        }
+        let (client, read) = RtmpEncoder::begin();
         let encoder = Self {
             socket: socket.to_owned(),
             conn: None,
             client,
             closed: false,
-            refusal: None,
-            sends: Vec::new(),
         };
         (encoder, read)
     }
@@ -146,17 +116,13 @@ impl Encoder {
         self.client.is_publishing()
     }
 
+    /// What the server told it when it ended the stream.
+    pub fn refusal(&self) -> Option<&PublishError> {
+        self.client.refusal.as_ref()
+    }
+
     pub(super) fn receive(&mut self, slices: &[Bytes]) {
-        for slice in slices {
-            if let Err(error) = self.client.handle(slice) {
-                self.refusal.get_or_insert(error);
-            }
-        }
-        while let Some(output) = self.client.poll() {
-            if let PublishOutput::Send(bytes) = output {
-                self.sends.push(bytes);
-            }
-        }
+        self.client.receive(slices);
     }
 }
 
@@ -190,10 +156,9 @@ impl World {
 
     /// Encoder `index` sends an audio or video message.
     pub fn encode(&mut self, index: usize, kind: MediaKind, timestamp_ms: u32, payload: &Bytes) {
-        let encoder = &mut self.encoders[index];
-        let mut sends = std::mem::take(&mut encoder.sends);
-        sends.extend(encoder.client.media(kind, timestamp_ms, payload));
-        self.from_encoder(index, &sends.concat());
+        let client = &mut self.encoders[index].client;
+        let bytes = client.media(kind, timestamp_ms, payload);
+        self.from_encoder(index, &bytes);
     }
 
     /// Encoder `index` sends its sequence headers.

@@ -85,6 +85,7 @@ impl Plan {
         }
         for (_, event) in &mut self.schedule {
             if let ScheduledEvent::Publish(session) = event
+                && session.encoder.is_none()
                 && random.chance(20)
             {
                 session.codec = VideoCodec::Vp8;

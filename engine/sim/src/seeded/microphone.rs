@@ -50,6 +50,9 @@ impl World {
             return Ok(());
         };
         let plan = session.plan;
+        if plan.encoder.is_some() {
+            return self.encode_audio(number, plan.stall_percent);
+        }
         self.after(ms(PACKET_MS), SimEvent::Audio(number));
         let lost = self.random.chance(plan.loss_percent);
         let begins_stall = self.random.chance(plan.stall_percent);

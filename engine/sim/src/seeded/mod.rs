@@ -6,6 +6,8 @@
 //!   back. Filler takes the place of an absent publisher without a hole, and a keyframe ends it
 //!   (`stream_checker`). Filler shows what it shall (`still_encoder`). Audio that flows is not replaced
 //!   (`microphone`).
+//! * What an encoder sends by RTMP arrives to the byte, at the distances in time that it had, and with its sound at its
+//!   pictures (`encoder_ledger`). Its session ends when the encoder or the operator ends it, and never else (`encoder`).
 //! * A switch between the publisher's video and a rendition begins with headers and a keyframe and
 //!   leaves no hole in video or audio (`switches`). Each destination is sent the video that its settings
 //!   ask for (`video_checks`). A decoder is given only what it can follow (`codecs`). No rendition is
@@ -29,6 +31,8 @@
 mod audio;
 mod audio_checker;
 mod connection;
+mod encoder;
+mod encoder_ledger;
 mod expected_state;
 mod generator;
 mod microphone;
@@ -68,7 +72,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What has to happen again and again for the runs to prove anything.
-pub const MET: [&str; 64] = [
+pub const MET: [&str; 72] = [
     "event of a connection that was closed",
     "name unknown",
     "name answered late",
@@ -133,6 +137,14 @@ pub const MET: [&str; 64] = [
     "sent a rendition on request",
     "sent a rendition after a violation",
     "sent passthrough on request",
+    "encoder came",
+    "encoder lost",
+    "encoder ended its stream",
+    "encoder replaced",
+    "encoder's line stalled",
+    "encoder silent",
+    "pictures of encoders received",
+    "audio of encoders received",
 ];
 
 /// What came of a run.
@@ -172,6 +184,11 @@ pub fn run(seed: u64, traced: bool) -> Outcome {
         tally.add("switched between pictures", conn.checker.switches);
         tally.add("Opus received", conn.checker.audio.opus);
         tally.add("silent Opus received", conn.checker.audio.opus_silent);
+        tally.add(
+            "pictures of encoders received",
+            conn.checker.encoder.pictures,
+        );
+        tally.add("audio of encoders received", conn.checker.encoder.frames);
     }
     Outcome {
         tally,

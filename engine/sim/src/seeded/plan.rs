@@ -4,12 +4,14 @@
 
 use shardcast_link::{RetryPolicy, VideoCodec, VideoSettings};
 
-use super::generator::TranscoderPlan;
+use super::{encoder::EncoderPlan, generator::TranscoderPlan};
 use crate::{random::Random, rtmp_server::FaultMode};
 
 /// Filler stays so far behind the clock; a publisher that is as far behind comes too late for its
 /// place.
 const LAG_MS_END: i64 = 80;
+/// Of a hundred runs, those in which encoders publish too.
+const ENCODERS_PERCENT: u64 = 25;
 
 /// What a change of its fault mode does to the connections that stand.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +38,14 @@ pub(super) struct SessionPlan {
     pub(super) stall_percent: u64,
     /// The first picture comes so late.
     pub(super) camera_ms: u64,
+    /// It is an encoder's, and comes by RTMP.
+    pub(super) encoder: Option<EncoderPlan>,
 }
 
 impl SessionPlan {
     /// Its clock is ahead of the shard's, or too far behind for its place.
     pub(super) fn is_strange(&self) -> bool {
-        !(0..LAG_MS_END).contains(&self.lag_ms)
+        self.encoder.is_none() && !(0..LAG_MS_END).contains(&self.lag_ms)
     }
 }
 
@@ -116,6 +120,8 @@ pub(super) struct Plan {
     pub(super) settings: Vec<VideoSettings>,
     pub(super) transcoders: TranscoderPlan,
     pub(super) audio: bool,
+    /// Some of the publishers are encoders.
+    pub(super) encoders: bool,
     pub(super) frame_ms: u64,
     pub(super) hold_ms: u64,
     /// In the order of time, in milliseconds.
@@ -148,6 +154,7 @@ impl Plan {
             settings: vec![VideoSettings::default(); destinations],
             transcoders: TranscoderPlan::NONE,
             audio: !long && random.chance(25),
+            encoders: random.chance(ENCODERS_PERCENT),
             frame_ms: if long {
                 random.pick(&[250, 250, 500])
             } else {
@@ -173,11 +180,15 @@ impl Plan {
         plan
     }
 
-    /// Without audio a publisher is taken as absent after 400 ms, with it after 1.5 s without
+    /// Without audio a browser is taken as absent after 400 ms, with it, as an encoder, after 1.5 s without
     /// pictures, and after three times the distance of its pictures, of which losses make more;
     /// until then it may go on where it was. A millisecond is lost in rounding.
     pub(super) fn silent_ms_max(&self) -> u32 {
-        let absent_ms = if self.audio { 1_500 } else { 400 };
+        let absent_ms = if self.audio || self.encoders {
+            1_500
+        } else {
+            400
+        };
         absent_ms.max(5 * u32::try_from(self.frame_ms).unwrap()) + 1
     }
 
@@ -212,17 +223,24 @@ impl Plan {
 
     /// A session with which every destination can recover.
     fn last_session(&self, random: &mut Random) -> SessionPlan {
-        SessionPlan {
+        let mut session = SessionPlan {
             video: true,
             camera_ms: 0,
             loss_percent: random.pick(&[0, 1]),
             deaf_percent: 0,
             ..self.session(random)
+        };
+        if let Some(encoder) = &mut session.encoder {
+            encoder.stall_permille = 0;
         }
+        session
     }
 
     fn session(&self, random: &mut Random) -> SessionPlan {
+        let is_encoder = self.encoders && random.chance(60);
+        let encoder = is_encoder.then(|| EncoderPlan::new(random));
         SessionPlan {
+            encoder,
             video: !self.audio || random.chance(90),
             codec: VideoCodec::H264,
             config: u8::try_from(random.index(2)).unwrap(),

@@ -7,6 +7,7 @@ use shardcast_core::simulation_hook::SimulatedPublisher;
 use shardcast_link::VideoCodec;
 
 use super::{
+    encoder::EncoderSession,
     microphone::Microphone,
     plan::{Change, SessionPlan},
     world::{SimEvent, Verdict, World, ms},
@@ -31,6 +32,10 @@ pub(super) struct PublisherState {
     pub(super) foreign: bool,
     /// Some picture was lost on its way to the shard.
     pub(super) lossy: bool,
+    /// Seconds of what some encoder sent came at once.
+    pub(super) bunched: bool,
+    /// What some encoder sent was held back, so video transcoders had several pictures at once.
+    pub(super) stalled: bool,
     over: bool,
 }
 
@@ -49,19 +54,29 @@ pub(super) struct Session {
     /// A picture of it went into the ring.
     shown: bool,
     pub(super) microphone: Microphone,
+    /// Media of it has arrived.
+    began: bool,
+    encoder: Option<EncoderSession>,
 }
 
 impl Session {
     /// Encodes the next picture; true if it is a keyframe.
-    fn encode(&mut self, now: Instant) -> bool {
+    fn encode(&mut self, now: Instant, frame_ms: u64) -> bool {
         let first = self.last_keyframe.is_none();
+        if let Some(encoder) = self.plan.encoder
+            && encoder.is_key(self.since_keyframe, frame_ms)
+        {
+            self.keyframe_at = Some(now);
+        }
         let key = first || self.keyframe_at.is_some_and(|at| at <= now);
         if key {
             self.keyframe_at = None;
             self.last_keyframe = Some(now);
         }
         self.since_keyframe = if key { 0 } else { self.since_keyframe + 1 };
-        self.flows_since.get_or_insert(now);
+        if self.encoder.is_none() {
+            self.flows_since.get_or_insert(now);
+        }
         key
     }
 }
@@ -87,7 +102,53 @@ impl PublisherState {
     }
 
     pub(super) fn is_published(&self) -> bool {
-        self.session.is_some()
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.began)
+    }
+
+    /// How many sessions there were. It is the number of the last.
+    pub(super) fn sessions(&self) -> u64 {
+        self.sessions
+    }
+
+    /// The encoder in use.
+    pub(super) fn encoder(&mut self) -> Option<&mut EncoderSession> {
+        self.session.as_mut()?.encoder.as_mut()
+    }
+
+    /// The session in use is this encoder's.
+    pub(super) fn set_encoder(&mut self, encoder: EncoderSession) {
+        if let Some(session) = &mut self.session {
+            session.encoder = Some(encoder);
+        }
+    }
+
+    /// Media of encoder `number` has arrived.
+    pub(super) fn encoder_began(&mut self, number: u64) {
+        if let Some(session) = self.session_of(number) {
+            session.began = true;
+        }
+    }
+
+    /// These pictures of encoder `number` went into the ring.
+    pub(super) fn encoder_admitted(&mut self, now: Instant, number: u64, pictures: &[u64]) {
+        self.admitted.extend(pictures);
+        if let Some(session) = self.session_of(number)
+            && !pictures.is_empty()
+        {
+            session.shown = true;
+            session.flows_since.get_or_insert(now);
+        }
+    }
+
+    /// What the encoder sends is held back, `long` enough for its place to be taken.
+    pub(super) fn held_back(&mut self, long: bool) {
+        self.strange_clock |= long;
+        self.bunched |= long;
+        self.stalled = true;
+        if let Some(session) = &mut self.session {
+            session.flows_since = None;
+        }
     }
 
     /// RTMP does not carry the session's codec.
@@ -155,16 +216,19 @@ impl World {
             flows_since: None,
             shown: false,
             microphone: Microphone::new(),
+            began: plan.encoder.is_none(),
+            encoder: None,
         });
-        if !self.view().is_on_air() {
-            for expected in self.expected.values_mut() {
-                expected.on_air();
+        if let Some(encoder) = plan.encoder {
+            self.publish_by_rtmp(number, encoder)?;
+        } else {
+            let was_on_air = self.view().is_on_air();
+            if let Some(mut publisher) = SimulatedPublisher::of(&mut self.shard) {
+                publisher.publish(now, plan.video);
             }
+            self.came_on_air(was_on_air);
+            self.process_outputs()?;
         }
-        if let Some(mut publisher) = SimulatedPublisher::of(&mut self.shard) {
-            publisher.publish(now, number, plan.video);
-        }
-        self.process_outputs()?;
         if plan.video {
             self.after(ms(plan.camera_ms), SimEvent::Picture(number));
         }
@@ -195,8 +259,11 @@ impl World {
     }
 
     pub(super) fn lose_publisher(&mut self) -> Verdict {
-        if self.publisher.session.take().is_none() {
+        let Some(session) = self.publisher.session.take() else {
             return Ok(());
+        };
+        if let Some(encoder) = session.encoder {
+            return self.lose_encoder(&encoder);
         }
         self.tally.count("publisher lost");
         let now = self.now;
@@ -206,9 +273,13 @@ impl World {
         self.process_outputs()
     }
 
-    /// The publisher ends the broadcast.
+    /// The publisher ends the broadcast; an encoder ends its stream, and is waited for.
     pub(super) fn stop_publisher(&mut self) -> Verdict {
-        if self.publisher.session.take().is_none() {
+        let Some(session) = self.publisher.session.take() else {
+            return Ok(());
+        };
+        if let Some(encoder) = session.encoder {
+            self.stop_encoder(&encoder);
             return Ok(());
         }
         self.tally.count("publisher stopped");
@@ -231,6 +302,10 @@ impl World {
         let Some(session) = &mut self.publisher.session else {
             return;
         };
+        // RTMP has no such question.
+        if session.encoder.is_some() {
+            return;
+        }
         let recently = |at: Instant| now - at < ms(REQUEST_MS_MIN);
         if session.keyframe_at.is_some() || session.last_keyframe.is_some_and(recently) {
             return;
@@ -249,28 +324,29 @@ impl World {
         if waits {
             self.keyframe_wanted();
         }
-        let now = self.now;
-        let Some(session) = &mut self.publisher.session else {
+        let (now, frame_ms) = (self.now, self.plan.frame_ms);
+        let Some(session) = self.publisher.session_of(number) else {
             return Ok(());
         };
-        if session.number != number {
-            return Ok(());
-        }
-        let key = session.encode(now);
-        let plan = session.plan;
-        let lost = self.random.chance(plan.loss_percent);
+        let key = session.encode(now, frame_ms);
+        let (plan, since_keyframe) = (session.plan, session.since_keyframe);
+        let bytes = plan.frame_bytes * if key { 4 } else { 1 };
+        let lost = plan.encoder.is_none() && self.random.chance(plan.loss_percent);
         let contiguous = !std::mem::replace(&mut session.hole, lost);
         let picture_number = self.publisher.number;
-        let picture = Picture::sent(picture_number, plan.config, session.since_keyframe);
+        let picture = Picture::sent(picture_number, plan.config, since_keyframe);
         self.publisher.number += 1;
-        self.after(ms(self.plan.frame_ms), SimEvent::Picture(number));
+        self.after(ms(frame_ms), SimEvent::Picture(number));
+        if plan.encoder.is_some() {
+            self.encode(picture_number, picture, bytes);
+            return Ok(());
+        }
         if lost {
             self.tally.count("picture lost");
             self.publisher.lossy = true;
             return Ok(());
         }
         let pts_us = self.pts_us(plan);
-        let bytes = plan.frame_bytes * if key { 4 } else { 1 };
         let frame: Arc<[u8]> = match plan.codec {
             VideoCodec::H264 => picture.annex_b(bytes),
             _ => vp8(picture_number, key, bytes),

@@ -10,7 +10,12 @@ use shardcast_core::{
     rtmp::{Message, UnpublishedBy, message::type_id},
 };
 
-use super::{audio_checker::AudioChecker, video_transcoders::VideoTranscoders};
+use super::{
+    audio_checker::AudioChecker,
+    encoder,
+    encoder_ledger::{EncoderChecker, EncoderLedger},
+    video_transcoders::VideoTranscoders,
+};
 use crate::{
     picture::{Picture, Shows, record},
     rtmp_server::is_sequence_header,
@@ -50,6 +55,7 @@ pub(super) struct StreamChecker {
     /// When the last picture was there.
     pub(super) arrived: Option<Instant>,
     pub(super) audio: AudioChecker,
+    pub(super) encoder: EncoderChecker,
     pub(super) made: u64,
     pub(super) switches: u64,
     pub(super) pictures: u64,
@@ -81,6 +87,11 @@ pub(super) struct Rules<'a> {
     pub(super) lossy: bool,
     /// Pictures that the broadcast let into its ring.
     pub(super) admitted: &'a BTreeSet<u64>,
+    /// What encoders have sent, if some of the publishers are.
+    pub(super) ledger: &'a EncoderLedger,
+    pub(super) encoders: bool,
+    /// Publishers send audio. Without, that of browsers is never coded.
+    pub(super) audio: bool,
     /// The server takes everything at once, so no picture may be left out because it is slow.
     pub(super) whole: bool,
     /// No publisher's clock was wrong.
@@ -120,9 +131,14 @@ impl StreamChecker {
                 self.picture(first == AVC_KEY, message, rules)?;
                 self.interleaved(self.video_ms, self.audio.at_ms, rules)
             }
-            (_, true) => self.audio.header(message),
+            (_, true) => self.audio.header(message, rules),
             _ => {
                 self.audio.frame(message, rules)?;
+                if self.audio.is_aac() {
+                    let (at_us, frame) = (us(message), &message.payload[2..]);
+                    let whole = rules.whole && rules.interleaved;
+                    self.encoder.frame(rules.ledger, at_us, frame, whole)?;
+                }
                 self.interleaved(self.audio.at_ms, self.video_ms, rules)
             }
         }
@@ -166,6 +182,15 @@ impl StreamChecker {
             }
         }
         self.is_punctual(picture, rules)?;
+        let composition_us = composition_us(&message.payload);
+        let times = (us(message), composition_us);
+        self.encoder.picture(
+            rules.ledger,
+            picture,
+            times,
+            &message.payload[5..],
+            rules.whole,
+        )?;
         self.before = Some(picture);
         self.audio.kbps_since.clear();
         self.pictures += 1;
@@ -312,12 +337,22 @@ impl StreamChecker {
             return Ok(());
         };
         let hole_ms = at_ms.saturating_sub(before_ms);
+        // Filler is shown where it is decoded, behind what an encoder has shown later.
+        let (repeated_ms_max, joined_ms_max) = if rules.encoders {
+            let late_ms = encoder::COMPOSITION_MS_MAX;
+            (
+                REPEATED_MS_MAX + late_ms,
+                JOINED_MS_MAX + encoder::JITTER_MS,
+            )
+        } else {
+            (REPEATED_MS_MAX, JOINED_MS_MAX)
+        };
         // A repetition stands right behind what it repeats, however slow the server is.
         let hole_ms_max = match picture.shows {
-            Shows::Repetition => REPEATED_MS_MAX,
+            Shows::Repetition => repeated_ms_max,
             _ if !rules.whole => return Ok(()),
-            _ if self.is_filler => REPEATED_MS_MAX,
-            _ if after_filler => JOINED_MS_MAX,
+            _ if self.is_filler => repeated_ms_max,
+            _ if after_filler => joined_ms_max,
             _ => rules.silent_ms_max,
         };
         if hole_ms > hole_ms_max {
@@ -337,13 +372,28 @@ impl StreamChecker {
         rules: Rules<'_>,
     ) -> Result<(), String> {
         let watched = rules.interleaved && rules.punctual;
+        // An encoder without audio is silent from the picture on that comes 1.5 s after it should have sent some.
+        let late_ms = if rules.encoders { rules.frame_ms } else { 0 };
         match (this, other) {
-            (Some(this), Some(other)) if watched && this + INTERLEAVE_MS_MAX < other => Err(
-                format!("{this} ms is sent after {other} ms of the other kind"),
-            ),
+            (Some(this), Some(other)) if watched && this + INTERLEAVE_MS_MAX + late_ms < other => {
+                Err(format!(
+                    "{this} ms is sent after {other} ms of the other kind"
+                ))
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// The time stamp of a message.
+fn us(message: &Message) -> i64 {
+    i64::from(message.timestamp_ms) * 1_000
+}
+
+/// By how much later than it is decoded a picture is shown (FLV E.4.3.1).
+fn composition_us(body: &[u8]) -> i64 {
+    let ms = i32::from_be_bytes([body[2], body[3], body[4], 0]) >> 8;
+    i64::from(ms) * 1_000
 }
 
 /// DTS: there are no B-frames, so the time stamp is it.

@@ -130,14 +130,17 @@ impl World {
         let rules = Rules {
             now: self.now,
             admitted: &self.publisher.admitted,
+            ledger: &self.encoders.ledger,
+            encoders: self.plan.encoders,
+            audio: self.plan.audio,
             video_transcoders: &self.video_transcoders,
             may_pass: conn.may_pass,
             may_be_made: conn.may_be_made,
             may_pause: conn.may_pause && self.publisher.foreign,
-            punctual: self.plan.transcoders.is_punctual(),
+            punctual: self.plan.transcoders.is_punctual() && !self.publisher.stalled,
             foreign: self.publisher.foreign,
             lossy: self.publisher.lossy,
-            whole: self.plan.steady[conn.host],
+            whole: self.plan.steady[conn.host] && !self.publisher.bunched,
             interleaved: !self.publisher.strange_clock,
             silent_ms_max: self.plan.silent_ms_max(),
             keyframe_ms: u32::try_from(self.wanted.keyframe_interval_ms).unwrap(),
@@ -148,19 +151,7 @@ impl World {
             .read(bytes, rules)
             .map_err(|broken| format!("{}: {broken}", conn.owner))?;
         if conn.checker.switches > switches {
-            let to = conn.checker.shown();
-            let returned = conn.checker.rendition().is_none();
-            note!(self, "{} is sent {to} from here on", self.conns[&id].owner);
-            let settings = self.expected.get(&self.conns[&id].owner);
-            if let Some(settings_since) = settings.map(|expected| expected.settings_since) {
-                self.tally
-                    .count(match (returned, self.now - settings_since < ON_REQUEST) {
-                        (true, true) => "sent passthrough on request",
-                        (true, false) => "sent passthrough again",
-                        (false, true) => "sent a rendition on request",
-                        (false, false) => "sent a rendition after a violation",
-                    });
-            }
+            self.count_switch(id);
         }
         let conn = self.conns.get_mut(&id).unwrap();
         if !conn.lingers && !conn.checker.ended_by.is_empty() {
@@ -184,6 +175,24 @@ impl World {
             self.after(ms(after_ms), SimEvent::Fails(id, failure));
         }
         Ok(())
+    }
+
+    /// Counts what the last switch of a stream was for.
+    fn count_switch(&mut self, id: ConnId) {
+        let conn = &self.conns[&id];
+        let to = conn.checker.shown();
+        let returned = conn.checker.rendition().is_none();
+        note!(self, "{} is sent {to} from here on", self.conns[&id].owner);
+        let settings = self.expected.get(&self.conns[&id].owner);
+        if let Some(settings_since) = settings.map(|expected| expected.settings_since) {
+            self.tally
+                .count(match (returned, self.now - settings_since < ON_REQUEST) {
+                    (true, true) => "sent passthrough on request",
+                    (true, false) => "sent passthrough again",
+                    (false, true) => "sent a rendition on request",
+                    (false, false) => "sent a rendition after a violation",
+                });
+        }
     }
 
     pub(super) fn acked(&mut self, id: ConnId, bytes: usize) -> Verdict {

@@ -21,6 +21,7 @@ use shardcast_link::{BroadcastId, DestinationStatus, Event, WantedBroadcast};
 
 use super::{
     connection::Conn,
+    encoder::Encoders,
     expected_state::{Conditions, ExpectedState},
     plan::{Plan, ScheduledEvent},
     publisher::PublisherState,
@@ -53,6 +54,8 @@ pub(super) enum SimEvent {
     /// The publisher's next picture or packet; the number tells its session.
     Picture(u64),
     Audio(u64),
+    /// Bytes of an encoder are at the shard.
+    FromEncoder(ConnId, Bytes),
     Coded(AudioTranscoderId, Vec<Bytes>),
     /// The still encoder answers.
     Still(StillFrameId, Result<StillFrame, &'static str>),
@@ -103,6 +106,7 @@ pub(super) struct World {
     pub(super) expected: BTreeMap<String, ExpectedState>,
     pub(super) wanted: WantedBroadcast,
     pub(super) publisher: PublisherState,
+    pub(super) encoders: Encoders,
     pub(super) audio_transcoders: FakeAudioTranscoders,
     pub(super) video_transcoders: VideoTranscoders,
     pub(super) still_encoder: StillEncoder,
@@ -161,6 +165,7 @@ impl World {
             expected: BTreeMap::new(),
             wanted,
             publisher: PublisherState::default(),
+            encoders: Encoders::default(),
             audio_transcoders: FakeAudioTranscoders::default(),
             video_transcoders: VideoTranscoders::default(),
             still_encoder: StillEncoder::default(),
@@ -242,8 +247,19 @@ impl World {
     pub(super) fn handle(&mut self, input: Input<'_>) -> Verdict {
         let was_on_air = self.view().is_on_air();
         self.shard.handle(self.now, input);
-        self.end_requested |= was_on_air && !self.view().is_on_air();
+        self.came_on_air(was_on_air);
         self.process_outputs()
+    }
+
+    /// After something was done to the shard, which `was_on_air` before.
+    pub(super) fn came_on_air(&mut self, was_on_air: bool) {
+        let is_on_air = self.view().is_on_air();
+        self.end_requested |= was_on_air && !is_on_air;
+        if is_on_air && !was_on_air {
+            for expected in self.expected.values_mut() {
+                expected.on_air();
+            }
+        }
     }
 
     pub(super) fn tcp(&mut self, conn: ConnId, event: TcpEvent<'_>) -> Verdict {
@@ -282,6 +298,11 @@ impl World {
         match output {
             Output::Resolve { lookup, host, .. } => self.resolve(lookup, &host),
             Output::Connect { conn, addr, tls } => self.connect(conn, addr, tls.is_some()),
+            Output::Adopt { conn, socket } => self.encoders.adopt(conn, &socket),
+            Output::Write { conn, slices } if self.encoders.has(conn) => {
+                self.encoders.write(conn, &slices)
+            }
+            Output::Close { conn, .. } if self.encoders.has(conn) => self.encoders.close(conn),
             Output::Write { conn, slices } => self.write(conn, slices),
             Output::Inspect { conn } => {
                 self.after(Duration::from_micros(50), SimEvent::Inspected(conn));
@@ -291,13 +312,16 @@ impl World {
             Output::Audio(job) => self.audio(&job),
             Output::Event(event) => match *event {
                 Event::Destination { status, .. } => self.reported(&status),
+                Event::Publishing { session, .. } => self.encoder_reported(&session, None),
+                Event::Ended {
+                    session, reason, ..
+                } => self.encoder_reported(&session, Some(reason)),
                 _ => Ok(()),
             },
             Output::StillFrame(job) => self.still_wanted(&job),
             Output::Video(job) => self.video(job),
-            // Of publishers, recordings, previews and HLS, which the seeded shows do not have.
+            // Of recordings, previews and HLS, which the seeded shows do not have.
             Output::Datagram { .. }
-            | Output::Adopt { .. }
             | Output::Record(_)
             | Output::Preview(_)
             | Output::PreviewMade(_)
@@ -358,6 +382,7 @@ impl World {
             SimEvent::Scheduled(event) => self.scheduled(event),
             SimEvent::Picture(session) => self.picture(session),
             SimEvent::Audio(session) => self.audio_packet(session),
+            SimEvent::FromEncoder(conn, bytes) => self.read_encoder(conn, &bytes),
             SimEvent::Coded(transcoder, frames) => frames
                 .into_iter()
                 .try_for_each(|frame| self.handle(Input::AudioFrame { transcoder, frame })),
@@ -442,6 +467,7 @@ impl World {
         residue.extend([
             ("open audio transcoders", self.audio_transcoders.open()),
             ("open video transcoders", self.video_transcoders.open()),
+            ("connections of encoders", self.encoders.open()),
         ]);
         match residue.iter().find(|(_, count)| *count > 0) {
             Some((what, count)) => Err(format!("{count} {what} are left at the end")),
