@@ -292,9 +292,9 @@ impl Broadcast {
         self.feed_audio(ctx);
         self.request_still(ctx);
         self.request_preview(ctx);
-        let mut keyframe_wanted =
-            self.renditions.take_keyframe_wanted() && self.publisher().is_some();
-        if keyframe_wanted {
+        let for_renditions = self.renditions.take_keyframe_wanted() && self.publisher().is_some();
+        let mut keyframe_wanted = for_renditions;
+        if for_renditions {
             // Repeated until it comes: the transcoder gets nothing more until then.
             self.ingest.keyframe_asked(ctx.now);
         }
@@ -307,8 +307,11 @@ impl Broadcast {
             self.ingest.filler.keyframe_wanted();
             keyframe_wanted = true;
         }
-        if keyframe_wanted {
-            self.request_keyframe(ctx);
+        if keyframe_wanted && !self.request_keyframe(ctx) && for_renditions {
+            // One was asked for a moment ago. Viewers whose network has become slow see nothing until the next.
+            self.ingest.keyframe_soon(ctx.now);
+            ctx.timers
+                .set(TimerKey::Broadcast(self.key), self.next_timeout());
         }
     }
 

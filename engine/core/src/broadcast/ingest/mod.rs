@@ -37,6 +37,7 @@ use crate::{
     broadcast::ring::{Kind, Ring, Unit},
     codec::h264::{ParameterSets, UNIT_BYTES_MAX, VideoUnit},
     is_keyframe,
+    limits::KEYFRAME_REQUEST_MS_MIN,
 };
 
 /// A keyframe takes about this long from request to arrival; it is asked for so much earlier.
@@ -84,6 +85,8 @@ pub(crate) struct Ingest {
     keyframe_due: Option<Instant>,
     keyframe_interval: Duration,
     keyframe_repeat: KeyframeRepeat,
+    /// When a request reached the publisher last.
+    keyframe_requested: Option<Instant>,
     pub(crate) decodable: Decodable,
     video_bytes: u64,
     rates: Rates,
@@ -112,6 +115,7 @@ impl Ingest {
             keyframe_due: None,
             keyframe_interval,
             keyframe_repeat: KeyframeRepeat::default(),
+            keyframe_requested: None,
             decodable: Decodable::default(),
             video_bytes: 0,
             rates: Rates::default(),
@@ -424,6 +428,20 @@ impl Ingest {
     /// The publisher is asked for a keyframe now.
     pub(crate) fn keyframe_asked(&mut self, now: Instant) {
         self.keyframe_due = Some(now + self.keyframe_repeat.next());
+    }
+
+    /// A request has reached the publisher.
+    pub(super) fn keyframe_requested(&mut self, now: Instant) {
+        self.keyframe_requested = Some(now);
+    }
+
+    /// It was asked for one a moment ago: again as soon as that may be.
+    pub(crate) fn keyframe_soon(&mut self, now: Instant) {
+        let apart = Duration::from_millis(KEYFRAME_REQUEST_MS_MIN);
+        let may_at = self.keyframe_requested.map(|at| at + apart);
+        if let Some(soon) = may_at.filter(|at| *at > now) {
+            self.keyframe_due = Some(self.keyframe_due.map_or(soon, |due| due.min(soon)));
+        }
     }
 
     /// Takes over the parameter sets in front of a keyframe, if they are not those in use.

@@ -153,10 +153,10 @@ impl Broadcast {
         self.with_session(ctx, key, |session| session.timeout(now));
     }
 
-    /// Asks the publisher for a keyframe, if there is one and it was not just asked.
-    pub(crate) fn request_keyframe(&mut self, ctx: &mut Context) {
+    /// Asks the publisher for a keyframe, if there is one and it was not just asked; whether it was.
+    pub(crate) fn request_keyframe(&mut self, ctx: &mut Context) -> bool {
         let Source::Publishing { session: key, .. } = self.source else {
-            return;
+            return false;
         };
         let now = ctx.now;
         let mut requested = false;
@@ -164,8 +164,10 @@ impl Broadcast {
             requested = session.request_keyframe(now);
         });
         if requested {
+            self.ingest.keyframe_requested(now);
             self.receive(ctx, key);
         }
+        requested
     }
 
     /// Runs something on a session and takes what comes of it.
