@@ -1,5 +1,7 @@
 //! Files below `/{app}/streams/`: those of HLS, and recordings; and previews.
 
+mod answer;
+mod asking;
 mod hls;
 mod preview;
 mod recording;
