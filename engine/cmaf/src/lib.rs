@@ -20,6 +20,7 @@ mod cursor;
 mod fragment;
 mod init;
 mod movie;
+mod read;
 mod recording;
 mod sample_entry;
 mod track;
