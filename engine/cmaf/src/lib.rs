@@ -5,6 +5,7 @@
 //!  TrackRun ──► fragment      moof, mdat                     for each second, segment or part
 //!  recording_head             ftyp, a label, moov with mvex  where fragments become a file
 //!  Scan ──► moov, mdat_head   moov with all sample tables    when that file has ended
+//!  read_init_segment, read_fragment                          what was written, to package it otherwise
 //! ```
 //!
 //! Written is what is needed for H.264 in AVCC form and AAC-LC, as two tracks at most: HLS and
@@ -27,5 +28,6 @@ mod track;
 
 pub use fragment::{FRAGMENT_BYTES_MAX, FragmentError, Sample, TrackRun, fragment};
 pub use init::init_segment;
+pub use read::{read_fragment, read_init_segment};
 pub use recording::{LABEL_BYTES_MAX, Scan, ScanError, recording_head};
 pub use track::{Codec, MOVIE_TIMESCALE, Track, VIDEO_TIMESCALE, ticks};
