@@ -98,7 +98,7 @@ fn reconcile(control: &Control, hub: &Hub, shard: u16, status: &ShardStatus) {
 fn keep_hls(control: &Control, broadcast: &BroadcastStatus) {
     let id = &broadcast.id;
     let application = control.application(id.application());
-    if let Some(application) = application.filter(|it| broadcast.hls && it.hls.enabled) {
+    if let Some(application) = application.filter(|it| broadcast.hls && it.hls.is_packaged()) {
         let (now, list_size) = (Instant::now(), application.hls.list_size());
         let asked = control.hls.ask(now, id, list_size);
         if let (true, Asked::New(stream)) = (broadcast.hls_ladder, asked) {

@@ -66,7 +66,7 @@ fn take(control: &Control, head: &FragmentHead, body: Bytes) {
     let now = Instant::now();
     let id = &head.broadcast;
     let application = control.application(id.application());
-    if let Some(application) = application.filter(|it| it.hls.enabled && it.hls.always)
+    if let Some(application) = application.filter(|it| it.hls.is_packaged() && it.hls.always)
         && !control.hls.is_asked(id)
     {
         control.hls.ask(now, id, application.hls.list_size());

@@ -14,6 +14,7 @@ mod body;
 pub mod cli;
 mod clock;
 mod connection_limits;
+mod dash;
 mod deadlines;
 mod displacement;
 pub mod doctor;

@@ -32,7 +32,7 @@ fn wanted(control: &Control, id: &BroadcastId) -> WantedBroadcast {
     wanted.preview = application.preview.wanted();
     wanted.rendition_default = video_settings::rendition_default(&application.encoding);
     wanted.ladder = rungs(control, &application.encoding, id);
-    if hls.enabled && (hls.always || control.hls.is_asked(id)) {
+    if hls.is_packaged() && (hls.always || control.hls.is_asked(id)) {
         wanted.hls = Some(WantedHls {
             ladder: control.hls.is_ladder_asked(id),
             ..hls.wanted()

@@ -4,13 +4,20 @@
 //! anew), the next segment has the number that follows in the playlist, and is a discontinuity, since a playlist
 //! cannot leave numbers out (RFC 8216bis, 4.4.3.2). Discontinuities are those of all playlists of the broadcast ([`Breaks`]).
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
+use shardcast_cmaf::{Track, read_init_segment};
 use shardcast_link::fragment::{FragmentHead, SegmentHead};
 use siphasher::sip::SipHasher13;
 
-use super::breaks::{Begun, Breaks};
+use super::{
+    breaks::{Begun, Breaks},
+    tracks::Spans,
+};
 use crate::limits;
 
 /// An init segment, and what playlists say of what it begins.
@@ -22,6 +29,7 @@ pub(crate) struct Init {
     pub(crate) codecs: String,
     /// Pixels and lines; 0 without video.
     pub(crate) size: (u32, u32),
+    pub(crate) tracks: Vec<Track>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,10 +39,28 @@ pub(crate) struct Part {
     pub(crate) bytes: Bytes,
 }
 
+/// A moment on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) unix_ms: u64,
+    /// On the media clock of the shard, in microseconds.
+    pub(crate) media_us: i64,
+}
+
+/// What goes on without a discontinuity and under one init segment, which may have begun before what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period {
+    /// The number of its first segment.
+    pub(crate) number: u64,
+    pub(crate) begins: Moment,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
-    pub(crate) at_unix_ms: u64,
+    /// When it begins.
+    pub(crate) at: Moment,
+    pub(crate) period: Period,
     /// Discontinuities between the one before and it.
     pub(crate) breaks: u64,
     /// Discontinuities up to it, those included.
@@ -44,6 +70,8 @@ pub(crate) struct Segment {
     pub(crate) frames_per_second: u32,
     pub(crate) parts: Vec<Part>,
     pub(crate) is_complete: bool,
+    /// Once they are asked for.
+    pub(super) spans: OnceLock<Spans>,
 }
 
 impl Segment {
@@ -179,10 +207,15 @@ impl Media {
         self.segments.get(index)
     }
 
+    /// The newest segment with the init segment of this tag.
+    pub(crate) fn segment_of(&self, tag: u64) -> Option<&Segment> {
+        let mut segments = self.segments.iter().rev();
+        segments.find(|segment| segment.init.tag == tag)
+    }
+
     /// The init segment with this tag.
     pub(crate) fn init(&self, tag: u64) -> Option<Bytes> {
-        let mut segments = self.segments.iter().rev();
-        let segment = segments.find(|segment| segment.init.tag == tag);
+        let segment = self.segment_of(tag);
         segment.map(|segment| segment.init.bytes.clone())
     }
 
@@ -241,22 +274,32 @@ impl Media {
                 bytes: Bytes::copy_from_slice(bytes),
                 codecs: begins.codecs.clone(),
                 size: (begins.width, begins.height),
+                tracks: read_init_segment(bytes),
             })
         });
         let number = last.map_or(number, |last| last.number + 1);
+        let breaks = discontinuities - before.unwrap_or(discontinuities);
+        let at = Moment {
+            unix_ms: begins.at_unix_ms,
+            media_us: begins.at_us,
+        };
+        let goes_on = last.filter(|last| breaks == 0 && last.init.tag == tag);
+        let period = goes_on.map_or(Period { number, begins: at }, |last| last.period);
         if self.target_s == 0 {
             // A segment ends at a keyframe, so some are longer than wanted. What is said first holds for good.
             self.target_s = u64::from(begins.wanted_ms).div_ceil(1_000) + 1;
         }
         self.segments.push_back(Segment {
             number,
-            at_unix_ms: begins.at_unix_ms,
-            breaks: discontinuities - before.unwrap_or(discontinuities),
+            at,
+            period,
+            breaks,
             discontinuities,
             init,
             frames_per_second: begins.frames_per_second,
             parts: Vec::new(),
             is_complete: false,
+            spans: OnceLock::new(),
         });
     }
 

@@ -17,11 +17,15 @@ mod reload;
 mod sessions;
 mod store;
 mod track;
+mod tracks;
 
+#[cfg(test)]
+pub(crate) use self::playlist_tests::head as part_head;
 pub(crate) use self::{
-    media::Media,
+    media::{Init, Media, Period, Segment},
     reload::{Reload, ReloadError},
     sessions::Watcher,
     store::{Asked, Hls, Stream},
     track::{Page, Track},
+    tracks::{Kind, Span},
 };

@@ -82,7 +82,7 @@ pub(crate) fn media_playlist(stream: &str, media: &Media, wish: Wish<'_>) -> Str
         let _ = writeln!(
             out,
             "#EXT-X-PROGRAM-DATE-TIME:{}",
-            date_time(segment.at_unix_ms)
+            date_time(segment.at.unix_ms)
         );
         let has_parts = left_us <= PARTS_TARGETS * target_s * 1_000_000 && !media.is_ended();
         if has_parts || !segment.is_complete {
@@ -233,8 +233,8 @@ fn seconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
-/// ISO 8601 with milliseconds, in UTC.
-fn date_time(unix_ms: u64) -> String {
+/// ISO 8601, with milliseconds, in UTC.
+pub(crate) fn date_time(unix_ms: u64) -> String {
     let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
     let (year, month, day) = civil(days);
     let (s, ms) = (ms / 1_000, ms % 1_000);

@@ -16,9 +16,10 @@ use super::{
 };
 
 /// What a shard says of a part of 0.3 s.
-pub(super) fn head(segment: u64, part: u32, last: bool) -> FragmentHead {
+pub(crate) fn head(segment: u64, part: u32, last: bool) -> FragmentHead {
     let begins = (part == 0).then(|| SegmentHead {
         at_unix_ms: 1_795_976_430_000 + segment * 900,
+        at_us: 5_000_000 + segment as i64 * 900_000,
         discontinuity: false,
         discontinuities: 0,
         init_bytes: 4,

@@ -187,6 +187,7 @@ const MAPPED: &[&str] = &[
     "webRTCFrameRate",
     "gopSize",
     "hlsMuxingEnabled",
+    "dashMuxingEnabled",
     "hlsTime",
     "hlsListSize",
     "hlsPlayListSize",

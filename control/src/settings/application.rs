@@ -216,6 +216,9 @@ pub struct ApplicationOverrides {
     pub hls_list_size: Option<u32>,
     /// Broadcasts are packaged for HLS before anybody asks.
     pub hls_always: Option<bool>,
+    /// Broadcasts can be watched by DASH.
+    #[serde(alias = "dashMuxingEnabled")]
+    pub dash_muxing_enabled: Option<bool>,
     /// Publishing needs a broadcast that was created before.
     #[serde(alias = "acceptOnlyStreamsInDataStore")]
     pub accept_only_streams_in_data_store: Option<bool>,

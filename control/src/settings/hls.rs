@@ -1,4 +1,4 @@
-//! HLS of an application.
+//! HLS of an application, and DASH.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use shardcast_link::WantedHls;
@@ -21,6 +21,9 @@ pub struct HlsSettings {
     /// some.
     #[serde(rename = "hls_always")]
     pub always: bool,
+    /// Broadcasts can be watched by DASH, which is made of the same segments.
+    #[serde(rename = "dashMuxingEnabled")]
+    pub dash: bool,
 }
 
 impl Default for HlsSettings {
@@ -30,11 +33,17 @@ impl Default for HlsSettings {
             segment_s: 2,
             list_size: 15,
             always: false,
+            dash: false,
         }
     }
 }
 
 impl HlsSettings {
+    /// Whether something is served that is made of segments.
+    pub(crate) fn is_packaged(&self) -> bool {
+        self.enabled || self.dash
+    }
+
     /// What a shard is told, of the publisher's video.
     pub(crate) fn wanted(&self) -> WantedHls {
         WantedHls {

@@ -164,6 +164,12 @@ pub struct Overrides {
           num_args = 0..=1, default_missing_value = "true")]
     pub hls_always: Option<bool>,
 
+    /// Broadcasts can be watched by DASH [default: false]
+    #[arg(long, value_name = "BOOL",
+          num_args = 0..=1, default_missing_value = "true")]
+    #[serde(alias = "dashMuxingEnabled")]
+    pub dash_muxing_enabled: Option<bool>,
+
     /// Publishing needs a broadcast that was created before [default: false]
     #[arg(long, value_name = "BOOL",
           num_args = 0..=1, default_missing_value = "true")]

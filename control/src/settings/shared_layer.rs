@@ -13,6 +13,7 @@ impl Overrides {
             hls_time: self.hls_time,
             hls_list_size: self.hls_list_size,
             hls_always: self.hls_always,
+            dash_muxing_enabled: self.dash_muxing_enabled,
             data_channel_enabled: self.data_channel_enabled,
             data_channel_player_distribution: self.data_channel_player_distribution,
             accept_only_streams_in_data_store: self.accept_only_streams_in_data_store,

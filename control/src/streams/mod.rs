@@ -1,7 +1,8 @@
-//! Files below `/{app}/streams/`: those of HLS, and recordings; and previews.
+//! Files below `/{app}/streams/`: those of HLS and DASH, and recordings; and previews.
 
 mod answer;
 mod asking;
+mod dash;
 mod hls;
 mod preview;
 mod recording;
@@ -22,7 +23,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 pub(crate) use self::preview::answer as preview_answer;
 use self::refusal::Refusal;
-use crate::{hls::names::Name, recordings, state::Control};
+use crate::{dash::names::Name as DashName, hls::names::Name, recordings, state::Control};
 
 /// The routes of all applications.
 pub(crate) fn router() -> Router<Arc<Control>> {
@@ -62,6 +63,12 @@ async fn serve(
     let (parts, _) = request.into_parts();
     if recordings::is_file_path(&file) {
         return Ok(recording::serve(&control, &application, &file, &parts, &parameters).await);
+    }
+    if file == dash::TIME {
+        return Ok(dash::time());
+    }
+    if let Some(name) = DashName::parse(&file) {
+        return dash::serve(&control, &application, name, &parts, parameters).await;
     }
     let Some(name) = Name::parse(&file) else {
         let message = "there is no such file: a playlist is {stream}.m3u8";

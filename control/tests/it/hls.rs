@@ -53,6 +53,7 @@ impl Engine {
     ) {
         let begins = (part == 0).then(|| SegmentHead {
             at_unix_ms: 1_795_976_430_000,
+            at_us: 5_000_000,
             discontinuity: false,
             discontinuities: 0,
             init_bytes: INIT.len() as u32,

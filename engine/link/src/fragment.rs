@@ -99,6 +99,9 @@ pub struct FragmentHead {
 pub struct SegmentHead {
     /// When its first picture is decoded, in Unix milliseconds.
     pub at_unix_ms: u64,
+    /// The same on the media clock, in microseconds: times in fragments are on that.
+    #[serde(default)]
+    pub at_us: i64,
     /// What is in it does not go on from the segment before: another size, codec or ring.
     pub discontinuity: bool,
     /// Discontinuities before it since the shard began to package the broadcast, its own included.
@@ -271,6 +274,7 @@ mod tests {
             last: true,
             begins: Some(SegmentHead {
                 at_unix_ms: u64::MAX,
+                at_us: 7_000_000,
                 discontinuity: true,
                 discontinuities: u64::MAX,
                 init_bytes: u32::MAX,

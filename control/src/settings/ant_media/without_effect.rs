@@ -27,7 +27,6 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "hlsSegmentType",
     "hlsflags",
     "deleteHLSFilesOnEnded",
-    "dashMuxingEnabled",
     "dashSegDuration",
     "dashFragmentDuration",
     "dashTargetLatency",

@@ -400,6 +400,7 @@ impl Stream {
         let video = self.tracks.video.as_ref();
         SegmentHead {
             at_unix_ms: self.clock.unix_ms(self.clock.instant(self.segment_at_us)),
+            at_us: self.segment_at_us,
             discontinuity: self.discontinuity,
             discontinuities: self.numbers.discontinuities,
             init_bytes: u32::try_from(self.init.len()).unwrap_or(0),
