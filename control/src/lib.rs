@@ -34,6 +34,7 @@ mod links;
 pub mod logging;
 mod machine;
 mod metrics;
+mod mpegts;
 mod pages;
 mod previews;
 mod publishing;

@@ -11,6 +11,9 @@ pub(crate) mod playlist;
 #[path = "../../src/hls/reload.rs"]
 pub(crate) mod reload;
 
+#[path = "../../src/hls/tracks.rs"]
+pub(crate) mod tracks;
+
 use self::names::Name;
 
 /// A name as it is written in playlists.
@@ -25,6 +28,7 @@ pub(crate) fn written(name: Name<'_>) -> String {
             number,
             part,
         } => names::part(stream, number, part),
+        Name::Transport { stream, number } => names::transport(stream, number),
         Name::Init { stream, tag } => names::init(stream, tag),
     }
 }

@@ -27,6 +27,9 @@ mod hls;
 #[allow(dead_code, reason = "as above")]
 #[path = "../../src/limits.rs"]
 mod limits;
+#[allow(dead_code, reason = "as above")]
+#[path = "../../src/mpegts/mod.rs"]
+mod mpegts;
 
 const SEGMENTS: u64 = 12;
 const FIRST: u64 = 60_000_000;

@@ -72,6 +72,8 @@ pub(crate) struct Segment {
     pub(crate) is_complete: bool,
     /// Once they are asked for.
     pub(super) spans: OnceLock<Spans>,
+    /// The same as MPEG-TS, once it is asked for.
+    pub(super) transport: Arc<OnceLock<Bytes>>,
 }
 
 impl Segment {
@@ -300,6 +302,7 @@ impl Media {
             parts: Vec::new(),
             is_complete: false,
             spans: OnceLock::new(),
+            transport: Arc::default(),
         });
     }
 

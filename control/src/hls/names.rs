@@ -8,6 +8,7 @@
 //!  {id}{number, 9 digits}.m4s          segment
 //!  {id}{number, 9 digits}.{part}.m4s   part of it
 //!  {id}.{tag, 16 digits}.init.m4s      init segment
+//!  {id}{number, 9 digits}.ts           segment as MPEG-TS
 //! ```
 
 use shardcast_link::fragment::RungName;
@@ -37,6 +38,11 @@ pub(crate) enum Name<'a> {
         stream: &'a str,
         number: u64,
         part: usize,
+    },
+    /// A segment as MPEG-TS.
+    Transport {
+        stream: &'a str,
+        number: u64,
     },
     Init {
         stream: &'a str,
@@ -69,6 +75,10 @@ impl<'a> Name<'a> {
             let tag = u64::from_str_radix(tag, 16).ok().filter(|_| is_tag)?;
             return Some(Self::Init { stream, tag });
         }
+        if let Some(stem) = path.strip_suffix(".ts") {
+            let (stream, number) = numbered(stem)?;
+            return Some(Self::Transport { stream, number });
+        }
         let stem = path.strip_suffix(".m4s")?;
         match stem.rsplit_once('.') {
             Some((segment, part)) if part.len() <= PART_DIGITS_MAX => {
@@ -94,6 +104,7 @@ impl<'a> Name<'a> {
             | Self::Multivariant { stream, .. }
             | Self::Segment { stream, .. }
             | Self::Part { stream, .. }
+            | Self::Transport { stream, .. }
             | Self::Init { stream, .. } => stream,
         }
     }
@@ -139,6 +150,10 @@ pub(super) fn segment(stream: &str, number: u64) -> String {
     format!("{stream}{number:09}.m4s")
 }
 
+pub(super) fn transport(stream: &str, number: u64) -> String {
+    format!("{stream}{number:09}.ts")
+}
+
 pub(super) fn part(stream: &str, number: u64, part: usize) -> String {
     format!("{stream}{number:09}.{part}.m4s")
 }
@@ -168,6 +183,8 @@ mod tests {
             let name = segment(stream, 61_000_123);
             let number = 61_000_123;
             assert_eq!(Name::parse(&name), Some(Name::Segment { stream, number }));
+            let name = transport(stream, number);
+            assert_eq!(Name::parse(&name), Some(Name::Transport { stream, number }));
             let (name, part) = (part(stream, number, 12), 12);
             assert_eq!(
                 Name::parse(&name),
@@ -232,7 +249,8 @@ mod tests {
             "a/b.m3u8",
             "ll-hls/one/two__master.m3u8",
             "ll-hls/one",
-            "one000000001.ts",
+            "one00000001.ts",
+            "000000001.ts",
             "one000000001.+1.m4s",
         ] {
             assert_eq!(Name::parse(path), None, "{path}");

@@ -71,9 +71,7 @@ pub(crate) fn media_playlist(stream: &str, media: &Media, wish: Wish<'_>) -> Str
         .map(|it| it.init.tag);
     let mut left_us: u64 = listed.iter().skip(skipped).map(|it| it.duration_us()).sum();
     for segment in listed.iter().skip(skipped) {
-        for _ in 0..segment.breaks {
-            out.push_str("#EXT-X-DISCONTINUITY\n");
-        }
+        put_breaks(&mut out, segment);
         if init != Some(segment.init.tag) {
             init = Some(segment.init.tag);
             let name = names::init(stream, segment.init.tag);
@@ -113,6 +111,43 @@ pub(crate) fn media_playlist(stream: &str, media: &Media, wish: Wish<'_>) -> Str
     out
 }
 
+/// The media playlist of `stream` with segments of MPEG-TS, and without what old players do not know (RFC 8216, version 3).
+pub(crate) fn transport_playlist(stream: &str, media: &Media, query: &str) -> String {
+    let listed: Vec<&Segment> = media.listed().filter(|it| it.is_complete).collect();
+    let target_s = media.target_s().max(1);
+    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{target_s}\n");
+    put_sequences(&mut out, &listed);
+    for segment in listed {
+        put_breaks(&mut out, segment);
+        let date_time = date_time(segment.at.unix_ms);
+        let duration = seconds(segment.duration_us());
+        let name = names::transport(stream, segment.number);
+        let _ = writeln!(
+            out,
+            "#EXT-X-PROGRAM-DATE-TIME:{date_time}\n#EXTINF:{duration},\n{name}{query}"
+        );
+    }
+    if media.is_ended() {
+        out.push_str("#EXT-X-ENDLIST\n");
+    }
+    out
+}
+
+fn put_breaks(out: &mut String, segment: &Segment) {
+    for _ in 0..segment.breaks {
+        out.push_str("#EXT-X-DISCONTINUITY\n");
+    }
+}
+
+/// The numbers that the first segment has.
+fn put_sequences(out: &mut String, listed: &[&Segment]) {
+    if let Some(first) = listed.first() {
+        let before = first.discontinuities - first.breaks;
+        let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", first.number);
+        let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{before}");
+    }
+}
+
 fn put_reports(out: &mut String, wish: Wish<'_>) {
     for Report {
         name,
@@ -147,11 +182,7 @@ fn head(media: &Media, listed: &[&Segment], target_s: u64) -> String {
             seconds(part_ms * 1_000)
         );
     }
-    if let Some(first) = listed.first() {
-        let before = first.discontinuities - first.breaks;
-        let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", first.number);
-        let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{before}");
-    }
+    put_sequences(&mut out, listed);
     let begins = |segment: &&Segment| segment.parts.first().is_none_or(|part| part.independent);
     if listed.iter().all(begins) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -222,10 +253,10 @@ pub(crate) fn variant(media: &Media, least: Least, address: &str) -> Option<Stri
     Some(out)
 }
 
-/// The multivariant playlist of `variants`; `None` where there is none. A player begins with the first.
-pub(crate) fn multivariant_playlist(variants: &[String]) -> Option<String> {
-    let head = "#EXTM3U\n#EXT-X-VERSION:6\n";
-    (!variants.is_empty()).then(|| head.to_owned() + &variants.concat())
+/// The multivariant playlist of `variants`, in this version; `None` where there is none. A player begins with the first.
+pub(crate) fn multivariant_playlist(version: u32, variants: &[String]) -> Option<String> {
+    let head = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n");
+    (!variants.is_empty()).then(|| head + &variants.concat())
 }
 
 /// A decimal number of seconds.

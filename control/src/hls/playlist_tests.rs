@@ -1,7 +1,7 @@
 //! Playlists of many shows keep the rules of RFC 8216bis, which are read here from the text of the playlist alone,
 //! and from one playlist to the next.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use bytes::Bytes;
 use shardcast_link::{
@@ -12,7 +12,9 @@ use shardcast_link::{
 use super::{
     breaks::Breaks,
     media::Media,
-    playlist::{Least, Report, Wish, media_playlist, multivariant_playlist, variant},
+    playlist::{
+        Least, Report, Wish, media_playlist, multivariant_playlist, transport_playlist, variant,
+    },
 };
 
 /// What a shard says of a part of 0.3 s.
@@ -366,7 +368,7 @@ fn the_multivariant_playlist_says_what_each_variant_needs() {
         frames_per_second,
     };
     assert_eq!(variant(&show.media, least(0, 0), "one.m3u8"), None);
-    assert_eq!(multivariant_playlist(&[]), None);
+    assert_eq!(multivariant_playlist(6, &[]), None);
     show.segments(0..3);
     let mut rung = Show::new(5);
     let mut head = head(0, 0, true);
@@ -381,7 +383,7 @@ fn the_multivariant_playlist_says_what_each_variant_needs() {
         "one_180p500kbps.m3u8?token=t",
     )
     .unwrap();
-    let text = multivariant_playlist(&[source, rung]).unwrap();
+    let text = multivariant_playlist(6, &[source, rung]).unwrap();
     // Three parts of five bytes in 0.9 s; and what a rung is said to take, if it takes less.
     assert_eq!(
         text.lines().collect::<Vec<_>>(),
@@ -404,6 +406,36 @@ fn the_multivariant_playlist_says_what_each_variant_needs() {
     let expected = [(133, "one.m3u8"), (500_000, "one_180p500kbps.m3u8?token=t")];
     assert!(variants.eq(expected), "{text}");
     assert_eq!(read.variants[1].frame_rate, Some(30.0));
+}
+
+#[test]
+fn a_playlist_of_mpeg_ts_has_whole_segments_alone_and_no_tag_that_version_3_lacks() {
+    let mut show = Show::new(5);
+    show.segments(0..7);
+    show.part(9, 0, false);
+    let text = transport_playlist("one", &show.media, "?token=t");
+    let read = m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap();
+    let addresses: Vec<&str> = read.segments.iter().map(|it| it.uri.as_str()).collect();
+    let expected: Vec<String> = (2..7).map(|n| format!("one{n:09}.ts?token=t")).collect();
+    assert_eq!(addresses, expected);
+    assert_eq!((read.version, read.media_sequence), (Some(3), 2));
+    show.segments(20..21);
+    let text = transport_playlist("one", &show.media, "");
+    let tags: HashSet<&str> = text
+        .lines()
+        .filter_map(|it| it.strip_prefix("#EXT")?.split(':').next())
+        .collect();
+    let known = [
+        "M3U",
+        "-X-VERSION",
+        "-X-TARGETDURATION",
+        "-X-MEDIA-SEQUENCE",
+        "-X-DISCONTINUITY-SEQUENCE",
+        "-X-DISCONTINUITY",
+        "-X-PROGRAM-DATE-TIME",
+        "INF",
+    ];
+    assert_eq!(tags, HashSet::from(known), "{text}");
 }
 
 #[test]

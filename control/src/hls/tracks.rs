@@ -5,6 +5,7 @@ use bytes::Bytes;
 use shardcast_cmaf::{Track, TrackRun, read_fragment};
 
 use super::media::{Init, Segment};
+use crate::mpegts;
 
 /// What a track is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,25 @@ impl Segment {
             Kind::Video => video,
             Kind::Audio => audio,
         }
+    }
+}
+
+impl Segment {
+    /// It as MPEG-TS, made once.
+    pub(crate) fn transport(&self) -> Bytes {
+        debug_assert!(self.is_complete, "it would change");
+        let make = || {
+            let [video, audio] = [Kind::Video, Kind::Audio].map(|kind| self.run(kind));
+            let input = |kind, run| {
+                let track = self.init.track(kind)?;
+                Some(mpegts::Input { track, run })
+            };
+            mpegts::segment(
+                input(Kind::Video, video.as_ref()),
+                input(Kind::Audio, audio.as_ref()),
+            )
+        };
+        self.transport.get_or_init(make).clone()
     }
 }
 

@@ -189,6 +189,7 @@ const MAPPED: &[&str] = &[
     "hlsMuxingEnabled",
     "dashMuxingEnabled",
     "hlsTime",
+    "hlsSegmentType",
     "hlsListSize",
     "hlsPlayListSize",
     "encoderPreset",

@@ -216,6 +216,9 @@ pub struct ApplicationOverrides {
     pub hls_list_size: Option<u32>,
     /// Broadcasts are packaged for HLS before anybody asks.
     pub hls_always: Option<bool>,
+    /// What segments of HLS are.
+    #[serde(alias = "hlsSegmentType")]
+    pub hls_segment_type: Option<hls::SegmentType>,
     /// Broadcasts can be watched by DASH.
     #[serde(alias = "dashMuxingEnabled")]
     pub dash_muxing_enabled: Option<bool>,

@@ -21,9 +21,22 @@ pub struct HlsSettings {
     /// some.
     #[serde(rename = "hls_always")]
     pub always: bool,
+    /// What segments are. Low-latency HLS is of fMP4.
+    #[serde(rename = "hlsSegmentType")]
+    pub segment_type: SegmentType,
     /// Broadcasts can be watched by DASH, which is made of the same segments.
     #[serde(rename = "dashMuxingEnabled")]
     pub dash: bool,
+}
+
+/// What segments of HLS are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentType {
+    /// Fragments of MP4, with parts for low latency.
+    Fmp4,
+    /// MPEG-TS, for players that know nothing of those.
+    MpegTs,
 }
 
 impl Default for HlsSettings {
@@ -33,6 +46,7 @@ impl Default for HlsSettings {
             segment_s: 2,
             list_size: 15,
             always: false,
+            segment_type: SegmentType::Fmp4,
             dash: false,
         }
     }

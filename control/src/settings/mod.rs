@@ -24,7 +24,7 @@ pub use self::{
     application::{ApplicationOverrides, ApplicationSettings, IceServer},
     encoding::{EncodingSettings, OfferedCodecs, OpusChannels},
     error::SettingsError,
-    hls::HlsSettings,
+    hls::{HlsSettings, SegmentType},
     in_force::{Settings, TlsFiles},
     overrides::Overrides,
     preview::PreviewSettings,

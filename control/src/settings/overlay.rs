@@ -96,6 +96,7 @@ impl ApplicationOverrides {
         set(&mut hls.segment_s, &self.hls_time);
         set(&mut hls.list_size, &self.hls_list_size);
         set(&mut hls.always, &self.hls_always);
+        set(&mut hls.segment_type, &self.hls_segment_type);
         set(&mut hls.dash, &self.dash_muxing_enabled);
     }
 

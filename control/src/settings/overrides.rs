@@ -164,6 +164,11 @@ pub struct Overrides {
           num_args = 0..=1, default_missing_value = "true")]
     pub hls_always: Option<bool>,
 
+    /// What segments of HLS are: fmp4, or mpegts for old players [default: fmp4]
+    #[arg(long, value_name = "NAME", value_parser = word::<hls::SegmentType>)]
+    #[serde(alias = "hlsSegmentType")]
+    pub hls_segment_type: Option<hls::SegmentType>,
+
     /// Broadcasts can be watched by DASH [default: false]
     #[arg(long, value_name = "BOOL",
           num_args = 0..=1, default_missing_value = "true")]

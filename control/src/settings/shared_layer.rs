@@ -13,6 +13,7 @@ impl Overrides {
             hls_time: self.hls_time,
             hls_list_size: self.hls_list_size,
             hls_always: self.hls_always,
+            hls_segment_type: self.hls_segment_type,
             dash_muxing_enabled: self.dash_muxing_enabled,
             data_channel_enabled: self.data_channel_enabled,
             data_channel_player_distribution: self.data_channel_player_distribution,

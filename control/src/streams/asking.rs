@@ -24,14 +24,15 @@ use super::{
 use crate::{
     backend::StreamEvent,
     hls::{Asked, Media, Page, Stream, Track},
-    lifecycle, limits,
+    lifecycle,
     settings::ApplicationSettings,
     state::Control,
     store::BroadcastRecord,
     wants, webhooks,
 };
 
-const SEGMENT: &str = "video/mp4";
+/// What fragments of MP4 are.
+pub(super) const MP4: &str = "video/mp4";
 /// Seconds that a segment may be kept by caches. Its name is never used again.
 const SEGMENT_CACHED_S: u32 = 3_600;
 
@@ -112,7 +113,11 @@ impl Asking<'_> {
     }
 
     /// Parts as one file: shared with what is kept.
-    pub(super) fn media_file(&self, parts: Vec<Bytes>) -> Result<Response, Refusal> {
+    pub(super) fn media_file(
+        &self,
+        kind: &'static str,
+        parts: Vec<Bytes>,
+    ) -> Result<Response, Refusal> {
         // The name says what is in it.
         let tag = format!(
             "\"{:016x}\"",
@@ -124,7 +129,7 @@ impl Asking<'_> {
         }
         let length: usize = parts.iter().map(Bytes::len).sum();
         let headers = [
-            (header::CONTENT_TYPE, SEGMENT.to_owned()),
+            (header::CONTENT_TYPE, kind.to_owned()),
             (header::CONTENT_LENGTH, length.to_string()),
             (header::CACHE_CONTROL, caching),
             (header::ETAG, tag),

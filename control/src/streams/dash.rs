@@ -10,7 +10,7 @@ use shardcast_link::{BroadcastId, fragment::RungName};
 
 use super::{
     answer::page,
-    asking::{Asking, gone, wait_for_segment},
+    asking::{Asking, MP4, gone, wait_for_segment},
     refusal::Refusal,
     visitor::Visitor,
 };
@@ -75,12 +75,12 @@ pub(super) async fn serve(
                 segments.find(is_it).cloned()
             });
             let files = found.and_then(|segment| dash::media(&segment, kind));
-            asking.media_file(files.ok_or_else(gone)?)
+            asking.media_file(MP4, files.ok_or_else(gone)?)
         }
         File::Init { kind, tag, .. } => {
             let track = asking.track()?;
             let bytes = track.read(|media| dash::init(media.segment_of(tag)?, kind));
-            asking.media_file(vec![bytes.ok_or_else(gone)?])
+            asking.media_file(MP4, vec![bytes.ok_or_else(gone)?])
         }
     }
 }

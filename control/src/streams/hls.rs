@@ -9,7 +9,7 @@ use shardcast_link::{BroadcastId, fragment::RungName};
 
 use super::{
     answer::page,
-    asking::{Asking, gone, not_made, wait_for_segment},
+    asking::{Asking, MP4, gone, not_made, wait_for_segment},
     refusal::Refusal,
     reload::Reload,
     visitor::Visitor,
@@ -21,10 +21,12 @@ use crate::{
         playlist::{self, Least, Report, Wish},
     },
     limits,
+    settings::SegmentType,
     state::Control,
 };
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const TRANSPORT: &str = "video/MP2T";
 /// Seconds that the answer to a request for a playlist to come may be kept by caches: who asks for the same number
 /// later goes on from there.
 const RELOAD_CACHED_S: u32 = 2;
@@ -63,6 +65,7 @@ pub(super) async fn serve(
         Name::Multivariant { up, .. } => asking.multivariant(up).await,
         Name::Segment { number, .. } => asking.segment(number),
         Name::Part { number, part, .. } => asking.part(number, part).await,
+        Name::Transport { number, .. } => asking.transport(number),
         Name::Init { tag, .. } => asking.init(tag),
     }
 }
@@ -140,6 +143,9 @@ impl Asking<'_> {
 
     fn playlist(&self, media: &Media, skip: bool, query: &str, others: &[Report]) -> Page {
         let stem = names::stem(self.id.stream(), self.rung);
+        if self.is_transport() {
+            return page(&playlist::transport_playlist(&stem, media, query));
+        }
         let wish = Wish {
             skip,
             query,
@@ -194,7 +200,8 @@ impl Asking<'_> {
         if let Some(source) = stream.source().read(source) {
             variants.insert(0, source);
         }
-        let made = playlist::multivariant_playlist(&variants);
+        let version = if self.is_transport() { 3 } else { 6 };
+        let made = playlist::multivariant_playlist(version, &variants);
         let text = made.ok_or_else(|| Refusal::later("the stream has just ended"))?;
         self.seen(&stream, true);
         let mut response = self.page(page(&text), PLAYLIST, "no-cache");
@@ -210,7 +217,22 @@ impl Asking<'_> {
             let parts = segment.parts.iter().map(|part| part.bytes.clone());
             Some(parts.collect::<Vec<_>>())
         });
-        self.media_file(parts.ok_or_else(gone)?)
+        self.media_file(MP4, parts.ok_or_else(gone)?)
+    }
+
+    fn transport(&self, number: u64) -> Result<Response, Refusal> {
+        if !self.is_transport() {
+            let message = "segments are fMP4 here: hlsSegmentType is fmp4";
+            return Err(Refusal::not_found(message));
+        }
+        let segment = self.track()?.read(|media| media.segment(number).cloned());
+        let segment = segment.filter(|segment| segment.is_complete);
+        self.media_file(TRANSPORT, vec![segment.ok_or_else(gone)?.transport()])
+    }
+
+    /// Whether segments are MPEG-TS.
+    fn is_transport(&self) -> bool {
+        self.settings.hls.segment_type == SegmentType::MpegTs
     }
 
     /// A part; the one that comes next is waited for (RFC 8216bis, 6.2.6).
@@ -225,11 +247,11 @@ impl Asking<'_> {
             let part = media.segment(number)?.parts.get(part)?;
             Some(part.bytes.clone())
         });
-        self.media_file(vec![bytes.ok_or_else(gone)?])
+        self.media_file(MP4, vec![bytes.ok_or_else(gone)?])
     }
 
     fn init(&self, tag: u64) -> Result<Response, Refusal> {
         let bytes = self.track()?.read(|media| media.init(tag));
-        self.media_file(vec![bytes.ok_or_else(gone)?])
+        self.media_file(MP4, vec![bytes.ok_or_else(gone)?])
     }
 }

@@ -24,7 +24,6 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "webMMuxingEnabled",
     "fileNameFormat",
     "hlsPlayListType",
-    "hlsSegmentType",
     "hlsflags",
     "deleteHLSFilesOnEnded",
     "dashSegDuration",
