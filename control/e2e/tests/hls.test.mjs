@@ -1,5 +1,8 @@
 // Chromium publishes, and Chromium watches by HLS with hls.js: on the product's own page, with parts, a second or two
 // behind; and without them, as players do that know nothing of low-latency HLS.
+//
+// SHARDCAST_HLS_SECONDS=300 makes a measurement of the first and of its twin without parts: each is watched for so long on a
+// calm machine, has to be 3 s and 12 s behind at most, and never stands still.
 
 import assert from "node:assert/strict";
 import { openPage } from "../browser/chromium.mjs";
@@ -10,9 +13,12 @@ import { shardcast } from "../servers/shardcast.mjs";
 import { sleep, until } from "../waiting.mjs";
 
 const ID = "public";
-/** Wanted are 3 s and 12 s; two browsers that encode and decode share the cores with the test. */
-const LOW_LATENCY_S_MAX = 5;
-const PLAIN_S_MAX = 16;
+const MEASURED_S = Number(process.env.SHARDCAST_HLS_SECONDS ?? 0);
+const WATCHED_S = MEASURED_S || 20;
+/** Wanted are 3 s and 12 s; in a test, two browsers that encode and decode share the cores with others. */
+const LOW_LATENCY_S_MAX = MEASURED_S ? 3 : 5;
+const PLAIN_S_MAX = MEASURED_S ? 12 : 16;
+const TIMEOUT_MS = 300_000 + MEASURED_S * 1_000;
 
 async function goLive(it, server) {
   const studio = await openStudio(it, { width: 640, height: 360 });
@@ -36,8 +42,6 @@ function observe(page) {
   });
 }
 
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-
 /** Seconds from a picture's encoding to its show, each half second. */
 async function latencies(page, count, read) {
   const all = [];
@@ -49,7 +53,22 @@ async function latencies(page, count, read) {
   return all;
 }
 
-scenario("the player page plays by low-latency HLS, close to live and without standing still", { timeout_ms: 240_000 }, async (it) => {
+/** Says how far behind the page was, and checks it. */
+async function report(page, what, all, behind_s_max) {
+  const { frames, waits } = await page.evaluate(() => window.seen);
+  const sorted = all.toSorted((a, b) => a - b);
+  const [behind_s, p99_s, most_s] = [0.5, 0.99, 1].map((part) => sorted[Math.min(Math.floor(part * all.length), all.length - 1)]);
+  console.log(`${what}: ${behind_s.toFixed(2)} s behind (median of ${all.length}; 99 % ${p99_s.toFixed(2)}, most ${most_s.toFixed(2)}), ` +
+    `${frames} frames in ${WATCHED_S} s, stood still ${waits} times`);
+  assert.ok(behind_s < behind_s_max, `${behind_s} s behind`);
+  assert.ok(frames > 10 * WATCHED_S, `${frames} frames in ${WATCHED_S} s`);
+  if (MEASURED_S) {
+    assert.ok(most_s < behind_s_max, `${most_s} s behind at most`);
+    assert.equal(waits, 0, "it stood still");
+  }
+}
+
+scenario("the player page plays by low-latency HLS, close to live and without standing still", { timeout_ms: TIMEOUT_MS }, async (it) => {
   const server = await shardcast(it);
   await goLive(it, server);
   const page = await openPage(it, `${server.http}/StreamLick/play.html?id=${ID}&playOrder=hls&stats`);
@@ -58,12 +77,8 @@ scenario("the player page plays by low-latency HLS, close to live and without st
   // The player finds its distance first.
   await sleep(8_000);
   await observe(page);
-  const all = await latencies(page, 40, () => document.querySelector("video").hls?.playingDate?.getTime());
-  const { frames, waits } = await page.evaluate(() => window.seen);
-  const behind_s = median(all);
-  console.log(`low-latency HLS: ${behind_s.toFixed(2)} s behind (median of ${all.length}, at most ${Math.max(...all).toFixed(2)}), ${frames} frames in 20 s, stood still ${waits} times`);
-  assert.ok(behind_s < LOW_LATENCY_S_MAX, `${behind_s} s behind`);
-  assert.ok(frames > 200, `${frames} frames in 20 s`);
+  const all = await latencies(page, WATCHED_S * 2, () => document.querySelector("video").hls?.playingDate?.getTime());
+  await report(page, "low-latency HLS", all, LOW_LATENCY_S_MAX);
   // The sound is AAC of Shardcast's own encoder.
   const [aacBytes, fault] = await page.evaluate(() => {
     const video = document.querySelector("video");
@@ -81,7 +96,7 @@ scenario("the player page plays by low-latency HLS, close to live and without st
   await until("the video to go on", () => isPlaying(page));
 });
 
-scenario("a player without parts plays whole segments, and a publisher that reloads is a short pause", { timeout_ms: 300_000 }, async (it) => {
+scenario("a player without parts plays whole segments, and a publisher that reloads is a short pause", { timeout_ms: TIMEOUT_MS }, async (it) => {
   const server = await shardcast(it);
   const studio = await goLive(it, server);
   const page = await openPage(it, `${server.http}/hls/hls.license.txt`);
@@ -96,10 +111,9 @@ scenario("a player without parts plays whole segments, and a publisher that relo
   }, ID);
   await until("the video to go on", () => isPlaying(page), { within_ms: 60_000 });
   await sleep(10_000);
-  const all = await latencies(page, 20, () => window.plain.playingDate?.getTime());
-  const behind_s = median(all);
-  console.log(`plain HLS: ${behind_s.toFixed(2)} s behind (median of ${all.length})`);
-  assert.ok(behind_s < PLAIN_S_MAX, `${behind_s} s behind`);
+  await observe(page);
+  const all = await latencies(page, WATCHED_S * 2, () => window.plain.playingDate?.getTime());
+  await report(page, "plain HLS", all, PLAIN_S_MAX);
   await studio.close();
   await sleep(3_000);
   await goLive(it, server);
