@@ -3,6 +3,7 @@
 mod hls;
 mod machine;
 mod placement;
+mod uploads;
 mod work;
 
 use std::{
@@ -57,6 +58,7 @@ impl Text {
         text.shards(control);
         text.placement(control);
         text.hls(control);
+        text.uploads(control);
         text.machine(control);
         text.0
     }

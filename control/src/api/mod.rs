@@ -76,9 +76,9 @@ use serde_json::{Value, json};
 use shardcast_link::{BroadcastId, BroadcastStatus, DestinationState, SinkStatus};
 
 use crate::{
-    access, clock, drain, health, lifecycle, limits, redact,
+    access, clock, drain, health, lifecycle, limits, recordings, redact,
     state::Control,
-    store::{BroadcastRecord, EndpointRecord, UploadRecord, VodRecord},
+    store::{BroadcastRecord, EndpointRecord},
     streams,
 };
 
@@ -248,10 +248,8 @@ fn broadcast(control: &Control, record: &BroadcastRecord) -> Value {
 
 /// Recordings that are not uploaded yet, and why one is not.
 fn uploads(control: &Control) -> Value {
-    let is_waiting = |upload: &UploadRecord| upload.uploaded_unix_ms.is_none();
-    let waiting = |vod: &VodRecord| vod.upload.as_ref().is_some_and(is_waiting);
     json!({
-        "waiting": control.catalog.vods(waiting).len(),
+        "waiting": recordings::uploads_waiting(control),
         "problem": control.recordings.uploads.any_problem(),
     })
 }

@@ -33,7 +33,7 @@ use shardcast_log::Limiter;
 pub(crate) use self::{
     finish::FinishError,
     names::is_file_path,
-    upload::{UploadView, link, view as upload_view},
+    upload::{UploadView, link, view as upload_view, waiting as uploads_waiting},
 };
 use self::{finish::Finished, label::Label};
 use crate::{

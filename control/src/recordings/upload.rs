@@ -276,6 +276,13 @@ pub(crate) fn link(control: &Control, application: &str, path: &str, is_head: bo
     Some(bucket.link(&upload.key, is_head))
 }
 
+/// How many recordings are not uploaded yet that are to be.
+pub(crate) fn waiting(control: &Control) -> usize {
+    let is_waiting = |upload: &UploadRecord| upload.uploaded_unix_ms.is_none();
+    let waiting = |vod: &VodRecord| vod.upload.as_ref().is_some_and(is_waiting);
+    control.catalog.vods(waiting).len()
+}
+
 /// What is said of the upload of a recording.
 #[derive(Debug)]
 pub(crate) struct UploadView {
@@ -346,7 +353,9 @@ impl Job<'_> {
                 upload.uploaded_unix_ms = Some(now);
             })
             .await?;
-        if !is_there {
+        if is_there {
+            self.control.recordings.uploads.is_done(bytes);
+        } else {
             self.client().delete(&self.bucket, &upload.key).await?;
         }
         Ok(is_there)

@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, Semaphore};
@@ -27,6 +30,18 @@ pub(crate) struct Uploads {
     wake: Notify,
     /// Why, by the ids of recordings. Those that are deleted leave it.
     problems: Mutex<HashMap<String, String>>,
+    pub(crate) counters: UploadCounters,
+}
+
+/// What this process has uploaded.
+#[derive(Debug, Default)]
+pub(crate) struct UploadCounters {
+    /// Recordings.
+    pub(crate) done: AtomicU64,
+    /// Of those recordings.
+    pub(crate) bytes: AtomicU64,
+    /// Attempts.
+    pub(crate) failed: AtomicU64,
 }
 
 impl Default for Recordings {
@@ -79,7 +94,19 @@ impl Uploads {
 
     /// The upload of `vod` has failed.
     pub(crate) fn has_failed(&self, vod: &str, problem: String) {
+        self.counters.failed.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(vod.to_owned(), problem);
+    }
+
+    /// A recording of so many bytes is in its bucket.
+    pub(crate) fn is_done(&self, bytes: u64) {
+        self.counters.done.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many have failed and wait for another attempt.
+    pub(crate) fn failing(&self) -> usize {
+        self.lock().len()
     }
 
     /// It is done, or not wanted any more.

@@ -257,6 +257,17 @@ async fn a_wrong_key_or_bucket_is_told_files_stay_and_others_are_uploaded() {
     let status = server.get("/api/v1/status").await.json();
     assert_eq!(status["uploads"]["waiting"], 3);
     assert!(status["uploads"]["problem"].is_string());
+    let metrics = server.get("/metrics").await.text();
+    for row in ["waiting 3", "failing 3", "total 1"] {
+        let row = format!("\nshardcast_uploads_{row}\n");
+        assert!(metrics.contains(&row), "{row} {metrics}");
+    }
+    let number = |name: &str| -> u64 {
+        let row = metrics.lines().find_map(|line| line.strip_prefix(name));
+        row.unwrap().trim().parse().unwrap()
+    };
+    assert!(number("shardcast_uploads_failed_total ") >= 3);
+    assert!(number("shardcast_upload_bytes_total ") > 1_000);
     for name in ["Absent", "Wrong", "Down", "StreamLick"] {
         let path = format!("/{name}/streams/{}.mp4", name.to_lowercase());
         assert_eq!(server.get(&path).await.status, 200, "{name}");
