@@ -1,7 +1,8 @@
 // Clients that may talk to a TURN server alone are told which one, and play through it: with the SDK,
-// which asks for it (`getIceServerConfig`), and by WHEP, which finds it in `Link`, over TLS too.
+// which asks for it (`getIceServerConfig`), on the page play.html, and by WHEP, which finds it in `Link`, over TLS too.
 
 import assert from "node:assert/strict";
+import { openPage } from "../browser/chromium.mjs";
 import { openStudio } from "../clients/studio.mjs";
 import { isPlaying, openViewer, openWhepViewer } from "../clients/viewer.mjs";
 import { scenario } from "../scenario.mjs";
@@ -42,6 +43,29 @@ scenario("browsers that use nothing but a relay watch through it", {}, async (it
   await until("the video to go on", () => isPlaying(page));
   assert.equal(await wayOf(page, "window.peer"), "relay by udp");
   assert.match(turn.output(), /realm <shardcast> user <viewer>/);
+});
+
+/** The page's peer connections use nothing but relays from now on; the newest is `window.peer`. */
+const useRelaysAlone = (page) => page.addInitScript(() => {
+  const Browsers = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Browsers {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: "relay" });
+      window.peer = this;
+    }
+  };
+});
+
+scenario("the player takes the relay of the settings, and no server beside it", {}, async (it) => {
+  const turn = await coturn(it);
+  const server = await goLive(it, turn);
+  const page = await openPage(it, "about:blank");
+  await useRelaysAlone(page);
+  await page.goto(`${server.http}/StreamLick/play.html?id=${ID}`);
+  await until("the player to show the stream", () => isPlaying(page));
+  assert.equal(await wayOf(page, "window.peer"), "relay by udp");
+  const { iceServers } = await page.evaluate(() => window.peer.getConfiguration());
+  assert.deepEqual(iceServers.map(({ urls }) => urls).flat(), [turn.uri]);
 });
 
 scenario("a browser watches through a relay that it speaks TLS with", {}, async (it) => {

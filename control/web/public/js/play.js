@@ -7,6 +7,7 @@
 import { WebRTCAdaptor } from "/sdk/index.js";
 import { element, setText } from "./dom.js";
 import { FrameClock } from "./frame_clock.js";
+import { takeIceServers } from "./ice_servers.js";
 import { HlsPlayer } from "./play_hls.js";
 import { PlayerStats } from "./player_stats.js";
 
@@ -104,7 +105,7 @@ async function measure() {
 function notified(event, detail) {
   if (hlsPlayer) return;
   stats.notified(event, detail);
-  if (event === "initialized") adaptor.play(streamId, token);
+  if (event === "initialized") takeIceServers(adaptor).then(() => adaptor?.play(streamId, token));
   else if (event === "newTrackAvailable") show(detail.stream);
   else if (event === "play_started") {
     clearTimeout(patience);
@@ -134,6 +135,7 @@ function playByWebRtc() {
     websocketURL: websocketUrl(),
     isPlayMode: true,
     mediaConstraints: { video: false, audio: false },
+    // Those of the settings come over the socket. Without this option the SDK would ask a public STUN server.
     peerconnection_config: { iceServers: [] },
     callback: notified,
     callbackError: failed,

@@ -1,6 +1,7 @@
 // Publishes one MediaStream with Ant Media's SDK, as a studio does.
 
 import { WebRTCAdaptor } from "/sdk/index.js";
+import { takeIceServers } from "./ice_servers.js";
 import { APPLICATION } from "./rest.js";
 
 function websocketUrl() {
@@ -35,12 +36,12 @@ export function publish({ stream, streamId, token, bandwidthKbps, show, notified
     bandwidth: bandwidthKbps,
     degradationPreference: preference,
     mediaConstraints: { video: false, audio: false },
-    // Shardcast has a public address. Without this option the SDK would ask a public STUN server.
+    // Those of the settings come over the socket. Without this option the SDK would ask a public STUN server.
     peerconnection_config: { iceServers: [] },
     callback: (event, detail) => {
       if (event === "initialized" && !started) {
         started = true;
-        adaptor.publish(streamId, token || undefined);
+        takeIceServers(adaptor).then(() => adaptor.publish(streamId, token || undefined));
       }
       notified(event, detail);
     },
