@@ -78,7 +78,11 @@ pub(crate) fn check_view(
     if lifecycle::status_word(control, &record) != "broadcasting" {
         return Err(no_stream());
     }
-    let shard = control.shards.assignment(id).ok_or_else(no_stream)?;
+    // A new engine has nothing before its publishers are back, who come at the same time as their viewers: who comes first has
+    // the broadcast placed.
+    let shard = control.shards.assignment(id);
+    let shard = shard.or_else(|| control.shards.place(id));
+    let shard = shard.ok_or_else(no_stream)?;
     let limits = [
         application.webrtc_viewer_limit,
         usize::try_from(record.profile.webrtc_viewer_limit).ok(),

@@ -347,6 +347,35 @@ async fn a_socket_that_closes_ends_its_viewers_and_a_new_engine_sends_them_back(
 }
 
 #[tokio::test]
+async fn who_is_back_behind_a_new_engine_before_the_publisher_is_sent_the_offer_when_that_is() {
+    let server = Server::start().await;
+    let mut shard = Shard::join(&server).await;
+    let (mut before, _) = shard.live(server.http(), &id()).await;
+    shard.die();
+    shard.accept(shardcast_link::ShardStatus::default()).await;
+    assert_eq!(before.next().await["definition"], "server_will_stop");
+    let (mut viewer, session) = playing(&server, &mut shard).await;
+    shard
+        .say(Event::ViewRefused {
+            session: session.clone(),
+            refusal: ViewRefusal::NotOnAir,
+            problem: Problem {
+                fault: Fault::Publisher,
+                message: "the broadcast is not on air".into(),
+            },
+        })
+        .await;
+    let mut publisher = server.connect().await;
+    assert_eq!(publisher.ask(publish("s1")).await["command"], "start");
+    publisher.send(offer("s1")).await;
+    let publishing = shard.take_publish().await;
+    shard.go_live(&publishing, &id()).await;
+    assert_eq!(view(&mut shard).await, session, "it waited");
+    described(&mut shard, &session).await;
+    assert_eq!(viewer.next().await["type"], "offer");
+}
+
+#[tokio::test]
 async fn viewers_are_counted_in_the_broadcast_and_its_statistics() {
     let server = Server::start().await;
     server.create("s1").await;
