@@ -151,6 +151,8 @@ pub(crate) fn tracks(path: &Path) -> (Track, Track) {
     let output = Command::new("ffmpeg")
         .args(["-v", "warning", "-xerror", "-i"])
         .arg(path)
+        // Else FFmpeg puts pictures at its own distances, and complains of two that come in one of them.
+        .args(["-fps_mode", "passthrough", "-enc_time_base", "-1"])
         .args(["-f", "null", "-"])
         .stdin(Stdio::null())
         .output()
