@@ -155,7 +155,7 @@ fn playlists_agree_whatever_is_lost_or_cut_off_and_whenever() {
         let mut known: [BTreeMap<String, u64>; 3] = Default::default();
         for n in 0..80 {
             let is_quiet = n >= 70;
-            for playlist in 0..3 {
+            for (playlist, known) in known.iter_mut().enumerate() {
                 let at_ms = n * 2_000 + if playlist == 0 { 700 } else { 0 };
                 match dice(12) {
                     0 if !is_quiet => show.lose(playlist),
@@ -163,7 +163,7 @@ fn playlists_agree_whatever_is_lost_or_cut_off_and_whenever() {
                     _ => show.segment(playlist, at_ms, false),
                 }
                 for (name, number) in show.numbers_in_text(playlist) {
-                    let before = *known[playlist].entry(name).or_insert(number);
+                    let before = *known.entry(name).or_insert(number);
                     assert_eq!(before, number, "seed {seed}");
                 }
             }
