@@ -41,6 +41,10 @@ pub(crate) struct Soak {
     /// Time of the whole load before the measurement, in seconds
     #[arg(long, default_value_t = 120)]
     warm_up_seconds: u64,
+    /// How long engine and control are stopped in the first round, in seconds: what a stall of the machine
+    /// makes an allocator keep is in the base then; 0 for no stall
+    #[arg(long, default_value_t = 2.5)]
+    stall_seconds: f64,
     /// Time without load before memory and descriptors are read, in seconds
     #[arg(long, default_value_t = 60)]
     rest_seconds: u64,
@@ -59,14 +63,18 @@ pub(crate) struct Soak {
     pub(super) server: ServerArgs,
 }
 
+fn time(what: &str, seconds: f64) -> Result<Duration, BenchError> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| BenchError::Argument(format!("{what}: {error}")))
+}
+
 pub(super) async fn run(options: &Soak, output: &mut Output) -> Result<bool, BenchError> {
     output.shardcast(options.server.server_bin.as_deref());
     let (harness, _pinned) = options.server.setup().start().await?;
     let seconds = options
         .hours
         .map_or(options.minutes * 60.0, |hours| hours * 3_600.0);
-    let duration = Duration::try_from_secs_f64(seconds)
-        .map_err(|error| BenchError::Argument(format!("the length of the soak: {error}")))?;
+    let duration = time("the length of the soak", seconds)?;
     let warm_up = Duration::from_secs(options.warm_up_seconds);
     let options = SoakOptions {
         broadcasts: options.broadcasts,
@@ -76,6 +84,7 @@ pub(super) async fn run(options: &Soak, output: &mut Output) -> Result<bool, Ben
         destinations: options.changing_destinations,
         stay: Duration::from_secs(options.stay_seconds),
         first_round: warm_up.min(FIRST_ROUND_MAX),
+        stall: time("the stall", options.stall_seconds)?,
         warm_up,
         duration,
         rest: Duration::from_secs(options.rest_seconds),

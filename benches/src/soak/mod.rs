@@ -2,7 +2,8 @@
 //! destinations that are added and removed by REST, some of which fail.
 //!
 //! ```text
-//!  first round    all of it for a while, then nothing ──► the base: what a process has that has worked once
+//!  first round    all of it for a while, with a stall of both processes, then nothing ──► the base: what a
+//!                 process has that has worked once
 //!  warm-up        all of it again; caches fill
 //!  measurement    memory over time, of which the slope is taken
 //!  rest           nothing ──► must be as the base
@@ -25,7 +26,7 @@ pub use page::page;
 pub use sample::{ProcessSample, SoakSample};
 
 use crate::BenchError;
-use crate::harness::Harness;
+use crate::harness::{Harness, pause, resume};
 use crate::load::{Clips, Door, Load, LoadEnd, Mix};
 use crate::stats::{Line, Percentiles};
 use churn::Churn;
@@ -55,6 +56,10 @@ pub struct SoakOptions {
     pub stay: Duration,
     /// Length of the first round; none when zero.
     pub first_round: Duration,
+    /// How long both processes are stopped halfway through the first round, as by a machine whose cores others
+    /// have; zero for not at all. What has piled up meanwhile takes memory that an allocator keeps: once, which is
+    /// no growth, so the base has to have it.
+    pub stall: Duration,
     /// Time before the measurement.
     pub warm_up: Duration,
     /// Length of the measurement.
@@ -139,7 +144,10 @@ pub async fn soak(
         fresh.clone()
     } else {
         progress("first round");
-        run.round(options.first_round, Duration::ZERO).await?;
+        let round = run.round(options.first_round, Duration::ZERO);
+        let (round, stalled) = tokio::join!(round, run.stall(options.first_round / 2));
+        round?;
+        stalled?;
         run.rest().await?
     };
     progress(&format!("base: {}", base.line()));
@@ -271,6 +279,22 @@ impl<P: Fn(&str)> Run<'_, P> {
         self.sample().await
     }
 
+    /// Stops both processes for a while, `after` that time.
+    async fn stall(&self, after: Duration) -> Result<(), BenchError> {
+        if self.options.stall.is_zero() {
+            return Ok(());
+        }
+        sleep(after).await;
+        (self.progress)(&format!(
+            "both processes stand still for {} s",
+            self.options.stall.as_secs_f64()
+        ));
+        let pids = [self.harness.engine_pid(), self.harness.control_pid()];
+        pids.into_iter().try_for_each(pause)?;
+        sleep(self.options.stall).await;
+        pids.into_iter().try_for_each(resume)
+    }
+
     /// All of the load, for a warm-up and a time, and its end.
     async fn round(&self, duration: Duration, warm_up: Duration) -> Result<Round, BenchError> {
         let options = self.options;
@@ -353,6 +377,7 @@ mod tests {
             destinations: 1,
             stay: second,
             first_round: second,
+            stall: Duration::ZERO,
             warm_up: second,
             duration: second,
             rest: second,

@@ -64,7 +64,14 @@ fn settings(options: &SoakOptions) -> Vec<(String, String)> {
                 seconds(options.stay)
             ),
         ),
-        ("First round", seconds(options.first_round)),
+        (
+            "First round",
+            format!(
+                "{}, both processes stopped for {} in it",
+                seconds(options.first_round),
+                seconds(options.stall)
+            ),
+        ),
         ("Warm-up", seconds(options.warm_up)),
         ("Measurement", seconds(options.duration)),
         ("Rest", seconds(options.rest)),
