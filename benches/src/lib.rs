@@ -6,6 +6,7 @@
 //! command line.
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod bitrate;
 pub mod capacity;
 pub mod clock;

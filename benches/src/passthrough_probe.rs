@@ -24,7 +24,7 @@ pub struct PassthroughReport {
     pub frames_lost: u64,
     /// All other defects at the destination, as text.
     pub faults: Vec<String>,
-    /// From the publisher's send call to the destination's read call, since
+    /// From the publisher's send call to the arrival at the destination's socket, since
     /// [`reset_delays`](PassthroughProbe::reset_delays).
     pub delay_ms: Option<Percentiles>,
     /// Frames that the generator sent more than 50 ms late: above 0, the generator itself delayed

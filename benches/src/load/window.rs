@@ -67,7 +67,7 @@ pub struct Window {
     pub steal_percent: f64,
     /// Bytes of media that one publisher sent, in kbit/s; the mean.
     pub publisher_kbps: f64,
-    /// From the publisher's send call to the destination's read call.
+    /// From the publisher's send call to the arrival at the destination's socket.
     pub delay_ms: Option<Percentiles>,
     /// The same for each way in which some of the broadcasts are published.
     pub delay_by_ingest: Vec<IngestDelay>,
@@ -89,7 +89,7 @@ pub struct IngestDelay {
     pub ingest: Ingest,
     /// How many they are.
     pub broadcasts: u32,
-    /// From the publisher's send call to the destination's read call.
+    /// From the publisher's send call to the arrival at the destination's socket.
     pub delay_ms: Option<Percentiles>,
 }
 

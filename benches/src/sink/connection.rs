@@ -20,7 +20,7 @@ use super::{
     register::ConnectionEntry,
     tls::{Certificate, TestCa},
 };
-use crate::clock;
+use crate::{arrival, clock};
 
 const READ_BYTES: usize = 64 * 1_024;
 /// Interval of the reads of a slow reader, and of the checks for a client that hung up.
@@ -35,6 +35,7 @@ pub(super) async fn serve(
 ) {
     // Without this, Nagle's algorithm would delay acknowledgements.
     let _ = tcp.set_nodelay(true);
+    arrival::stamp(&tcp);
     if faults.read_bytes_per_second.is_some() {
         shrink_buffer(&tcp);
     }
@@ -92,6 +93,7 @@ async fn converse(
         answer_at: None,
         fault_at: None,
         reading: true,
+        arrived_us: clock::now_us(),
         over: None,
     };
     connection.run().await
@@ -146,6 +148,8 @@ struct Connection<'a> {
     /// When the scheduled fault is due, if it is one of time.
     fault_at: Option<Instant>,
     reading: bool,
+    /// When the bytes of the last read were in the socket.
+    arrived_us: u64,
     /// Set when the sink ends the connection.
     over: Option<Ended>,
 }
@@ -168,8 +172,9 @@ impl Connection<'_> {
             let length = self.read_length();
             let window = buffer.get_mut(..length).unwrap_or_default();
             tokio::select! {
-                read = self.pipe.read(window), if self.reading => {
-                    let length = read?;
+                read = self.pipe.read_stamped(window), if self.reading => {
+                    let (length, arrived_us) = read?;
+                    self.arrived_us = arrived_us;
                     if length == 0 {
                         return Ok(Ended::Closed);
                     }
@@ -245,9 +250,9 @@ impl Connection<'_> {
                     self.entry.measure(|measure| measure.metadata(&properties));
                 }
                 ServerOutput::Media(message) => {
-                    let now_us = clock::now_us();
+                    let arrived_us = self.arrived_us;
                     let frames = self.entry.measure(|measure| {
-                        measure.media(&message, now_us);
+                        measure.media(&message, arrived_us);
                         measure.video_frames()
                     });
                     if self

@@ -118,7 +118,8 @@ pub struct ConnectionReport {
     pub gaps: Vec<(u32, u32)>,
     /// Frame numbers that were received twice or out of order.
     pub frames_repeated: u64,
-    /// From the publisher's send call to the sink's read call.
+    /// From the publisher's send call to the arrival of the frame's last byte at the sink's socket, as the kernel tells
+    /// it; with TLS, to the sink's read call.
     pub delay_ms: Option<Percentiles>,
     /// Sizes, parameter sets, spacing and bit rate of the video.
     #[serde(rename = "picture")]

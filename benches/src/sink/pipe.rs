@@ -8,6 +8,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::{arrival, clock};
+
 #[derive(Debug)]
 pub(super) enum Pipe {
     Plain(TcpStream),
@@ -19,6 +21,15 @@ impl Pipe {
         match self {
             Self::Plain(tcp) => tcp.read(buffer).await,
             Self::Tls(tls) => tls.read(buffer).await,
+        }
+    }
+
+    /// The same with the time at which the last of the bytes was in the socket, in microseconds of
+    /// [`clock::now_us`]; with TLS it is that of the read.
+    pub(super) async fn read_stamped(&mut self, buffer: &mut [u8]) -> io::Result<(usize, u64)> {
+        match self {
+            Self::Plain(tcp) => arrival::read(tcp, buffer).await,
+            Self::Tls(tls) => Ok((tls.read(buffer).await?, clock::now_us())),
         }
     }
 

@@ -19,7 +19,7 @@ use super::impairment::{Impairment, ImpairmentOptions};
 use super::packet::Content;
 use super::reception::VideoPacket;
 use crate::publisher::socket_facing;
-use crate::{BenchError, clock};
+use crate::{BenchError, arrival, clock};
 
 const DATAGRAM_BYTES_MAX: usize = 2_000;
 
@@ -54,6 +54,8 @@ pub(super) struct Peer {
     rtc_wake_at: Instant,
     /// When the last datagram was received.
     pub(super) received_at: Instant,
+    /// When the datagram in work was in the socket, or came out of the impaired network.
+    arrived_us: u64,
 }
 
 impl Peer {
@@ -63,6 +65,7 @@ impl Peer {
         impairment: ImpairmentOptions,
     ) -> Result<Self, BenchError> {
         let socket = socket_facing(server).await?;
+        arrival::stamp(&socket);
         let local = socket.local_addr()?;
         let now = Instant::now();
         // RTP mode: packets are measured, and str0m neither orders nor joins them.
@@ -90,6 +93,7 @@ impl Peer {
             events: Vec::new(),
             rtc_wake_at: now,
             received_at: now,
+            arrived_us: 0,
         })
     }
 
@@ -172,8 +176,9 @@ impl Peer {
     /// Takes what has come.
     pub(super) fn receive(&mut self) -> Result<(), BenchError> {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        while let Ok((length, from)) = self.socket.try_recv_from(&mut buffer) {
+        while let Ok((length, from, at_us)) = arrival::try_receive(&self.socket, &mut buffer) {
             let now = Instant::now();
+            self.arrived_us = at_us;
             self.received_at = now;
             let bytes = buffer.get(..length).unwrap_or_default();
             if !self.is_impaired {
@@ -200,6 +205,7 @@ impl Peer {
     fn arrive(&mut self) -> Result<(), BenchError> {
         let now = Instant::now();
         while let Some(Datagram { from, bytes }) = self.network.pop(now) {
+            self.arrived_us = clock::now_us();
             self.input(now, from, &bytes)?;
         }
         self.poll()
@@ -258,7 +264,7 @@ impl Peer {
                     rtp_time: packet.time.numer(),
                     marker: packet.header.marker,
                     content: Content::of(&packet.payload),
-                    at_us: clock::now_us(),
+                    at_us: self.arrived_us,
                 };
                 let bytes = packet.payload.len();
                 self.events.push(PeerEvent::Video {
