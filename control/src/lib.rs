@@ -27,6 +27,7 @@ mod fragments;
 mod handover;
 mod health;
 mod hls;
+pub mod huge_pages;
 mod ladder;
 mod lifecycle;
 mod limits;

@@ -9,7 +9,7 @@ use std::{
 use shardcast_control::{
     EXIT_TASK_FAILED, Handle, Settings, Supervisor,
     cli::{Cli, Command, Options},
-    doctor, logging, rlimit, serve,
+    doctor, huge_pages, logging, rlimit, serve,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,6 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // First, since a page that is huge stays so.
+    huge_pages::do_without();
     let (options, with_engine) = match Cli::read().command {
         Command::Run(options) => (options, true),
         Command::Control(options) => (options, false),

@@ -28,7 +28,7 @@ pub use driver::{
     thread::{ShardEnd, ShardPlan, Shards},
 };
 pub use fragments::FragmentQueue;
-pub use os::memory::give_memory_back;
+pub use os::memory::prepare as prepare_memory;
 pub use run::run;
 pub use shardcast_media::AacCoder;
 pub use tcp::{

@@ -5,6 +5,6 @@ use std::process::ExitCode;
 use shardcast_engine::cli::Cli;
 
 fn main() -> ExitCode {
-    shardcast_engine::give_memory_back();
+    shardcast_engine::prepare_memory();
     shardcast_engine::run(Cli::read())
 }

@@ -23,6 +23,7 @@ mod hls_pollers;
 mod hostile_peer;
 mod hostile_video;
 mod hostile_viewers;
+mod huge_pages;
 mod opus_passthrough;
 mod placement_beside_shows;
 mod previews;
