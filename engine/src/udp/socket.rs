@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     error::EngineError,
-    limits::{UDP_KERNEL_RECEIVE_BYTES, UDP_KERNEL_SEND_BYTES},
+    limits::{ADVERTISED_MAX, UDP_KERNEL_RECEIVE_BYTES, UDP_KERNEL_SEND_BYTES},
     os::sockets::set_option,
 };
 
@@ -93,14 +93,27 @@ impl BoundUdp {
                 .map(|ip| SocketAddr::new(*ip, port))
                 .collect();
         }
-        let (loopback, mut others): (Vec<_>, Vec<_>) = self
+        let (loopback, others): (Vec<_>, Vec<_>) = self
             .locals
             .iter()
             .copied()
             .partition(|address| address.ip().is_loopback());
-        others.truncate(crate::limits::ADVERTISED_MAX);
-        if others.is_empty() { loopback } else { others }
+        if others.is_empty() {
+            loopback
+        } else {
+            of_both_families(others)
+        }
     }
+}
+
+/// At most [`ADVERTISED_MAX`] of `addresses`. The kernel lists IPv4 first, and a machine with containers has many of those:
+/// each family has half of the room, and what the other leaves, since a client may have one family alone.
+fn of_both_families(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (mut v4, mut v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv4);
+    v4.truncate(ADVERTISED_MAX - v6.len().min(ADVERTISED_MAX / 2));
+    v6.truncate(ADVERTISED_MAX - v4.len());
+    v4.append(&mut v6);
+    v4
 }
 
 /// Bytes of the queues that the kernel gives a socket that asks as a shard's does: receive, send.
@@ -195,5 +208,28 @@ mod tests {
             lonely.candidates(&[]),
             [SocketAddr::new(here, lonely.address.port())]
         );
+    }
+
+    #[test]
+    fn a_machine_of_many_addresses_offers_some_of_either_family() {
+        let addresses = |v4: u8, v6: u8| -> Vec<SocketAddr> {
+            let v4 = (1..=v4).map(|n| IpAddr::from([192, 0, 2, n]));
+            let v6 = (1..=v6).map(|n| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()]));
+            v4.chain(v6).map(|ip| SocketAddr::new(ip, 50_000)).collect()
+        };
+        for (v4, v6, offered) in [
+            (2, 1, (2, 1)),
+            (20, 1, (7, 1)),
+            (20, 3, (5, 3)),
+            (20, 20, (4, 4)),
+            (1, 20, (1, 7)),
+            (20, 0, (8, 0)),
+            (0, 20, (0, 8)),
+        ] {
+            let (of_v4, of_v6): (Vec<_>, Vec<_>) = of_both_families(addresses(v4, v6))
+                .into_iter()
+                .partition(SocketAddr::is_ipv4);
+            assert_eq!((of_v4.len(), of_v6.len()), offered, "{v4} and {v6}");
+        }
     }
 }
