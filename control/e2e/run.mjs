@@ -10,7 +10,7 @@ const END = ".test.mjs";
 /** They wait for what happens, and ask neither how late it is nor for how long a picture stood still. */
 const SIDE_BY_SIDE = new Set([
   "aiortc", "control_killed", "data_channel", "data_channel_only", "go_live_page", "go_live_page_settings", "guide_clients",
-  "measuring_tools", "pages_of_operators", "recordings", "renegotiation", "rest_stop", "turn", "udp_blocked",
+  "ipv6", "measuring_tools", "pages_of_operators", "recordings", "renegotiation", "rest_stop", "turn", "udp_blocked",
 ]);
 
 /** Whether all of them pass. */

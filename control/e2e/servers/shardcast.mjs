@@ -30,7 +30,8 @@ class Shardcast {
 
   /** Starts the process; `httpPort` pins the port, for a restart at the same address. */
   async start({ httpPort = 0 } = {}) {
-    const args = ["run", "--data-dir", this.dataDir, "--bind", "127.0.0.1", "--http-port", String(httpPort),
+    const { bind = "127.0.0.1" } = this.options;
+    const args = ["run", "--data-dir", this.dataDir, "--bind", bind, "--http-port", String(httpPort),
       "--https-port", "0", "--udp-port-base", "0", ...(this.options.args ?? [])];
     this.child = new Child(BINARY, args, { env: { ...process.env, NO_COLOR: "1", ...this.options.env } });
     this.outputs.push(this.child);
@@ -49,11 +50,16 @@ class Shardcast {
   }
 
   get http() {
-    return `http://${this.runtime.http}`;
+    return `http://${this.authority}`;
   }
 
   get websocket() {
-    return `ws://${this.runtime.http}/StreamLick/websocket`;
+    return `ws://${this.authority}/StreamLick/websocket`;
+  }
+
+  get authority() {
+    const { host } = this.options;
+    return host ? `${host}:${this.httpPort}` : this.runtime.http;
   }
 
   get httpPort() {
@@ -103,7 +109,10 @@ class Shardcast {
   }
 }
 
-/** A running Shardcast that is ready. */
+/**
+ * A running Shardcast that is ready. Clients are to reach it at `host`, as URLs have it, where what it binds its ports to is none
+ * that they could: `bind: "::"`.
+ */
 export async function shardcast(it, options = {}) {
   const server = new Shardcast(it, options);
   await server.start();
