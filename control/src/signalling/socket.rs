@@ -17,7 +17,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use shardcast_link::BroadcastId;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -340,14 +340,23 @@ fn take(
     }
 }
 
-/// Says why, then reads on until the client has closed.
-async fn end(mut stream: Stream, code: CloseCode) {
+/// Says why, then reads on until the client has closed. That is its close frame: it waits for the server to close the
+/// connection (RFC 6455 §7.1.1), a browser for 2 s. Where its frames cannot be read, it is the end of what it sends.
+async fn end<Io>(mut stream: WebSocketStream<Metered<Io>>, code: CloseCode)
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
     let frame = CloseFrame {
         code,
         reason: reason(code).into(),
     };
     if stream.send(Message::Close(Some(frame))).await.is_err() {
         return;
+    }
+    while let Some(Ok(message)) = stream.next().await {
+        if message.is_close() {
+            return;
+        }
     }
     // What is thrown away is not metered.
     let mut io = stream.into_inner().into_inner();
@@ -409,6 +418,22 @@ mod tests {
         let taken = (0..10_000).take_while(|_| budget.take(start)).count();
         assert_eq!(taken, limits::MESSAGES_BURST as usize);
         assert!(budget.take(start + Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_answered_the_close_frame_sees_the_connection_closed() {
+        let (io, far) = tokio::io::duplex(4_096);
+        let stream = WebSocketStream::from_raw_socket(Metered::new(io), Role::Server, None).await;
+        let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        client.send(Message::text("under way")).await.unwrap();
+        let closes = async {
+            assert!(client.next().await.unwrap().unwrap().is_close());
+            assert!(client.next().await.is_none());
+        };
+        let both = async { tokio::join!(end(stream, CloseCode::Restart), closes) };
+        timeout(limits::BODY_DRAIN, both)
+            .await
+            .expect("each waits for the other");
     }
 
     #[tokio::test]
