@@ -1,7 +1,7 @@
 // Chromium publishes, and Chromium watches by HLS with hls.js: on the product's own page, with parts, a second or two
 // behind; and without them, as players do that know nothing of low-latency HLS.
 //
-// SHARDCAST_HLS_SECONDS=300 makes a measurement of the first and of its twin without parts: each is watched for so long on a
+// SHARDCAST_E2E_HLS_SECONDS=300 makes a measurement of the first and of its twin without parts: each is watched for so long on a
 // calm machine, has to be 3 s and 12 s behind at most, and never stands still.
 
 import assert from "node:assert/strict";
@@ -13,7 +13,7 @@ import { shardcast } from "../servers/shardcast.mjs";
 import { sleep, until } from "../waiting.mjs";
 
 const ID = "public";
-const MEASURED_S = Number(process.env.SHARDCAST_HLS_SECONDS ?? 0);
+const MEASURED_S = Number(process.env.SHARDCAST_E2E_HLS_SECONDS ?? 0);
 const WATCHED_S = MEASURED_S || 20;
 /** Wanted are 3 s and 12 s; in a test, two browsers that encode and decode share the cores with others. */
 const LOW_LATENCY_S_MAX = MEASURED_S ? 3 : 5;
