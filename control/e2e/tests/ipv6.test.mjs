@@ -42,7 +42,7 @@ inNamespace(import.meta.url, "in a network where IPv4 leads nowhere", NETWORK, (
   scenario("a browser publishes and others watch over IPv6", {}, async (it) => {
     const nginx = await nginxRtmp(it, ["one"]);
     const server = await shardcast(it, { bind: "::", host: `[${IPV6}]` });
-    // Clients at other addresses than the loopback's are let in by name.
+    // REST is for clients of the loopback alone.
     const backend = new AntMediaBackend(`http://127.0.0.1:${server.httpPort}`);
     await backend.createBroadcast(ID);
     await backend.addRtmpEndpoint(ID, nginx.url("one"));
