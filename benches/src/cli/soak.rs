@@ -41,8 +41,8 @@ pub(crate) struct Soak {
     /// Time of the whole load before the measurement, in seconds
     #[arg(long, default_value_t = 120)]
     warm_up_seconds: u64,
-    /// How long engine and control are stopped in the first round, in seconds: what a stall of the machine
-    /// makes an allocator keep is in the base then; 0 for no stall
+    /// How long engine and control are stopped in the first round, in seconds: the buffers that a stall of the
+    /// machine touches for the first time are in the base then; 0 for no stall
     #[arg(long, default_value_t = 2.5)]
     stall_seconds: f64,
     /// Time without load before memory and descriptors are read, in seconds

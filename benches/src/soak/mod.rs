@@ -57,8 +57,8 @@ pub struct SoakOptions {
     /// Length of the first round; none when zero.
     pub first_round: Duration,
     /// How long both processes are stopped halfway through the first round, as by a machine whose cores others
-    /// have; zero for not at all. What has piled up meanwhile takes memory that an allocator keeps: once, which is
-    /// no growth, so the base has to have it.
+    /// have; zero for not at all. What has piled up meanwhile touches receive buffers and queues for the first time,
+    /// once, which is no growth, so the base has to have it.
     pub stall: Duration,
     /// Time before the measurement.
     pub warm_up: Duration,
