@@ -1,5 +1,5 @@
 // Segments of HLS as MPEG-TS, for old players: ffmpeg reads them without a warning, over many segments and with B-frames, and
-// hls.js, which takes them apart itself, plays them in Chromium, rungs too.
+// hls.js, which takes them apart itself, plays them in Chromium, rungs too; and the product's own page begins with one in reserve.
 
 import assert from "node:assert/strict";
 import path from "node:path";
@@ -75,4 +75,18 @@ scenario("hls.js plays MPEG-TS segments, and those of a rung", { timeout_ms: 180
   assert.ok(await isPlaying(page), `it stands still: ${await page.evaluate(() => window.errors.join(", "))}`);
   assert.ok((await page.evaluate(() => document.querySelector("video").webkitAudioDecodedByteCount)) > 0, "no sound");
   assert.equal(await page.evaluate(() => window.errors.filter((error) => error.endsWith("true")).length), 0);
+});
+
+scenario("the first viewer's page begins with two MPEG-TS segments, so that one is in reserve", { timeout_ms: 120_000 }, async (it) => {
+  const server = await goLive(it);
+  const page = await openPage(it, `${server.http}/hls/hls.license.txt`);
+  await page.addInitScript(() => {
+    const note = ({ target: { hls } }) => (window.begunWith ??= hls.latestLevelDetails.fragments.length);
+    document.addEventListener("playing", note, true);
+  });
+  await page.goto(`${server.http}/StreamLick/play.html?id=${ID}&playOrder=hls`);
+  await until("the page to be live", async () => (await page.textContent("#state")) === "live by HLS", { within_ms: 60_000 });
+  await until("the video to go on", () => isPlaying(page));
+  const begunWith = await page.evaluate(() => window.begunWith);
+  assert.ok(begunWith >= 2, `it began with ${begunWith}`);
 });

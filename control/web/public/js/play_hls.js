@@ -4,6 +4,8 @@ import Hls from "/hls/hls.mjs";
 
 /** After an error that ends playing, it is begun again so much later. */
 const AGAIN_MS = 2000;
+/** Without parts, playing begins with so many segments: with one alone, each next one would come as the picture stands still. */
+const SEGMENTS_MIN = 2;
 
 export class HlsPlayer {
   /** `said(look, words)` is told how it goes; `shown()` when there is a picture. */
@@ -15,8 +17,17 @@ export class HlsPlayer {
   play() {
     this.said("busy", "connecting");
     if (Hls.isSupported()) this.playWithLibrary();
-    else if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = this.address;
-    else return this.said("bad", "this browser cannot play HLS");
+    else if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.playWithBrowser();
+    else this.said("bad", "this browser cannot play HLS");
+  }
+
+  playWithBrowser() {
+    this.video.src = this.address;
+    this.begin();
+  }
+
+  begin() {
+    this.hasBegun = true;
     this.video.play().catch(() => {
       // Sound is not allowed before the user has touched the page.
       this.video.muted = true;
@@ -25,6 +36,8 @@ export class HlsPlayer {
   }
 
   playWithLibrary() {
+    this.hasBegun = false;
+    this.video.autoplay = false;
     this.hls = new Hls({ lowLatencyMode: true, backBufferLength: 30 });
     // For the console of the browser.
     this.video.hls = this.hls;
@@ -33,6 +46,8 @@ export class HlsPlayer {
     });
     this.hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
       if (!details.live) this.hasEnd = true;
+      const isEnough = details.partList || details.fragments.length >= SEGMENTS_MIN;
+      if (!this.hasBegun && (isEnough || !details.live)) this.begin();
     });
     this.video.addEventListener("ended", () => this.said("", "the broadcast has ended"), { once: true });
     this.hls.loadSource(this.address);
