@@ -28,6 +28,19 @@ async function goLive(it, server) {
   return studio;
 }
 
+/**
+ * Asks for the playlist, so that the broadcast is packaged, until it lists what a plain player keeps as its distance. One that opens
+ * before has less in reserve, and stands still in its first minute.
+ */
+async function packaged(server) {
+  await until("the playlist to list as much as HOLD-BACK", async () => {
+    const playlist = await (await fetch(`${server.http}/StreamLick/streams/${ID}.m3u8`)).text();
+    const [, hold_back_s] = playlist.match(/HOLD-BACK=([\d.]+)/);
+    const listed_s = [...playlist.matchAll(/#EXTINF:([\d.]+)/g)].reduce((sum, [, seconds]) => sum + Number(seconds), 0);
+    return listed_s >= Number(hold_back_s);
+  }, { every_ms: 500 });
+}
+
 /** Notes how far the picture is behind, by the times in the playlist, and whether it stands still. */
 function observe(page) {
   return page.evaluate(() => {
@@ -99,6 +112,7 @@ scenario("the player page plays by low-latency HLS, close to live and without st
 scenario("a player without parts plays whole segments, and a publisher that reloads is a short pause", { timeout_ms: TIMEOUT_MS }, async (it) => {
   const server = await shardcast(it);
   const studio = await goLive(it, server);
+  await packaged(server);
   const page = await openPage(it, `${server.http}/hls/hls.license.txt`);
   await page.evaluate(async (id) => {
     const { default: Hls } = await import("/hls/hls.mjs");
