@@ -5,6 +5,7 @@ mod audio;
 mod rendition;
 mod video;
 
+pub use self::audio::aac_frame_number;
 pub(crate) use self::audio::{FakeAudioTranscoders, kbps_of};
 pub use self::video::FakeVideoTranscoder;
 pub(crate) use self::video::Trouble;
