@@ -13,7 +13,10 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
-use super::messages::Messages;
+use super::{
+    messages::Messages,
+    skew::{faster, nanos, slower},
+};
 use crate::udp::Traffic;
 use crate::{
     b_frames::BFrames,
@@ -23,7 +26,11 @@ use crate::{
 /// So many pictures of a client have numbers of their own.
 const NUMBER_BITS: u32 = 18;
 /// CELT, 20 ms, one frame; the number of the packet follows.
-const OPUS: u8 = 0xfc;
+const OPUS: [u8; 2] = [0xfc, 0xff];
+/// The same with three frames, each of a third of what follows.
+const OPUS_60_MS: [u8; 4] = [0xff, 3, 0, 0];
+/// Samples of a frame, at 48 kHz.
+const FRAME_SAMPLES: u64 = 960;
 
 /// What a client sends.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +45,8 @@ pub struct Sends {
     pub frame_bytes: usize,
     /// Distance of two pictures; 0 is 30 a second.
     pub frame_ms: u64,
+    /// Opus packets of 60 ms and not of 20.
+    pub long_packets: bool,
     /// Two B-frames between P-frames.
     pub b_frames: bool,
     /// Of the video.
@@ -54,6 +63,7 @@ impl Default for Sends {
             small: false,
             frame_bytes: 5_000,
             frame_ms: 0,
+            long_packets: false,
             b_frames: false,
             codec: Codec::H264,
             layers: false,
@@ -138,6 +148,15 @@ pub struct Client {
     pub deaf: bool,
     /// Sends audio alone, as a page whose canvas does not change.
     pub no_video: bool,
+    /// Sends no audio, as a page whose microphone was taken away. Its RTP clock goes on.
+    pub no_audio: bool,
+    /// By how many millionths its machine's clock is faster than the shard's.
+    pub clock_ppm: u64,
+    /// The same of its sound card, against its machine.
+    pub sound_card_ppm: u64,
+    began: Instant,
+    /// By its machine's clock, when it took each picture, from the time on that it was connected.
+    pub pictures_taken: Vec<Duration>,
     /// What the network does once it is connected.
     pub traffic: Option<Traffic>,
     /// Answers no request for a keyframe and sends none by itself.
@@ -199,6 +218,11 @@ impl Client {
             dead: false,
             deaf: false,
             no_video: false,
+            no_audio: false,
+            clock_ppm: 0,
+            sound_card_ppm: 0,
+            began: now,
+            pictures_taken: Vec::new(),
             traffic: None,
             no_keyframes: false,
             lose_every: 0,
@@ -249,6 +273,7 @@ impl Client {
 
     /// A datagram of the shard has come.
     pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        let now = self.began + faster(now - self.began, self.clock_ppm);
         if self.dead || self.deaf {
             return;
         }
@@ -268,6 +293,7 @@ impl Client {
 
     /// Sends what is due; returns the datagrams that reach the network.
     pub fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let now = self.began + faster(now - self.began, self.clock_ppm);
         if self.dead {
             return Vec::new();
         }
@@ -307,20 +333,19 @@ impl Client {
     fn send_due(&mut self, now: Instant) {
         let since = now - self.connected.unwrap();
         if let Some(mid) = self.audio.filter(|_| now >= self.next_audio) {
-            self.next_audio += Duration::from_millis(20);
-            let ticks = u64::try_from(since.as_micros()).unwrap() * 48 / 1000 / 960 * 960;
-            let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
-            let [a, b, c, d] = u32::try_from(ticks / 960).unwrap().to_be_bytes();
-            self.write(now, mid, Codec::Opus, time, vec![OPUS, 0xff, a, b, c, d]);
+            self.send_audio(now, since, mid);
         }
         if let Some(mid) = self
             .video
             .filter(|_| now >= self.next_video && !self.no_video)
         {
-            self.next_video += match self.sends.frame_ms {
+            let apart = match self.sends.frame_ms {
                 0 => Duration::from_micros(33_333),
                 ms => Duration::from_millis(ms),
             };
+            // What a camera has not taken while it paused is not made up for.
+            let paused = now - self.next_video > apart;
+            self.next_video = if paused { now } else { self.next_video } + apart;
             let mut key = std::mem::take(&mut self.wants_keyframe) && !self.no_keyframes;
             let mut ticks = u64::try_from(since.as_micros()).unwrap() * 90 / 1000;
             if self.sends.layers {
@@ -343,8 +368,36 @@ impl Client {
             };
             self.frames_sent += 1;
             self.keyframes_sent += u64::from(key);
+            self.pictures_taken.push(since);
             self.write(now, mid, codec, MediaTime::from_90khz(ticks), unit);
         }
+    }
+
+    /// The packet that the sound card has filled.
+    fn send_audio(&mut self, now: Instant, since: Duration, mid: Mid) {
+        let frames = if self.sends.long_packets { 3 } else { 1 };
+        let samples = frames * FRAME_SAMPLES;
+        let heard = nanos(faster(since, self.sound_card_ppm));
+        let ticks = heard * 48 / 1_000_000 / samples * samples;
+        // Rounded up, so that the next one is whole when it is due.
+        let rounding = Duration::from_nanos(self.sound_card_ppm.min(1));
+        self.next_audio = now + self.audio_taken(ticks + samples) + rounding - since;
+        if self.no_audio {
+            return;
+        }
+        let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
+        let number = u32::try_from(ticks / FRAME_SAMPLES).unwrap().to_be_bytes();
+        let packet = match self.sends.long_packets {
+            true => [&OPUS_60_MS[..], &number].concat(),
+            false => [&OPUS[..], &number].concat(),
+        };
+        self.write(now, mid, Codec::Opus, time, packet);
+    }
+
+    /// By its machine's clock, when it took a sample of its audio, from the time on that it was connected.
+    pub fn audio_taken(&self, sample: u64) -> Duration {
+        let by_its_card = Duration::from_nanos(sample * 1_000_000 / 48);
+        slower(by_its_card, self.sound_card_ppm)
     }
 
     /// One picture in each layer that is alive; RTP times begin elsewhere in each.
@@ -374,6 +427,11 @@ impl Client {
     pub fn resize(&mut self, small: bool) {
         self.sends.small = small;
         self.wants_keyframe = true;
+    }
+
+    /// The number of its first picture; each that follows has the next one.
+    pub fn first_number(&self) -> u64 {
+        self.first_number
     }
 
     /// Of the next picture.

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use shardcast_core::io::{AudioJob, Input, StillFrame, VideoJob, VideoResult, VideoTranscoderId};
+use shardcast_core::{
+    io::{AudioJob, Input, StillFrame, VideoJob, VideoResult, VideoTranscoderId},
+    opus,
+};
 use shardcast_link::RenditionSpec;
 
 use super::{Arrival, World};
@@ -122,7 +125,7 @@ impl World {
             AudioJob::Decode { packet, .. } => {
                 let number = packet.last_chunk().copied().map_or(0, u32::from_be_bytes);
                 self.audio_decoded.push((number, self.audio_samples));
-                self.audio_samples += 960;
+                self.audio_samples += opus::duration_samples(packet).map_or(960, u64::from);
             }
             AudioJob::Recover { samples, .. }
             | AudioJob::Conceal { samples, .. }

@@ -12,6 +12,7 @@ pub mod player;
 pub mod recorded_files;
 pub mod recording;
 pub mod renditions;
+mod skew;
 pub mod tcp_lines;
 pub mod viewer;
 
@@ -81,8 +82,8 @@ pub struct World {
     pub video: Vec<FakeVideoTranscoder>,
     /// Bit rates of the audio transcoders that were opened.
     pub audio_bps: Vec<u32>,
-    /// Of each Opus packet that was decoded its number, which counts 20 ms each, and the samples
-    /// before it. Of use with one audio transcoder.
+    /// Of each Opus packet that was decoded its number, which counts 20 ms by the sound card, and the
+    /// samples before it. Of use with one audio transcoder.
     pub audio_decoded: Vec<(u32, u64)>,
     audio_samples: u64,
     /// AAC frames of encoders that were decoded.
