@@ -47,6 +47,7 @@ pub mod codecs;
 pub mod peers;
 pub mod picture;
 mod random;
+mod recording_file;
 mod rtmp_encoder;
 pub mod rtmp_server;
 pub mod seeded;

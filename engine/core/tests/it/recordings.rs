@@ -5,16 +5,17 @@
 
 use std::io::Cursor;
 
-use shardcast_cmaf::{Scan, ScanError};
+use shardcast_cmaf::{Scan, ScanError, read_fragment, read_init_segment};
 use shardcast_core::rtmp::{MediaKind, flv};
 use shardcast_link::{Command, Event, RecordingStatus, WantedBroadcast, WantedRecording};
+use shardcast_sim::picture::{Picture, Shows};
 
 use crate::{
     encoders::Show,
     sim::{
         FaultMode, World, broadcast,
         client::{Client, Sends},
-        encoder::Pictures,
+        encoder::{Pictures, record},
         session,
     },
 };
@@ -54,6 +55,36 @@ fn seconds(scan: &Scan) -> f64 {
 fn status(world: &mut World) -> RecordingStatus {
     let broadcasts = world.latest().broadcasts;
     broadcasts[0].recording.clone().expect("a recording")
+}
+
+/// Numbers of the publishers' pictures in a file.
+fn pictures(world: &World, file: usize) -> Vec<u64> {
+    let (head, fragments) = world.files.files[file].fragments();
+    let tracks = read_init_segment(&head);
+    let runs = fragments.iter().flat_map(|it| read_fragment(it).unwrap());
+    let of_video = runs.filter(|run| {
+        let mut tracks = tracks.iter();
+        tracks.any(|it| it.id == run.track && it.is_video())
+    });
+    let units = of_video.flat_map(|run| run.samples);
+    let shows = units.filter_map(|unit| {
+        // Behind the head that a message of RTMP has.
+        let body = [&[0; 5], &unit.payload[..]].concat();
+        Some(Picture::read(&body)?.shows)
+    });
+    let numbers = shows.filter_map(|shows| match shows {
+        Shows::Sent(number) => Some(number),
+        _ => None,
+    });
+    numbers.collect()
+}
+
+/// Samples a second of its audio, by its head.
+fn audio_rate(world: &World, file: usize) -> u32 {
+    let (head, _) = world.files.files[file].fragments();
+    let tracks = read_init_segment(&head);
+    let audio = tracks.iter().find(|it| !it.is_video());
+    audio.unwrap().timescale
 }
 
 /// The file as control leaves it.
@@ -189,6 +220,65 @@ fn files_are_no_longer_than_is_set_and_nothing_is_missing_between_them() {
     }
     let pictures: usize = scans.iter().map(|it| it.sample_count(true)).sum();
     assert!(pictures + 3 >= show.video.len(), "{pictures}");
+}
+
+#[test]
+fn no_picture_is_missing_where_audio_is_coded_otherwise_from_then_on() {
+    let mut world = recorded(recording("r1"));
+    let mut show = Show::begin(&mut world, "first", 0, false);
+    show.run(&mut world, 5);
+    world.lose_encoder(show.index);
+    world.run_ms(1_000);
+    let client = Client::new(world.now, 4000, Sends::default());
+    let first = client.first_number();
+    world.publish("second", client);
+    world.run_ms(8_000);
+    want(&mut world, None);
+    world.run_ms(1_000);
+    let files = world.files.files.len();
+    let rates: Vec<u32> = (0..files).map(|n| audio_rate(&world, n)).collect();
+    assert_eq!(rates, [44_100, 48_000]);
+    let numbers = (0..files).flat_map(|n| pictures(&world, n));
+    let numbers: Vec<u64> = numbers.filter(|number| *number >= first).collect();
+    let last = first + world.clients[0].frames_sent;
+    assert!(numbers.len() > 200 && last - numbers[numbers.len() - 1] < 40);
+    let missing = numbers.windows(2).find(|two| two[1] != two[0] + 1);
+    assert_eq!(missing, None);
+}
+
+#[test]
+fn audio_that_comes_behind_the_first_fragment_is_not_heard_at_another_speed() {
+    let mut world = recorded(recording("r1"));
+    let encoder = world.publish_rtmp("first");
+    let header = flv::avc_sequence_header(&record(false));
+    world.encode(encoder, MediaKind::Video, 0, &header);
+    let mut pictures = Pictures::new(false);
+    for sent in 0..100 {
+        let at_ms = sent * 40;
+        if at_ms == 1_200 {
+            let header = flv::aac_sequence_header(&[0x12, 0x10]);
+            world.encode(encoder, MediaKind::Audio, at_ms, &header);
+        }
+        if at_ms >= 1_200 {
+            let body = [&flv::AAC_RAW_HEADER[..], &[7, 7]].concat();
+            world.encode(encoder, MediaKind::Audio, at_ms, &body.into());
+        }
+        let picture = pictures.next(sent % 25 == 0, 200);
+        let body = [&flv::avc_header(picture.key, 0)[..], &picture.avcc].concat();
+        world.encode(encoder, MediaKind::Video, at_ms, &body.into());
+        world.run_ms(40);
+    }
+    want(&mut world, None);
+    world.run_ms(1_000);
+    for file in 0..world.files.files.len() {
+        let rate = audio_rate(&world, file);
+        let frames = scan(&world, file).sample_count(false);
+        assert!(
+            rate == 44_100 || frames == 0,
+            "{frames} frames at {rate} Hz"
+        );
+    }
+    assert!(world.files.files.len() > 1);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A disk for recordings: in memory, a millisecond slow, and full or standing still when the test says so.
 
+use bytes::Bytes;
 use shardcast_core::io::{RecordJob, RecordResult, RecordingFileId};
 
 use super::{Arrival, World};
+use crate::recording_file::split;
 
 /// One file.
 #[derive(Debug)]
@@ -14,6 +16,16 @@ pub struct RecordedFile {
     pub bytes: Vec<u8>,
     /// Nothing more is written.
     pub is_closed: bool,
+}
+
+impl RecordedFile {
+    /// What comes before its first fragment, and its fragments.
+    ///
+    /// # Panics
+    /// When it is not made of these.
+    pub fn fragments(&self) -> (Bytes, Vec<Bytes>) {
+        split(&Bytes::copy_from_slice(&self.bytes)).unwrap()
+    }
 }
 
 /// All files, in the order in which they were opened.

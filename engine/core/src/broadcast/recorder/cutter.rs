@@ -6,6 +6,9 @@
 //!  times       0 is the first keyframe's DTS; what is shown begins with its PTS
 //! ```
 //!
+//! A file has audio of one kind. What is coded otherwise is left out up to the next keyframe, which begins another
+//! file: no picture is missing.
+//!
 //! Video times are to the nearest tick. Audio frames are next to each other while their times differ from that
 //! by little, since encoders round to milliseconds; beyond, the time of the unit counts, so nothing drifts.
 
@@ -49,6 +52,8 @@ pub(super) struct Cutter {
     /// Other parameter sets came, so each keyframe brings its own from then on.
     in_band: bool,
     audio_config: Option<AacConfig>,
+    /// Audio that is coded otherwise is left out: the next keyframe begins another file.
+    other_audio: bool,
     /// Audio of which nothing is known is taken for this.
     audio_expected: AacConfig,
     /// Media time that is 0 in the file.
@@ -98,6 +103,7 @@ impl Cutter {
             config,
             in_band: false,
             audio_config: None,
+            other_audio: false,
             audio_expected,
             base_us: first.dts_us,
             begins_us: first.pts_us - first.dts_us,
@@ -116,11 +122,12 @@ impl Cutter {
         self.newest_us - self.base_us
     }
 
-    /// Whether a unit from so long after the beginning of the file begins another: at a keyframe, or anywhere
-    /// without video.
+    /// Whether a unit begins another file, since this one is so long or its audio is another: at a keyframe, or
+    /// anywhere without video.
     pub(super) fn is_full(&self, unit: &Unit, length_us_max: i64) -> bool {
         let may_begin = unit.is_keyframe() || self.config.is_none();
-        may_begin && unit.dts_us - self.base_us >= length_us_max
+        let is_long = unit.dts_us - self.base_us >= length_us_max;
+        may_begin && (is_long || self.other_audio)
     }
 
     /// Puts a unit behind those that wait.
@@ -139,10 +146,13 @@ impl Cutter {
                 self.place_video(unit, *key, parameter_sets);
             }
             Kind::Audio { config } => {
-                if *self.audio_config.get_or_insert(*config) != *config {
+                if *self.audio_config.get_or_insert(*config) == *config {
+                    self.place_audio(unit, *config);
+                } else if self.config.is_none() {
                     return Placing::NeedsNewFile;
+                } else {
+                    self.other_audio = true;
                 }
-                self.place_audio(unit, *config);
             }
             Kind::Opus { .. } => return Placing::Taken,
         }
@@ -239,6 +249,8 @@ impl Cutter {
         let mut slices = Vec::new();
         if !self.has_head {
             self.has_head = true;
+            // The head says so from here on.
+            self.audio_config.get_or_insert(self.audio_expected);
             slices.push(recording_head(&self.tracks(), &self.label));
         }
         match fragment(self.sequence, runs) {
