@@ -290,11 +290,14 @@ impl Stream {
             let newest_us = self.newest_us();
             let mut cut = Cut::at(grid_us, Some(at_us));
             let comes = !ends_segment && at_us - grid_us < PART_US;
-            if newest_us < grid_us && !comes {
+            let lacks_next = newest_us < grid_us && !comes;
+            // A part keeps the picture that it begins with, since a segment begins with its keyframe.
+            let is_alone = lacks_next && newest_us <= self.part_at_us;
+            if lacks_next {
                 // The next part would be without samples: it gets the newest unit, with its own time.
                 cut.samples_until_us = newest_us;
             }
-            if !self.close_part(cut, out) {
+            if is_alone || !self.close_part(cut, out) {
                 // One unit alone for so long: it makes one long part, which may be the segment's last.
                 if !ends_segment {
                     self.close_part(Cut::at(at_us, Some(at_us)), out);
@@ -456,9 +459,13 @@ impl Stream {
                 .audio_ticks
                 .filter(|counted| counted.abs_diff(at) <= frame_ticks / 2)
                 .unwrap_or(at);
+            // Behind the frame before, which may have been counted beyond its own time.
+            let least = self.audio_ticks.map(|counted| counted + 1 - frame_ticks);
+            let at = at.max(least.unwrap_or(0));
             if let (Some(before), Some(counted)) = (samples.last_mut(), self.audio_ticks) {
-                let moved = at.saturating_sub(counted) + frame_ticks;
-                before.duration = u32::try_from(moved).unwrap_or(u32::MAX);
+                // Shorter than a frame where frames come bunched: the next one has its own time.
+                let until_next = (at + frame_ticks).saturating_sub(counted);
+                before.duration = u32::try_from(until_next).unwrap_or(u32::MAX);
             }
             self.audio_ticks = Some(at + frame_ticks);
             decoded_at.get_or_insert(at);

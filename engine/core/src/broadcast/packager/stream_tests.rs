@@ -4,13 +4,14 @@
 use std::{rc::Rc, time::Instant};
 
 use bytes::Bytes;
+use shardcast_cmaf::read_fragment;
 use shardcast_link::{BroadcastId, fragment::PART_MS_MAX};
 use shardcast_sim::picture::{PPS, SPS_360P, SPS_720P};
 
 use super::{
     grid::{Grid, Lines},
     stream::{Beginning, Numbers, Stream, Taken},
-    tracks::Tracks,
+    tracks::{AUDIO_TRACK, Tracks},
 };
 use crate::{
     broadcast::ring::{Kind, Unit},
@@ -347,4 +348,60 @@ fn rungs_that_begin_at_different_times_have_the_same_segments_of_the_same_number
         );
         assert_eq!((begins.0, begins.1 + 1), (first, same[0].1), "{later:?}");
     }
+}
+
+#[test]
+fn a_segment_begins_with_its_keyframe_though_pictures_are_further_apart_than_parts() {
+    for apart_us in [310_000, 500_000, 1_400_000] {
+        for late_us in [0, 40_000, 200_000] {
+            let times: Vec<i64> = (0..40).map(|n| n * apart_us).collect();
+            let parts = show(&times, 4, 1_000_000, late_us);
+            check_order(&parts, "few pictures");
+            let begins = parts.iter().filter(|part| part.head.part == 0);
+            for part in begins {
+                let head = &part.head;
+                assert!(head.independent, "{apart_us} us apart: {head:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_of_audio_that_come_bunched_have_their_own_times() {
+    let config = sets(SPS_720P);
+    let mut stream = stream(Some(config.clone()), 2_000_000);
+    let mut parts = Vec::new();
+    for n in 0..200_u32 {
+        let dts_us = START_US + i64::from(n) * 40_000;
+        let unit = picture(&config, n, dts_us, n.is_multiple_of(50));
+        stream.take(&unit, &mut parts);
+        // Forty frames a millisecond apart, and then what belongs there.
+        let pts_us = match n {
+            50..90 => START_US + 2_000_000 + i64::from(n - 50) * 1_000,
+            _ => dts_us,
+        };
+        let frame = Unit {
+            pts_us,
+            dts_us: pts_us,
+            ..audio(n)
+        };
+        stream.take(&frame, &mut parts);
+    }
+    stream.finish(&mut parts);
+    let mut last = None;
+    for part in &parts {
+        let init = part.head.begins.as_ref().map_or(0, |it| it.init_bytes);
+        let mut bytes = Bytes::from(part.slices.concat());
+        let _ = bytes.split_to(init as usize);
+        let runs = read_fragment(&bytes).unwrap();
+        for run in runs.iter().filter(|run| run.track == AUDIO_TRACK) {
+            let mut at = run.decoded_at;
+            for sample in &run.samples {
+                assert!(last.is_none_or(|last| at > last), "{at} behind {last:?}");
+                last = Some(at);
+                at += u64::from(sample.duration);
+            }
+        }
+    }
+    assert!(last.is_some());
 }
