@@ -280,8 +280,9 @@ pub(crate) const HLS_SEGMENT_EARLY_US_MAX: i64 = 500_000;
 /// A step of the media clock that is longer does not go on, in microseconds: filler begins after 1.5 s at the
 /// latest.
 pub(crate) const HLS_STEP_US_MAX: i64 = 3_000_000;
-/// Audio goes out without video when none has come for so long, in microseconds.
-pub(crate) const HLS_VIDEO_LATE_US: i64 = 2_000_000;
+/// So much audio waits for the pictures of its time, in microseconds: a line that stalled brings seconds at once,
+/// and a rung's pictures come through their transcoder. What comes beyond is left out.
+pub(crate) const HLS_AUDIO_AHEAD_US: i64 = 6_000_000;
 /// A part is cut at this size whatever its length, in bytes: 0.3 s of 200 Mbit/s.
 pub(crate) const HLS_PART_BYTES_MAX: usize = 8 << 20;
 /// Audio that lags behind the keyframe to begin with by so much may be on its way through its codec, in

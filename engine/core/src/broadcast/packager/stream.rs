@@ -8,7 +8,8 @@
 //!
 //! Parts end on a grid of time and not at pictures, so that each is as long as playlists say, whatever the
 //! frame rate: a part has the samples that are decoded within it. A picture is held back until the next one tells
-//! its duration. Audio is not waited for: what comes late stands in the next part, with its own time.
+//! its duration. Audio is not waited for: what comes late stands in the next part, with its own time. Audio that is
+//! ahead waits for the pictures of its time, since a part has both.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -32,8 +33,8 @@ use crate::{
     context::Clock,
     io::Fragment,
     limits::{
-        HLS_PART_BYTES_MAX, HLS_SEGMENT_EARLY_US_MAX, HLS_SEGMENT_US_MAX, HLS_STEP_US_MAX,
-        HLS_VIDEO_LATE_US,
+        HLS_AUDIO_AHEAD_US, HLS_PART_BYTES_MAX, HLS_SEGMENT_EARLY_US_MAX, HLS_SEGMENT_US_MAX,
+        HLS_STEP_US_MAX,
     },
 };
 
@@ -257,9 +258,10 @@ impl Stream {
             if ends_segment {
                 self.end_segment(pts_us, out);
             }
-        } else if pts_us - self.part_at_us > HLS_VIDEO_LATE_US {
-            let grid = Cut::at(self.part_at_us + PART_US, None);
-            let _ = self.close_part(grid, out) || self.close_part(Cut::at(pts_us, None), out);
+        } else if let Some(oldest) = self.audio.front()
+            && pts_us - oldest.pts_us > HLS_AUDIO_AHEAD_US
+        {
+            return Taken::Yes;
         }
         self.bytes += unit.payload.len();
         self.audio.push_back(AudioFrame {
@@ -325,6 +327,11 @@ impl Stream {
             let frame_us = times.next().map_or(FRAME_US_DEFAULT, |it| last_us - it);
             last_us + frame_us.clamp(1, PART_US)
         });
+        // Audio that is further ahead of the last picture waited for others.
+        let most_us = video_us.map_or(i64::MAX, |video_us| video_us + PART_US);
+        while self.audio.back().is_some_and(|it| it.pts_us >= most_us) {
+            self.audio.pop_back();
+        }
         let frame_us = self.tracks.audio.frames_us(1);
         let audio_us = self.audio.back().map(|last| last.pts_us + frame_us);
         if let Some(end_us) = video_us.max(audio_us) {

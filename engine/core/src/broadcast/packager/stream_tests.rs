@@ -405,3 +405,44 @@ fn frames_of_audio_that_come_bunched_have_their_own_times() {
     }
     assert!(last.is_some());
 }
+
+#[test]
+fn audio_that_is_seconds_ahead_waits_for_the_pictures_of_its_time() {
+    for ahead_us in [500_000, 3_000_000, 5_000_000] {
+        for rate in [2, 10, 30] {
+            let what = format!("audio {ahead_us} us ahead, {rate} a second");
+            let times: Vec<i64> = (0..rate * 20).map(|n| n * 1_000_000 / rate).collect();
+            let parts = show(&times, rate as usize, 2_000_000, -ahead_us);
+            check_order(&parts, &what);
+            let all: Vec<u32> = (0..times.len() as u32).collect();
+            assert_eq!(payloads(&parts, b'v'), all, "{what}");
+            let sound = payloads(&parts, b'a');
+            assert!(sound.iter().copied().eq(0..sound.len() as u32), "{what}");
+            let mut ends_us = START_US;
+            for Fragment { head, .. } in &parts {
+                if let Some(begins) = &head.begins {
+                    assert!(head.independent, "{what}: {head:?}");
+                    assert_eq!(begins.at_us, ends_us, "{what}");
+                }
+                assert!(head.duration_us > 0, "{what}: {head:?}");
+                ends_us += head.duration_us as i64;
+            }
+        }
+    }
+}
+
+#[test]
+fn audio_for_which_no_pictures_come_is_left_out() {
+    let config = sets(SPS_720P);
+    let mut stream = stream(Some(config.clone()), 2_000_000);
+    let mut parts = Vec::new();
+    stream.take(&picture(&config, 0, START_US, true), &mut parts);
+    for n in 0..10_000 {
+        stream.take(&audio(n), &mut parts);
+        assert!(parts.is_empty(), "a part without pictures");
+    }
+    stream.finish(&mut parts);
+    let sound = payloads(&parts, b'a');
+    assert!(sound.len() < 20, "{sound:?}");
+    check(&parts, "one picture");
+}
