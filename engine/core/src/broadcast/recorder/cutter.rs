@@ -29,8 +29,8 @@ const VIDEO_TRACK: u32 = 1;
 const AUDIO_TRACK: u32 = 2;
 /// A keyframe begins a fragment of its own when the one before is so long, in microseconds.
 const FRAGMENT_US_MIN: i64 = 400_000;
-/// Frames of audio are next to each other within this share of a second.
-const AUDIO_TOLERANCE: u32 = 50;
+/// Frames of audio are next to each other within half a frame, in samples.
+const AUDIO_TOLERANCE: u64 = FRAME_SAMPLES.unsigned_abs() / 2;
 /// Duration of a frame of which nothing is known but that it is the last, in ticks: 1/30 s.
 const FRAME_TICKS: u32 = VIDEO_TIMESCALE / 30;
 
@@ -187,13 +187,10 @@ impl Cutter {
             .last
             .map(|last| last + FRAME_SAMPLES.unsigned_abs());
         let decoded_at = match (next, self.audio.last) {
-            (Some(next), Some(last)) => {
-                let tolerance = u64::from(config.sample_rate / AUDIO_TOLERANCE);
-                match at.abs_diff(next) <= tolerance {
-                    true => next,
-                    false => at.max(last + 1),
-                }
-            }
+            (Some(next), Some(last)) => match at.abs_diff(next) <= AUDIO_TOLERANCE {
+                true => next,
+                false => at.max(last + 1),
+            },
             _ => at,
         };
         self.audio.push(Waiting {
