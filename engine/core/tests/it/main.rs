@@ -22,6 +22,7 @@ mod h264_unit;
 mod hls;
 mod lossy_network;
 mod offer_bounds;
+mod one_hour;
 mod opus_passthrough;
 mod pictures;
 mod previews;
