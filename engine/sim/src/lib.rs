@@ -53,3 +53,4 @@ pub mod rtmp_server;
 pub mod seeded;
 mod tcp;
 pub mod udp;
+mod viewer_client;

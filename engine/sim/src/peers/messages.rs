@@ -90,7 +90,7 @@ impl Messages {
         whole
     }
 
-    pub(super) fn take(&mut self, now: Instant, event: Event) {
+    pub(crate) fn take(&mut self, now: Instant, event: Event) {
         match event {
             Event::ChannelOpen(id, _) if !self.flooded.contains(&id) => self.open = Some(id),
             Event::ChannelClose(_) => self.open = None,
@@ -103,7 +103,7 @@ impl Messages {
     }
 
     /// Writes what the channel takes; whether that was something.
-    pub(super) fn write(&mut self, rtc: &mut Rtc) -> bool {
+    pub(crate) fn write(&mut self, rtc: &mut Rtc) -> bool {
         let before = self.unsent.len();
         while let Some((binary, message)) = self.unsent.front() {
             let channel = self.open.and_then(|id| rtc.channel(id));
