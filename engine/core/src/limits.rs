@@ -121,6 +121,12 @@ pub(crate) const VIEWER_VIDEO_KEPT_MS: u64 = 3_000;
 /// Bursts of loss with a mean of 5 % are above 15 % in some second of each minute, and what is lost then would not be
 /// mended for a second. A flood of NACKs makes a viewer as expensive as two.
 pub(crate) const VIEWER_REPEATED_MAX: f32 = 0.5;
+/// And in bytes: at once all that is kept for a viewer, then what video of 16 Mbit/s is. Beyond, what was kept is forgotten.
+/// The share is looked at every 50 ms only, and within that one datagram may ask for a packet thousands of times.
+pub(crate) const VIEWER_REPEATED: Rate = Rate {
+    burst: 300 << 10,
+    per_second: 2 << 20,
+};
 /// Audio is not sent again; it has its own redundancy.
 pub(crate) const VIEWER_AUDIO_PACKETS_KEPT: usize = 1;
 /// Control is told how each viewer's media arrives this often: a report is 400 bytes of JSON, and clients

@@ -25,8 +25,12 @@ use super::{
     viewer_negotiation::Pending,
 };
 use crate::{
+    bucket::Bucket,
     context::Context,
-    limits::{ICE_LOST_MS, VIEWER_REPEATED_MAX, VIEWER_VIDEO_KEPT_MS, VIEWER_VIDEO_PACKETS_KEPT},
+    limits::{
+        ICE_LOST_MS, VIEWER_REPEATED, VIEWER_REPEATED_MAX, VIEWER_VIDEO_KEPT_MS,
+        VIEWER_VIDEO_PACKETS_KEPT,
+    },
 };
 
 /// A report about the viewer waits so long for the next packet, which drives str0m anyway.
@@ -54,10 +58,10 @@ pub(crate) enum ViewerEvent {
 pub(crate) struct RtpStream {
     mid: Mid,
     payload_type: Pt,
+    /// The payload type of packets that the client misses and that are sent again (RFC 4588); none are without.
+    repeats: Option<Pt>,
     /// Ticks of the RTP clock in a millisecond.
     ticks_per_ms: i64,
-    /// Packets that the client misses are sent again.
-    is_repeated: bool,
     /// RTP time at the epoch of the media clock.
     offset: u32,
     /// Of the next packet, with its rollovers.
@@ -65,17 +69,12 @@ pub(crate) struct RtpStream {
 }
 
 impl RtpStream {
-    pub(super) fn video(mid: Mid, payload_type: Pt, seed: u64) -> Self {
-        Self::new(mid, payload_type, (90, true), scatter(seed))
+    pub(super) fn video(mid: Mid, payload_type: Pt, repeats: Option<Pt>, seed: u64) -> Self {
+        Self::new(mid, payload_type, (90, repeats), scatter(seed))
     }
 
     pub(super) fn audio(mid: Mid, payload_type: Pt, seed: u64) -> Self {
-        Self::new(
-            mid,
-            payload_type,
-            (48, false),
-            scatter(seed.wrapping_add(1)),
-        )
+        Self::new(mid, payload_type, (48, None), scatter(seed.wrapping_add(1)))
     }
 
     /// Sequence number and time begin anywhere (RFC 3550, 5.1), the first in the lower half, so that the
@@ -83,14 +82,14 @@ impl RtpStream {
     fn new(
         mid: Mid,
         payload_type: Pt,
-        (ticks_per_ms, is_repeated): (i64, bool),
+        (ticks_per_ms, repeats): (i64, Option<Pt>),
         random: u64,
     ) -> Self {
         Self {
             mid,
             payload_type,
+            repeats,
             ticks_per_ms,
-            is_repeated,
             offset: (random >> 32) as u32,
             sequence: random & 0x7fff,
         }
@@ -100,6 +99,15 @@ impl RtpStream {
     fn time(&self, us: i64) -> u32 {
         let ticks = us.saturating_mul(self.ticks_per_ms).div_euclid(1_000);
         self.offset.wrapping_add(ticks as u32)
+    }
+
+    /// Whether a datagram is a packet of it that is sent again.
+    fn is_repeated(&self, datagram: &[u8]) -> bool {
+        // RFC 7983. RTCP is there too, under types that RTP does not use (RFC 5761, 4).
+        match datagram {
+            [128..=191, second, ..] => self.repeats == Some(Pt::from(second & 0x7f)),
+            _ => false,
+        }
     }
 }
 
@@ -129,6 +137,8 @@ pub(crate) struct Viewer {
     disconnected_since: Option<Instant>,
     delivery: Delivery,
     data: DataChannel,
+    /// What may be sent again.
+    repeats: Bucket,
     /// Where its datagrams come from.
     remote: Option<SocketAddr>,
     ended: bool,
@@ -157,6 +167,7 @@ impl Viewer {
             disconnected_since: None,
             delivery: Delivery::new(now, look_ms),
             data: DataChannel::new(),
+            repeats: Bucket::new(VIEWER_REPEATED),
             remote: None,
             ended: false,
         }
@@ -276,6 +287,7 @@ impl Viewer {
                     return self.report(ctx.now);
                 }
                 Ok(Output::Transmit(transmit)) => {
+                    self.count_repeated(ctx.now, &transmit.contents);
                     ctx.transmit(transmit);
                 }
                 Ok(Output::Event(event)) if is_of_channel(&event) => {
@@ -296,6 +308,15 @@ impl Viewer {
             }
         }
         None
+    }
+
+    /// A flood of NACKs is answered up to a bound.
+    fn count_repeated(&mut self, now: Instant, datagram: &[u8]) {
+        let video = self.video.as_ref();
+        let is_repeated = video.is_some_and(|stream| stream.is_repeated(datagram));
+        if is_repeated && !self.repeats.take(now, datagram.len() as u64) {
+            self.forget_sent();
+        }
     }
 
     /// Says goodbye to the client. Nothing is told any more.
@@ -393,7 +414,7 @@ fn write(
     let wallclock = ctx.clock.instant(at_us);
     let (time, payload) = (stream.time(at_us), Arc::clone(payload));
     let packet = RtpWrite::new(stream.payload_type, sequence, time, wallclock, payload);
-    sender.write_rtp(packet.marker(marker).nackable(stream.is_repeated));
+    sender.write_rtp(packet.marker(marker).nackable(stream.repeats.is_some()));
 }
 
 #[cfg(test)]
@@ -402,7 +423,7 @@ mod tests {
 
     #[test]
     fn streams_begin_at_numbers_that_tell_nothing_and_leave_room_before_the_first_rollover() {
-        let stream = |seed| RtpStream::video(Mid::from("0"), Pt::from(108), seed);
+        let stream = |seed| RtpStream::video(Mid::from("0"), Pt::from(108), None, seed);
         let first: Vec<u64> = (0..1_000).map(|seed| stream(seed).sequence).collect();
         assert!(first.iter().all(|sequence| *sequence < 0x8000));
         let distinct: std::collections::HashSet<_> = first.iter().collect();
@@ -411,7 +432,7 @@ mod tests {
 
     #[test]
     fn rtp_time_follows_the_media_clock_through_its_overflow() {
-        let stream = RtpStream::video(Mid::from("0"), Pt::from(108), 7);
+        let stream = RtpStream::video(Mid::from("0"), Pt::from(108), None, 7);
         let hours_us = 20 * 3_600_000_000;
         for us in [0, 1_000_000, hours_us] {
             let step = stream.time(us + 33_000).wrapping_sub(stream.time(us));

@@ -167,9 +167,9 @@ impl Viewer {
                     media.kind() == kind && media.direction().is_sending() && !media.disabled()
                 })
             })?;
-            let payload_type = payload_type(rtc, mid, kind)?;
+            let (payload_type, repeats) = payload_types(rtc, mid, kind)?;
             rtc.direct_api().stream_tx_by_mid(mid, None)?;
-            Some((mid, payload_type))
+            Some((mid, payload_type, repeats))
         };
         let mids: Vec<Mid> = sdp
             .lines()
@@ -178,18 +178,18 @@ impl Viewer {
             .collect();
         let video = stream(MediaKind::Video, &mut self.rtc, &mids);
         let audio = stream(MediaKind::Audio, &mut self.rtc, &mids);
-        if let Some((mid, _)) = video {
+        if let Some((mid, ..)) = video {
             keep_sent(&mut self.rtc, mid);
         }
         let seed = self.seed;
-        self.video = video.map(|(mid, pt)| RtpStream::video(mid, pt, seed));
-        self.audio = audio.map(|(mid, pt)| RtpStream::audio(mid, pt, seed));
+        self.video = video.map(|(mid, pt, repeats)| RtpStream::video(mid, pt, repeats, seed));
+        self.audio = audio.map(|(mid, pt, _)| RtpStream::audio(mid, pt, seed));
     }
 }
 
-/// The payload type under which a track is sent: the first of ours that the client takes. What it is
+/// The payload types under which a track is sent, and sent again: the first of ours that the client takes. What it is
 /// sent in truth is said by the parameter sets.
-fn payload_type(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Option<Pt> {
+fn payload_types(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Option<(Pt, Option<Pt>)> {
     let taken = rtc.media(mid)?.remote_pts();
     let mut params = rtc.codec_config().params().iter().filter(|param| {
         let spec = param.spec();
@@ -201,7 +201,7 @@ fn payload_type(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Option<Pt> {
         };
         fits && taken.contains(&param.pt())
     });
-    params.next().map(|param| param.pt())
+    params.next().map(|param| (param.pt(), param.resend()))
 }
 
 fn session_for(now: Instant, identity: &Identity, ufrag: String, has_ladder: bool) -> Rtc {

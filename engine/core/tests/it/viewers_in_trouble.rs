@@ -101,6 +101,24 @@ fn packets_that_are_lost_are_sent_again() {
     assert!(missing * 1_000 < span, "{missing} of {span} never came");
 }
 
+/// The share of what is sent again is known every 50 ms, and what is asked for in between is sent.
+#[test]
+fn a_client_that_repeats_its_nacks_is_sent_what_is_kept_for_it_about_once() {
+    let mut world = live();
+    let place = watch(&mut world, 6000);
+    world.run_ms(1_000);
+    world.viewers[place].lose_every = 2;
+    world.viewers[place].rtcp_times = 300;
+    for _ in 0..10 {
+        let before = world.viewers[place].repeated;
+        world.run_ms(300);
+        let repeated = world.viewers[place].repeated - before;
+        // 300 KB, 0.6 MB for 300 ms, and 1.1 KB a packet.
+        assert!(repeated < 900, "{repeated} packets are sent again");
+    }
+    assert_eq!(world.view_ended("viewer-6000"), None);
+}
+
 #[test]
 fn keyframe_requests_of_all_viewers_reach_the_publisher_once_a_second() {
     let mut world = live();
