@@ -7,7 +7,13 @@ use shardcast_sim::picture::SPS_720P;
 
 use crate::{
     encoders::Show,
-    sim::{World, broadcast, renditions::run_s, session, viewer::Viewer},
+    sim::{
+        World, broadcast,
+        client::{Client, Sends},
+        renditions::run_s,
+        session,
+        viewer::Viewer,
+    },
 };
 
 const STAP_A: u8 = 24;
@@ -102,6 +108,30 @@ fn sound_is_made_once_for_all_and_goes_on_in_silence_while_the_encoder_is_away()
         assert!(pauses.max().unwrap().as_millis() <= 400);
     }
     assert_eq!(world.audio_transcoders(), 1);
+}
+
+#[test]
+fn sound_goes_forward_when_a_browser_is_followed_by_an_encoder_and_back() {
+    for later_ms in 0..20 {
+        let mut world = world(0);
+        let client = Client::new(world.now, 4000, Sends::default());
+        world.publish("first", client);
+        world.run_ms(2_000);
+        let place = watch(&mut world, 6000);
+        world.run_ms(1_000 + later_ms);
+        let mut show = Show::begin(&mut world, "second", 0, false);
+        show.run(&mut world, 2);
+        let client = Client::new(world.now, 4001, Sends::default());
+        world.publish("third", client);
+        world.run_ms(3_000);
+        let packets: Vec<_> = world.viewers[place].audio().collect();
+        assert!(packets.len() > 250, "{}", packets.len());
+        for two in packets.windows(2) {
+            assert_eq!(two[1].sequence, two[0].sequence + 1);
+            let step = two[1].time.wrapping_sub(two[0].time);
+            assert!((48..=48_000).contains(&step), "{step} ticks");
+        }
+    }
 }
 
 #[test]

@@ -150,6 +150,7 @@ impl Broadcast {
             wants_audio: true,
             video_at: None,
             audio: None,
+            audio_us: None,
         };
         self.viewers.sessions.insert(key, Box::new(session));
         ctx.viewers.sessions += 1;

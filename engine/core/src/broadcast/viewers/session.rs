@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     broadcast::{
+        ingest::decode_clock::STEP_US_MIN,
         renditions::{Rings, VideoSource},
         ring::{Kind, Ring, RingId},
     },
@@ -33,6 +34,8 @@ pub(in crate::broadcast) struct ViewerSession {
     pub(super) video_at: Option<Instant>,
     /// The unit of the ring behind the last Opus packet; audio begins at the live edge.
     pub(super) audio: Option<u64>,
+    /// Time of the last Opus packet that was sent.
+    pub(super) audio_us: Option<i64>,
 }
 
 /// What sending to a viewer has come to.
@@ -139,7 +142,9 @@ impl ViewerSession {
         is_changed
     }
 
-    /// Sends the Opus packets that are new in the ring; whether there were some.
+    /// Sends the Opus packets that are new in the ring; whether there were some. A publisher's sound may begin in the
+    /// time of the one's before it, of which a transcoder's comes late: what was heard in that time is left out, as
+    /// RTP time does not step back.
     fn send_audio(&mut self, ctx: &Context, ring: &Ring) -> bool {
         let new = self.audio.unwrap_or(ring.end()).max(ring.start())..ring.end();
         self.audio = Some(ring.end());
@@ -148,9 +153,12 @@ impl ViewerSession {
             let Some(unit) = ring.get(seq).filter(|_| self.takes_opus()) else {
                 continue;
             };
+            let is_behind = |last_us: i64| unit.pts_us >= last_us + STEP_US_MIN;
             if let (Kind::Opus { .. }, Some([payload])) =
                 (&unit.kind, ring.payloads(seq).map(|payloads| &payloads[..]))
+                && self.audio_us.is_none_or(is_behind)
             {
+                self.audio_us = Some(unit.pts_us);
                 self.viewer.write_audio(ctx, unit.pts_us, payload);
                 written = true;
             }
