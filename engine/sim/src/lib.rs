@@ -8,6 +8,8 @@
 //! | [`seeded`] | hand access units to the broadcast, above str0m; encoders (RTMP) | one number, the seed |
 //! | [`peers`] | real WebRTC clients (str0m); encoders (RTMP) | the test |
 //!
+//! Viewers are real WebRTC clients (`viewer_client`) in both.
+//!
 //! Both stand on the same parts: [`picture`] (numbered pictures, as small as H.264 can be), [`codecs`]
 //! (fake transcoders that check what they are told), [`rtmp_server`] (a real RTMP session with a fault
 //! mode), `tcp` (a line with a pace, a delay and a socket buffer), [`udp`] (a network that loses and
@@ -22,8 +24,9 @@
 //! # Adding an event
 //!
 //! 1. Give it a variant of `ScheduledEvent` (by the operator or the publisher) in `seeded/plan.rs`, or
-//!    of [`rtmp_server::FaultMode`] (by a server), and let the generator there draw it.
-//! 2. Carry it out in `seeded/schedule.rs`, or in `RtmpServer` and `seeded/network.rs`.
+//!    of [`rtmp_server::FaultMode`] (by a server), and let the generator there draw it. What viewers do is in
+//!    `seeded/viewer_plan.rs`.
+//! 2. Carry it out in `seeded/schedule.rs`, in `RtmpServer` and `seeded/network.rs`, or in `seeded/viewers.rs`.
 //! 3. Count it with `tally.count("…")` and name it in [`seeded::MET`]: the test fails if 10,000 runs do
 //!    not contain it often enough.
 //! 4. State what it promises: in `expected_state` (when a destination tries, fails, is live again) or in
@@ -49,6 +52,7 @@ pub mod picture;
 mod random;
 mod recording_file;
 mod rtmp_encoder;
+mod rtmp_player;
 pub mod rtmp_server;
 pub mod seeded;
 mod tcp;

@@ -274,6 +274,12 @@ pub(crate) fn config_of(width: u32) -> Option<u8> {
     u8::try_from(index).ok()
 }
 
+/// Which parameter sets this sequence parameter set is of.
+pub(crate) fn config_of_sps(sps: &[u8]) -> Option<u8> {
+    let index = SPS.iter().position(|it| *it == sps)?;
+    u8::try_from(index).ok()
+}
+
 /// The AVCDecoderConfigurationRecord that must come before pictures of `config`.
 pub(crate) fn record(config: u8) -> Bytes {
     record_of(SPS[usize::from(config)])

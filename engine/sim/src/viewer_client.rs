@@ -225,6 +225,11 @@ impl Viewer {
         self.drain(now);
     }
 
+    /// When [`Self::run`] is wanted at the latest.
+    pub(crate) fn next_timeout(&self) -> Instant {
+        self.timeout
+    }
+
     /// Lets the time pass, and gives what it sends.
     pub(crate) fn run(&mut self, now: Instant) -> Vec<Vec<u8>> {
         if self.dead {

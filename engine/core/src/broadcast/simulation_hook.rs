@@ -7,8 +7,11 @@ use shardcast_link::{EndReason, VideoCodec};
 use super::{Broadcast, Renditions};
 use crate::ingest_event::IngestEvent;
 use crate::{
-    broadcast::renditions::Rendition, broadcast::ring::Ring, context::Context,
-    destination::Destination, ids::SessionKey,
+    broadcast::renditions::Rendition,
+    broadcast::ring::Ring,
+    context::Context,
+    destination::Destination,
+    ids::{RenditionId, SessionKey},
 };
 
 impl Broadcast {
@@ -87,6 +90,11 @@ impl Broadcast {
 
     pub(crate) fn renditions(&self) -> &Renditions {
         &self.renditions
+    }
+
+    pub(crate) fn is_viewed(&self, id: RenditionId) -> bool {
+        let mut list = self.renditions.list().iter();
+        list.any(|it| it.id == id && self.viewers.use_rendition(it))
     }
 
     pub(crate) fn all_destinations(&self) -> impl Iterator<Item = &Destination> {

@@ -40,6 +40,14 @@ pub const CONNECTS_AT_ONCE_MAX: usize = limits::CONNECTS_AT_ONCE_MAX;
 /// What is written to one connection and not taken by the kernel stays below this and one access
 /// unit, in bytes.
 pub const DESTINATION_OUTSTANDING_BYTES_MAX: usize = limits::DESTINATION_OUTSTANDING_BYTES_MAX;
+/// Video that a viewer may be sent at once, in bytes; the rest follows at [`VIEWER_LIVE_BPS`] at the most.
+pub const VIEWER_BURST_BYTES: u32 = limits::VIEWER_BURST_BYTES;
+/// Bits a second.
+pub const VIEWER_LIVE_BPS: u64 = limits::VIEWER_LIVE_BPS;
+/// Video that a viewer may be sent again at once, in bytes.
+pub const VIEWER_REPEATED_BURST_BYTES: u32 = limits::VIEWER_REPEATED.burst;
+/// And a second.
+pub const VIEWER_REPEATED_BYTES_PER_SECOND: u32 = limits::VIEWER_REPEATED.per_second;
 /// Different renditions of one broadcast.
 pub const RENDITIONS_MAX: usize = limits::RENDITIONS_MAX;
 
@@ -306,6 +314,11 @@ impl<'a> ShardView<'a> {
         all.map(|it| (it.id, it.spec))
     }
 
+    /// Some viewer is sent this rendition, or shall be.
+    pub fn is_viewed(self, id: RenditionId) -> bool {
+        self.broadcast().is_some_and(|it| it.is_viewed(id))
+    }
+
     /// The broadcast has a video transcoder.
     pub fn has_video_transcoder(self) -> bool {
         let broadcast = self.broadcast();
@@ -345,6 +358,9 @@ pub fn residue(shard: &mut Shard) -> Vec<(&'static str, usize)> {
         ("broadcasts", shard.broadcasts.len()),
         ("names of broadcasts", shard.broadcast_keys.len()),
         ("sessions", ctx.demux.len()),
+        ("names of sessions", ctx.demux.names()),
+        ("viewers", ctx.viewers.sessions),
+        ("viewers that have not come", ctx.viewers.starting),
         ("RTMP connections", shard.ingest.len()),
         ("outputs", ctx.outputs.len()),
         ("deadlines", usize::from(ctx.timers.earliest().is_some())),

@@ -46,6 +46,12 @@ impl Demux {
         self.of_session.len()
     }
 
+    /// Everything that sessions are known by: their ids, ufrags and addresses.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn names(&self) -> usize {
+        self.by_id.len() + self.by_ufrag.len() + self.by_address.len()
+    }
+
     /// The session that control names so.
     pub(crate) fn session(&self, id: &SessionId) -> Option<SessionKey> {
         self.by_id.get(id).copied()

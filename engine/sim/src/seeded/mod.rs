@@ -17,6 +17,10 @@
 //!   (`expected_state`).
 //! * It is called live only while its server acknowledges media. A dead connection is closed
 //!   (`network`). Events of a connection that was closed change nothing (`traffic`).
+//! * Clients that play by RTMP are sent what destinations are (`players`).
+//! * Each viewer is sent a gapless sequence that begins with a keyframe, and everything at once, whatever the others do:
+//!   those that lose, fall silent, flood, or never come (`viewer_ledger`, `viewer_checker`, `viewers`). Destinations are
+//!   sent the same with viewers and without.
 //! * A stream that is ended in order says so; one that breaks off does not (`network`). A destination
 //!   that was removed is gone at once, in whatever state (`schedule`). At the end nothing is left
 //!   (`world`).
@@ -25,7 +29,8 @@
 //!  plan, generator ──► schedule, publisher ──► world ◄── network, traffic, transcoders, still_encoder
 //!  (what a seed         (what happens)         │ Shard   (what comes of it)
 //!   stands for)                                └──► stream_checker, switches, expected_state,
-//!                                                   video_checks (what was promised)
+//!  viewer_plan ──► viewers ──► world                video_checks, viewer_ledger, viewer_checker
+//!                                                   (what was promised)
 //! ```
 
 mod audio;
@@ -38,7 +43,9 @@ mod generator;
 mod microphone;
 mod network;
 mod plan;
+mod players;
 mod publisher;
+mod recovery;
 mod schedule;
 mod still_encoder;
 mod stream_checker;
@@ -47,6 +54,12 @@ mod trace;
 mod traffic;
 mod video_checks;
 mod video_transcoders;
+mod viewer_checker;
+mod viewer_ledger;
+mod viewer_network;
+mod viewer_plan;
+mod viewer_verdicts;
+mod viewers;
 mod world;
 
 use std::{
@@ -72,7 +85,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What has to happen again and again for the runs to prove anything.
-pub const MET: [&str; 72] = [
+pub const MET: [&str; 98] = [
     "event of a connection that was closed",
     "name unknown",
     "name answered late",
@@ -145,6 +158,32 @@ pub const MET: [&str; 72] = [
     "encoder silent",
     "pictures of encoders received",
     "audio of encoders received",
+    "viewer came by its own offer",
+    "viewer came by the shard's offer",
+    "viewer waits for a publisher",
+    "viewer connected",
+    "viewer never came",
+    "viewer removed",
+    "viewer closed its page",
+    "viewer lost",
+    "viewer ended with the broadcast",
+    "viewer asks for a keyframe",
+    "viewer asks for a height",
+    "viewer wants video or none",
+    "viewer sent another rung",
+    "viewer reported",
+    "viewer went on at a keyframe",
+    "viewer went over to other video",
+    "pictures seen by viewers",
+    "packets sent to viewers again",
+    "audio sent to viewers",
+    "run without its viewers",
+    "player came",
+    "player refused",
+    "player removed",
+    "player lost",
+    "player closed that took nothing",
+    "pictures seen by players",
 ];
 
 /// What came of a run.
@@ -168,11 +207,13 @@ pub fn run(seed: u64, traced: bool) -> Outcome {
     let mut world = World::new(seed, trace);
     let verdict = catch_unwind(AssertUnwindSafe(|| world.run()))
         .unwrap_or_else(|_| Err("a panic, see above".to_owned()));
+    let verdict = verdict.and_then(|()| world.is_same_without_viewers(seed));
     let at_ms = (world.now - world.start).as_millis();
     let mut tally = world.tally.clone();
     tally.add("simulated seconds", u64::try_from(at_ms / 1_000).unwrap());
     let refused = world.view().renditions_refused();
     tally.add("rendition refused", refused);
+    tally.add("pictures seen by players", world.players.pictures());
     for conn in world.conns.values() {
         tally.add("pictures received", conn.checker.pictures);
         tally.add("gaps closed by a keyframe", conn.checker.gaps);

@@ -16,7 +16,7 @@ use super::{
 use crate::{rtmp_server::Answer, tcp::Reads};
 
 /// One access unit and the headers before it, above the bound of what is outstanding.
-const UNIT_BYTES_MAX: usize = 256 << 10;
+pub(super) const UNIT_BYTES_MAX: usize = 256 << 10;
 
 /// A switch that comes longer than this after new settings comes of what the publisher does.
 const ON_REQUEST: Duration = Duration::from_secs(14);
@@ -47,6 +47,7 @@ impl World {
         let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.open) else {
             return Err(format!("a write to {id:?}, which is closed"));
         };
+        self.viewers.written(self.now - self.start, conn, &slices);
         conn.last_written = slices.last().cloned().unwrap_or_default();
         conn.wire.write(slices);
         self.pump(id);

@@ -63,7 +63,7 @@ impl World {
         if let Some((id, since)) = self.video_transcoders.idle
             && self.now - since > IDLE_MAX
         {
-            return Err(format!("{id:?} is made for no destination"));
+            return Err(format!("{id:?} is made for no destination and no viewer"));
         }
         let refused = self.view().renditions_refused();
         if self.plan.transcoders.is_ample() && refused > 0 {
@@ -89,7 +89,7 @@ impl World {
         Ok(())
     }
 
-    /// A rendition that no destination is sent or has selected.
+    /// A rendition that no destination and no viewer is sent or has selected.
     fn idle_rendition(&self) -> Result<Option<RenditionId>, String> {
         let view = self.view();
         if !view.has_broadcast() {
@@ -106,10 +106,12 @@ impl World {
             return Err("a transcoder is open and makes nothing".to_owned());
         }
         let taken = |(id, spec)| {
-            view.destinations().any(|it| {
+            let mut destinations = view.destinations();
+            let is_sent = destinations.any(|it| {
                 it.selected == SelectedVideo::Rendition(spec)
                     || it.sent == Some(SentVideo::Rendition(id))
-            })
+            });
+            is_sent || view.is_viewed(id)
         };
         let idle = view.renditions().find(|it| !taken(*it));
         Ok(idle.map(|(id, _)| id))

@@ -1,6 +1,6 @@
-//! Everything around one shard in simulated time. The cut is just above str0m, whose random keys make
-//! no two runs alike: access units and Opus packets go in by `shardcast_core::simulation_hook`, all else
-//! by [`Shard::handle`] and [`Shard::poll`].
+//! Everything around one shard in simulated time. The cut for publishers is just above str0m: their access units and
+//! Opus packets go in by `shardcast_core::simulation_hook`, all else, viewers included, by [`Shard::handle`] and
+//! [`Shard::poll`].
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +24,18 @@ use super::{
     encoder::Encoders,
     expected_state::{Conditions, ExpectedState},
     plan::{Plan, ScheduledEvent},
+    players::{PlayerEvent, Players},
     publisher::PublisherState,
     still_encoder::StillEncoder,
     trace::{Tally, Trace, note},
     video_transcoders::VideoTranscoders,
+    viewer_plan::Audience,
+    viewers::{ViewerEvent, Viewers},
 };
 use crate::{
     agenda::Agenda,
     codecs::FakeAudioTranscoders,
+    peers::SHARD_ADDRESS,
     random::Random,
     rtmp_server::{Answer, Failure, FaultMode},
 };
@@ -43,9 +47,6 @@ pub(super) const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
 const LOOK_MS: u64 = 500;
 /// Things that happen in one moment: more means that the shard wakes itself without end.
 const AT_ONCE_MAX: u32 = 20_000;
-/// How long a calm run may take to find back, in milliseconds: the longest delay of a refused key
-/// with its jitter, and the attempts around it.
-const BACK_MS_MAX: u64 = 375_000 + 60_000;
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub(super) enum SimEvent {
     Inspected(ConnId),
     Fails(ConnId, Failure),
     LingeredOut(ConnId),
+    Viewer(usize, ViewerEvent),
+    Player(usize, PlayerEvent),
     Look,
 }
 
@@ -110,13 +113,15 @@ pub(super) struct World {
     pub(super) audio_transcoders: FakeAudioTranscoders,
     pub(super) video_transcoders: VideoTranscoders,
     pub(super) still_encoder: StillEncoder,
+    pub(super) viewers: Viewers,
+    pub(super) players: Players,
     /// The input in work ends streams in order.
     pub(super) end_requested: bool,
     /// The input in work must not make the shard do anything.
     pub(super) idle: bool,
     /// The same; only the kernel may be asked about another connection, which is due now and then.
     pub(super) stale: bool,
-    recovered_at: Option<Instant>,
+    pub(super) recovered_at: Option<Instant>,
     pub(super) over: bool,
 }
 
@@ -133,7 +138,7 @@ impl World {
             shard: 0,
             shards: 1,
             engine: "simulated".to_owned(),
-            advertise: Vec::new(),
+            advertise: vec![SHARD_ADDRESS.parse().unwrap()],
             tcp_candidates: false,
             seed: random.next(),
             epoch: now,
@@ -146,6 +151,8 @@ impl World {
         let id = BroadcastId::new("StreamLick", "show").unwrap();
         let mut wanted = WantedBroadcast::new(id);
         wanted.hold_ms = plan.hold_ms;
+        let audience = Audience::new(seed, &plan);
+        wanted.ladder.clone_from(&audience.ladder);
         let host = || Host {
             mode: FaultMode::Well,
             version: 1,
@@ -169,6 +176,8 @@ impl World {
             audio_transcoders: FakeAudioTranscoders::default(),
             video_transcoders: VideoTranscoders::default(),
             still_encoder: StillEncoder::default(),
+            viewers: Viewers::new(&audience),
+            players: Players::new(&audience.players),
             end_requested: false,
             idle: false,
             stale: false,
@@ -185,6 +194,8 @@ impl World {
     /// Runs to the end, or to the first broken promise.
     pub(super) fn run(&mut self) -> Verdict {
         let mut at_once = 0;
+        self.invite_viewers();
+        self.invite_players();
         while !self.over {
             let timeout = self.shard.next_timeout();
             let Some(at) = self.agenda.next_at().into_iter().chain(timeout).min() else {
@@ -268,6 +279,7 @@ impl World {
 
     /// Does everything that the shard asks for.
     pub(super) fn process_outputs(&mut self) -> Verdict {
+        self.log_units();
         while let Some(output) = self.shard.poll() {
             // A selection may have been due all the time; audio that was made for a rendition ends with it.
             let of_pictures = matches!(
@@ -298,17 +310,28 @@ impl World {
         match output {
             Output::Resolve { lookup, host, .. } => self.resolve(lookup, &host),
             Output::Connect { conn, addr, tls } => self.connect(conn, addr, tls.is_some()),
+            Output::Adopt { conn, socket } if self.players.adopt(conn, &socket) => Ok(()),
             Output::Adopt { conn, socket } => self.encoders.adopt(conn, &socket),
             Output::Write { conn, slices } if self.encoders.has(conn) => {
                 self.encoders.write(conn, &slices)
             }
             Output::Close { conn, .. } if self.encoders.has(conn) => self.encoders.close(conn),
-            Output::Write { conn, slices } => self.write(conn, slices),
+            Output::Write { conn, slices } => match self.players.index(conn) {
+                Some(player) => self.write_to_player(player, &slices),
+                None => self.write(conn, slices),
+            },
             Output::Inspect { conn } => {
-                self.after(Duration::from_micros(50), SimEvent::Inspected(conn));
+                let event = match self.players.index(conn) {
+                    Some(player) => SimEvent::Player(player, PlayerEvent::Info),
+                    None => SimEvent::Inspected(conn),
+                };
+                self.after(Duration::from_micros(50), event);
                 Ok(())
             }
-            Output::Close { conn, how } => self.close(conn, how),
+            Output::Close { conn, how } => match self.players.index(conn) {
+                Some(player) => self.players.close(player),
+                None => self.close(conn, how),
+            },
             Output::Audio(job) => self.audio(&job),
             Output::Event(event) => match *event {
                 Event::Destination { status, .. } => self.reported(&status),
@@ -316,13 +339,13 @@ impl World {
                 Event::Ended {
                     session, reason, ..
                 } => self.encoder_reported(&session, Some(reason)),
-                _ => Ok(()),
+                other => self.viewer_reported(other),
             },
             Output::StillFrame(job) => self.still_wanted(&job),
             Output::Video(job) => self.video(job),
+            Output::Datagram { to, payload, .. } => self.datagram_to_viewer(to, payload),
             // Of recordings, previews and HLS, which the seeded shows do not have.
-            Output::Datagram { .. }
-            | Output::Record(_)
+            Output::Record(_)
             | Output::Preview(_)
             | Output::PreviewMade(_)
             | Output::Fragment(_) => Ok(()),
@@ -341,6 +364,12 @@ impl World {
             status.attempts,
             problem.map(|problem| problem.message.as_str())
         );
+        let since_start = self.now - self.start;
+        if matches!(status.state, BackingOff | Failed)
+            && problem.is_some_and(|it| it.message.contains("acknowledged no data"))
+        {
+            self.viewers.given_up(since_start);
+        }
         if status.frames_dropped > 0 {
             self.tally.count("reported that parts were left out");
         }
@@ -397,6 +426,8 @@ impl World {
                 Ok(())
             }
             SimEvent::Look => self.look(),
+            SimEvent::Viewer(index, event) => self.viewer_event(index, event),
+            SimEvent::Player(index, event) => self.player_event(index, event),
             SimEvent::LingeredOut(conn) => self.lingered_out(conn),
             SimEvent::Connected(conn) => self.connected(conn),
             SimEvent::Closed {
@@ -425,39 +456,12 @@ impl World {
         }
         self.check_connections()?;
         self.check_videos()?;
+        self.check_viewers()?;
         if self.view().ring_bytes() > RING_BYTES_MAX {
             return Err("the ring is larger than it may be".to_owned());
         }
         self.finish_when_recovered()?;
         self.after(ms(LOOK_MS), SimEvent::Look);
-        Ok(())
-    }
-
-    fn finish_when_recovered(&mut self) -> Verdict {
-        use shardcast_link::DestinationState::Failed;
-        if self.now < self.calm_at() {
-            return Ok(());
-        }
-        if let Some(recovered_at) = self.recovered_at {
-            let since = self.now - recovered_at;
-            if since >= ms(2_000) && !self.publisher.is_over() {
-                self.finale()?;
-            }
-            self.over = since >= ms(6_000);
-            return Ok(());
-        }
-        let back = self.expected.iter().all(|(id, expected)| {
-            let well = |conn: &Conn| conn.owner == *id && conn.open && !conn.wire.cut;
-            // That a connection leads nowhere is not noticed while there is nothing to be sent.
-            let reached = || self.may_starve(id) || self.conns.values().any(well);
-            expected.state == Failed || self.is_served(id, expected) && reached()
-        });
-        if back {
-            note!(self, "every destination has recovered");
-            self.recovered_at = Some(self.now);
-        } else if self.now > self.calm_at() + ms(BACK_MS_MAX) {
-            return Err("not every destination has recovered".to_owned());
-        }
         Ok(())
     }
 
@@ -468,6 +472,8 @@ impl World {
             ("open audio transcoders", self.audio_transcoders.open()),
             ("open video transcoders", self.video_transcoders.open()),
             ("connections of encoders", self.encoders.open()),
+            ("sessions of viewers", self.viewers.open()),
+            ("connections of players", self.players.open()),
         ]);
         match residue.iter().find(|(_, count)| *count > 0) {
             Some((what, count)) => Err(format!("{count} {what} are left at the end")),
