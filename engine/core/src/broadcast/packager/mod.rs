@@ -57,6 +57,8 @@ pub(crate) struct Packager {
     refused_until: Option<Instant>,
     source: Variant,
     rungs: Rungs,
+    /// Control has parts, of whichever ring, and is told when they end.
+    is_begun: bool,
 }
 
 impl Default for Packager {
@@ -67,6 +69,7 @@ impl Default for Packager {
             refused_until: None,
             source: Variant::new(None, 0),
             rungs: Rungs::default(),
+            is_begun: false,
         }
     }
 }
@@ -93,10 +96,9 @@ impl Packager {
 
     /// Off air, or not wanted any more: parts end here.
     pub(super) fn end(&mut self, ctx: &mut Context, id: &BroadcastId) {
-        let any = self.source.is_begun() || self.rungs.are_begun();
         let mut parts = Vec::new();
         self.source.end(&mut parts);
-        if any {
+        if std::mem::take(&mut self.is_begun) || !parts.is_empty() {
             let head = FragmentHead {
                 broadcast: id.clone(),
                 rung: None,
@@ -218,6 +220,7 @@ impl Packager {
                 self.rungs.feed(ctx, how, rings, origin_us, &mut parts);
             }
         }
+        self.is_begun |= !parts.is_empty();
         put_out(ctx, parts);
     }
 }

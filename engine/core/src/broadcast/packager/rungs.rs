@@ -93,11 +93,6 @@ impl Rungs {
         }
     }
 
-    /// Whether control has parts of some that are to go on.
-    pub(super) fn are_begun(&self) -> bool {
-        self.list.iter().any(|rung| rung.variant.is_begun())
-    }
-
     /// Those that are to be made.
     pub(super) fn specs(&self) -> impl Iterator<Item = RenditionSpec> + '_ {
         let made = self.list.iter().filter(|rung| rung.refused.is_none());

@@ -124,7 +124,7 @@ pub(super) struct Stream {
     pub(super) frames_per_second: u32,
     pub(super) numbers: Numbers,
     /// The segment that is being made does not go on from the one before.
-    discontinuity: bool,
+    pub(super) discontinuity: bool,
     /// Where the segment and the part begin on the media clock.
     segment_at_us: i64,
     part_at_us: i64,

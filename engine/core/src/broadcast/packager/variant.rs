@@ -69,11 +69,6 @@ impl Variant {
         }
     }
 
-    /// Whether control has parts of it that are to go on.
-    pub(super) fn is_begun(&self) -> bool {
-        self.stream.is_some() || self.interrupted
-    }
-
     /// A number that no segment has had yet.
     pub(super) fn free_number(&self) -> u64 {
         let stream = self.stream.as_ref();
@@ -99,7 +94,11 @@ impl Variant {
 
     /// There is nothing to take units from at the moment. What was not handed over is left out.
     pub(super) fn pause(&mut self) {
+        let is_unused = |stream: &mut Stream| stream.numbers.fragment == self.numbers.fragment;
+        let unused = self.stream.take_if(is_unused);
         self.interrupt(&mut Vec::new());
+        // Control has no part of it, so what comes next goes on from what it did.
+        self.interrupted |= unused.is_some_and(|stream| stream.discontinuity);
         self.ring = None;
     }
 
