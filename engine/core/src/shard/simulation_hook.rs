@@ -48,6 +48,12 @@ pub const VIEWER_LIVE_BPS: u64 = limits::VIEWER_LIVE_BPS;
 pub const VIEWER_REPEATED_BURST_BYTES: u32 = limits::VIEWER_REPEATED.burst;
 /// And a second.
 pub const VIEWER_REPEATED_BYTES_PER_SECOND: u32 = limits::VIEWER_REPEATED.per_second;
+/// What recordings have given to the disk and is not on it stays below this and one fragment, in bytes.
+pub const RECORDING_OUTSTANDING_BYTES_MAX: usize = limits::RECORDING_OUTSTANDING_BYTES_MAX;
+/// A fragment of a recording has so many bytes of payload, and at most one access unit more.
+pub const RECORDING_FRAGMENT_BYTES: usize = limits::RECORDING_FRAGMENT_BYTES;
+/// A segment of HLS ends without a keyframe when it is so long, in microseconds.
+pub const HLS_SEGMENT_US_MAX: i64 = limits::HLS_SEGMENT_US_MAX;
 /// Different renditions of one broadcast.
 pub const RENDITIONS_MAX: usize = limits::RENDITIONS_MAX;
 

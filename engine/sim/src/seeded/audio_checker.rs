@@ -90,6 +90,8 @@ impl AudioChecker {
             return Err("audio before its sequence header".to_owned());
         }
         let before_ms = self.at_ms.replace(message.timestamp_ms);
+        let is_same = rules.fine && before_ms == Some(message.timestamp_ms);
+        let before_ms = before_ms.filter(|_| !is_same);
         forward("audio", before_ms, message.timestamp_ms)?;
         let step_ms = before_ms.map(|before_ms| message.timestamp_ms - before_ms);
         let step_ms = step_ms.filter(|_| rules.whole && rules.interleaved && rules.audio);

@@ -21,12 +21,17 @@
 //! * Each viewer is sent a gapless sequence that begins with a keyframe, and everything at once, whatever the others do:
 //!   those that lose, fall silent, flood, or never come (`viewer_ledger`, `viewer_checker`, `viewers`). Destinations are
 //!   sent the same with viewers and without.
+//! * A recording lacks no picture that was on air, and no sound of it; it can be read up to its last fragment, also
+//!   where its disk has failed; what waits for a disk is bounded; it goes on when the disk does (`recordings`,
+//!   `disk`). Destinations notice nothing of a disk, to the byte (`twin`). HLS is numbered and timed without a hole,
+//!   and ends once (`packages`). Both keep the promises of a stream (`cmaf_checker`).
 //! * A stream that is ended in order says so; one that breaks off does not (`network`). A destination
 //!   that was removed is gone at once, in whatever state (`schedule`). At the end nothing is left
 //!   (`world`).
 //!
 //! ```text
-//!  plan, generator ──► schedule, publisher ──► world ◄── network, traffic, transcoders, still_encoder
+//!  plan, generator, consumer_plan
+//!                  └─► schedule, publisher ──► world ◄── network, traffic, transcoders, still_encoder
 //!  (what a seed         (what happens)         │ Shard   (what comes of it)
 //!   stands for)                                └──► stream_checker, switches, expected_state,
 //!  viewer_plan ──► viewers ──► world                video_checks, viewer_ledger, viewer_checker
@@ -35,23 +40,30 @@
 
 mod audio;
 mod audio_checker;
+mod cmaf_checker;
 mod connection;
+mod consumer_plan;
+mod disk;
 mod encoder;
 mod encoder_ledger;
 mod expected_state;
 mod generator;
 mod microphone;
 mod network;
+mod packages;
 mod plan;
 mod players;
 mod publisher;
+mod recordings;
 mod recovery;
+mod reports;
 mod schedule;
 mod still_encoder;
 mod stream_checker;
 mod switches;
 mod trace;
 mod traffic;
+mod twin;
 mod video_checks;
 mod video_transcoders;
 mod viewer_checker;
@@ -74,7 +86,7 @@ use std::{
 };
 
 pub use self::trace::Tally;
-use self::{trace::Trace, world::World};
+use self::{consumer_plan::Beside, trace::Trace, world::World};
 
 /// Lines of the trace that are shown of a run that failed.
 const LINES_SHOWN: usize = 60;
@@ -85,7 +97,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What has to happen again and again for the runs to prove anything.
-pub const MET: [&str; 98] = [
+pub const MET: [&str; 119] = [
     "event of a connection that was closed",
     "name unknown",
     "name answered late",
@@ -184,6 +196,27 @@ pub const MET: [&str; 98] = [
     "player lost",
     "player closed that took nothing",
     "pictures seen by players",
+    "recording's file opened",
+    "recording ended by the operator",
+    "recording failed",
+    "recording that can be read",
+    "disk slow",
+    "disk stands still",
+    "disk full",
+    "disk well again",
+    "pictures recorded",
+    "audio recorded",
+    "pictures of encoders recorded",
+    "audio of encoders recorded",
+    "same bytes with a disk that is well",
+    "same bytes without a recording",
+    "HLS segment",
+    "HLS part",
+    "HLS part of a rung",
+    "HLS of a rendition",
+    "HLS discontinuity",
+    "HLS ended",
+    "HLS ended by the operator",
 ];
 
 /// What came of a run.
@@ -204,8 +237,9 @@ pub fn run(seed: u64, traced: bool) -> Outcome {
     } else {
         Trace::default()
     };
-    let mut world = World::new(seed, trace);
-    let verdict = catch_unwind(AssertUnwindSafe(|| world.run()))
+    let mut world = World::new(seed, trace, Beside::Planned);
+    let both = |world: &mut World| world.run().and_then(|()| twin::compare(seed, world));
+    let verdict = catch_unwind(AssertUnwindSafe(|| both(&mut world)))
         .unwrap_or_else(|_| Err("a panic, see above".to_owned()));
     let verdict = verdict.and_then(|()| world.is_same_without_viewers(seed));
     let at_ms = (world.now - world.start).as_millis();

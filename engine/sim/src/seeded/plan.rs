@@ -4,7 +4,7 @@
 
 use shardcast_link::{RetryPolicy, VideoCodec, VideoSettings};
 
-use super::{encoder::EncoderPlan, generator::TranscoderPlan};
+use super::{consumer_plan::ConsumerEvent, encoder::EncoderPlan, generator::TranscoderPlan};
 use crate::{random::Random, rtmp_server::FaultMode};
 
 /// Filler stays so far behind the clock; a publisher that is as far behind comes too late for its
@@ -94,6 +94,7 @@ pub(super) enum ScheduledEvent {
     /// The destination is to be sent another picture.
     Video(usize, VideoSettings),
     Encoder(Change),
+    Consumer(ConsumerEvent),
     /// Control repeats what it wants.
     Repeat,
     /// The broadcast is taken away, and wanted again with the next change.

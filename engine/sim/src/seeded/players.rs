@@ -333,6 +333,7 @@ impl World {
                     lossy: self.publisher.lossy,
                     whole: !self.publisher.bunched && !self.publisher.foreign,
                     interleaved: !self.publisher.strange_clock,
+                    fine: false,
                     silent_ms_max: self.plan.silent_ms_max(),
                     keyframe_ms: u32::try_from(self.wanted.keyframe_interval_ms).unwrap(),
                     frame_ms: u32::try_from(self.plan.frame_ms).unwrap(),

@@ -10,7 +10,7 @@ use super::{
     encoder::EncoderSession,
     microphone::Microphone,
     plan::{Change, SessionPlan},
-    world::{SimEvent, Verdict, World, ms},
+    world::{RAN_BEFORE, SimEvent, Verdict, World, ms},
 };
 use crate::picture::{Picture, vp8};
 
@@ -384,6 +384,6 @@ impl World {
 
     /// The shard's clock.
     pub(super) fn us(&self) -> i64 {
-        i64::try_from((self.now - self.start).as_micros()).unwrap()
+        i64::try_from((self.now - self.start + RAN_BEFORE).as_micros()).unwrap()
     }
 }

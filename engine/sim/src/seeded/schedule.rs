@@ -4,6 +4,7 @@ use shardcast_core::io::{ConnId, Input};
 use shardcast_link::{Command, DestinationId, RetryPolicy, VideoSettings, WantedDestination};
 
 use super::{
+    consumer_plan::ConsumerEvent,
     expected_state::ExpectedState,
     plan::{Finale, Onset, ScheduledEvent},
     trace::note,
@@ -36,6 +37,11 @@ impl World {
                 self.encoder(change);
                 Ok(())
             }
+            ScheduledEvent::Consumer(event) => match event {
+                ConsumerEvent::Record(plan) => self.set_recording(plan),
+                ConsumerEvent::Disk(mode) => self.set_disk(mode),
+                ConsumerEvent::Package(hls) => self.set_hls(hls),
+            },
             ScheduledEvent::Repeat => {
                 // Without a broadcast it would not be the same again.
                 self.idle = self.view().has_broadcast();

@@ -96,6 +96,8 @@ pub(super) struct Rules<'a> {
     pub(super) whole: bool,
     /// No publisher's clock was wrong.
     pub(super) interleaved: bool,
+    /// Times are finer than milliseconds, so that two frames of audio may be within one.
+    pub(super) fine: bool,
     /// Longest time between two pictures of the publisher for which no filler begins.
     pub(super) silent_ms_max: u32,
     /// Distance of filler keyframes, and of the publisher's pictures.

@@ -48,6 +48,11 @@ impl World {
             return Err(format!("a write to {id:?}, which is closed"));
         };
         self.viewers.written(self.now - self.start, conn, &slices);
+        // The bytes of a handshake are random.
+        if let Some(written) = self.written.as_mut().filter(|_| conn.server.publishing) {
+            let us = i64::try_from((self.now - self.start).as_micros()).unwrap();
+            written.written(us, &conn.owner, &slices);
+        }
         conn.last_written = slices.last().cloned().unwrap_or_default();
         conn.wire.write(slices);
         self.pump(id);
@@ -143,6 +148,7 @@ impl World {
             lossy: self.publisher.lossy,
             whole: self.plan.steady[conn.host] && !self.publisher.bunched,
             interleaved: !self.publisher.strange_clock,
+            fine: false,
             silent_ms_max: self.plan.silent_ms_max(),
             keyframe_ms: u32::try_from(self.wanted.keyframe_interval_ms).unwrap(),
             frame_ms: u32::try_from(self.plan.frame_ms).unwrap(),

@@ -111,7 +111,7 @@ impl World {
                 it.selected == SelectedVideo::Rendition(spec)
                     || it.sent == Some(SentVideo::Rendition(id))
             });
-            is_sent || view.is_viewed(id)
+            is_sent || view.is_viewed(id) || self.wanted.hls.is_some()
         };
         let idle = view.renditions().find(|it| !taken(*it));
         Ok(idle.map(|(id, _)| id))

@@ -95,6 +95,11 @@ pub(super) struct Audience {
 }
 
 impl Audience {
+    /// Whether nobody comes.
+    pub(super) fn is_none(&self) -> bool {
+        self.viewers.is_empty() && self.players.is_empty()
+    }
+
     /// The audience of run `seed`, which has `plan`.
     pub(super) fn new(seed: u64, plan: &Plan) -> Self {
         let random = &mut Random::new(seed ^ SALT);

@@ -3,6 +3,7 @@
 use shardcast_link::{Event, SessionId, ViewEndReason};
 
 use super::{
+    consumer_plan::Beside,
     players,
     trace::{Trace, note},
     viewer_checker::{Terms, ViewerChecker},
@@ -111,7 +112,7 @@ impl World {
         let Some(watched) = self.viewers.all_written() else {
             return Ok(());
         };
-        let mut world = Self::new(seed, Trace::default());
+        let mut world = Self::new(seed, Trace::default(), Beside::Planned);
         world.viewers.send_away();
         world.players.send_away();
         world.run()?;

@@ -17,17 +17,21 @@ use shardcast_core::{
     },
     simulation_hook::{RING_BYTES_MAX, ShardView, residue},
 };
-use shardcast_link::{BroadcastId, DestinationStatus, Event, WantedBroadcast};
+use shardcast_link::{BroadcastId, Event, WantedBroadcast};
 
 use super::{
     connection::Conn,
+    consumer_plan::{Beside, ConsumerPlan},
     encoder::Encoders,
     expected_state::{Conditions, ExpectedState},
+    packages::Packages,
     plan::{Plan, ScheduledEvent},
     players::{PlayerEvent, Players},
     publisher::PublisherState,
+    recordings::Recordings,
     still_encoder::StillEncoder,
-    trace::{Tally, Trace, note},
+    trace::{Tally, Trace},
+    twin::Written,
     video_transcoders::VideoTranscoders,
     viewer_plan::Audience,
     viewers::{ViewerEvent, Viewers},
@@ -42,7 +46,9 @@ use crate::{
 
 pub(super) type Verdict = Result<(), String>;
 
-pub(super) const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
+pub(super) const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
+/// So long a shard has run when its run begins: no publisher's clock puts media in front of that.
+pub(super) const RAN_BEFORE: Duration = Duration::from_secs(5);
 /// How often all promises with a deadline are checked.
 const LOOK_MS: u64 = 500;
 /// Things that happen in one moment: more means that the shard wakes itself without end.
@@ -81,6 +87,8 @@ pub(super) enum SimEvent {
     LingeredOut(ConnId),
     Viewer(usize, ViewerEvent),
     Player(usize, PlayerEvent),
+    /// The disk of recordings has done a job.
+    Disk,
     Look,
 }
 
@@ -89,6 +97,15 @@ pub(super) struct Host {
     pub(super) mode: FaultMode,
     /// Raised when it moves to another address.
     pub(super) version: u8,
+}
+
+impl Host {
+    fn well() -> Self {
+        Self {
+            mode: FaultMode::Well,
+            version: 1,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -115,6 +132,12 @@ pub(super) struct World {
     pub(super) still_encoder: StillEncoder,
     pub(super) viewers: Viewers,
     pub(super) players: Players,
+    pub(super) recordings: Recordings,
+    pub(super) packages: Packages,
+    /// Chance of what is recorded and packaged.
+    pub(super) consumer_random: Random,
+    /// What destinations are sent, if the run is made twice.
+    pub(super) written: Option<Written>,
     /// The input in work ends streams in order.
     pub(super) end_requested: bool,
     /// The input in work must not make the shard do anything.
@@ -129,36 +152,47 @@ pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// A shard that has run for a while at `now`.
+fn shard(plan: &Plan, seed: u64, now: Instant) -> Shard {
+    Shard::new(ShardConfig {
+        shard: 0,
+        shards: 1,
+        engine: "simulated".to_owned(),
+        advertise: vec![SHARD_ADDRESS.parse().unwrap()],
+        tcp_candidates: false,
+        seed,
+        epoch: now - RAN_BEFORE,
+        epoch_unix_ms: EPOCH_UNIX_MS - RAN_BEFORE.as_millis() as u64,
+        capacity: 100,
+        address_rules: AddressRules::default(),
+        codec_capacity_permille: plan.transcoders.capacity_permille,
+        codecs_beside: false,
+    })
+}
+
 impl World {
-    pub(super) fn new(seed: u64, trace: Trace) -> Self {
+    pub(super) fn new(seed: u64, trace: Trace, beside: Beside) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::new(&mut random);
+        let mut plan = Plan::new(&mut random);
+        let audience = Audience::new(seed, &plan);
+        // A rendition is there for viewers, or for what is packaged: one of the two in a run, so that each is seen.
+        let beside = match audience.is_none() {
+            true => beside,
+            false => Beside::Nothing,
+        };
+        let consumers = ConsumerPlan::new(seed, &plan, beside);
+        let written = Written::of(seed, &plan, &consumers);
+        plan.schedule.extend(consumers.events);
         let now = Instant::now();
-        let shard = Shard::new(ShardConfig {
-            shard: 0,
-            shards: 1,
-            engine: "simulated".to_owned(),
-            advertise: vec![SHARD_ADDRESS.parse().unwrap()],
-            tcp_candidates: false,
-            seed: random.next(),
-            epoch: now,
-            epoch_unix_ms: EPOCH_UNIX_MS,
-            capacity: 100,
-            address_rules: AddressRules::default(),
-            codec_capacity_permille: plan.transcoders.capacity_permille,
-            codecs_beside: false,
-        });
+        let shard = shard(&plan, random.next(), now);
         let id = BroadcastId::new("StreamLick", "show").unwrap();
         let mut wanted = WantedBroadcast::new(id);
         wanted.hold_ms = plan.hold_ms;
-        let audience = Audience::new(seed, &plan);
         wanted.ladder.clone_from(&audience.ladder);
-        let host = || Host {
-            mode: FaultMode::Well,
-            version: 1,
-        };
         let mut world = Self {
-            hosts: std::iter::repeat_with(host).take(plan.hosts).collect(),
+            hosts: std::iter::repeat_with(Host::well)
+                .take(plan.hosts)
+                .collect(),
             random,
             plan,
             trace,
@@ -178,6 +212,10 @@ impl World {
             still_encoder: StillEncoder::default(),
             viewers: Viewers::new(&audience),
             players: Players::new(&audience.players),
+            recordings: Recordings::new(),
+            packages: Packages::default(),
+            consumer_random: consumers.random,
+            written,
             end_requested: false,
             idle: false,
             stale: false,
@@ -211,6 +249,9 @@ impl World {
             } else if let Some(event) = self.agenda.pop_due(self.now) {
                 self.process_event(event)?;
             }
+        }
+        if !self.recordings.are_over() {
+            return Err("a recording's file is never closed".to_owned());
         }
         self.assert_nothing_is_left()
     }
@@ -335,6 +376,10 @@ impl World {
             Output::Audio(job) => self.audio(&job),
             Output::Event(event) => match *event {
                 Event::Destination { status, .. } => self.reported(&status),
+                Event::Recorded { file } => {
+                    self.recordings.told(&file);
+                    Ok(())
+                }
                 Event::Publishing { session, .. } => self.encoder_reported(&session, None),
                 Event::Ended {
                     session, reason, ..
@@ -344,66 +389,11 @@ impl World {
             Output::StillFrame(job) => self.still_wanted(&job),
             Output::Video(job) => self.video(job),
             Output::Datagram { to, payload, .. } => self.datagram_to_viewer(to, payload),
-            // Of recordings, previews and HLS, which the seeded shows do not have.
-            Output::Record(_)
-            | Output::Preview(_)
-            | Output::PreviewMade(_)
-            | Output::Fragment(_) => Ok(()),
+            Output::Record(job) => self.record(job),
+            Output::Fragment(part) => self.packaged(&part),
+            // Of previews, which the seeded shows do not have.
+            Output::Preview(_) | Output::PreviewMade(_) => Ok(()),
         }
-    }
-
-    fn reported(&mut self, status: &DestinationStatus) -> Verdict {
-        use shardcast_link::DestinationState::{BackingOff, Ended, Failed, Idle, Live};
-        let conditions = self.conditions();
-        let problem = status.last_problem.as_ref();
-        note!(
-            self,
-            "{} {:?}, {} attempts, {:?}",
-            status.id.0,
-            status.state,
-            status.attempts,
-            problem.map(|problem| problem.message.as_str())
-        );
-        let since_start = self.now - self.start;
-        if matches!(status.state, BackingOff | Failed)
-            && problem.is_some_and(|it| it.message.contains("acknowledged no data"))
-        {
-            self.viewers.given_up(since_start);
-        }
-        if status.frames_dropped > 0 {
-            self.tally.count("reported that parts were left out");
-        }
-        let Some(expected) = self.expected.get_mut(&status.id.0) else {
-            return Ok(()); // The last word of one that was removed.
-        };
-        if expected.state == Idle && status.state == Ended {
-            return Ok(()); // The last word of its predecessor.
-        }
-        expected
-            .reported(conditions, status)
-            .map_err(|broken| format!("{}: {broken}", status.id.0))?;
-        if self.plan.steady[expected.host] && matches!(status.state, BackingOff | Failed) {
-            return Err(format!("{} failed at a server that is well", status.id.0));
-        }
-        let (open, live) = (expected.is_open(), status.state == Live);
-        self.tally.count(match status.state {
-            BackingOff => "failed and tries again",
-            Failed => "gave up",
-            Live => "on air",
-            _ => "other reports",
-        });
-        for conn in self.conns.values_mut() {
-            if conn.open && conn.owner == status.id.0 {
-                conn.taken = open;
-                // The answer to a ping may still be under way when the stream is taken, and its
-                // acknowledgement looks like one of media.
-                let none = conn.checker.media == 0 && conn.unread.is_empty();
-                if live && none && !conn.server.interleaves {
-                    return Err(format!("{} is called live and got no media", status.id.0));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn process_event(&mut self, event: SimEvent) -> Verdict {
@@ -428,6 +418,7 @@ impl World {
             SimEvent::Look => self.look(),
             SimEvent::Viewer(index, event) => self.viewer_event(index, event),
             SimEvent::Player(index, event) => self.player_event(index, event),
+            SimEvent::Disk => self.disk_job(),
             SimEvent::LingeredOut(conn) => self.lingered_out(conn),
             SimEvent::Connected(conn) => self.connected(conn),
             SimEvent::Closed {
@@ -457,6 +448,8 @@ impl World {
         self.check_connections()?;
         self.check_videos()?;
         self.check_viewers()?;
+        self.check_recordings()?;
+        self.check_packages()?;
         if self.view().ring_bytes() > RING_BYTES_MAX {
             return Err("the ring is larger than it may be".to_owned());
         }
@@ -474,6 +467,8 @@ impl World {
             ("connections of encoders", self.encoders.open()),
             ("sessions of viewers", self.viewers.open()),
             ("connections of players", self.players.open()),
+            ("files of recordings", self.recordings.open()),
+            ("packagings", usize::from(self.packages.is_begun)),
         ]);
         match residue.iter().find(|(_, count)| *count > 0) {
             Some((what, count)) => Err(format!("{count} {what} are left at the end")),
