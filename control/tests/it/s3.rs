@@ -257,11 +257,14 @@ async fn a_wrong_key_or_bucket_is_told_files_stay_and_others_are_uploaded() {
     let status = server.get("/api/v1/status").await.json();
     assert_eq!(status["uploads"]["waiting"], 3);
     assert!(status["uploads"]["problem"].is_string());
-    let metrics = server.get("/metrics").await.text();
-    for row in ["waiting 3", "failing 3", "total 1"] {
-        let row = format!("\nshardcast_uploads_{row}\n");
-        assert!(metrics.contains(&row), "{row} {metrics}");
-    }
+    // An upload is counted right after its row is written, and the row has been seen already.
+    let metrics = until("the counters", async || {
+        let metrics = server.get("/metrics").await.text();
+        let rows = ["waiting 3", "failing 3", "total 1"];
+        let is_there = |row: &str| metrics.contains(&format!("\nshardcast_uploads_{row}\n"));
+        rows.into_iter().all(is_there).then_some(metrics)
+    })
+    .await;
     let number = |name: &str| -> u64 {
         let row = metrics.lines().find_map(|line| line.strip_prefix(name));
         row.unwrap().trim().parse().unwrap()
