@@ -13,7 +13,8 @@ use nix::{
     errno::Errno,
     sys::socket::{
         ControlMessageOwned, MsgFlags, RecvMsg, SockaddrStorage, TimestampingFlag, Timestamps,
-        recvmsg, setsockopt, sockopt::Timestamping,
+        recvmsg, setsockopt,
+        sockopt::{Timestamping, UdpGroSegment},
     },
 };
 use tokio::{
@@ -43,20 +44,51 @@ pub(crate) async fn read(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<(usiz
     .await
 }
 
-/// Takes a datagram that has come: its length, its sender, and when it arrived.
+/// Lets the kernel hand over as one what a sender gave it as one (`UDP_GRO`, udp(7)). On loopback the datagrams are then never
+/// cut apart, which the sender's core would do; a network card that segments spares it that too.
+pub(crate) fn join_datagrams(socket: &UdpSocket) {
+    // A kernel without it leaves them apart.
+    let _ = setsockopt(socket, UdpGroSegment, &true);
+}
+
+/// Datagrams of one sender that have come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Bytes of the buffer that they take.
+    pub(crate) bytes: usize,
+    /// Of each; the last may be shorter.
+    pub(crate) datagram_bytes: usize,
+    /// Who sent them.
+    pub(crate) from: SocketAddr,
+    /// When they arrived, in microseconds of [`clock::now_us`].
+    pub(crate) at_us: u64,
+}
+
+/// Takes what has come: one datagram, or several where they are joined.
 ///
 /// # Errors
 /// Those of the socket, `WouldBlock` where none is there.
-pub(crate) fn try_receive(
-    udp: &UdpSocket,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr, u64)> {
+pub(crate) fn try_receive(udp: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
     udp.try_io(Interest::READABLE, || {
-        let (length, from, at_us) = receive_now(udp, buffer, |message| {
+        let (bytes, from, at_us, joined) = receive_now(udp, buffer, |message| {
             let from = message.address.as_ref().and_then(address);
-            (message.bytes, from, arrived_us(message))
+            (message.bytes, from, arrived_us(message), joined(message))
         })?;
-        Ok((length, from.ok_or(io::ErrorKind::InvalidData)?, at_us))
+        Ok(Received {
+            bytes,
+            // A datagram may be empty, and nothing is cut into pieces of nothing.
+            datagram_bytes: joined.unwrap_or(bytes).max(1),
+            from: from.ok_or(io::ErrorKind::InvalidData)?,
+            at_us,
+        })
+    })
+}
+
+/// The length of each datagram, where the kernel has joined some.
+fn joined(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<usize> {
+    message.cmsgs().find_map(|one| match one {
+        ControlMessageOwned::UdpGroSegments(bytes) => Some(usize::from(bytes)),
+        _ => None,
     })
 }
 
@@ -65,7 +97,7 @@ fn receive_now<T>(
     buffer: &mut [u8],
     take: impl Fn(&RecvMsg<'_, '_, SockaddrStorage>) -> T,
 ) -> nix::Result<T> {
-    let mut space = cmsg_space!(Timestamps);
+    let mut space = cmsg_space!(Timestamps, i32);
     loop {
         let mut slices = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::empty();
@@ -96,6 +128,7 @@ fn address(of: &SockaddrStorage) -> Option<SocketAddr> {
 mod tests {
     use std::time::Duration;
 
+    use nix::sys::socket::sockopt;
     use tokio::{io::AsyncWriteExt, net::TcpListener, time::sleep};
 
     use super::*;
@@ -154,9 +187,10 @@ mod tests {
                 let after_us = clock::now_us();
                 sleep(READ_AFTER).await;
                 server.readable().await.unwrap();
-                let (length, from, at_us) = try_receive(&server, &mut [0; 16]).unwrap();
-                assert_eq!((length, from), (5, client.local_addr().unwrap()));
-                stamped = is_between(at_us, before_us, after_us);
+                let received = try_receive(&server, &mut [0; 16]).unwrap();
+                assert_eq!((received.bytes, received.datagram_bytes), (5, 5));
+                assert_eq!(received.from, client.local_addr().unwrap());
+                stamped = is_between(received.at_us, before_us, after_us);
                 if stamped {
                     break;
                 }
@@ -164,6 +198,38 @@ mod tests {
             assert!(stamped);
             let none = try_receive(&server, &mut [0; 16]).unwrap_err();
             assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_as_one_comes_as_one_where_that_is_wanted() {
+        for wanted in [false, true] {
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if wanted {
+                join_datagrams(&server);
+            }
+            stamp(&server);
+            let sent = [[1; 100], [2; 100], [3; 100]].concat();
+            setsockopt(&client, sockopt::UdpGsoSegment, &100).unwrap();
+            let to = server.local_addr().unwrap();
+            assert_eq!(client.send_to(&sent[..250], to).await.unwrap(), 250);
+            let mut received = Vec::new();
+            while received.len() < 250 {
+                server.readable().await.unwrap();
+                let mut buffer = [0; 1_000];
+                let Ok(some) = try_receive(&server, &mut buffer) else {
+                    continue;
+                };
+                assert_eq!(
+                    some.datagram_bytes,
+                    if received.len() == 200 { 50 } else { 100 }
+                );
+                let bytes = if wanted { 250 } else { some.datagram_bytes };
+                assert_eq!(some.bytes, bytes);
+                received.extend_from_slice(&buffer[..some.bytes]);
+            }
+            assert_eq!(received, sent[..250]);
         }
     }
 }

@@ -52,6 +52,9 @@ pub(crate) struct Watch {
     /// Rate in the second third of each measurement, in kbit/s; with --by sdk it is told when viewers change rungs
     #[arg(long)]
     pub(crate) low_rate_kbps: Option<u64>,
+    /// Viewers take datagrams one by one; the engine's core then does what a network card does that segments
+    #[arg(long)]
+    pub(crate) one_by_one: bool,
     /// Heights of the ladder of each broadcast, such as 480,360,240; without it there is none
     #[arg(long, value_delimiter = ',')]
     pub(crate) ladder: Vec<u32>,
@@ -80,6 +83,7 @@ impl Watch {
                 rate_bps: self.rate_kbps.map(|kbps| kbps.saturating_mul(1_000)),
                 seed: 0,
             },
+            one_by_one: self.one_by_one,
             low_bps: self.low_rate_kbps.map(|kbps| kbps.saturating_mul(1_000)),
             ladder: heights.map(|it| RenditionSpec::of_height(*it)).collect(),
         }

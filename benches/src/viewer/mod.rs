@@ -42,6 +42,8 @@ pub struct ViewerOptions {
     pub token: Option<String>,
     /// The network from the server.
     pub impairment: ImpairmentOptions,
+    /// The socket takes datagrams one by one. On loopback the engine's core cuts them apart then.
+    pub one_by_one: bool,
 }
 
 impl ViewerOptions {
@@ -52,6 +54,7 @@ impl ViewerOptions {
             stream_id: stream_id.into(),
             token: None,
             impairment: ImpairmentOptions::default(),
+            one_by_one: false,
         }
     }
 }

@@ -21,7 +21,8 @@ use super::reception::VideoPacket;
 use crate::publisher::socket_facing;
 use crate::{BenchError, arrival, clock};
 
-const DATAGRAM_BYTES_MAX: usize = 2_000;
+/// As much as the kernel joins.
+const RECEIVED_BYTES_MAX: usize = 65_536;
 
 /// An event of the connection.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,7 @@ struct Datagram {
 pub(super) struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
+    buffer: Vec<u8>,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     network: Impairment<Datagram>,
@@ -59,13 +61,17 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Opens a socket on the interface that faces `server`.
+    /// Opens a socket on the interface that faces `server`, which takes datagrams `one_by_one` or joined.
     pub(super) async fn open(
         server: IpAddr,
         impairment: ImpairmentOptions,
+        one_by_one: bool,
     ) -> Result<Self, BenchError> {
         let socket = socket_facing(server).await?;
         arrival::stamp(&socket);
+        if !one_by_one {
+            arrival::join_datagrams(&socket);
+        }
         let local = socket.local_addr()?;
         let now = Instant::now();
         // RTP mode: packets are measured, and str0m neither orders nor joins them.
@@ -81,6 +87,7 @@ impl Peer {
         Ok(Self {
             rtc,
             socket,
+            buffer: vec![0; RECEIVED_BYTES_MAX],
             local,
             pending: None,
             is_impaired: impairment
@@ -175,22 +182,30 @@ impl Peer {
 
     /// Takes what has come.
     pub(super) fn receive(&mut self) -> Result<(), BenchError> {
-        let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        while let Ok((length, from, at_us)) = arrival::try_receive(&self.socket, &mut buffer) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Ok(received) = arrival::try_receive(&self.socket, &mut buffer) {
             let now = Instant::now();
-            self.arrived_us = at_us;
+            self.arrived_us = received.at_us;
             self.received_at = now;
-            let bytes = buffer.get(..length).unwrap_or_default();
-            if !self.is_impaired {
-                self.input(now, from, bytes)?;
-                continue;
+            let bytes = buffer.get(..received.bytes).unwrap_or_default();
+            for datagram in bytes.chunks(received.datagram_bytes) {
+                self.reach(now, received.from, datagram)?;
             }
-            let first = bytes.first().copied().unwrap_or_default();
-            let bytes = bytes.to_vec();
-            self.network
-                .push(now, first, length, Datagram { from, bytes });
         }
+        self.buffer = buffer;
         self.arrive()
+    }
+
+    /// A datagram reaches the network, if that is impaired.
+    fn reach(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), BenchError> {
+        if !self.is_impaired {
+            return self.input(now, from, bytes);
+        }
+        let first = bytes.first().copied().unwrap_or_default();
+        let (length, bytes) = (bytes.len(), bytes.to_vec());
+        self.network
+            .push(now, first, length, Datagram { from, bytes });
+        Ok(())
     }
 
     /// Does what is due.

@@ -65,7 +65,7 @@ async fn attempt(
         return Ok(Ending::Finished);
     }
     let server = resolve(&options.url).await?;
-    let mut peer = Peer::open(server, options.impairment).await?;
+    let mut peer = Peer::open(server, options.impairment, options.one_by_one).await?;
     shared.begin_attempt(clock::now_us());
     let token = options.token.as_deref();
     let beginning = Agreement::begin(&options.url, &options.stream_id, token, &mut peer);

@@ -187,6 +187,7 @@ impl<'a> Audience<'a> {
                     seed: u64::from(number),
                     ..self.options.impairment
                 },
+                one_by_one: self.options.one_by_one,
                 ..ViewerOptions::new(url, id)
             }));
             sleep(STAGGER).await;

@@ -35,6 +35,8 @@ pub struct WatchOptions {
     pub by: WatchBy,
     /// The network of each viewer.
     pub impairment: ImpairmentOptions,
+    /// Viewers take datagrams one by one, see [`ViewerOptions::one_by_one`](crate::viewer::ViewerOptions::one_by_one).
+    pub one_by_one: bool,
     /// In the second third of each measurement its rate is this, in bits a second.
     pub low_bps: Option<u64>,
     /// The ladder of each broadcast.
@@ -80,6 +82,7 @@ mod tests {
                 burst: 1.0,
                 ..ImpairmentOptions::default()
             },
+            one_by_one: false,
             low_bps: None,
             ladder: Vec::new(),
         };
