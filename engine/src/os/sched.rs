@@ -4,6 +4,9 @@ use std::{io, mem};
 
 use crate::limits::{CODEC_NICE, SCHEDULER_SLICE};
 
+/// Last of the nice values (sched(7)).
+const NICE_MAX: i32 = 19;
+
 /// `struct sched_attr` of `sched_setattr(2)`, first version.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -21,10 +24,11 @@ struct SchedAttr {
 
 /// Asks for a short slice for the calling thread, so that it preempts codec workers on its core as
 /// soon as it has work; whether it has it. Needs no privilege; kernels before 6.12 accept and
-/// ignore it.
+/// ignore it. The thread keeps its nice value, which is the operator's.
 pub(crate) fn request_short_slice() -> io::Result<bool> {
     let slice_ns = SCHEDULER_SLICE.as_nanos() as u64;
     set(&SchedAttr {
+        sched_nice: get()?.sched_nice,
         sched_runtime: slice_ns,
         ..SchedAttr::default()
     })?;
@@ -87,12 +91,17 @@ pub(crate) fn pin_to(core: usize) -> io::Result<()> {
 }
 
 /// Lowers the calling thread's priority below that of the shards, for good, and gives it the usual
-/// slice, which it does not have if a shard has started it.
+/// slice, which it does not have if a shard has started it. To be called once.
 pub(crate) fn lower_priority() -> io::Result<()> {
     set(&SchedAttr {
-        sched_nice: CODEC_NICE,
+        sched_nice: behind(get()?.sched_nice),
         ..SchedAttr::default()
     })
+}
+
+/// The nice value of what steps behind threads of this one.
+fn behind(nice: i32) -> i32 {
+    (nice + CODEC_NICE).min(NICE_MAX)
 }
 
 fn set(attr: &SchedAttr) -> io::Result<()> {
@@ -147,9 +156,26 @@ mod tests {
         // SAFETY: takes and gives plain numbers; 0 names the calling thread.
         let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
         let before = nice();
-        let behind = std::thread::spawn(move || lower_priority().map(|()| nice()));
-        assert_eq!(behind.join().unwrap().unwrap(), CODEC_NICE);
+        let stepped = std::thread::spawn(move || lower_priority().map(|()| nice()));
+        assert_eq!(stepped.join().unwrap().unwrap(), behind(before));
         assert_eq!(nice(), before);
+    }
+
+    #[test]
+    fn a_shard_keeps_the_nice_value_that_the_operator_gave_it() {
+        let nice = std::thread::spawn(|| {
+            let given = behind(get().unwrap().sched_nice - 1);
+            let attr = SchedAttr {
+                sched_nice: given,
+                ..SchedAttr::default()
+            };
+            set(&attr).unwrap();
+            request_short_slice().unwrap();
+            (given, get().unwrap().sched_nice)
+        });
+        let (given, kept) = nice.join().unwrap();
+        assert_eq!(kept, given);
+        assert_eq!((behind(-10), behind(0), behind(15)), (0, 10, NICE_MAX));
     }
 
     #[test]
@@ -167,6 +193,7 @@ mod tests {
     #[test]
     fn a_thread_started_by_a_shard_has_the_usual_slice_and_its_core() {
         let core = *allowed_cores().unwrap().last().unwrap();
+        let nice = get().unwrap().sched_nice;
         let shard = std::thread::spawn(move || {
             let short = request_short_slice().unwrap();
             let codec = std::thread::spawn(move || {
@@ -177,7 +204,7 @@ mod tests {
             (short, codec.join().unwrap())
         });
         let (short, (attr, cores)) = shard.join().unwrap();
-        assert_eq!((attr.sched_nice, cores), (CODEC_NICE, vec![core]));
+        assert_eq!((attr.sched_nice, cores), (behind(nice), vec![core]));
         if short {
             assert!(u128::from(attr.sched_runtime) > SCHEDULER_SLICE.as_nanos());
         }

@@ -48,11 +48,11 @@ fn a_codec_worker_begins_with_the_first_transcoder_and_ends_with_the_shard() {
     let [(nice, policy)] = found[..] else {
         panic!("{found:?}");
     };
-    assert!(nice == 10 || policy == SCHED_IDLE, "{found:?}");
     let shard = threads("shard-131");
+    let is_behind = |of_shard: i64| policy == SCHED_IDLE || nice == (of_shard + 10).min(19);
     assert!(
-        !shard.is_empty() && shard.iter().all(|(nice, _)| *nice < 10),
-        "{shard:?}"
+        !shard.is_empty() && shard.iter().all(|(nice, _)| is_behind(*nice)),
+        "{found:?} {shard:?}"
     );
 
     rig.stop();
