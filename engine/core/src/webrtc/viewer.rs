@@ -5,6 +5,7 @@
 //! last packets, by reference, and repeats those that the client misses (RFC 4588).
 
 use std::{
+    iter,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -51,6 +52,17 @@ pub(crate) enum ViewerEvent {
     Reported(Box<ViewerReport>),
     /// The session is over.
     Ended(ViewEndReason),
+}
+
+/// What one RTP packet carries.
+#[derive(Clone, Debug)]
+pub(crate) struct RtpPayload {
+    /// Media time in microseconds.
+    pub(crate) at_us: i64,
+    /// Shared with all viewers.
+    pub(crate) payload: Arc<[u8]>,
+    /// The last one of an access unit has it.
+    pub(crate) marker: bool,
 }
 
 /// One track as the client receives it.
@@ -214,26 +226,36 @@ impl Viewer {
         }
     }
 
-    /// A video packet of the media time `at_us`; the `last` of its access unit has the marker.
+    /// Writes video packets; whether there were some. They are taken one by one, so that where there is none the session is
+    /// not looked into.
     pub(crate) fn write_video(
         &mut self,
         ctx: &Context,
-        at_us: i64,
-        payload: &Arc<[u8]>,
-        last: bool,
-    ) {
-        if let Some(stream) = &mut self.video {
-            if last {
-                self.delivery.picture();
+        mut packets: impl Iterator<Item = RtpPayload>,
+    ) -> bool {
+        let Some((stream, first)) = self.video.as_mut().zip(packets.next()) else {
+            return false;
+        };
+        let delivery = &mut self.delivery;
+        let counted = |packet: &RtpPayload| {
+            if packet.marker {
+                delivery.picture();
             }
-            write(&mut self.rtc, stream, ctx, at_us, payload, last);
-        }
+        };
+        let packets = iter::once(first).chain(packets).inspect(counted);
+        write(&mut self.rtc, stream, ctx, packets);
+        true
     }
 
-    /// An Opus packet. The marker begins a talk spurt (RFC 3551, 4.1), and there is one.
+    /// Writes an Opus packet. The marker begins a talk spurt (RFC 3551, 4.1), and there is one.
     pub(crate) fn write_audio(&mut self, ctx: &Context, at_us: i64, payload: &Arc<[u8]>) {
         if let Some(stream) = &mut self.audio {
-            write(&mut self.rtc, stream, ctx, at_us, payload, false);
+            let packet = RtpPayload {
+                at_us,
+                payload: Arc::clone(payload),
+                marker: false,
+            };
+            write(&mut self.rtc, stream, ctx, iter::once(packet));
         }
     }
 
@@ -401,20 +423,27 @@ fn write(
     rtc: &mut Rtc,
     stream: &mut RtpStream,
     ctx: &Context,
-    at_us: i64,
-    payload: &Arc<[u8]>,
-    marker: bool,
+    packets: impl Iterator<Item = RtpPayload>,
 ) {
     let mut api = rtc.direct_api();
     let Some(sender) = api.stream_tx_by_mid(stream.mid, None) else {
         return;
     };
-    let sequence = SeqNo::from(stream.sequence);
-    stream.sequence += 1;
-    let wallclock = ctx.clock.instant(at_us);
-    let (time, payload) = (stream.time(at_us), Arc::clone(payload));
-    let packet = RtpWrite::new(stream.payload_type, sequence, time, wallclock, payload);
-    sender.write_rtp(packet.marker(marker).nackable(stream.repeats.is_some()));
+    for packet in packets {
+        let sequence = SeqNo::from(stream.sequence);
+        stream.sequence += 1;
+        let wallclock = ctx.clock.instant(packet.at_us);
+        let time = stream.time(packet.at_us);
+        let written = RtpWrite::new(
+            stream.payload_type,
+            sequence,
+            time,
+            wallclock,
+            packet.payload,
+        );
+        let is_repeated = stream.repeats.is_some();
+        sender.write_rtp(written.marker(packet.marker).nackable(is_repeated));
+    }
 }
 
 #[cfg(test)]

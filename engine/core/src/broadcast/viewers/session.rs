@@ -17,7 +17,10 @@ use crate::{
     },
     context::Context,
     ids::RenditionId,
-    webrtc::{delivery::PathSample, viewer::Viewer},
+    webrtc::{
+        delivery::PathSample,
+        viewer::{RtpPayload, Viewer},
+    },
 };
 
 /// One viewer.
@@ -74,37 +77,23 @@ impl ViewerSession {
             sent.ended = Some(ViewEndReason::Unplayable);
             return sent;
         }
-        while self.viewer.takes_video() && (self.wants_video || self.video.is_in_picture()) {
-            match self.video.next(ctx.now, rings, terms) {
-                Next::Packet {
-                    payload,
-                    at_us,
-                    last,
-                } => {
-                    self.padding.sent(payload.len());
-                    let padding = match last {
-                        true => self
-                            .padding
-                            .packets(ctx.now, self.quality.trial_bps(ctx.now)),
-                        false => 0,
-                    };
-                    self.viewer
-                        .write_video(ctx, at_us, &payload, last && padding == 0);
-                    for left in (0..padding).rev() {
-                        let packet = Padding::packet();
-                        self.viewer.write_video(ctx, at_us, &packet, left == 0);
-                    }
-                    sent.written = true;
-                }
-                Next::At(at) => {
-                    self.video_at = Some(at);
-                    break;
-                }
-                Next::Nothing => break,
-                Next::KeyframeWanted => {
-                    sent.keyframe_wanted = true;
-                    break;
-                }
+        if self.viewer.takes_video() {
+            let mut packets = VideoPackets {
+                now: ctx.now,
+                rings,
+                terms,
+                feed: &mut self.video,
+                quality: &self.quality,
+                padding: &mut self.padding,
+                wants_video: self.wants_video,
+                padding_left: 0,
+                end: None,
+            };
+            sent.written |= self.viewer.write_video(ctx, &mut packets);
+            match packets.end {
+                Some(Next::At(at)) => self.video_at = Some(at),
+                Some(Next::KeyframeWanted) => sent.keyframe_wanted = true,
+                Some(Next::Nothing | Next::Packet(_)) | None => {}
             }
         }
         if sent.written {
@@ -173,5 +162,59 @@ impl ViewerSession {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let session = self.viewer.next_timeout();
         session.map(|at| self.video_at.map_or(at, |video| video.min(at)))
+    }
+}
+
+/// The video packets that are sent in one turn: those of the feed, and padding behind pictures while a better rung is tried.
+struct VideoPackets<'a> {
+    now: Instant,
+    rings: Rings<'a>,
+    terms: Terms,
+    feed: &'a mut VideoFeed,
+    quality: &'a Quality,
+    padding: &'a mut Padding,
+    /// A picture that is begun is sent to its end also where none is wanted any more.
+    wants_video: bool,
+    /// Of the picture that was sent last, at the time of that.
+    padding_left: usize,
+    /// Why there are no more.
+    end: Option<Next>,
+}
+
+impl Iterator for VideoPackets<'_> {
+    type Item = RtpPayload;
+
+    fn next(&mut self) -> Option<RtpPayload> {
+        if self.padding_left > 0 {
+            return self.pad();
+        }
+        if !self.wants_video && !self.feed.is_in_picture() {
+            return None;
+        }
+        let mut packet = match self.feed.next(self.now, self.rings, self.terms) {
+            Next::Packet(packet) => packet,
+            end => {
+                self.end = Some(end);
+                return None;
+            }
+        };
+        self.padding.sent(packet.payload.len());
+        if packet.marker {
+            let trial_bps = self.quality.trial_bps(self.now);
+            self.padding_left = self.padding.packets(self.now, trial_bps);
+            packet.marker = self.padding_left == 0;
+        }
+        Some(packet)
+    }
+}
+
+impl VideoPackets<'_> {
+    fn pad(&mut self) -> Option<RtpPayload> {
+        self.padding_left -= 1;
+        Some(RtpPayload {
+            at_us: self.feed.at_us(),
+            payload: Padding::packet(),
+            marker: self.padding_left == 0,
+        })
     }
 }

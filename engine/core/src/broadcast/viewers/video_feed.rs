@@ -24,6 +24,7 @@ use crate::{
         ring::{Kind, Ring, RingId, Unit},
     },
     limits::{VIEWER_BEHIND_US_MAX, VIEWER_SWITCH_US_MAX},
+    webrtc::viewer::RtpPayload,
 };
 
 /// Distance of the pictures that are caught up with, in microseconds.
@@ -45,14 +46,8 @@ pub(super) struct Terms {
 /// What is to be done next.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Send this packet.
-    Packet {
-        payload: Arc<[u8]>,
-        /// Media time of its picture.
-        at_us: i64,
-        /// The last one of its picture.
-        last: bool,
-    },
+    /// Send this packet, of a picture of that time; the last one of it has the marker.
+    Packet(RtpPayload),
     /// More is due then.
     At(Instant),
     /// Everything was sent.
@@ -97,6 +92,11 @@ impl VideoFeed {
     /// Whether a picture was begun whose last packet was not sent.
     pub(super) fn is_in_picture(&self) -> bool {
         self.position.is_some_and(|(_, packet)| packet > 0)
+    }
+
+    /// Media time of the picture that was begun last, as it is sent.
+    pub(super) fn at_us(&self) -> i64 {
+        self.at_us
     }
 
     /// What it is sent from.
@@ -161,11 +161,11 @@ impl VideoFeed {
             } else {
                 (seq, packet + 1)
             });
-            return Next::Packet {
-                payload: Arc::clone(payload),
+            return Next::Packet(RtpPayload {
                 at_us: self.at_us,
-                last,
-            };
+                payload: Arc::clone(payload),
+                marker: last,
+            });
         }
     }
 

@@ -73,11 +73,7 @@ fn drain_of(
     let mut sent = Vec::new();
     loop {
         match feed.next(*now, rings, terms(wanted)) {
-            Next::Packet {
-                payload,
-                at_us,
-                last,
-            } => sent.push((payload, at_us, last)),
+            Next::Packet(it) => sent.push((it.payload, it.at_us, it.marker)),
             Next::At(at) => *now = at,
             Next::Nothing => return sent,
             other => panic!("{other:?}"),
@@ -112,8 +108,8 @@ fn a_group_is_not_sent_in_one_burst() {
     (0..60).for_each(|n| push(&mut ring, n));
     let (mut feed, start) = (VideoFeed::new(now), now);
     let mut at_once = 0;
-    while let Next::Packet { payload, .. } = feed.next(now, source(&ring), terms(RingId::Source)) {
-        at_once += payload.len();
+    while let Next::Packet(packet) = feed.next(now, source(&ring), terms(RingId::Source)) {
+        at_once += packet.payload.len();
     }
     let burst = VIEWER_BURST_BYTES as usize;
     assert!((burst..burst + 2_000).contains(&at_once), "{at_once}");
@@ -153,8 +149,8 @@ fn a_picture_that_is_begun_is_sent_to_its_end_before_the_viewer_begins_anew() {
     let (mut ring, mut now) = (Ring::default(), Instant::now());
     ring.push(unit(0, true, 200_000), None);
     let mut feed = VideoFeed::new(now);
-    while let Next::Packet { last, .. } = feed.next(now, source(&ring), terms(RingId::Source)) {
-        assert!(!last, "the pace holds it up");
+    while let Next::Packet(packet) = feed.next(now, source(&ring), terms(RingId::Source)) {
+        assert!(!packet.marker, "the pace holds it up");
     }
     feed.restart();
     ring.push(unit(1, true, 3_000), None);
@@ -179,10 +175,10 @@ fn nothing_is_sent_before_a_keyframe_or_of_what_browsers_do_not_take() {
     assert!(matches!(next(&ring, true), Next::KeyframeWanted));
     ring.push(unit(2, true, 3_000), None);
     assert!(matches!(next(&ring, false), Next::Nothing));
-    assert!(matches!(next(&ring, true), Next::Packet { .. }));
+    assert!(matches!(next(&ring, true), Next::Packet(_)));
     // It becomes so in the middle of a picture, which is sent to its end.
     let rest = std::iter::from_fn(|| match next(&ring, false) {
-        Next::Packet { last, .. } => Some(last),
+        Next::Packet(packet) => Some(packet.marker),
         _ => None,
     });
     assert_eq!(rest.last(), Some(true));
