@@ -16,7 +16,7 @@ use crate::{
     config::ShardConfig,
     ids::{BroadcastKey, ConnId, DestinationKey, Ids, SessionKey},
     io::{Close, Output},
-    limits::DATA_REPORTED_OF_SHARD,
+    limits::{DATA_REPORTED_OF_SHARD, TURN_OUTPUTS_MAX},
     timers::Timers,
     transcode_budget::Budget,
     webrtc::{
@@ -150,6 +150,11 @@ impl Context {
     /// The media clock now, in microseconds.
     pub(crate) fn now_us(&self) -> i64 {
         self.clock.us(self.now)
+    }
+
+    /// Whether so much was put out that it is to leave before more is made.
+    pub(crate) fn is_turn_full(&self) -> bool {
+        self.outputs.len() >= TURN_OUTPUTS_MAX
     }
 
     /// Puts something out for the driver.

@@ -110,6 +110,10 @@ pub(crate) const VIEWER_BEHIND_US_MAX: i64 = 1_000_000;
 /// A viewer goes over to another rendition at a keyframe that is no older, in microseconds: what lies
 /// behind it is sent at once, to a link that may be short of bandwidth.
 pub(crate) const VIEWER_SWITCH_US_MAX: i64 = 500_000;
+/// Outputs after which timers that are due wait for the next turn: a frame for some six viewers. What was encrypted for them is
+/// still in the cache when the kernel copies it, the first of hundreds is not sent to as late as the last, and what has come
+/// meanwhile is passed on to destinations.
+pub(crate) const TURN_OUTPUTS_MAX: usize = 64;
 /// A paced packet waits for the next of these.
 pub(crate) const VIEWER_PACE_STEP_MS: u64 = 2;
 /// Video packets that a viewer may still ask for: two thirds of a second at 2.5 Mbit/s. The payloads are

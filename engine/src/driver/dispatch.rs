@@ -35,7 +35,7 @@ impl Driver {
     /// Runs what is due, then processes completions and writes until there is no more of either.
     pub(super) fn drive(&mut self, now: Instant) {
         if self.machine.next_timeout().is_some_and(|next| next <= now) {
-            // What the inputs brought leaves first: viewers are fed as a timer, and hundreds take long.
+            // What the inputs brought leaves first: viewers are fed as a timer, and one turn takes many.
             self.tcp.flush();
             if let Some(permille) = self.cpu.sample(now) {
                 self.machine.set_cpu_permille(permille);

@@ -86,7 +86,9 @@ impl EventLoop {
         let mut readable = pin!(receive::readable(socket));
         loop {
             let now = Instant::now();
-            let receives = if self.receiver.is_flowing(now) {
+            let receives = if self.driver.machine.is_interrupted() {
+                self.may_be_readable()
+            } else if self.receiver.is_flowing(now) {
                 self.idle_since = now;
                 self.doze()
             } else {
@@ -201,6 +203,14 @@ impl EventLoop {
         }
         self.sleeps = true;
         Poll::Pending
+    }
+
+    /// Whether to read the socket in a turn that goes on at once.
+    fn may_be_readable(&self) -> bool {
+        match self.receiver.look() {
+            Look::Readable => self.doze.for_socket(Duration::ZERO) == Woken::Readable,
+            Look::At(_) | Look::Next => self.is_look_due(),
+        }
     }
 
     fn is_look_due(&self) -> bool {

@@ -17,6 +17,10 @@ pub trait Machine {
     fn poll(&mut self) -> Option<Output>;
     /// When [`Input::Timeout`] is due.
     fn next_timeout(&self) -> Option<Instant>;
+    /// Whether the last [`Input::Timeout`] left something that is due for the next.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
     /// CPU time of the thread over the last second, in thousandths of a core.
     fn set_cpu_permille(&mut self, permille: u32);
     /// What the driver has done since it started.
@@ -45,6 +49,10 @@ impl Machine for Shard {
 
     fn next_timeout(&self) -> Option<Instant> {
         Self::next_timeout(self)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        Self::is_interrupted(self)
     }
 
     fn set_cpu_permille(&mut self, permille: u32) {

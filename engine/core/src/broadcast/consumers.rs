@@ -270,7 +270,7 @@ impl Broadcast {
         self.packager.feed(ctx, &self.wanted.id, rings, origin_us);
         self.feed_players(ctx);
         self.feed_recorder(ctx);
-        if self.viewers.len() > 0 {
+        if self.viewers.are_behind() {
             ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
         }
     }

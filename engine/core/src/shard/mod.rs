@@ -35,6 +35,8 @@ pub struct Shard {
     ingest: HashMap<ConnId, TestSink>,
     /// What its driver has done.
     work: WorkCounters,
+    /// See [`Self::is_interrupted`].
+    interrupted: bool,
 }
 
 impl Shard {
@@ -50,6 +52,7 @@ impl Shard {
             broadcast_keys: HashMap::new(),
             ingest: HashMap::new(),
             work: WorkCounters::default(),
+            interrupted: false,
         }
     }
 
@@ -145,25 +148,41 @@ impl Shard {
         });
     }
 
+    /// Whether the last [`Input::Timeout`] ended before all that was due was done. The rest is due at once, but what
+    /// was put out leaves first.
+    pub fn is_interrupted(&self) -> bool {
+        let due = self.ctx.timers.earliest();
+        self.interrupted && due.is_some_and(|due| due <= self.ctx.now)
+    }
+
     fn timeouts(&mut self) {
+        self.interrupted = false;
         while let Some(key) = self.ctx.timers.pop_due(self.ctx.now) {
-            match key {
-                TimerKey::Session(session) => self.with(session.broadcast, |broadcast, ctx| {
-                    broadcast.session_timeout(ctx, session);
-                }),
-                TimerKey::Broadcast(key) => self.with(key, Broadcast::timeout),
-                TimerKey::Destination(key, destination) => self.with(key, |broadcast, ctx| {
-                    broadcast.destination_timeout(ctx, destination);
-                }),
-                TimerKey::Viewers(key) => self.with(key, Broadcast::feed_viewers),
-                TimerKey::Data(key) => self.with(key, Broadcast::deliver_data),
-                TimerKey::Ingest(conn) => self.ingest_timeout(conn),
-                TimerKey::Peer(conn) => self.refuse_peer(conn),
-                TimerKey::Status => {
-                    let next = self.ctx.now + status::INTERVAL;
-                    self.ctx.timers.set(TimerKey::Status, Some(next));
-                    self.status();
-                }
+            self.timeout(key);
+            if self.ctx.is_turn_full() {
+                self.interrupted = true;
+                return;
+            }
+        }
+    }
+
+    fn timeout(&mut self, key: TimerKey) {
+        match key {
+            TimerKey::Session(session) => self.with(session.broadcast, |broadcast, ctx| {
+                broadcast.session_timeout(ctx, session);
+            }),
+            TimerKey::Broadcast(key) => self.with(key, Broadcast::timeout),
+            TimerKey::Destination(key, destination) => self.with(key, |broadcast, ctx| {
+                broadcast.destination_timeout(ctx, destination);
+            }),
+            TimerKey::Viewers(key) => self.with(key, Broadcast::feed_viewers),
+            TimerKey::Data(key) => self.with(key, Broadcast::deliver_data),
+            TimerKey::Ingest(conn) => self.ingest_timeout(conn),
+            TimerKey::Peer(conn) => self.refuse_peer(conn),
+            TimerKey::Status => {
+                let next = self.ctx.now + status::INTERVAL;
+                self.ctx.timers.set(TimerKey::Status, Some(next));
+                self.status();
             }
         }
     }

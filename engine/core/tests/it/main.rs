@@ -52,6 +52,7 @@ mod viewer_bandwidth;
 mod viewer_renditions;
 mod viewers;
 mod viewers_in_trouble;
+mod viewers_in_turns;
 mod viewers_on_tcp;
 mod wakes;
 

@@ -98,6 +98,8 @@ pub struct World {
     pub previews: Vec<Preview>,
     /// How often the shard was woken by a deadline alone.
     pub timer_wakes: u64,
+    /// The most datagrams that the shard has put out before a driver could send them.
+    pub datagrams_at_once_max: usize,
     /// Gathering writes that the driver would make: one for each connection and millisecond with output.
     pub tcp_writes: u64,
     written_now: HashSet<ConnId>,
@@ -192,6 +194,7 @@ impl World {
             files: recorded_files::RecordedFiles::default(),
             stills: Vec::new(),
             timer_wakes: 0,
+            datagrams_at_once_max: 0,
             tcp_writes: 0,
             written_now: HashSet::new(),
             agenda: Agenda::default(),
@@ -294,6 +297,10 @@ impl World {
             self.timer_wakes += 1;
             self.shard.handle(now, Input::Timeout);
             self.process_outputs();
+            while self.shard.is_interrupted() {
+                self.shard.handle(now, Input::Timeout);
+                self.process_outputs();
+            }
         }
         self.tcp_writes += self.written_now.len() as u64;
         self.written_now.clear();
@@ -307,9 +314,12 @@ impl World {
     }
 
     fn process_outputs(&mut self) {
+        let mut datagrams = 0;
         while let Some(output) = self.shard.poll() {
+            datagrams += usize::from(matches!(output, Output::Datagram { .. }));
             self.output(output);
         }
+        self.datagrams_at_once_max = self.datagrams_at_once_max.max(datagrams);
     }
 
     fn later(&mut self, arrival: Arrival) {

@@ -14,6 +14,7 @@ mod video_feed;
 
 use std::{
     collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
@@ -47,6 +48,9 @@ pub(crate) struct ViewRequest {
 #[derive(Debug, Default)]
 pub(crate) struct Viewers {
     sessions: BTreeMap<SessionKey, Box<ViewerSession>>,
+    /// Who was given what is new last, and how many others are to be, in a circle.
+    fed: Option<SessionKey>,
+    left: usize,
     /// When they last had a keyframe requested.
     keyframe_asked: Option<Instant>,
     /// When a wish of theirs last led to a selection at once.
@@ -74,6 +78,22 @@ impl Viewers {
     /// Whether somebody is sent audio, which is Opus.
     pub(super) fn take_opus(&self) -> bool {
         self.sessions.values().any(|session| session.takes_opus())
+    }
+
+    /// Something is new for all of them; whether there are any.
+    pub(super) fn are_behind(&mut self) -> bool {
+        self.left = self.sessions.len();
+        self.left > 0
+    }
+
+    /// Who is to be given what is new next. Nobody is always the first of them.
+    fn next_to_feed(&mut self) -> Option<SessionKey> {
+        self.left = self.left.checked_sub(1)?;
+        let behind = self.fed.map(|key| (Excluded(key), Unbounded));
+        let next = behind.and_then(|behind| self.sessions.range(behind).next());
+        let next = next.or_else(|| self.sessions.first_key_value());
+        self.fed = next.map(|(key, _)| *key);
+        self.fed
     }
 
     /// Whether a keyframe may be requested for them now.
@@ -250,18 +270,16 @@ impl Broadcast {
         self.feed_viewer(ctx, key);
     }
 
-    /// Gives every viewer what is new in its rings. One for which nothing is new costs no more than the
-    /// look: each picture of each rung comes through here.
+    /// Gives every viewer what is new in its rings, as many of them as a turn takes: the others are due at once. One for
+    /// which nothing is new costs no more than the look: each picture of each rung comes through here.
     pub(crate) fn feed_viewers(&mut self, ctx: &mut Context) {
-        // Keys first: a viewer may end on the way.
-        let mut next = self.viewers.sessions.keys().next().copied();
-        while let Some(key) = next {
+        while let Some(key) = self.viewers.next_to_feed() {
             if self.send_to_viewer(ctx, key) {
                 self.receive_viewer(ctx, key);
             }
-            let behind = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
-            let mut others = self.viewers.sessions.range(behind);
-            next = others.next().map(|(key, _)| *key);
+            if ctx.is_turn_full() && self.viewers.left > 0 {
+                return ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
+            }
         }
     }
 
