@@ -169,7 +169,8 @@ mod tests {
                 "open to everybody"
             );
         }
-        assert!(!lets_in("0.0.0.0/0", "::1", &[]), "open to IPv4");
+        let outside = "2001:db8::7";
+        assert!(!lets_in("0.0.0.0/0", outside, &[]), "open to IPv4");
         assert!(
             !lets_in("127.0.0.0/1", "127.0.0.1", &[evil]),
             "half the world"

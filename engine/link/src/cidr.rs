@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -23,9 +23,14 @@ pub struct InvalidCidr(String);
 
 impl Cidr {
     /// Whether `address` lies in the range. IPv4 addresses that arrive on an IPv6 socket count as
-    /// IPv4.
+    /// IPv4. `::1` lies in each range of 127.0.0.1 too: both are this machine alone, and which of
+    /// them a program takes for `localhost` is its own choice.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
+        let address = match (self.network, address.to_canonical()) {
+            (IpAddr::V4(_), IpAddr::V6(Ipv6Addr::LOCALHOST)) => Ipv4Addr::LOCALHOST.into(),
+            (_, address) => address,
+        };
+        match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let shift = 32 - u32::from(self.prefix);
                 let (a, b) = (u32::from(network), u32::from(address));
@@ -259,6 +264,22 @@ mod tests {
     fn an_ipv4_peer_on_an_ipv6_socket_counts_as_ipv4() {
         assert!(allows("127.0.0.1", "::ffff:127.0.0.1"));
         assert!(CidrList::loopback().contains("::ffff:127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn localhost_is_this_machine_in_either_family() {
+        for (range, address, holds) in [
+            ("127.0.0.1", "::1", true),
+            ("127.0.0.0/8", "::1", true),
+            ("0.0.0.0/0", "::1", true),
+            ("127.0.0.2", "::1", false),
+            ("10.0.0.0/8", "::1", false),
+            ("127.0.0.1", "::2", false),
+            ("::1", "::1", true),
+            ("::1", "127.0.0.1", false),
+        ] {
+            assert_eq!(allows(range, address), holds, "{range} {address}");
+        }
     }
 
     #[test]
