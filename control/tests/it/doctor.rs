@@ -322,6 +322,30 @@ fn each_other_trouble_is_found_alone() {
 }
 
 #[test]
+fn a_firewall_that_lets_in_ipv4_alone_is_found_unless_that_alone_is_listened_to() {
+    let machine = Machine::healthy();
+    let other = machine::ACCEPTS.replace("5080", "22");
+    machine.rules_of(&[("ip", machine::ACCEPTS), ("ip6", &other)]);
+    let (both, _) = report(machine.doctor().arg("--bind=::"));
+    let command = "nft add rule ip6 filter input tcp dport 5080 accept";
+    assert_found(&both, "firewall", "warning", "ip6 filter", command);
+    let (v4, _) = report(machine.doctor().arg("--bind=0.0.0.0"));
+    assert_eq!(finding(&v4, "firewall")["level"], "ok");
+}
+
+#[test]
+fn browsers_are_told_addresses_of_the_families_that_are_listened_to() {
+    let mut machine = Machine::healthy();
+    machine.probe["addresses"] = json!(["127.0.0.1", "203.0.113.7", "2001:db8::7"]);
+    for (bind, is_told) in [("::", true), ("0.0.0.0", false)] {
+        let (report, _) = report(machine.doctor().arg(format!("--bind={bind}")));
+        let found = finding(&report, "public_address").to_string();
+        assert!(found.contains("203.0.113.7"), "{found}");
+        assert_eq!(found.contains("2001:db8::7"), is_told, "{bind}: {found}");
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_used_are_a_fault_and_the_rest_is_still_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shardcast.toml");

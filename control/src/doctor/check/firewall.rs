@@ -49,14 +49,19 @@ pub(super) fn firewall(host: &Host) -> Finding {
     };
     let items = rules.get("nftables").and_then(Value::as_array);
     let items = items.map(Vec::as_slice).unwrap_or_default();
-    let Some(strict) = items.iter().find_map(strict_chain) else {
-        return FIREWALL.ok("no rule of this machine drops what is not named");
-    };
-    let shut: Vec<Door> = doors(host)
-        .into_iter()
-        .filter(|door| !items.iter().any(|item| accepts(item, items, &strict, door)))
+    let is_v4_only = host.reach.bind.is_some_and(|bind| bind.is_ipv4());
+    let strict = items.iter().filter_map(strict_chain);
+    let strict: Vec<Strict<'_>> = strict
+        .filter(|strict| !(is_v4_only && strict.family == "ip6"))
         .collect();
-    let Some(first) = shut.first() else {
+    if strict.is_empty() {
+        return FIREWALL.ok("no rule of this machine drops what is not named");
+    }
+    // A packet must get through each of them, and IPv6 has rules of its own in the family ip6.
+    let mut shut = strict
+        .iter()
+        .map(|strict| (strict, shut_doors(host, items, strict)));
+    let Some((strict, shut)) = shut.find(|(_, shut)| !shut.is_empty()) else {
         return FIREWALL.ok("the rules of this machine accept all ports");
     };
     let closed: Vec<String> = shut
@@ -67,14 +72,22 @@ pub(super) fn firewall(host: &Host) -> Finding {
         family,
         table,
         chain,
-    } = &strict;
+    } = strict;
     FIREWALL
         .warning(format!(
             "the chain {chain} of the table {family} {table} drops what no rule accepts, and none names {}",
             closed.join(", ")
         ))
         .costs("publishers do not reach these ports, unless a rule without ports lets them in")
-        .mend(open(&strict, first, &shut, items.iter().any(is_of_ufw)))
+        .mend(open(strict, &shut, items.iter().any(is_of_ufw)))
+}
+
+/// The ports that no rule of the chain's table accepts.
+fn shut_doors(host: &Host, items: &[Value], strict: &Strict<'_>) -> Vec<Door> {
+    doors(host)
+        .into_iter()
+        .filter(|door| !items.iter().any(|item| accepts(item, items, strict, door)))
+        .collect()
 }
 
 fn is_of_ufw(item: &Value) -> bool {
@@ -83,18 +96,18 @@ fn is_of_ufw(item: &Value) -> bool {
 }
 
 /// The command that lets the shut doors' packets in.
-fn open(strict: &Strict<'_>, first: &Door, shut: &[Door], is_ufw: bool) -> String {
+fn open(strict: &Strict<'_>, shut: &[Door], is_ufw: bool) -> String {
     let Strict {
         family,
         table,
         chain,
     } = strict;
     if *table == "firewalld" {
-        return format!(
-            "firewall-cmd --permanent --add-port={}/{} && firewall-cmd --reload",
-            first.range('-'),
-            first.protocol
-        );
+        let ports = shut
+            .iter()
+            .map(|door| format!("--add-port={}/{}", door.range('-'), door.protocol));
+        let ports = ports.collect::<Vec<_>>().join(" ");
+        return format!("firewall-cmd --permanent {ports} && firewall-cmd --reload");
     }
     let of_ufw = shut
         .iter()

@@ -48,9 +48,12 @@ pub(super) fn public_address(host: &Host) -> Finding {
     let own = probe(host).map(|probe| probe.addresses.as_slice());
     let told: Vec<IpAddr> = match (reach.advertise.as_slice(), reach.bind) {
         ([], Some(bind)) if !bind.is_unspecified() => vec![bind],
-        ([], _) => {
+        ([], bind) => {
             let own = own.unwrap_or_default().iter().copied();
-            own.filter(|address| !address.is_loopback()).collect()
+            let is_bound =
+                |address: &IpAddr| address.is_ipv4() || bind.is_none_or(|bind| bind.is_ipv6());
+            own.filter(|address| !address.is_loopback() && is_bound(address))
+                .collect()
         }
         (advertise, _) => advertise.to_vec(),
     };

@@ -66,7 +66,7 @@ const FILES: [(&str, &str); 23] = [
 ];
 
 /// Accepts the ports that `right` names, for both protocols.
-const ACCEPTS: &str = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "th", "field": "dport"}},
+pub(super) const ACCEPTS: &str = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "th", "field": "dport"}},
     "right": {"set": [5080, 5443, 1935, 1936, {"range": [50000, 50001]}]}}}"#;
 
 /// The machine; `probe` is what an engine would have found on it.
@@ -157,13 +157,21 @@ impl Machine {
 
     /// A firewall that drops everything but what `matched` names.
     pub(super) fn rules(&self, matched: &str) {
-        let chain = r#"{"chain": {"family": "inet", "table": "filter", "name": "input", "hook": "input",
-            "policy": "drop"}}"#;
-        let rule = format!(
-            r#"{{"rule": {{"family": "inet", "table": "filter", "chain": "input",
-            "expr": [{matched}, {{"accept": null}}]}}}}"#
-        );
-        self.program("nft", &format!("{{\"nftables\": [{chain}, {rule}]}}"));
+        self.rules_of(&[("inet", matched)]);
+    }
+
+    /// One such firewall for each family: what it accepts.
+    pub(super) fn rules_of(&self, families: &[(&str, &str)]) {
+        let items = families.iter().map(|(family, matched)| {
+            format!(
+                r#"{{"chain": {{"family": "{family}", "table": "filter", "name": "input", "hook": "input",
+                "policy": "drop"}}}},
+                {{"rule": {{"family": "{family}", "table": "filter", "chain": "input",
+                "expr": [{matched}, {{"accept": null}}]}}}}"#
+            )
+        });
+        let items = items.collect::<Vec<_>>().join(",");
+        self.program("nft", &format!("{{\"nftables\": [{items}]}}"));
     }
 
     /// Gives a UDP port to process 77 of a service.
