@@ -37,6 +37,7 @@ mod machine;
 mod metrics;
 mod mpegts;
 mod pages;
+mod ports;
 mod previews;
 mod publishing;
 mod recordings;

@@ -12,6 +12,8 @@ pub(crate) const BODY_DRAIN_BYTES_MAX: usize = 64 << 20;
 /// And for how long.
 pub(crate) const BODY_DRAIN: Duration = Duration::from_secs(5);
 
+/// Connections to one port that wait to be accepted: clients come back all at once.
+pub(crate) const TCP_BACKLOG: u32 = 1_024;
 /// TCP connections to the HTTP and HTTPS ports together: a bound on memory. Three quarters of the
 /// file descriptors are another; the rest is for links, webhooks, the store and the engine's start.
 pub(crate) const CONNECTIONS_MAX: usize = 20_000;

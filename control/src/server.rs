@@ -39,7 +39,7 @@ use crate::{
     connection_limits::{ConnectionLimits, ConnectionPermit},
     deadlines, drain, effects,
     engine_command::EngineMissing,
-    forwarded, fragments, health, limits, links, machine, metrics, pages,
+    forwarded, fragments, health, limits, links, machine, metrics, pages, ports,
     publishing::Eviction,
     recordings,
     rest::Trees,
@@ -192,10 +192,10 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         .map_err(|error| ServeError::Store(error.to_string()))??;
     let certificates = Certificates::load(&settings)?;
     let tls = TlsAcceptor::from(certificates.server_config()?);
-    let (http, http_addr) = listen(&settings, settings.http_port, "http-port").await?;
-    let (https, https_addr) = listen(&settings, settings.https_port, "https-port").await?;
-    let rtmp = RtmpPort::bind_as(&settings).await;
-    let rtmps = RtmpPort::bind_tls_as(&settings, &certificates).await;
+    let (http, http_addr) = listen(&settings, settings.http_port, "http-port")?;
+    let (https, https_addr) = listen(&settings, settings.https_port, "https-port")?;
+    let rtmp = RtmpPort::bind_as(&settings);
+    let rtmps = RtmpPort::bind_tls_as(&settings, &certificates);
     let rtmp_addr = rtmp.as_ref().map(|rtmp| rtmp.address);
     let control = Arc::new(Control::new(settings, catalog));
     let (shutdown, stopped) = watch::channel(false);
@@ -259,7 +259,7 @@ fn make_folders(settings: &Settings) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn listen(
+fn listen(
     settings: &Settings,
     port: u16,
     setting: &'static str,
@@ -270,7 +270,7 @@ async fn listen(
         setting,
         source,
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = ports::listen(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
@@ -345,7 +345,7 @@ struct Listener {
 impl Listener {
     async fn accept(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         loop {
-            let (stream, peer) = match listener.accept().await {
+            let (stream, peer) = match ports::accept(&listener).await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, mostly: waiting lets connections end.

@@ -6,7 +6,7 @@ use std::{env, net::IpAddr, path::PathBuf};
 use shardcast_core::AddressRules;
 use shardcast_link::settings::{
     AacEncoder, EngineFlags, EngineSettings, LogFormat, ProbeKind, UnknownVariables,
-    check_variables, named_variables,
+    check_variables, default_bind, named_variables,
 };
 use shardcast_media::AacCoder;
 
@@ -107,7 +107,7 @@ impl Cli {
     pub fn settings(self) -> Settings {
         Settings {
             link_dir: self.0.link_dir,
-            bind: self.0.bind,
+            bind: self.0.bind.unwrap_or_else(default_bind),
             engine: self.0.engine,
             codecs_inline: self.0.codecs_inline,
         }

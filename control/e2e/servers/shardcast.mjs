@@ -31,7 +31,7 @@ class Shardcast {
   /** Starts the process; `httpPort` pins the port, for a restart at the same address. */
   async start({ httpPort = 0 } = {}) {
     const { bind = "127.0.0.1" } = this.options;
-    const args = ["run", "--data-dir", this.dataDir, "--bind", bind, "--http-port", String(httpPort),
+    const args = ["run", "--data-dir", this.dataDir, ...(bind ? ["--bind", bind] : []), "--http-port", String(httpPort),
       "--https-port", "0", "--udp-port-base", "0", ...(this.options.args ?? [])];
     this.child = new Child(BINARY, args, { env: { ...process.env, NO_COLOR: "1", ...this.options.env } });
     this.outputs.push(this.child);
@@ -111,7 +111,7 @@ class Shardcast {
 
 /**
  * A running Shardcast that is ready. Clients are to reach it at `host`, as URLs have it, where what it binds its ports to is none
- * that they could: `bind: "::"`.
+ * that they could: `bind: null`, which leaves the address to Shardcast.
  */
 export async function shardcast(it, options = {}) {
   const server = new Shardcast(it, options);

@@ -1,5 +1,5 @@
 // IPv4 leads nowhere, though server and browsers have such an address: Chromium publishes and watches over IPv6,
-// with the SDK and by WHEP, and the destination misses nothing.
+// with the SDK and by WHEP, and the destination misses nothing. Nothing is set for that.
 
 import assert from "node:assert/strict";
 import { AntMediaBackend } from "../clients/backend.mjs";
@@ -41,7 +41,7 @@ const wayOf = (page, peer) => page.evaluate(async (expression) => {
 inNamespace(import.meta.url, "in a network where IPv4 leads nowhere", NETWORK, () => {
   scenario("a browser publishes and others watch over IPv6", {}, async (it) => {
     const nginx = await nginxRtmp(it, ["one"]);
-    const server = await shardcast(it, { bind: "::", host: `[${IPV6}]` });
+    const server = await shardcast(it, { bind: null, host: `[${IPV6}]` });
     // REST is for clients of the loopback alone.
     const backend = new AntMediaBackend(`http://127.0.0.1:${server.httpPort}`);
     await backend.createBroadcast(ID);

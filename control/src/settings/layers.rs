@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fs, net::IpAddr, path::Path, thread};
 
-use shardcast_link::{CidrList, id::is_name, settings::EngineSettings};
+use shardcast_link::{
+    CidrList,
+    id::is_name,
+    settings::{EngineSettings, default_bind},
+};
 
 use super::{
     ant_media::{self, ServerPart, Translated},
@@ -80,10 +84,7 @@ pub(super) fn resolve(flags: &Overrides, file: &Overrides) -> Result<Settings, S
     let tls = tls_files(flags, file)?;
     let has_free_ports = engine.udp_port_base() == 0;
     let (rtmp_port, rtmps_port) = encoder_ports(flags, file, ant, tls.is_some(), has_free_ports);
-    let bind = flags
-        .bind
-        .or(file.bind)
-        .unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let bind = flags.bind.or(file.bind).unwrap_or_else(default_bind);
     Ok(Settings {
         bind,
         http_port: flags

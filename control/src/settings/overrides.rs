@@ -40,7 +40,7 @@ pub struct Overrides {
     #[arg(long, value_name = "DIR")]
     pub link_dir: Option<PathBuf>,
 
-    /// Address that all ports are bound to [default: 0.0.0.0]
+    /// Address that all ports are bound to [default: ::, IPv6 and IPv4; 0.0.0.0 without IPv6]
     #[arg(long, value_name = "ADDR")]
     pub bind: Option<IpAddr>,
 

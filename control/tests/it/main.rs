@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod both_families;
 mod data_channel;
 mod data_channel_webhook;
 mod destination_detail;

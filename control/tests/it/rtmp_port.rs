@@ -19,15 +19,20 @@ use tokio::{
 
 use crate::server::{PATIENCE, Server, broadcasts};
 
-fn port(server: &Server) -> SocketAddr {
+pub(crate) fn port(server: &Server) -> SocketAddr {
     server.handle.rtmp_addr.expect("an RTMP port")
 }
 
 /// Publishes to `path`; what the server says when it refuses, with its code.
 async fn publish(server: &Server, path: &str) -> String {
-    let url = RtmpUrl::parse(&format!("rtmp://{}/{path}", port(server))).unwrap();
+    publish_at(port(server), path).await
+}
+
+/// The same at an address of the port.
+pub(crate) async fn publish_at(port: SocketAddr, path: &str) -> String {
+    let url = RtmpUrl::parse(&format!("rtmp://{port}/{path}")).unwrap();
     let mut client = PublishClient::new(&url, PublishConfig::default());
-    let mut stream = TcpStream::connect(port(server)).await.unwrap();
+    let mut stream = TcpStream::connect(port).await.unwrap();
     stream.write_all(&client.start()).await.unwrap();
     let mut buffer = [0; 4_096];
     let refused = async {

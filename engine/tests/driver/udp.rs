@@ -99,12 +99,14 @@ fn a_socket_for_all_addresses_does_the_same() {
 
 #[test]
 fn an_answer_leaves_from_the_address_that_was_asked() {
-    let (_shards, address, _dir) = start("0.0.0.0:0", system_roots(), || Box::new(Echo::default()));
-    let peer = peer();
-    let mut buffer = [0; 16];
-    for last in [1, 2] {
-        let asked = ([127, 0, 0, last], address.port()).into();
-        peer.send_to(b"who are you", asked).unwrap();
-        assert_eq!(peer.recv_from(&mut buffer).unwrap().1, asked);
+    for bind in ["0.0.0.0:0", "[::]:0"] {
+        let (_shards, address, _dir) = start(bind, system_roots(), || Box::new(Echo::default()));
+        let peer = peer();
+        let mut buffer = [0; 16];
+        for last in [1, 2] {
+            let asked = ([127, 0, 0, last], address.port()).into();
+            peer.send_to(b"who are you", asked).unwrap();
+            assert_eq!(peer.recv_from(&mut buffer).unwrap().1, asked, "{bind}");
+        }
     }
 }

@@ -29,8 +29,8 @@ use shardcast_log::Limiter;
 use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
-    connection_limits::ConnectionLimits, forwarded, limits, settings::Settings, state::Control,
-    tls::Certificates,
+    connection_limits::ConnectionLimits, forwarded, limits, ports, settings::Settings,
+    state::Control, tls::Certificates,
 };
 
 /// Out of descriptors, this happens twenty times a second.
@@ -49,24 +49,24 @@ pub(crate) struct RtmpPort {
 
 impl RtmpPort {
     /// Takes the port of these settings, if they have one.
-    pub(crate) async fn bind_as(settings: &Settings) -> Option<Self> {
+    pub(crate) fn bind_as(settings: &Settings) -> Option<Self> {
         let port = settings.rtmp_port?;
-        Some(Self::bind(SocketAddr::new(settings.bind, port), None).await)
+        Some(Self::bind(SocketAddr::new(settings.bind, port), None))
     }
 
     /// The same of the port for RTMPS.
-    pub(crate) async fn bind_tls_as(
+    pub(crate) fn bind_tls_as(
         settings: &Settings,
         certificates: &Arc<Certificates>,
     ) -> Option<Self> {
         let address = SocketAddr::new(settings.bind, settings.rtmps_port?);
-        Some(Self::bind(address, Some(Arc::clone(certificates))).await)
+        Some(Self::bind(address, Some(Arc::clone(certificates))))
     }
 
     /// Takes the port. Another process may have it, such as an engine of an earlier version that goes on
     /// without its control: then it is taken later, and all else works meanwhile.
-    async fn bind(address: SocketAddr, tls: Option<Arc<Certificates>>) -> Self {
-        match TcpListener::bind(address).await {
+    fn bind(address: SocketAddr, tls: Option<Arc<Certificates>>) -> Self {
+        match ports::listen(address) {
             Ok(listener) => Self {
                 address: listener.local_addr().unwrap_or(address),
                 listener: Some(listener),
@@ -90,7 +90,7 @@ impl RtmpPort {
                 Some(listener) => break listener,
                 None => sleep(limits::RTMP_BIND_RETRY).await,
             }
-            self.listener = TcpListener::bind(self.address).await.ok();
+            self.listener = ports::listen(self.address).ok();
         };
         // Set once: this task runs once.
         let known = match &self.tls {
@@ -102,7 +102,7 @@ impl RtmpPort {
         tracing::info!(rtmp = %self.address, tls, "listening for encoders");
         let places = ConnectionLimits::of(limits::RTMP_GREETINGS_MAX);
         loop {
-            let (stream, peer) = match listener.accept().await {
+            let (stream, peer) = match ports::accept(&listener).await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if let Some(left_out) = NOT_ACCEPTED.admit(Instant::now()) {

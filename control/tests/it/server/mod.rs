@@ -7,7 +7,11 @@ pub mod process;
 pub mod receiver;
 pub mod shard;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -56,11 +60,20 @@ impl Server {
 
     /// The same with what another one has left in `folder`.
     pub async fn start_in(folder: TempDir, text: &str) -> Self {
+        Self::start_in_at(folder, [127, 0, 0, 1].into(), text).await
+    }
+
+    /// Starts one with a settings file and its ports at `bind`.
+    pub async fn start_at(bind: IpAddr, text: &str) -> Self {
+        Self::start_in_at(tempfile::tempdir().unwrap(), bind, text).await
+    }
+
+    async fn start_in_at(folder: TempDir, bind: IpAddr, text: &str) -> Self {
         let file = folder.path().join("shardcast.toml");
         std::fs::write(&file, text).unwrap();
         let overrides = Overrides {
             config: Some(file),
-            bind: Some([127, 0, 0, 1].into()),
+            bind: Some(bind),
             http_port: Some(0),
             https_port: Some(0),
             engine: EngineSettings {

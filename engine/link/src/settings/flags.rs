@@ -18,9 +18,9 @@ pub struct EngineFlags {
     #[arg(long, value_name = "DIR")]
     pub link_dir: PathBuf,
 
-    /// Address to receive media on; `::` takes IPv4 and IPv6
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
-    pub bind: IpAddr,
+    /// Address to receive media on; `::` takes IPv4 and IPv6 [default: ::, or 0.0.0.0 without IPv6]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
 
     /// What control can set too.
     #[command(flatten)]
