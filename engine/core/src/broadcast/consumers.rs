@@ -239,10 +239,16 @@ impl Broadcast {
             return;
         };
         let rings = rings(&self.ingest, &self.renditions, self.source);
+        // What the kernel has taken makes room for what is there. Audio that waits for its picture is not meant, and will
+        // not wait for long.
+        let is_room = matches!(event, TcpEvent::Accepted { .. });
+        let waits = is_room && self.audio_wait.until().is_some();
         if let Some(consumer) = self.consumers.get_mut(place) {
             let Consumer::Destination(destination) = consumer;
             destination.tcp(ctx, conn, event);
-            consumer.feed(ctx, rings);
+            if !waits {
+                consumer.feed(ctx, rings);
+            }
         }
         self.flush_consumer(ctx, place);
     }
@@ -270,6 +276,11 @@ impl Broadcast {
         self.packager.feed(ctx, &self.wanted.id, rings, origin_us);
         self.feed_players(ctx);
         self.feed_recorder(ctx);
+        self.feed_viewers_soon(ctx);
+    }
+
+    /// Viewers are given what is new in the rings by a timer that is due now.
+    pub(super) fn feed_viewers_soon(&mut self, ctx: &mut Context) {
         if self.viewers.are_behind() {
             ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
         }

@@ -198,6 +198,7 @@ impl Broadcast {
             self.end_session(ctx, session, EndReason::Requested);
         }
         self.end_viewers(ctx, ViewEndReason::BroadcastEnded);
+        self.feed_waiting(ctx);
         self.want(ctx, WantedBroadcast::new(self.wanted.id.clone()));
         self.close_transcoders(ctx);
         ctx.timers.set(TimerKey::Broadcast(self.key), None);
@@ -215,7 +216,10 @@ impl Broadcast {
                 "more destinations are wanted than a broadcast may have: the last are left out"
             );
         }
-        self.feed_waiting(ctx);
+        if self.wanted != wanted {
+            // Who leaves has what was there before; what is wanted once more changes nothing.
+            self.feed_waiting(ctx);
+        }
         self.ingest
             .set_keyframe_interval(Duration::from_millis(wanted.keyframe_interval_ms));
         let unwanted = self.want_destinations(ctx, &wanted);

@@ -29,7 +29,7 @@ fn while_media_flows_few_deadlines_wake_the_shard() {
 fn audio_is_written_with_the_picture_that_is_about_to_come() {
     let writes = a_second(Sends::default(), |world| world.tcp_writes);
     // 30 pictures and 47 AAC frames.
-    assert!(writes <= 62, "{writes} writes a second");
+    assert!(writes <= 33, "{writes} writes a second");
     let alone = Sends {
         video: false,
         ..Sends::default()

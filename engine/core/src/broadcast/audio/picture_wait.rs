@@ -3,18 +3,21 @@
 //! ```text
 //!  pictures   │                  expected ┆│                           ┆
 //!  audio         a        a        a       │     a        a       a
-//!  written    │  a        a                │a    a        a            │a
-//!                                 └ waits ─┘
+//!  written    │                            │aaa                        │aaa
+//!                └────────── waits ────────┘
 //! ```
 //!
 //! Each write is a system call and a packet of its own for each destination. Audio waits only where no
-//! rendition is made and the pace of the pictures says that one is about to come, and no longer than 12 ms: if it does not come, a
-//! deadline writes the audio alone. Both have their time stamps, so waiting moves neither.
+//! rendition is made and the pace of the pictures says that one is about to come, and no longer than 45 ms: if it does not come, a
+//! deadline writes the audio alone. Both have their time stamps, so waiting moves neither. A server of RTMP keeps seconds; who
+//! watches over WebRTC hears what waits later, so viewers are sent audio at once unless the picture is 12 ms away.
 
 use std::time::{Duration, Instant};
 
-/// Audio waits at most for so long: less than one frame of AAC, which players buffer many of.
-const WAIT: Duration = Duration::from_millis(12);
+/// Audio waits at most for so long: for the next of 25 pictures a second, and 5 ms that it may be late.
+const WAIT: Duration = Duration::from_millis(45);
+/// For viewers at most for so long: less than one Opus packet.
+const WAIT_OF_VIEWERS: Duration = Duration::from_millis(12);
 /// A picture is expected for so long after it should have come.
 const LATE: Duration = Duration::from_millis(4);
 /// A longer pause is none of the pace of pictures.
@@ -53,18 +56,23 @@ impl PictureWait {
 
     /// Audio is there: whether it waits.
     pub(crate) fn waits(&mut self, now: Instant) -> bool {
-        if self.until.is_none() && self.is_expected(now) {
+        if self.until.is_none() && self.is_expected(now, WAIT) {
             self.until = Some(now + WAIT);
         }
         self.until.is_some_and(|until| now < until)
     }
 
-    fn is_expected(&self, now: Instant) -> bool {
+    /// Whether a picture is about to come so soon that viewers' audio waits for it.
+    pub(crate) fn is_picture_near(&self, now: Instant) -> bool {
+        self.is_expected(now, WAIT_OF_VIEWERS)
+    }
+
+    fn is_expected(&self, now: Instant, within: Duration) -> bool {
         let Some(at) = self.picture_at.filter(|_| self.step_us > 0) else {
             return false;
         };
         let expected = at + Duration::from_micros(self.step_us.unsigned_abs());
-        expected <= now + WAIT && now <= expected + LATE
+        expected <= now + within && now <= expected + LATE
     }
 
     /// Everything that was in the rings is written.
@@ -97,11 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn audio_waits_for_a_picture_that_is_near_and_no_longer_than_12_ms() {
-        for (since_ms, waits) in [(5, false), (20, false), (21, true), (36, true), (38, false)] {
+    fn audio_waits_for_the_next_picture_and_no_longer_than_45_ms() {
+        for (since_ms, waits, near) in [
+            (1, true, false),
+            (20, true, false),
+            (21, true, true),
+            (36, true, true),
+            (38, false, false),
+        ] {
             let (mut wait, last) = pictures();
             let now = last + ms(since_ms);
             assert_eq!(wait.waits(now), waits, "{since_ms} ms behind a picture");
+            assert_eq!(wait.is_picture_near(now), near, "{since_ms} ms behind it");
             assert_eq!(wait.until().is_some(), waits);
             assert!(!waits || !wait.waits(now + WAIT), "audio that comes then");
         }
@@ -110,11 +125,22 @@ mod tests {
     #[test]
     fn audio_that_comes_meanwhile_does_not_lengthen_the_wait() {
         let (mut wait, last) = pictures();
-        let now = last + ms(25);
-        assert!(wait.waits(now) && wait.waits(now + ms(10)));
+        let now = last + ms(5);
+        assert!(wait.waits(now) && wait.waits(now + ms(20)));
         assert_eq!(wait.until(), Some(now + WAIT));
         wait.over();
         assert_eq!(wait.until(), None);
+    }
+
+    #[test]
+    fn of_slow_pictures_only_the_next_45_ms_are_waited_for() {
+        let t0 = Instant::now();
+        let mut wait = PictureWait::default();
+        for n in 0..30 {
+            wait.picture(t0 + n * ms(100));
+        }
+        let last = t0 + 29 * ms(100);
+        assert!(!wait.waits(last + ms(54)) && wait.waits(last + ms(56)));
     }
 
     #[test]

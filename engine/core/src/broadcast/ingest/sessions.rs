@@ -25,6 +25,17 @@ use crate::{
     },
 };
 
+/// What an event of a session has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// Nothing for consumers.
+    None,
+    /// Audio, which may have to be coded first, and may wait for a picture.
+    Audio,
+    /// Something else may be in a ring.
+    OfRings,
+}
+
 impl Broadcast {
     /// Takes the offer of a session that wants to publish here by WebRTC.
     pub(crate) fn accept(
@@ -205,19 +216,21 @@ impl Broadcast {
 
     /// Takes everything that a session hands on.
     pub(super) fn receive(&mut self, ctx: &mut Context, key: SessionKey) {
-        let mut touched = false;
+        let mut news = News::None;
         while let Some(session) = self.sessions.get_mut(&key) {
             let poll = || session.poll(ctx);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Some(IngestEvent::Ended(reason))) => {
                     return self.end_session(ctx, key, reason);
                 }
-                Ok(Some(event)) => touched |= self.take_event(ctx, key, event),
+                Ok(Some(event)) => news = news.max(self.take_event(ctx, key, event)),
                 Ok(None) => {
                     let at = session.next_timeout();
                     ctx.timers.set(TimerKey::Session(key), at);
-                    if touched {
+                    if news == News::OfRings {
                         self.feed(ctx);
+                    }
+                    if news != News::None {
                         self.flush(ctx);
                     }
                     return;
@@ -227,18 +240,18 @@ impl Broadcast {
         }
     }
 
-    /// Whether something of it may have gone into a ring.
+    /// Takes one event of a session.
     pub(crate) fn take_event(
         &mut self,
         ctx: &mut Context,
         key: SessionKey,
         event: IngestEvent,
-    ) -> bool {
+    ) -> News {
         let event = match event {
             // Channels open before media comes.
             IngestEvent::Data(event) => {
                 self.data_event(ctx, key, event);
-                return false;
+                return News::None;
             }
             event => event,
         };
@@ -251,7 +264,7 @@ impl Broadcast {
         );
         let begun = is_media && self.begin(ctx, key);
         if !self.publishes(key) {
-            return begun;
+            return if begun { News::OfRings } else { News::None };
         }
         let now = ctx.now;
         match event {
@@ -280,17 +293,23 @@ impl Broadcast {
                 frame,
             } => {
                 self.ingest.aac(now, config, pts_us, frame);
-                self.push_aac(ctx);
+                if self.push_aac(ctx) {
+                    self.feed_soon(ctx);
+                }
+                return News::Audio;
             }
             IngestEvent::Unreadable => self.ingest.damaged(now),
-            IngestEvent::Audio(opus) => self.ingest.audio(now, &opus),
+            IngestEvent::Audio(opus) => {
+                self.ingest.audio(now, &opus);
+                return News::Audio;
+            }
             IngestEvent::AudioHeld(since_us) => {
                 self.ingest.audio_held(now, since_us);
-                return false;
+                return News::None;
             }
-            IngestEvent::Data(_) | IngestEvent::Ended(_) => return false,
+            IngestEvent::Data(_) | IngestEvent::Ended(_) => return News::None,
         }
-        true
+        News::OfRings
     }
 
     /// Media of a session has arrived: from its first media on, it is the publisher and replaces the

@@ -439,6 +439,7 @@ impl Broadcast {
         while let Some(key) = self.viewers.sessions.keys().next().copied() {
             self.end_viewer(ctx, key, reason);
         }
+        ctx.timers.set(TimerKey::Viewers(self.key), None);
     }
 }
 
