@@ -247,14 +247,11 @@ impl Broadcast {
         key: SessionKey,
         event: IngestEvent,
     ) -> News {
-        let event = match event {
+        if let IngestEvent::Data(event) = event {
             // Channels open before media comes.
-            IngestEvent::Data(event) => {
-                self.data_event(ctx, key, event);
-                return News::None;
-            }
-            event => event,
-        };
+            self.data_event(ctx, key, event);
+            return News::None;
+        }
         let is_media = matches!(
             event,
             IngestEvent::Video { .. }
