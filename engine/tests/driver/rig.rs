@@ -81,12 +81,15 @@ pub(crate) enum Order {
     Do(Box<Output>),
     /// From now on the next timeout is this; it is not cleared when it has come.
     Timeout(Option<Instant>),
+    /// So many timeouts from now on leave something for the next.
+    Interrupted(u32),
 }
 
 pub(crate) struct Obedient {
     seen: Sender<Seen>,
     orders: Receiver<Order>,
     timeout: Option<Instant>,
+    interrupted: u32,
     broadcasts: Vec<BroadcastId>,
 }
 
@@ -98,6 +101,9 @@ impl Machine for Obedient {
         if let Input::Command(Command::Forget { broadcast }) = &input {
             self.broadcasts.retain(|id| id != broadcast);
         }
+        if matches!(input, Input::Timeout) {
+            self.interrupted = self.interrupted.saturating_sub(1);
+        }
         let _ = self.seen.send(Seen::of(now, input));
     }
 
@@ -106,6 +112,7 @@ impl Machine for Obedient {
             match self.orders.try_recv() {
                 Ok(Order::Do(output)) => return Some(*output),
                 Ok(Order::Timeout(at)) => self.timeout = at,
+                Ok(Order::Interrupted(times)) => self.interrupted = times,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
             }
         }
@@ -113,6 +120,10 @@ impl Machine for Obedient {
 
     fn next_timeout(&self) -> Option<Instant> {
         self.timeout
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted > 0
     }
 
     fn set_cpu_permille(&mut self, _: u32) {}
@@ -238,6 +249,7 @@ impl Rig {
                 seen: inputs,
                 orders: take,
                 timeout: None,
+                interrupted: 0,
                 broadcasts,
             })
         });

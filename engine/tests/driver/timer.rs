@@ -1,7 +1,10 @@
-//! The one timer of a shard: timeouts come when they are due, also when they move, and a machine
-//! that asks for the past does not spin.
+//! The one timer of a shard: timeouts come when they are due, also when they move, a machine that asks for the
+//! past does not spin, and one that was interrupted goes on at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
 use crate::rig::{Order, PATIENCE, Rig, Seen};
 
@@ -58,4 +61,28 @@ fn a_timeout_that_stays_in_the_past_comes_at_most_once_a_millisecond() {
         count > 0 && count <= bound,
         "{count} timeouts, at most {bound} expected"
     );
+}
+
+#[test]
+fn an_interrupted_timeout_goes_on_at_once_and_datagrams_come_in_between() {
+    const PARTS: u32 = 20_000;
+    let rig = Rig::new();
+    let start = Instant::now();
+    rig.order([Order::Timeout(Some(start)), Order::Interrupted(PARTS)]);
+    timeout(&rig);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"a datagram", rig.udp).unwrap();
+    let (mut parts, mut before) = (1, None);
+    while parts < PARTS {
+        match rig.next() {
+            Seen::Timeout(_) => parts += 1,
+            Seen::Datagram { .. } => before = Some(parts),
+            other => panic!("{other:?}"),
+        }
+    }
+    let before = before.expect("it came before the last part");
+    assert!(before < PARTS, "{before}");
+    // What is due by itself comes once a millisecond.
+    let passed = start.elapsed().as_millis();
+    assert!(passed < u128::from(PARTS), "{passed} ms for {PARTS} parts");
 }
