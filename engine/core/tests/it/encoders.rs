@@ -14,7 +14,7 @@ use crate::sim::{
 };
 
 /// AAC-LC at 44.1 kHz in stereo, as FFmpeg describes it.
-const AAC: [u8; 5] = [0x12, 0x10, 0x56, 0xE5, 0x00];
+pub(crate) const AAC: [u8; 5] = [0x12, 0x10, 0x56, 0xE5, 0x00];
 const FRAME_MS: u32 = 40;
 
 /// An encoder with what it has sent: payloads and times of messages.
@@ -25,13 +25,32 @@ pub(crate) struct Show {
     audio_frames: u32,
     pub(crate) video: Vec<(u32, Bytes)>,
     pub(crate) audio: Vec<(u32, Bytes)>,
+    /// What the line holds back, while it does.
+    held: Option<Vec<(MediaKind, u32, Bytes)>>,
+    /// Pictures from one keyframe to the next.
+    pub(crate) group: usize,
+    /// And how large they are.
+    pub(crate) picture_bytes: usize,
+    /// With B-frames a keyframe cannot come at any time.
+    key_wanted: bool,
 }
 
 impl Show {
     pub(crate) fn begin(world: &mut World, name: &str, start_ms: u32, b_frames: bool) -> Self {
+        Self::begin_with(world, name, start_ms, b_frames, &AAC)
+    }
+
+    /// The same with other audio.
+    pub(crate) fn begin_with(
+        world: &mut World,
+        name: &str,
+        start_ms: u32,
+        b_frames: bool,
+        aac: &[u8],
+    ) -> Self {
         let index = world.publish_rtmp(name);
         assert!(world.encoders[index].is_publishing());
-        world.encode_headers(index, start_ms, b_frames, &AAC);
+        world.encode_headers(index, start_ms, b_frames, aac);
         Self {
             index,
             pictures: Pictures::new(b_frames),
@@ -39,31 +58,63 @@ impl Show {
             audio_frames: 0,
             video: Vec::new(),
             audio: Vec::new(),
+            held: None,
+            group: 25,
+            picture_bytes: 600,
+            key_wanted: true,
         }
     }
 
     /// Sends for so long, with a keyframe each second.
     pub(crate) fn run(&mut self, world: &mut World, seconds: u32) {
-        for _ in 0..seconds * 1_000 / FRAME_MS {
-            let second = self.video.len().is_multiple_of(25);
-            let picture = self.pictures.next(second, 600);
+        self.run_ms(world, seconds * 1_000);
+    }
+
+    /// The same in milliseconds.
+    pub(crate) fn run_ms(&mut self, world: &mut World, ms: u32) {
+        for _ in 0..ms / FRAME_MS {
+            self.key_wanted |= self.video.len().is_multiple_of(self.group);
+            // No two are alike.
+            let bytes = self.picture_bytes + self.video.len();
+            let picture = self.pictures.next(self.key_wanted, bytes);
+            self.key_wanted &= !picture.key;
             let cts_ms = picture.composition_frames * FRAME_MS as i32;
             let head = flv::avc_header(picture.key, cts_ms);
             let body = Bytes::from([&head[..], &picture.avcc].concat());
             self.video.push((self.at_ms, body.clone()));
-            world.encode(self.index, MediaKind::Video, self.at_ms, &body);
+            self.send(world, MediaKind::Video, self.at_ms, &body);
             while self.audio_frames * 1_024 * 10 / 441 <= self.elapsed_ms() {
                 let at_ms = self
                     .start_ms()
                     .wrapping_add(self.audio_frames * 10_240 / 441);
-                let frame = [0xAF, 1, 7, 7, self.audio_frames as u8];
-                let frame = Bytes::copy_from_slice(&frame);
+                let [.., high, low] = self.audio_frames.to_be_bytes();
+                let frame = Bytes::copy_from_slice(&[0xAF, 1, 7, 7, high, low]);
                 self.audio.push((at_ms, frame.clone()));
-                world.encode(self.index, MediaKind::Audio, at_ms, &frame);
+                self.send(world, MediaKind::Audio, at_ms, &frame);
                 self.audio_frames += 1;
             }
             self.at_ms = self.at_ms.wrapping_add(FRAME_MS);
             world.run_ms(FRAME_MS.into());
+        }
+    }
+
+    fn send(&mut self, world: &mut World, kind: MediaKind, at_ms: u32, body: &Bytes) {
+        match &mut self.held {
+            Some(held) => held.push((kind, at_ms, body.clone())),
+            None => world.encode(self.index, kind, at_ms, body),
+        }
+    }
+
+    /// What is sent from now on stays in the line.
+    pub(crate) fn stall(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// The line brings what it has held back, in reads of so many messages.
+    pub(crate) fn deliver(&mut self, world: &mut World, messages_a_read: usize) {
+        let held = self.held.take().unwrap_or_default();
+        for read in held.chunks(messages_a_read) {
+            world.encode_together(self.index, read);
         }
     }
 
@@ -85,7 +136,7 @@ fn relative(messages: &[(u32, Bytes)]) -> Vec<(u32, Bytes)> {
         .collect()
 }
 
-fn received(world: &World, kind: u8) -> Vec<(u32, Bytes)> {
+pub(crate) fn received(world: &World, kind: u8) -> Vec<(u32, Bytes)> {
     let recording = world.server("a", 0);
     let messages = match kind {
         type_id::VIDEO => recording.video(),
@@ -103,7 +154,7 @@ fn sent_from(sent: &[(u32, Bytes)], first: &Bytes) -> Vec<(u32, Bytes)> {
     relative(&sent[from.expect("it was sent")..])
 }
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut world = World::new();
     world.want(&[("a", FaultMode::Well)]);
     world

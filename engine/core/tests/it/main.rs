@@ -13,6 +13,7 @@ mod b_frames;
 mod data_channel;
 mod destinations_in_trouble;
 mod encoders;
+mod encoders_stalled;
 mod encoders_watched;
 mod going_live;
 mod h264_adopt;

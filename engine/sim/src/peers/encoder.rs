@@ -161,6 +161,16 @@ impl World {
         self.from_encoder(index, &bytes);
     }
 
+    /// Encoder `index` has sent these messages, and one read brings them all.
+    pub fn encode_together(&mut self, index: usize, messages: &[(MediaKind, u32, Bytes)]) {
+        let client = &mut self.encoders[index].client;
+        let messages = messages.iter();
+        let bytes: Vec<Vec<u8>> = messages
+            .map(|(kind, timestamp_ms, payload)| client.media(*kind, *timestamp_ms, payload))
+            .collect();
+        self.from_encoder(index, &bytes.concat());
+    }
+
     /// Encoder `index` sends its sequence headers.
     pub fn encode_headers(&mut self, index: usize, timestamp_ms: u32, b_frames: bool, aac: &[u8]) {
         let video = flv::avc_sequence_header(&record(b_frames));

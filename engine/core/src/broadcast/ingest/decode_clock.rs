@@ -195,12 +195,7 @@ impl DecodeClock {
             self.keyframe_us = Some(stamp.pts_us);
         }
         self.b_frames.raise(b_slices);
-        let decoded = behind(self.last_dts_us).saturating_sub(stamp.dts_us);
-        let shown = match key {
-            true => behind(self.last_pts_us).saturating_sub(stamp.pts_us),
-            false => 0,
-        };
-        let led_us = decoded.max(shown).max(0);
+        let led_us = self.taken_us(stamp, key);
         let dts_us = stamp.dts_us + led_us;
         let stamp = Stamp {
             pts_us: (stamp.pts_us + led_us).max(dts_us),
@@ -209,6 +204,16 @@ impl DecodeClock {
         self.last_dts_us = Some(dts_us);
         self.last_pts_us = self.last_pts_us.max(Some(stamp.pts_us));
         (stamp, led_us)
+    }
+
+    /// By how much a picture is behind the place that is free, in microseconds.
+    pub(crate) fn taken_us(&self, stamp: Stamp, key: bool) -> i64 {
+        let decoded = behind(self.last_dts_us).saturating_sub(stamp.dts_us);
+        let shown = match key {
+            true => behind(self.last_pts_us).saturating_sub(stamp.pts_us),
+            false => 0,
+        };
+        decoded.max(shown).max(0)
     }
 
     /// The PTS of a picture on a clock that is led on where the publisher's is behind what was sent

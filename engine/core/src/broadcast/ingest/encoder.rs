@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use shardcast_link::VideoCodec;
 
-use super::{Ingest, SourceFrame, decode_clock::Stamp};
+use super::{Ingest, SourceFrame, catch_up::TAKEN_US_MIN, decode_clock::Stamp};
 use crate::{
     broadcast::{
         audio::{OpusTrack, aac_track::AacTrack, gap_filler::AudioGapFiller},
@@ -54,13 +54,14 @@ impl Ingest {
     pub(crate) fn access_unit(
         &mut self,
         now: Instant,
+        now_us: i64,
         stamp: Stamp,
         unit: VideoUnit,
     ) -> (Option<SourceFrame>, i64) {
         self.filler.arrival(now);
         self.video.frames += 1;
         self.video_bytes += unit.avcc.len() as u64;
-        let placed = self.placed(now, stamp, unit);
+        let placed = self.placed(now, now_us, stamp, unit);
         if placed.is_none() {
             self.silence_until(stamp.dts_us);
         }
@@ -71,9 +72,14 @@ impl Ingest {
     fn placed(
         &mut self,
         now: Instant,
+        now_us: i64,
         stamp: Stamp,
         unit: VideoUnit,
     ) -> Option<(SourceFrame, i64)> {
+        let late_us = now_us - stamp.dts_us;
+        if unit.key && self.catches_up(now, stamp, late_us) {
+            return None;
+        }
         if let Some(sps) = &unit.sps {
             self.configure(sps, &unit.pps);
         }
@@ -83,6 +89,9 @@ impl Ingest {
         let config = self.config.clone()?;
         let had_b_frames = self.decode_clock.has_b_frames();
         let (stamp, led_us) = self.decode_clock.place(stamp, unit.key, unit.b_slices);
+        if unit.key {
+            self.catch_up.placed(stamp.dts_us, late_us - led_us);
+        }
         self.push_picture(now, &unit, config.clone(), stamp);
         let frame = SourceFrame {
             codec: VideoCodec::H264,
@@ -93,6 +102,13 @@ impl Ingest {
             unit: unit.avcc,
         };
         Some((frame, led_us))
+    }
+
+    /// Whether a keyframe is left out, whose place filler has taken, since a later one will have its own.
+    fn catches_up(&mut self, now: Instant, stamp: Stamp, late_us: i64) -> bool {
+        let taken_us = self.decode_clock.taken_us(stamp, true);
+        let is_taken = self.awaits_keyframe && taken_us >= TAKEN_US_MIN;
+        is_taken && self.catch_up.leaves_out(now, stamp.dts_us, late_us)
     }
 
     /// What the AAC that follows is.

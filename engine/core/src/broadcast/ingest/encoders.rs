@@ -2,7 +2,7 @@
 
 use shardcast_link::IngestProtocol;
 
-use super::{decode_clock::Stamp, session::IngestSession};
+use super::{catch_up::TAKEN_US_MIN, decode_clock::Stamp, session::IngestSession};
 use crate::{
     broadcast::Broadcast,
     codec::h264::VideoUnit,
@@ -11,9 +11,6 @@ use crate::{
     io::TcpEvent,
     rtmp::ingest::{EncoderOffer, RtmpPublisher},
 };
-
-/// Times that had to be led on by less than this were those of two pictures at once, in microseconds.
-const LED_US_MIN: i64 = 5_000;
 
 impl Broadcast {
     /// Takes an encoder that wants to publish here.
@@ -31,10 +28,10 @@ impl Broadcast {
 
     /// Something happened on the connection of an encoder.
     pub(crate) fn encoder_tcp(&mut self, ctx: &mut Context, key: SessionKey, event: &TcpEvent<'_>) {
-        let (now, now_us) = (ctx.now, ctx.now_us());
+        let now = ctx.now;
         self.with_session(ctx, key, |session| {
             if let Some(publisher) = session.rtmp_mut() {
-                publisher.tcp(now, now_us, event);
+                publisher.tcp(now, event);
             }
         });
     }
@@ -62,8 +59,9 @@ impl Broadcast {
         stamp: Stamp,
         unit: VideoUnit,
     ) {
-        let (frame, led_us) = self.ingest.access_unit(ctx.now, stamp, unit);
-        if led_us >= LED_US_MIN
+        let (now, now_us) = (ctx.now, ctx.now_us());
+        let (frame, led_us) = self.ingest.access_unit(now, now_us, stamp, unit);
+        if led_us >= TAKEN_US_MIN
             && let Some(publisher) = self
                 .sessions
                 .get_mut(&key)

@@ -1,6 +1,7 @@
 //! The publisher's media on its way into the ring: conversion to AVCC, one monotone clock, a gapless
 //! audio timeline, keyframe requests in time.
 
+mod catch_up;
 pub(crate) mod decodable;
 pub(crate) mod decode_clock;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use shardcast_link::{VideoCodec, VideoStatus};
 
 use self::{
+    catch_up::CatchUp,
     decodable::{Decodable, KeyframeRepeat},
     decode_clock::{DecodeClock, Frame, Order, Stamp},
     rates::Rates,
@@ -77,6 +79,7 @@ pub(crate) struct Ingest {
     awaits_keyframe: bool,
     audio: AudioGapFiller,
     decode_clock: DecodeClock,
+    catch_up: CatchUp,
     last_keyframe_us: i64,
     /// When silence is made next.
     silence_at: Option<Instant>,
@@ -108,6 +111,7 @@ impl Ingest {
             awaits_keyframe: true,
             audio: AudioGapFiller::default(),
             decode_clock: DecodeClock::default(),
+            catch_up: CatchUp::default(),
             last_keyframe_us: 0,
             silence_at: None,
             filler: Filler::default(),
@@ -140,6 +144,7 @@ impl Ingest {
         // What was measured of the publisher before does not hold for this one.
         self.codec = None;
         self.decode_clock.start();
+        self.catch_up = CatchUp::default();
         self.video.keyframe_interval_ms = 0;
         self.rates.mean_bps = 0;
         self.keyframe_repeat = KeyframeRepeat::default();

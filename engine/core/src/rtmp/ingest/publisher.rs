@@ -48,6 +48,22 @@ pub(crate) struct EncoderOffer {
     pub(crate) start_timeout: Duration,
 }
 
+/// What was read. It is placed on the media clock when it is handed on, since what is before it may move the place.
+#[derive(Debug)]
+enum Read {
+    Picture {
+        timestamp_ms: u32,
+        composition_ms: i32,
+        unit: Box<VideoUnit>,
+    },
+    Aac {
+        timestamp_ms: u32,
+        config: AacConfig,
+        frame: Bytes,
+    },
+    Event(IngestEvent),
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct RtmpPublisher {
@@ -59,7 +75,7 @@ pub(crate) struct RtmpPublisher {
     record: Option<DecoderRecord>,
     aac: Option<AacConfig>,
     /// Handed on by [`Self::poll`]. What one read brings makes a few.
-    events: VecDeque<IngestEvent>,
+    events: VecDeque<Read>,
     sends: VecDeque<Bytes>,
     start_deadline: Instant,
     first_media: Option<Instant>,
@@ -101,7 +117,7 @@ impl RtmpPublisher {
         };
         if is_open {
             publisher.rtmp.accept_publish();
-            publisher.take_outputs(ctx.now_us());
+            publisher.take_outputs();
         } else {
             tracing::error!(
                 "an encoder was handed over in a state that this version does not know"
@@ -112,12 +128,12 @@ impl RtmpPublisher {
     }
 
     /// Something happened on its connection.
-    pub(crate) fn tcp(&mut self, now: Instant, now_us: i64, event: &TcpEvent<'_>) {
+    pub(crate) fn tcp(&mut self, now: Instant, event: &TcpEvent<'_>) {
         match event {
             TcpEvent::Received(bytes) if self.is_open => {
                 self.reception.bytes += bytes.len() as u64;
                 match self.rtmp.handle(bytes) {
-                    Ok(()) => self.take_outputs(now_us),
+                    Ok(()) => self.take_outputs(),
                     Err(error) => {
                         tracing::info!(session = %self.session, %error, "an encoder breaks RTMP");
                         self.refuse(&error.to_string());
@@ -156,7 +172,35 @@ impl RtmpPublisher {
     /// What its broadcast shall take; what is for the encoder is put out.
     pub(crate) fn poll(&mut self, ctx: &mut Context) -> Option<IngestEvent> {
         self.flush(ctx);
-        self.events.pop_front()
+        let read = self.events.pop_front()?;
+        Some(self.placed(read, ctx.now_us()))
+    }
+
+    fn placed(&mut self, read: Read, now_us: i64) -> IngestEvent {
+        match read {
+            Read::Picture {
+                timestamp_ms,
+                composition_ms,
+                unit,
+            } => {
+                let dts_us = self.clock.place(Track::Video, timestamp_ms, now_us);
+                IngestEvent::AccessUnit {
+                    pts_us: dts_us + i64::from(composition_ms) * 1_000,
+                    dts_us,
+                    unit,
+                }
+            }
+            Read::Aac {
+                timestamp_ms,
+                config,
+                frame,
+            } => IngestEvent::Aac {
+                pts_us: self.clock.place(Track::Audio, timestamp_ms, now_us),
+                config,
+                frame,
+            },
+            Read::Event(event) => event,
+        }
     }
 
     /// What comes from now on is so much later, since its place on the media clock is taken.
@@ -212,16 +256,13 @@ impl RtmpPublisher {
     }
 
     fn has_media(&self) -> bool {
-        self.events.iter().any(|event| {
-            matches!(
-                event,
-                IngestEvent::AccessUnit { .. } | IngestEvent::Aac { .. }
-            )
-        })
+        let mut events = self.events.iter();
+        events.any(|read| matches!(read, Read::Picture { .. } | Read::Aac { .. }))
     }
 
     fn end(&mut self, reason: EndReason) {
-        self.events.push_back(IngestEvent::Ended(reason));
+        let ended = IngestEvent::Ended(reason);
+        self.events.push_back(Read::Event(ended));
     }
 
     /// Ends the session with words for who has set the encoder up.
@@ -236,12 +277,12 @@ impl RtmpPublisher {
         self.end(EndReason::Unsupported);
     }
 
-    fn take_outputs(&mut self, now_us: i64) {
+    fn take_outputs(&mut self) {
         while let Some(output) = self.rtmp.poll() {
             match output {
                 ServerOutput::Send(bytes) => self.sends.push_back(bytes),
                 ServerOutput::Media(message) => {
-                    if let Err(error) = self.media(now_us, &message) {
+                    if let Err(error) = self.media(&message) {
                         tracing::info!(session = %self.session, %error, "an encoder is refused");
                         return self.refuse(&error);
                     }
@@ -252,11 +293,11 @@ impl RtmpPublisher {
         }
     }
 
-    fn media(&mut self, now_us: i64, message: &Message) -> Result<(), String> {
+    fn media(&mut self, message: &Message) -> Result<(), String> {
         let result = if message.type_id == type_id::VIDEO {
-            self.video(now_us, message)
+            self.video(message)
         } else {
-            self.audio(now_us, message)
+            self.audio(message)
         };
         match result {
             Ok(()) => Ok(()),
@@ -267,7 +308,7 @@ impl RtmpPublisher {
         }
     }
 
-    fn video(&mut self, now_us: i64, message: &Message) -> Result<(), Refused> {
+    fn video(&mut self, message: &Message) -> Result<(), Refused> {
         match VideoTag::read(&message.payload)? {
             VideoTag::Nothing => {}
             VideoTag::SequenceHeader(record) => {
@@ -283,9 +324,8 @@ impl RtmpPublisher {
                 let Some(record) = &self.record else {
                     return Ok(()); // It cannot be read before its description has come.
                 };
-                let dts_us = self.clock.place(Track::Video, message.timestamp_ms, now_us);
                 let Ok(mut unit) = VideoUnit::from_avcc(&avcc, record) else {
-                    self.events.push_back(IngestEvent::Unreadable);
+                    self.events.push_back(Read::Event(IngestEvent::Unreadable));
                     return Ok(());
                 };
                 if unit.key && unit.sps.is_none() {
@@ -294,9 +334,9 @@ impl RtmpPublisher {
                 if unit.key && unit.pps.is_empty() {
                     unit.pps.clone_from(&record.pps);
                 }
-                self.events.push_back(IngestEvent::AccessUnit {
-                    pts_us: dts_us + i64::from(composition_ms) * 1_000,
-                    dts_us,
+                self.events.push_back(Read::Picture {
+                    timestamp_ms: message.timestamp_ms,
+                    composition_ms,
                     unit: Box::new(unit),
                 });
             }
@@ -304,22 +344,22 @@ impl RtmpPublisher {
         Ok(())
     }
 
-    fn audio(&mut self, now_us: i64, message: &Message) -> Result<(), Refused> {
+    fn audio(&mut self, message: &Message) -> Result<(), Refused> {
         match AudioTag::read(&message.payload)? {
             AudioTag::Nothing => {}
             AudioTag::SequenceHeader(config) => {
                 let config =
                     AacConfig::read(&config).map_err(|error| Refused::Words(error.to_string()))?;
                 self.aac = Some(config);
-                self.events.push_back(IngestEvent::AacConfig(config));
+                let event = IngestEvent::AacConfig(config);
+                self.events.push_back(Read::Event(event));
             }
             AudioTag::Frame(frame) => {
                 let Some(config) = self.aac else {
                     return Ok(()); // As with video.
                 };
-                let pts_us = self.clock.place(Track::Audio, message.timestamp_ms, now_us);
-                self.events.push_back(IngestEvent::Aac {
-                    pts_us,
+                self.events.push_back(Read::Aac {
+                    timestamp_ms: message.timestamp_ms,
                     config,
                     frame,
                 });
