@@ -5,10 +5,12 @@ use bytes::Bytes;
 use shardcast_core::rtmp::message::type_id;
 
 use crate::{
-    encoders::{Show, received, world},
+    encoders::{AAC, Show, received, world},
     sim::World,
 };
 
+/// Half a frame of AAC, and one and a half, of 23.2 ms; times are rounded to milliseconds.
+const AUDIO_STEPS_MS: std::ops::RangeInclusive<u32> = 11..=36;
 /// How the line brings what it has held back: everything in one read, or a message in each.
 const READS: [usize; 3] = [usize::MAX, 20, 1];
 
@@ -70,6 +72,54 @@ fn the_show_goes_on_live_at_its_pace_when_the_line_brings_what_it_held_back() {
             assert!(delays.len() > 100, "{what}: {}", delays.len());
             let moved = delays.iter().map(|delay| (delay - before).abs());
             assert!(moved.max().unwrap() <= 2, "{what}: {delays:?}, {before}");
+        }
+    }
+}
+
+#[test]
+fn audio_has_neither_a_gap_nor_a_bunch_behind_a_stalled_line() {
+    for stall_ms in [1_600, 1_800, 3_000, 4_600, 8_000] {
+        for messages_a_read in READS {
+            let (world, _) = after_a_stall(stall_ms, 3_000, messages_a_read, false);
+            let audio = received(&world, type_id::AUDIO);
+            let odd: Vec<u32> = steps(&audio)
+                .filter(|ms| !AUDIO_STEPS_MS.contains(ms))
+                .collect();
+            assert!(
+                odd.is_empty(),
+                "{odd:?}: {stall_ms} ms, {messages_a_read} messages a read"
+            );
+        }
+    }
+}
+
+/// AAC-LC at 48 kHz in mono, where the first encoder's is at 44.1 kHz in stereo.
+const OTHER_AAC: [u8; 2] = [0x11, 0x88];
+
+#[test]
+fn audio_goes_on_without_a_gap_from_one_encoder_to_the_next_whatever_it_is_coded_as() {
+    for aac in [&AAC[..], &OTHER_AAC] {
+        for away_ms in [None, Some(0), Some(900), Some(2_000)] {
+            for ahead in [0, 3] {
+                let mut world = world();
+                let mut show = Show::begin(&mut world, "first", 0, false);
+                show.run_ms(&mut world, 4_000 + 40 * ahead);
+                if let Some(away_ms) = away_ms {
+                    world.lose_encoder(show.index);
+                    world.run_ms(away_ms);
+                }
+                let mut next = Show::begin_with(&mut world, "second", 777_000, false, aac);
+                next.run_ms(&mut world, 3_000);
+                let recording = world.server("a", 0);
+                recording.assert_well_formed();
+                let headers = if aac == AAC { 1 } else { 2 };
+                assert_eq!(recording.sequence_headers(type_id::AUDIO), headers);
+                let audio = received(&world, type_id::AUDIO);
+                let odd: Vec<u32> = steps(&audio)
+                    .filter(|ms| !AUDIO_STEPS_MS.contains(ms))
+                    .collect();
+                assert!(odd.is_empty(), "{odd:?} ms: {aac:?}, away for {away_ms:?}");
+            }
         }
     }
 }

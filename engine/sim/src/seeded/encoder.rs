@@ -33,8 +33,8 @@ const JITTER_MS_MAX: u64 = 10;
 pub(super) const JITTER_MS: u32 = 2 * JITTER_MS_MAX as u32;
 /// How much later than it is decoded a picture may be shown.
 pub(super) const COMPOSITION_MS_MAX: u32 = 66;
-/// When nothing has come for about so long, filler begins. What was held back finds its place taken then, so the encoder's clock is ahead of the
-/// shard's from there on; and what comes at once after some seconds is more than a destination takes at once.
+/// When nothing has come for about so long, filler begins. What was held back finds its place taken then; and where one stall follows
+/// another the encoder may be led on, so its clock is ahead of the shard's from there on.
 const ENCODER_SILENT_MS: u64 = 1_400;
 /// AudioSpecificConfig of AAC-LC in stereo (ISO/IEC 14496-3, 1.6.2.1).
 const AAC_44_100: [u8; 2] = [0x12, 0x10];

@@ -27,11 +27,13 @@ const ABSENT_US: i64 = 1_500_000;
 /// Once it is absent, and when the encoder is gone, silence stays so far behind, so that audio that returns
 /// is not cut.
 const SILENCE_BEHIND_US: i64 = 100_000;
-/// Most that is filled at one time; a larger gap is jumped over.
-const FILL_US_MAX: i64 = 2_000_000;
-/// Frames whose place is taken by silence are left out: they are the rest of a stall. When so much in a row is left
-/// out, in microseconds, the encoder's audio is as late as that behind its video, and is waited for from then on.
+/// Most that is filled at one time, since audio may be waited for as long; a larger gap is jumped over.
+const FILL_US_MAX: i64 = PATIENCE_US_MAX;
+/// Frames whose place is taken, by silence or by the encoder before, are left out: they are the rest of a stall. When it takes
+/// longer than this, in microseconds, the encoder's audio is as late as that behind its video, and is waited for from then on.
 const LEFT_OUT_US_MAX: i64 = 2_000_000;
+/// Audio that is no longer as late is waited for as long as before for about so many frames.
+const FORGET_IN: i64 = 64;
 /// The longest wait for late audio, in microseconds.
 const PATIENCE_US_MAX: i64 = 10_000_000;
 
@@ -46,8 +48,12 @@ pub(crate) struct AacTrack {
     absent: bool,
     /// The encoder is gone.
     gone: bool,
-    /// What was left out in a row for being late, in microseconds.
-    left_out_us: i64,
+    /// What comes next does not go on from the last unit: that was silence, or another encoder's.
+    joins: bool,
+    /// How far the video, or the clock, has come; and how far when the frames began that were left out in a row, in
+    /// microseconds.
+    now_us: i64,
+    left_out_since_us: Option<i64>,
     /// Audio is taken as absent when it is so far behind the video.
     patience_us: i64,
     frames_filled: u64,
@@ -64,7 +70,9 @@ impl AacTrack {
             last_us: None,
             absent: false,
             gone: false,
-            left_out_us: 0,
+            joins: false,
+            now_us: i64::MIN,
+            left_out_since_us: None,
             patience_us: ABSENT_US,
             frames_filled: 0,
             units: VecDeque::new(),
@@ -88,9 +96,16 @@ impl AacTrack {
         self.frames_filled * 1_024
     }
 
-    /// Whether an encoder is there.
-    pub(crate) fn set_gone(&mut self, gone: bool) {
-        self.gone = gone;
+    /// An encoder begins.
+    pub(crate) fn begin(&mut self) {
+        self.gone = false;
+        self.joins = true;
+        self.left_out_since_us = None;
+    }
+
+    /// The encoder is gone.
+    pub(crate) fn end(&mut self) {
+        self.gone = true;
     }
 
     /// The next unit for the rings.
@@ -100,34 +115,49 @@ impl AacTrack {
 
     /// A frame of the encoder that belongs at `pts_us`.
     pub(crate) fn frame(&mut self, config: AacConfig, pts_us: i64, frame: Bytes) {
-        let Some(end_us) = self.end_us.filter(|_| self.config == config) else {
-            self.config = config;
-            self.absent = false;
-            let pts_us = self.behind_last(pts_us);
-            return self.push(pts_us, frame);
-        };
-        let late_us = self.last_us.map_or(0, |last_us| last_us - pts_us);
-        if self.absent && late_us > 0 {
-            // Silence was heard in its place.
-            self.left_out_us += config.frames_us(1);
-            if self.left_out_us <= LEFT_OUT_US_MAX {
-                return;
+        if let Some(end_us) = self.end_us {
+            let half_us = self.config.frames_us(1) / 2;
+            let joins = self.joins || self.config != config;
+            if joins && self.last_us.is_some() && pts_us < end_us - half_us {
+                return self.leave_out(pts_us);
             }
-            self.patience_us = (late_us + ABSENT_US).min(PATIENCE_US_MAX);
+            let gap_us_min = match joins {
+                true => half_us,
+                false => self.config.frames_us(GAP_FRAMES_MIN),
+            };
+            if pts_us - end_us > gap_us_min {
+                self.fill_up_to(pts_us + half_us);
+            }
         }
-        let gap_us = pts_us - end_us;
-        if gap_us > config.frames_us(GAP_FRAMES_MIN) {
-            self.fill_up_to(pts_us + config.frames_us(1) / 2);
-        }
-        self.left_out_us = 0;
+        let needed_us = self.patience_needed_us(pts_us);
+        self.patience_us -= (self.patience_us - needed_us).max(0) / FORGET_IN;
+        self.config = config;
+        self.left_out_since_us = None;
         self.absent = false;
+        self.joins = false;
         let pts_us = self.behind_last(pts_us);
         self.push(pts_us, frame);
+    }
+
+    /// A frame comes whose place is taken. If others do so for long while time goes on, the encoder's audio is always as
+    /// late, and is waited for from now on.
+    fn leave_out(&mut self, pts_us: i64) {
+        let since_us = *self.left_out_since_us.get_or_insert(self.now_us);
+        if self.now_us - since_us > LEFT_OUT_US_MAX {
+            self.patience_us = self.patience_needed_us(pts_us);
+        }
+    }
+
+    /// How long audio has to be waited for that is as late as this.
+    fn patience_needed_us(&self, pts_us: i64) -> i64 {
+        let late_us = self.now_us.saturating_sub(pts_us).max(0);
+        late_us.saturating_add(ABSENT_US).min(PATIENCE_US_MAX)
     }
 
     /// The video, or the clock while nothing comes, has come to `until_us`: without audio for a while,
     /// silence takes its place.
     pub(crate) fn advance(&mut self, until_us: i64) {
+        self.now_us = self.now_us.max(until_us);
         let Some(end_us) = self.end_us else {
             // Silence begins with the video, unless audio comes within the time for that.
             self.end_us = Some(until_us);
@@ -144,6 +174,7 @@ impl AacTrack {
         if until_us - end_us > enough_us {
             self.fill_up_to(until_us - behind_us);
             self.absent = true;
+            self.joins = true;
         }
     }
 
@@ -228,7 +259,7 @@ mod tests {
     fn an_encoder_that_is_gone_is_silent_up_to_now_and_one_that_returns_goes_on() {
         let mut track = AacTrack::new();
         track.frame(config(), 0, FRAME);
-        track.set_gone(true);
+        track.end();
         for ms in (0..10_000).step_by(100) {
             track.advance(ms * 1_000);
         }
@@ -239,7 +270,7 @@ mod tests {
                 .windows(2)
                 .all(|pair| (20..=25).contains(&(pair[1].0 - pair[0].0)))
         );
-        track.set_gone(false);
+        track.begin();
         track.frame(config(), 9_700_000, FRAME);
         assert_eq!(taken(&mut track), [], "silence was heard in its place");
         track.frame(config(), 10_000_000, FRAME);
@@ -268,10 +299,67 @@ mod tests {
     }
 
     #[test]
+    fn audio_that_was_late_for_a_while_is_not_waited_for_as_long_for_good() {
+        let mut track = AacTrack::new();
+        track.patience_us = PATIENCE_US_MAX;
+        for n in 0..600 {
+            let at_us = config().frames_us(n);
+            track.advance(at_us);
+            track.frame(config(), at_us, FRAME);
+        }
+        let end_us = config().frames_us(600);
+        taken(&mut track);
+        track.advance(end_us + ABSENT_US + 100_000);
+        assert!(!taken(&mut track).is_empty(), "{} us", track.patience_us);
+    }
+
+    #[test]
+    fn what_a_stall_brings_at_once_is_left_out_and_is_no_sign_of_late_audio() {
+        let mut track = AacTrack::new();
+        track.frame(config(), 0, FRAME);
+        for ms in (0..5_000).step_by(100) {
+            track.advance(ms * 1_000);
+        }
+        for n in 1..216 {
+            track.frame(config(), config().frames_us(n), FRAME);
+        }
+        assert_eq!(track.patience_us, ABSENT_US);
+        let units = taken(&mut track);
+        let mut steps = units.windows(2).map(|two| two[1].0 - two[0].0);
+        assert!(steps.all(|ms| (11..=36).contains(&ms)), "{units:?}");
+        assert_eq!(units.last(), Some(&(4_992, false)));
+    }
+
+    #[test]
+    fn the_audio_of_another_encoder_begins_where_that_of_the_one_before_ends() {
+        let other = AacConfig::read(&[0x11, 0x88]).unwrap();
+        for behind_ms in [-300, -30, 10, 130, 900] {
+            let mut track = AacTrack::new();
+            track.frame(config(), 0, FRAME);
+            track.begin();
+            let from_us = config().frames_us(1) + behind_ms * 1_000;
+            for n in 0..40 {
+                track.frame(other, from_us + other.frames_us(n), FRAME);
+            }
+            let units: Vec<Unit> = std::iter::from_fn(|| track.take()).collect();
+            for two in units.windows(2) {
+                let step_us = two[1].pts_us - two[0].pts_us;
+                assert!(
+                    (10_000..=36_000).contains(&step_us),
+                    "{behind_ms}: {step_us}"
+                );
+            }
+            assert!(
+                matches!(units.last().unwrap().kind, Kind::Audio { config } if config == other)
+            );
+        }
+    }
+
+    #[test]
     fn a_gap_of_any_length_makes_a_bounded_number_of_frames() {
         let mut track = AacTrack::new();
         track.frame(config(), 0, FRAME);
         track.frame(config(), i64::MAX / 1_024, FRAME);
-        assert!(taken(&mut track).len() < 100);
+        assert!(taken(&mut track).len() < 500);
     }
 }

@@ -25,7 +25,7 @@ impl Ingest {
         self.opus = OpusTrack::default();
         self.audio = AudioGapFiller::default();
         self.audio_inputs.clear();
-        self.aac.get_or_insert_with(AacTrack::new).set_gone(false);
+        self.aac.get_or_insert_with(AacTrack::new).begin();
     }
 
     /// The audio of a browser begins.

@@ -162,7 +162,7 @@ impl Ingest {
     pub(crate) fn stop(&mut self, now: Instant) {
         self.audio.forget_held();
         if let Some(aac) = &mut self.aac {
-            aac.set_gone(true);
+            aac.end();
         }
         self.keyframe_due = None;
         self.awaits_keyframe = true;
