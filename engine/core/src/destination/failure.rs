@@ -155,6 +155,13 @@ impl Destination {
     }
 }
 
+/// Parts are left out for a destination that cannot keep up.
+pub(super) fn too_slow() -> Problem {
+    let words = "it takes data slower than the stream needs, so parts are left out: lower the bitrate or check its \
+                 network";
+    problem(words.to_owned())
+}
+
 pub(super) fn problem(message: String) -> Problem {
     Problem {
         fault: Fault::Destination,

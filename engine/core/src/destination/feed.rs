@@ -10,7 +10,8 @@ use bytes::Bytes;
 use shardcast_link::{Fault, Problem};
 
 use super::{
-    failure::problem,
+    burst::Burst,
+    failure::too_slow,
     liveness::Liveness,
     metadata::{SentAudio, described, metadata},
     report::Totals,
@@ -68,6 +69,8 @@ pub(super) struct Feed {
     lacks_keyframe: bool,
     config: Option<Rc<ParameterSets>>,
     pub(super) liveness: Liveness,
+    burst: Burst,
+    /// How far it is behind, without what came at once.
     lag_us: i64,
     keyframe_asked: Option<Instant>,
     keyframe_wanted: bool,
@@ -96,6 +99,7 @@ impl Feed {
             lacks_keyframe: false,
             config: None,
             liveness: Liveness::default(),
+            burst: Burst::default(),
             lag_us: 0,
             keyframe_asked: None,
             keyframe_wanted: false,
@@ -172,7 +176,7 @@ impl Feed {
                 }
                 Step::GoOn { until_us } => until_us,
             };
-            self.skip_ahead(ring, wire.totals);
+            self.skip_ahead(now, ring, wire.totals);
             if self.cursor.is_none() && !self.start(now, ring, facts) {
                 return;
             }
@@ -182,6 +186,7 @@ impl Feed {
         }
         // The rendition is no longer made.
         self.ring = wanted.unwrap_or(RingId::Source);
+        self.burst.turn();
         self.cursor = None;
     }
 
@@ -217,6 +222,7 @@ impl Feed {
         self.ring = to;
         self.in_place = true;
         self.switch = None;
+        self.burst.turn();
         let audio = facts.audio(self.audio);
         self.cursor = Some(switch::entry(ring, keyframe, audio, self.audio_us));
         self.lacks_keyframe = true;
@@ -230,6 +236,7 @@ impl Feed {
     pub(super) fn leave_rendition(&mut self, source: &Ring, facts: MediaFacts) {
         if matches!(self.ring, RingId::Rendition(_)) {
             self.ring = RingId::Source;
+            self.burst.turn();
             self.switch = None;
             self.cursor = Some(switch::entry(
                 source,
@@ -270,27 +277,25 @@ impl Feed {
     }
 
     /// A destination that has fallen too far behind goes on at the newest keyframe.
-    fn skip_ahead(&mut self, ring: &Ring, totals: &mut Totals) {
+    fn skip_ahead(&mut self, now: Instant, ring: &Ring, totals: &mut Totals) {
+        self.burst.look(now, ring);
         let Some(cursor) = self.cursor else { return };
         let behind = match (ring.get(cursor), ring.newest()) {
             (Some(next), Some(newest)) => newest.dts_us - next.dts_us,
             _ => 0,
         };
-        self.lag_us = behind;
+        self.lag_us = (behind - self.burst.us()).max(0);
         let fell_out = cursor < ring.start();
-        if !fell_out && behind <= DESTINATION_LAG_US_MAX {
+        if !fell_out && self.lag_us <= DESTINATION_LAG_US_MAX {
             return;
         }
         let resume = ring.newest_keyframe().filter(|keyframe| *keyframe > cursor);
         if resume.is_some() || fell_out {
             let dropped = resume.unwrap_or(ring.end()).saturating_sub(cursor);
             totals.frames_dropped += dropped;
-            let slow = problem(
-                "it takes data slower than the stream needs, so parts are left out: lower the \
-                 bitrate or check its network"
-                    .to_owned(),
-            );
-            self.complaint = Some((About::Pace, slow));
+            if self.burst.us() < DESTINATION_SLOW_US {
+                self.complaint = Some((About::Pace, too_slow()));
+            }
             self.cursor = resume;
             self.waits_since = None;
             // The distance over frames that are left out is not the publisher's fault.

@@ -1,6 +1,10 @@
 //! What a connection is sent of a ring: from which frame on, and what is said about it.
 
-use std::{collections::VecDeque, rc::Rc, time::Instant};
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use shardcast_link::Fault;
@@ -36,6 +40,10 @@ fn unit(kind: Kind, pts_ms: i64) -> Unit {
         dts_us: pts_ms * 1_000,
         payload: Bytes::from_static(&[0, 0, 0, 1, 0x41]),
     }
+}
+
+fn after(start: Instant, ms: i64) -> Instant {
+    start + Duration::from_millis(ms.unsigned_abs())
 }
 
 fn alone(source: &Ring) -> Rings<'_> {
@@ -80,7 +88,7 @@ fn picture() -> impl Fn(bool) -> Kind {
 
 #[test]
 fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes() {
-    let now = Instant::now();
+    let start = Instant::now();
     let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
     let config = Rc::new(sets.unwrap());
     let url = RtmpUrl::parse("rtmp://a.rtmp.youtube.com/app/key").unwrap();
@@ -89,20 +97,25 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
     let client = PublishClient::new(&url, platform.publish_config());
     let mut feed = Feed::new(platform, AudioCodec::Aac);
     let (mut ring, mut totals) = (Ring::default(), Totals::default());
-    let mut keyframe = |feed: &mut Feed, pts_ms, slow: bool| {
-        let config = config.clone();
+    let mut keyframe = |feed: &mut Feed, pts_ms: i64, slow: bool| {
+        let (config, now) = (config.clone(), after(start, pts_ms));
         ring.push(unit(Kind::Video { key: true, config }, pts_ms), None);
-        if !slow {
-            let outputs = &mut VecDeque::new();
-            let wire = &mut Wire {
-                conn: ConnId::numbered(1),
-                writer: client.writer(),
-                totals: &mut totals,
-                outputs,
-                copied_bytes: &mut 0,
-            };
-            feed.run(now, alone(&ring), Some(RingId::Source), wire);
+        // The kernel takes nothing more, or all.
+        match slow {
+            true => feed
+                .liveness
+                .written(now, DESTINATION_OUTSTANDING_BYTES_MAX),
+            false => feed.liveness.accepted(now, feed.liveness.outstanding()),
         }
+        let outputs = &mut VecDeque::new();
+        let wire = &mut Wire {
+            conn: ConnId::numbered(1),
+            writer: client.writer(),
+            totals: &mut totals,
+            outputs,
+            copied_bytes: &mut 0,
+        };
+        feed.run(now, alone(&ring), Some(RingId::Source), wire);
         feed.take_complaint()
     };
     // Keyframes a second apart, of which it cannot take those in the middle.
@@ -168,7 +181,7 @@ fn a_ring_with_b_frames_is_begun_where_its_keyframe_is_decoded_and_not_where_it_
 /// frames a second and a keyframe each `gop`; it takes data again `away_ms` later. Gives the frames that
 /// it was sent before and after, those that were left out, and those that came meanwhile.
 fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
-    let (now, picture) = (Instant::now(), picture());
+    let (start, picture) = (Instant::now(), picture());
     let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
     let platform = Platform::generic();
     let client = PublishClient::new(&url, platform.publish_config());
@@ -177,6 +190,7 @@ fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
     let mut blocked = 0;
     let frames = 30 * (1_000 + away_ms) / 1_000;
     for n in 0..=frames {
+        let now = after(start, n * 1_000 / 30);
         ring.push(unit(picture(n % gop == 0), n * 1_000 / 30), None);
         if n == 30 {
             // The kernel takes nothing more.
@@ -235,4 +249,66 @@ fn payloads_that_are_copied_are_counted() {
         assert_eq!(copied_bytes(&message, &payload), copied, "{chunk_bytes}");
     }
     assert_eq!(copied_bytes(&[], &Bytes::new()), 0);
+}
+
+/// A publisher's 4.8 Mbit/s, of which so much comes at once behind a pause of as much, and the rest in its time. The connection takes
+/// so many bytes a millisecond. Gives how many pictures were left out, and whether it was ever told that it is slow.
+fn after_a_burst(burst_ms: i64, bytes_a_ms: usize) -> (u64, bool) {
+    let (start, picture) = (Instant::now(), picture());
+    let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
+    let platform = Platform::generic();
+    let client = PublishClient::new(&url, platform.publish_config());
+    let mut feed = Feed::new(platform, AudioCodec::Aac);
+    let (mut ring, mut totals) = (Ring::default(), Totals::default());
+    let payload = Bytes::from(vec![0; 20_000]);
+    let mut blamed = false;
+    let mut frames = (0..420).peekable();
+    for ms in 0..14_000 {
+        let now = after(start, ms);
+        let well_ms = 2_000 + burst_ms;
+        let held_back = |at_ms: i64| (2_000..well_ms).contains(&at_ms);
+        let came = |n: &i64| match n * 1_000 / 30 {
+            at_ms if held_back(at_ms) => ms >= well_ms,
+            at_ms => ms >= at_ms,
+        };
+        let mut is_new = false;
+        while let Some(n) = frames.next_if(came) {
+            let unit = unit(picture(n % 30 == 0), n * 1_000 / 30);
+            ring.push(
+                Unit {
+                    payload: payload.clone(),
+                    ..unit
+                },
+                None,
+            );
+            is_new = true;
+        }
+        let taken = feed.liveness.outstanding().min(bytes_a_ms);
+        feed.liveness.accepted(now, taken);
+        if is_new || taken > 0 {
+            let wire = &mut Wire {
+                conn: ConnId::numbered(1),
+                writer: client.writer(),
+                totals: &mut totals,
+                outputs: &mut VecDeque::new(),
+                copied_bytes: &mut 0,
+            };
+            feed.run(now, alone(&ring), Some(RingId::Source), wire);
+        }
+        blamed |= feed.take_complaint().is_some() || feed.is_slow();
+    }
+    (totals.frames_dropped, blamed)
+}
+
+#[test]
+fn who_takes_what_came_at_once_a_little_faster_than_it_is_shown_is_not_slow() {
+    for bytes_a_ms in [800, 1_200, 10_000] {
+        let left_out = after_a_burst(3_300, bytes_a_ms);
+        assert_eq!(left_out, (0, false), "{bytes_a_ms} bytes");
+        // The ring does not keep as much as this.
+        let (_, blamed) = after_a_burst(5_000, bytes_a_ms);
+        assert!(!blamed, "{bytes_a_ms} bytes");
+    }
+    let (dropped, blamed) = after_a_burst(3_300, 300);
+    assert!(dropped > 0 && blamed, "half of what the stream needs");
 }

@@ -15,6 +15,7 @@
 //! instead.
 
 mod backoff;
+mod burst;
 mod connect;
 mod failure;
 mod feed;

@@ -123,3 +123,27 @@ fn audio_goes_on_without_a_gap_from_one_encoder_to_the_next_whatever_it_is_coded
         }
     }
 }
+
+#[test]
+fn a_destination_is_not_blamed_for_seconds_that_come_at_once() {
+    let mut world = world();
+    let mut show = Show::begin(&mut world, "first", 0, false);
+    show.run(&mut world, 4);
+    world.lose_encoder(show.index);
+    world.run_ms(1_000);
+    // It has gone on meanwhile, and brings more than its connection takes at once.
+    let mut show = Show::begin(&mut world, "second", 0, false);
+    show.picture_bytes = 16_000;
+    show.stall();
+    show.run(&mut world, 4);
+    show.deliver(&mut world, 4);
+    show.run(&mut world, 6);
+    let status = world.destination("a");
+    assert_eq!(status.last_problem, None);
+    assert_eq!(status.frames_dropped, 0);
+    let came = received(&world, type_id::VIDEO);
+    let sent = show.video[..show.video.len() - 2].iter();
+    let left_out = sent.filter(|sent| !came.iter().any(|(_, body)| *body == sent.1));
+    let left_out: Vec<u32> = left_out.map(|(at_ms, _)| *at_ms).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
