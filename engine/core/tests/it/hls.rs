@@ -2,7 +2,7 @@
 //! hole while the publisher is away or replaced, with a rendition where its codec is another, and to a proper end.
 //! The rungs of its ladder are packaged with it while that is wanted, all alike. Destinations notice nothing.
 
-use shardcast_core::io::Fragment;
+use shardcast_core::io::{Fragment, VideoResult};
 use shardcast_link::{
     Command, RenditionSpec, WantedBroadcast, WantedDestination, WantedHls,
     fragment::{PART_MS_MAX, RungName},
@@ -304,4 +304,73 @@ fn what_there_is_no_capacity_for_is_not_promised_and_the_rest_is_packaged() {
     assert_orderly(&of_rung(&world, None, 0));
     let problem = world.latest().broadcasts[0].viewers_problem.clone();
     assert!(problem.unwrap().contains("no room to re-encode"));
+}
+
+/// What HLS is where a publisher's video is of another codec, and what would be made in its place has no room.
+fn rungs_alone(ladder: bool) -> WantedBroadcast {
+    WantedBroadcast {
+        rendition_default: RenditionSpec::of_height(1_080),
+        ladder: vec![RenditionSpec::of_height(180)],
+        ..wanted_with_ladder(ladder)
+    }
+}
+
+fn publish_vp8(world: &mut World) {
+    let sends = Sends {
+        codec: Codec::Vp8,
+        ..Sends::default()
+    };
+    let client = Client::new(world.now, 4000, sends);
+    world.publish("first", client);
+}
+
+#[test]
+fn control_is_told_of_the_end_where_rungs_alone_were_packaged_and_the_ladder_ended_before() {
+    let mut world = World::with_codecs(150);
+    want(&mut world, rungs_alone(true));
+    publish_vp8(&mut world);
+    // Later the publisher's audio alone would be packaged too.
+    world.run_ms(4_000);
+    assert!(of_rung(&world, None, 0).is_empty());
+    assert!(!of_rung(&world, Some(name(180)), 0).is_empty());
+    want(&mut world, rungs_alone(false));
+    world.run_ms(200);
+    assert!(!world.fragments.iter().any(|part| part.head.ends));
+    want(&mut world, wanted(false));
+    assert!(world.fragments.last().unwrap().head.ends);
+    // Once.
+    let count = world.fragments.len();
+    want(&mut world, wanted(false));
+    assert_eq!(world.fragments.len(), count);
+}
+
+#[test]
+fn a_rung_that_failed_before_its_first_part_begins_without_a_discontinuity() {
+    let mut failed_in_time = 0;
+    for after_ms in (50..1_500).step_by(50) {
+        let mut world = World::with_codecs(4_000);
+        want(&mut world, wanted_with_ladder(false));
+        publish(&mut world, "first", 4000);
+        world.run_ms(5_000);
+        want(&mut world, wanted_with_ladder(true));
+        world.run_ms(after_ms);
+        let Some(transcoder) = world.video.iter_mut().find(|it| it.open) else {
+            continue;
+        };
+        let rung = RenditionSpec::of_height(360);
+        let mut made = transcoder.ids().into_iter().zip(transcoder.renditions());
+        let (rendition, _) = made.find(|(_, spec)| *spec == rung).unwrap();
+        transcoder.fail(rendition);
+        let (transcoder, reason) = (transcoder.id, "the encoder failed".to_owned());
+        if !of_rung(&world, Some(name(360)), 0).is_empty() {
+            break;
+        }
+        world.transcoder_reports(transcoder, VideoResult::Failed { rendition, reason });
+        world.run_ms(14_000);
+        let parts = of_rung(&world, Some(name(360)), 0);
+        assert!(!parts.is_empty(), "it is not made again: {after_ms} ms");
+        assert_eq!(discontinuities(&parts), 0, "{after_ms} ms");
+        failed_in_time += 1;
+    }
+    assert!(failed_in_time > 3);
 }
