@@ -47,6 +47,7 @@ mod agenda;
 mod b_frames;
 pub mod bottleneck;
 pub mod codecs;
+mod hostile_feedback;
 pub mod peers;
 pub mod picture;
 mod random;

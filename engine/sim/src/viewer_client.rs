@@ -16,6 +16,7 @@ use str0m::{
 
 use crate::{
     bottleneck::Bottleneck,
+    hostile_feedback::HostileFeedback,
     peers::{SHARD_ADDRESS, messages::Messages},
 };
 
@@ -71,6 +72,7 @@ pub struct Viewer {
     datagrams: u64,
     /// It sends each RTCP packet so many times: nothing in SRTCP keeps it from that.
     pub rtcp_times: usize,
+    hostile: HostileFeedback,
     /// Datagrams that were sent again (RFC 4588), those that are lost on the way included.
     pub repeated: u64,
     /// The way of RTP and RTCP to it; without one they arrive at once.
@@ -93,14 +95,37 @@ impl Viewer {
         Self::over(Protocol::Udp, now, port)
     }
 
+    /// One whose feedback can become hostile.
+    pub fn hostile(now: Instant, port: u16) -> Self {
+        let hostile = HostileFeedback::default();
+        let config = hostile.config();
+        Self::with(config, Protocol::Udp, now, port, hostile)
+    }
+
+    /// Its feedback is hostile from now on.
+    pub fn send_hostile_feedback(&mut self) {
+        self.hostile.begin();
+    }
+
     /// One that UDP does not reach: it connects from TCP port `port`.
     pub fn over_tcp(now: Instant, port: u16) -> Self {
         Self::over(Protocol::Tcp, now, port)
     }
 
     fn over(protocol: Protocol, now: Instant, port: u16) -> Self {
+        let config = RtcConfig::new();
+        Self::with(config, protocol, now, port, HostileFeedback::default())
+    }
+
+    fn with(
+        config: RtcConfig,
+        protocol: Protocol,
+        now: Instant,
+        port: u16,
+        hostile: HostileFeedback,
+    ) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut rtc = RtcConfig::new()
+        let mut rtc = config
             .clear_codecs()
             .enable_h264(true)
             .enable_opus(true, false)
@@ -120,6 +145,7 @@ impl Viewer {
             lose_every: 0,
             datagrams: 0,
             rtcp_times: 1,
+            hostile,
             repeated: 0,
             way: None,
             video_mid: None,

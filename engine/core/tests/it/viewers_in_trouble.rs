@@ -1,7 +1,10 @@
 //! Viewers that stall, lose packets, flood requests or never finish their handshake: they are dropped
 //! or served, within bounds, and neither other viewers nor destinations notice.
 
-use shardcast_link::{Command, EndReason, ViewEndReason, ViewRefusal, WantedBroadcast};
+use shardcast_link::{
+    Command, DestinationId, EndReason, RenditionSpec, ViewEndReason, ViewRefusal, WantedBroadcast,
+    WantedDestination,
+};
 
 use crate::sim::{
     FaultMode, World, broadcast,
@@ -177,4 +180,49 @@ fn a_peer_that_sends_on_streams_without_end_is_ended_and_one_with_some_channels_
     world.clients[0].messages.flood(60_000..60_050);
     world.run_ms(2_000);
     assert_eq!(world.ended("first"), Some(EndReason::PeerClosed));
+}
+
+/// str0m panics at feedback whose deltas are of another size than its chunks say.
+#[test]
+fn a_viewer_whose_feedback_makes_str0m_panic_is_ended_and_harms_nobody() {
+    let mut world = World::with_codecs(1_000);
+    world.add_hosts(&[("one", FaultMode::Well)]);
+    let mut wanted = WantedBroadcast::new(broadcast());
+    let (id, url) = (DestinationId("one".into()), "rtmp://one/app/key-of-one");
+    wanted
+        .destinations
+        .push(WantedDestination::new(id, url.to_owned()));
+    // Where there is a ladder, clients are asked for reports of each packet.
+    wanted.ladder = vec![RenditionSpec::of_height(360)];
+    world.command(Command::Want { broadcast: wanted });
+    let client = Client::new(world.now, 4000, Sends::default());
+    world.publish("first", client);
+    world.run_ms(3_000);
+    let hostile = Viewer::hostile(world.now, 6000);
+    let hostile = world.watch("viewer-6000", hostile);
+    let well = watch(&mut world, 6001);
+    world.run_ms(2_000);
+    assert!(world.viewers[hostile].video().count() > 30);
+    let before = world.viewers[well].video().filter(|it| it.marker).count();
+    world.viewers[hostile].send_hostile_feedback();
+    world.run_ms(3_000);
+    assert_eq!(
+        world.view_ended("viewer-6000"),
+        Some(ViewEndReason::Internal)
+    );
+    assert_eq!(world.view_ended("viewer-6001"), None);
+    assert_eq!(world.ended("first"), None);
+    let pictures: Vec<_> = world.viewers[well].video().filter(|it| it.marker).collect();
+    assert!(pictures.len() > before + 80);
+    for pair in pictures[before..].windows(2) {
+        let apart = pair[1].at - pair[0].at;
+        assert!(apart.as_millis() < 60, "{apart:?} between pictures");
+    }
+    let server = world.server("one", 0);
+    server.assert_well_formed();
+    assert!(server.largest_gap_ms(0) <= 34);
+    // Others come as before.
+    let next = watch(&mut world, 6002);
+    world.run_ms(1_000);
+    assert!(world.viewers[next].video().count() > 10);
 }
