@@ -20,7 +20,7 @@ use crate::{
 /// It is not free of waiting. Who comes to a slot that the other side has claimed and not yet filled
 /// spins until it is. When the kernel takes a codec worker off its core between these few
 /// instructions, the executor of the same core spins until its own turn is over and the thread has
-/// one: at nice 10 that is some slices of the scheduler, under `SCHED_IDLE` it can be hundreds of
+/// one: behind it by nice values that is some slices of the scheduler, under `SCHED_IDLE` it can be hundreds of
 /// milliseconds. It is rare, since a slot is claimed some hundred times a second and for nanoseconds,
 /// and nothing is lost by it but time.
 #[derive(Clone, Debug)]

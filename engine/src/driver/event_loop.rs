@@ -259,7 +259,8 @@ impl EventLoop {
         };
         let timeout = self.driver.machine.next_timeout();
         let due = timeout.map_or(look, |timeout| timeout.min(look));
-        self.heartbeat.promise(Some(due));
+        // What is due already is run at once, however late it is.
+        self.heartbeat.promise(Some(due.max(now)));
     }
 
     /// Ends the codec workers, in bounded time.

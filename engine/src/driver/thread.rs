@@ -277,9 +277,9 @@ fn tell_codecs(shard: u16, codecs: &CodecPlan, short_slice: bool, class: Schedul
         return;
     }
     let how = match class {
-        SchedulingClass::Nice => "nice 10",
+        SchedulingClass::Nice => "10 nice values behind the shard",
         SchedulingClass::Idle => {
-            "SCHED_IDLE, since this kernel has no short slices (6.12 and later have)"
+            "under SCHED_IDLE, since this kernel has no short slices (6.12 and later have)"
         }
     };
     tracing::info!(
@@ -287,7 +287,7 @@ fn tell_codecs(shard: u16, codecs: &CodecPlan, short_slice: bool, class: Schedul
         short_slice,
         cores = ?codecs.cores(),
         capacity_permille = codecs.capacity_permille(),
-        "codec workers will run at {how}"
+        "codec workers will run {how}"
     );
 }
 
