@@ -36,6 +36,14 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
+    /// Sets the deadline of `key`, if it has none that is earlier. One whose time has come keeps its place before others that
+    /// way, however often more is wanted meanwhile.
+    pub(crate) fn bring_forward(&mut self, key: K, at: Instant) {
+        if self.by_key.get(&key).is_none_or(|set| at < *set) {
+            self.set(key, Some(at));
+        }
+    }
+
     pub(crate) fn earliest(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
@@ -92,6 +100,20 @@ mod tests {
         assert_eq!(timers.pop_due(at(50)), Some(1));
         assert_eq!(timers.pop_due(at(50)), Some(2));
         assert_eq!(timers.pop_due(at(50)), None);
+    }
+
+    #[test]
+    fn what_is_due_keeps_its_place_though_more_is_wanted() {
+        let t0 = Instant::now();
+        let at = |ms| t0 + Duration::from_millis(ms);
+        let mut timers = Timers::new();
+        timers.bring_forward(2, at(20));
+        timers.bring_forward(2, at(10));
+        timers.bring_forward(1, at(15));
+        timers.bring_forward(2, at(30));
+        assert_eq!(timers.pop_due(at(30)), Some(2));
+        assert_eq!(timers.pop_due(at(30)), Some(1));
+        assert_eq!(timers.pop_due(at(30)), None);
     }
 
     #[test]

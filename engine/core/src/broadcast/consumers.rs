@@ -1,7 +1,7 @@
 //! Who takes units from the rings of a broadcast. A consumer is fed at its own pace, chooses a ring by
 //! its [`VideoSelector`], and asks for keyframes; what else it does is its kind's own affair.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use shardcast_link::{DestinationId, DestinationStatus, Event, VideoPath, WantedBroadcast};
 
@@ -239,14 +239,14 @@ impl Broadcast {
             return;
         };
         let rings = rings(&self.ingest, &self.renditions, self.source);
-        // What the kernel has taken makes room for what is there. Audio that waits for its picture is not meant, and will
-        // not wait for long.
-        let is_room = matches!(event, TcpEvent::Accepted { .. });
-        let waits = is_room && self.audio_wait.until().is_some();
+        // One that the kernel has taken everything of lacks nothing but audio that waits for its picture.
+        let is_taken = matches!(event, TcpEvent::Accepted { .. });
+        let audio_waits = is_taken && self.audio_wait.until().is_some();
         if let Some(consumer) = self.consumers.get_mut(place) {
             let Consumer::Destination(destination) = consumer;
+            let was_full = destination.is_full();
             destination.tcp(ctx, conn, event);
-            if !waits {
+            if was_full || !audio_waits {
                 consumer.feed(ctx, rings);
             }
         }
@@ -276,13 +276,14 @@ impl Broadcast {
         self.packager.feed(ctx, &self.wanted.id, rings, origin_us);
         self.feed_players(ctx);
         self.feed_recorder(ctx);
-        self.feed_viewers_soon(ctx);
+        self.feed_viewers_soon(ctx, Duration::ZERO);
     }
 
-    /// Viewers are given what is new in the rings by a timer that is due now.
-    pub(super) fn feed_viewers_soon(&mut self, ctx: &mut Context) {
+    /// Viewers are given what is new in the rings by a timer that is due `within` so long.
+    pub(super) fn feed_viewers_soon(&mut self, ctx: &mut Context, within: Duration) {
         if self.viewers.are_behind() {
-            ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
+            let timer = TimerKey::Viewers(self.key);
+            ctx.timers.bring_forward(timer, ctx.now + within);
         }
     }
 

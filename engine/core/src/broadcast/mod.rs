@@ -148,6 +148,8 @@ impl Broadcast {
     /// Media of `session` is used from now on.
     fn publish(&mut self, ctx: &mut Context, session: SessionKey, video: bool) {
         debug_assert_eq!(session.broadcast, self.key);
+        // Behind an encoder's AAC the Opus of a browser is left out, and the other way round.
+        self.feed_waiting(ctx);
         self.source = Source::Publishing { session, video };
         self.start_ingest(ctx, session, video);
         self.selection_due = true;

@@ -26,8 +26,8 @@ use crate::{
     ids::ConnId,
     io::Output,
     limits::{
-        DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_OUTSTANDING_BYTES_MAX,
-        DESTINATION_SLOW_US, FIRST_KEYFRAME_MS, KEYFRAME_REQUEST_MS_MIN,
+        DESTINATION_FLOODED_BYTES, DESTINATION_LAG_US_MAX, DESTINATION_SLOW_US, FIRST_KEYFRAME_MS,
+        KEYFRAME_REQUEST_MS_MIN,
     },
     rtmp::{MediaKind, MediaWriter, Platform, enhanced, flv},
 };
@@ -258,7 +258,7 @@ impl Feed {
         wire: &mut Wire<'_>,
     ) -> bool {
         let mut sent = false;
-        while self.liveness.outstanding() < DESTINATION_OUTSTANDING_BYTES_MAX
+        while !self.liveness.is_full()
             && let Some(cursor) = self.cursor
             && let Some(unit) = ring.get(cursor)
         {

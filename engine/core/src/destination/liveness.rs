@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     io::TcpInfo,
-    limits::{DESTINATION_SILENT_MS, DESTINATION_STALL_MS, INSPECT_FIRST_MS, INSPECT_MS},
+    limits::{
+        DESTINATION_OUTSTANDING_BYTES_MAX, DESTINATION_SILENT_MS, DESTINATION_STALL_MS,
+        INSPECT_FIRST_MS, INSPECT_MS,
+    },
 };
 
 #[derive(Debug, Default)]
@@ -29,6 +32,11 @@ pub(super) struct Liveness {
 impl Liveness {
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding
+    }
+
+    /// So much waits for the kernel that nothing more is written before it has taken some.
+    pub(super) fn is_full(&self) -> bool {
+        self.outstanding >= DESTINATION_OUTSTANDING_BYTES_MAX
     }
 
     pub(super) fn info(&self) -> TcpInfo {

@@ -317,6 +317,11 @@ impl Destination {
         }
     }
 
+    /// It waits for room in the socket.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(&self.phase, Phase::Open { feed, .. } if feed.liveness.is_full())
+    }
+
     /// New units are in the rings, or room is in the socket. `wanted` is the ring that it shall be
     /// fed from, if that can be had.
     pub(crate) fn feed(&mut self, ctx: &mut Context, rings: Rings<'_>, wanted: Option<RingId>) {

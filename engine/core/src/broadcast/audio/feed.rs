@@ -112,8 +112,9 @@ impl Broadcast {
         let waits = self.renditions.list().is_empty() && self.audio_wait.waits(ctx.now);
         if !waits {
             self.feed(ctx);
-        } else if !self.audio_wait.is_picture_near(ctx.now) {
-            self.feed_viewers_soon(ctx);
+        } else {
+            let within = self.audio_wait.of_viewers(ctx.now);
+            self.feed_viewers_soon(ctx, within);
         }
     }
 

@@ -62,9 +62,12 @@ impl PictureWait {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Whether a picture is about to come so soon that viewers' audio waits for it.
-    pub(crate) fn is_picture_near(&self, now: Instant) -> bool {
-        self.is_expected(now, WAIT_OF_VIEWERS)
+    /// How long viewers' audio waits for the picture.
+    pub(crate) fn of_viewers(&self, now: Instant) -> Duration {
+        match self.is_expected(now, WAIT_OF_VIEWERS) {
+            true => WAIT_OF_VIEWERS,
+            false => Duration::ZERO,
+        }
     }
 
     fn is_expected(&self, now: Instant, within: Duration) -> bool {
@@ -116,7 +119,12 @@ mod tests {
             let (mut wait, last) = pictures();
             let now = last + ms(since_ms);
             assert_eq!(wait.waits(now), waits, "{since_ms} ms behind a picture");
-            assert_eq!(wait.is_picture_near(now), near, "{since_ms} ms behind it");
+            let of_viewers = if near {
+                WAIT_OF_VIEWERS
+            } else {
+                Duration::ZERO
+            };
+            assert_eq!(wait.of_viewers(now), of_viewers, "{since_ms} ms behind it");
             assert_eq!(wait.until().is_some(), waits);
             assert!(!waits || !wait.waits(now + WAIT), "audio that comes then");
         }

@@ -372,7 +372,7 @@ impl Broadcast {
     fn data_due(&mut self, ctx: &mut Context) {
         if !self.data.ready.is_empty() {
             let at = self.data.next_turn.map_or(ctx.now, |at| at.max(ctx.now));
-            ctx.timers.set(TimerKey::Data(self.key), Some(at));
+            ctx.timers.bring_forward(TimerKey::Data(self.key), at);
         }
     }
 

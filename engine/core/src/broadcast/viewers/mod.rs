@@ -80,6 +80,14 @@ impl Viewers {
         self.sessions.values().any(|session| session.takes_opus())
     }
 
+    fn insert(&mut self, key: SessionKey, session: ViewerSession) {
+        self.sessions.insert(key, Box::new(session));
+        if self.left > 0 {
+            // Its key is the largest, so it lies in the way of those who are left.
+            self.left += 1;
+        }
+    }
+
     /// Something is new for all of them; whether there are any.
     pub(super) fn are_behind(&mut self) -> bool {
         self.left = self.sessions.len();
@@ -172,7 +180,7 @@ impl Broadcast {
             audio: None,
             audio_us: None,
         };
-        self.viewers.sessions.insert(key, Box::new(session));
+        self.viewers.insert(key, session);
         ctx.viewers.sessions += 1;
         ctx.viewers.starting += 1;
         ctx.demux.add(key, request.session, ufrag);
