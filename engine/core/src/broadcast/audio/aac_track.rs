@@ -115,10 +115,11 @@ impl AacTrack {
 
     /// A frame of the encoder that belongs at `pts_us`.
     pub(crate) fn frame(&mut self, config: AacConfig, pts_us: i64, frame: Bytes) {
-        if let Some(end_us) = self.end_us {
+        // Before the first frame there is nothing to go on from, and no form that silence could have.
+        if let Some(end_us) = self.end_us.filter(|_| self.last_us.is_some()) {
             let half_us = self.config.frames_us(1) / 2;
             let joins = self.joins || self.config != config;
-            if joins && self.last_us.is_some() && pts_us < end_us - half_us {
+            if joins && pts_us < end_us - half_us {
                 return self.leave_out(pts_us);
             }
             let gap_us_min = match joins {
@@ -296,6 +297,17 @@ mod tests {
         }
         assert_eq!(silent, 0, "late audio is cut");
         assert!(track.patience_us > 3_000_000);
+    }
+
+    #[test]
+    fn the_first_frame_is_the_encoders_however_late_behind_the_first_picture_it_is() {
+        for ms in [0, 20, 80, 500, 1_400] {
+            let mut track = AacTrack::new();
+            track.begin();
+            track.advance(0);
+            track.frame(config(), ms * 1_000, FRAME);
+            assert_eq!(taken(&mut track), [(ms, false)]);
+        }
     }
 
     #[test]
