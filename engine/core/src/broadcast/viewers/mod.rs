@@ -3,6 +3,7 @@
 //! fails is dropped and costs the others nothing.
 
 mod bandwidth;
+mod circle;
 mod ladder;
 mod pacer;
 mod padding;
@@ -14,14 +15,16 @@ mod video_feed;
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
 use shardcast_link::{Event, Fault, Problem, RenditionSpec, SessionId, ViewEndReason, ViewRefusal};
 
-use self::{padding::Padding, quality::Quality, session::ViewerSession, video_feed::VideoFeed};
+use self::{
+    circle::Circle, padding::Padding, quality::Quality, session::ViewerSession,
+    video_feed::VideoFeed,
+};
 use super::{Broadcast, Source, consumers::rings};
 use crate::{
     broadcast::ring::RingId,
@@ -48,9 +51,7 @@ pub(crate) struct ViewRequest {
 #[derive(Debug, Default)]
 pub(crate) struct Viewers {
     sessions: BTreeMap<SessionKey, Box<ViewerSession>>,
-    /// Who was given what is new last, and how many others are to be, in a circle.
-    fed: Option<SessionKey>,
-    left: usize,
+    circle: Circle,
     /// When they last had a keyframe requested.
     keyframe_asked: Option<Instant>,
     /// When a wish of theirs last led to a selection at once.
@@ -82,26 +83,18 @@ impl Viewers {
 
     fn insert(&mut self, key: SessionKey, session: ViewerSession) {
         self.sessions.insert(key, Box::new(session));
-        if self.left > 0 {
-            // Its key is the largest, so it lies in the way of those who are left.
-            self.left += 1;
-        }
+        self.circle.joined();
     }
 
     /// Something is new for all of them; whether there are any.
     pub(super) fn are_behind(&mut self) -> bool {
-        self.left = self.sessions.len();
-        self.left > 0
+        self.circle.begin(self.sessions.len());
+        !self.sessions.is_empty()
     }
 
-    /// Who is to be given what is new next. Nobody is always the first of them.
+    /// Who is to be given what is new next.
     fn next_to_feed(&mut self) -> Option<SessionKey> {
-        self.left = self.left.checked_sub(1)?;
-        let behind = self.fed.map(|key| (Excluded(key), Unbounded));
-        let next = behind.and_then(|behind| self.sessions.range(behind).next());
-        let next = next.or_else(|| self.sessions.first_key_value());
-        self.fed = next.map(|(key, _)| *key);
-        self.fed
+        self.circle.next(&self.sessions)
     }
 
     /// Whether a keyframe may be requested for them now.
@@ -285,7 +278,7 @@ impl Broadcast {
             if self.send_to_viewer(ctx, key) {
                 self.receive_viewer(ctx, key);
             }
-            if ctx.is_turn_full() && self.viewers.left > 0 {
+            if ctx.is_turn_full() && self.viewers.circle.goes_on() {
                 return ctx.timers.set(TimerKey::Viewers(self.key), Some(ctx.now));
             }
         }
