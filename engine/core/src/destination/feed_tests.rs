@@ -54,26 +54,49 @@ fn alone(source: &Ring) -> Rings<'_> {
     }
 }
 
-/// Says what of the units of a ring was sent so far: frames of audio and of video.
-fn sender() -> impl FnMut(Unit) -> (u64, u64) {
-    let now = Instant::now();
-    let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
-    let platform = Platform::generic();
-    let client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform, AudioCodec::Aac);
-    let (mut ring, mut totals) = (Ring::default(), Totals::default());
-    move |unit| {
-        ring.push(unit, None);
-        let outputs = &mut VecDeque::new();
+/// A destination that is fed from a ring of its own.
+struct Fed {
+    client: PublishClient,
+    feed: Feed,
+    ring: Ring,
+    totals: Totals,
+}
+
+impl Fed {
+    fn new() -> Self {
+        Self::of(Platform::generic(), "rtmp://a.example/app/key")
+    }
+
+    fn of(platform: &'static Platform, url: &str) -> Self {
+        let url = RtmpUrl::parse(url).unwrap();
+        Self {
+            client: PublishClient::new(&url, platform.publish_config()),
+            feed: Feed::new(platform, AudioCodec::Aac),
+            ring: Ring::default(),
+            totals: Totals::default(),
+        }
+    }
+
+    fn run(&mut self, now: Instant) {
         let wire = &mut Wire {
             conn: ConnId::numbered(1),
-            writer: client.writer(),
-            totals: &mut totals,
-            outputs,
+            writer: self.client.writer(),
+            totals: &mut self.totals,
+            outputs: &mut VecDeque::new(),
             copied_bytes: &mut 0,
         };
-        feed.run(now, alone(&ring), Some(RingId::Source), wire);
-        (totals.audio_frames, totals.video_frames)
+        let rings = alone(&self.ring);
+        self.feed.run(now, rings, Some(RingId::Source), wire);
+    }
+}
+
+/// Says what of the units of a ring was sent so far: frames of audio and of video.
+fn sender() -> impl FnMut(Unit) -> (u64, u64) {
+    let (now, mut fed) = (Instant::now(), Fed::new());
+    move |unit| {
+        fed.ring.push(unit, None);
+        fed.run(now);
+        (fed.totals.audio_frames, fed.totals.video_frames)
     }
 }
 
@@ -91,43 +114,33 @@ fn what_a_slow_destination_leaves_out_is_no_distance_of_the_publishers_keyframes
     let start = Instant::now();
     let sets = ParameterSets::new(&Bytes::from_static(SPS), &[Bytes::from_static(PPS)]);
     let config = Rc::new(sets.unwrap());
-    let url = RtmpUrl::parse("rtmp://a.rtmp.youtube.com/app/key").unwrap();
-    let platform = Platform::of(url.host());
+    let url = "rtmp://a.rtmp.youtube.com/app/key";
+    let platform = Platform::of(RtmpUrl::parse(url).unwrap().host());
     let most_ms = i64::from(platform.keyframe_interval_ms_max.unwrap());
-    let client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform, AudioCodec::Aac);
-    let (mut ring, mut totals) = (Ring::default(), Totals::default());
-    let mut keyframe = |feed: &mut Feed, pts_ms: i64, slow: bool| {
+    let mut fed = Fed::of(platform, url);
+    let mut keyframe = |pts_ms: i64, slow: bool| {
         let (config, now) = (config.clone(), after(start, pts_ms));
-        ring.push(unit(Kind::Video { key: true, config }, pts_ms), None);
+        let kind = Kind::Video { key: true, config };
+        fed.ring.push(unit(kind, pts_ms), None);
         // The kernel takes nothing more, or all.
+        let liveness = &mut fed.feed.liveness;
         match slow {
-            true => feed
-                .liveness
-                .written(now, DESTINATION_OUTSTANDING_BYTES_MAX),
-            false => feed.liveness.accepted(now, feed.liveness.outstanding()),
+            true => liveness.written(now, DESTINATION_OUTSTANDING_BYTES_MAX),
+            false => liveness.accepted(now, liveness.outstanding()),
         }
-        let outputs = &mut VecDeque::new();
-        let wire = &mut Wire {
-            conn: ConnId::numbered(1),
-            writer: client.writer(),
-            totals: &mut totals,
-            outputs,
-            copied_bytes: &mut 0,
-        };
-        feed.run(now, alone(&ring), Some(RingId::Source), wire);
-        feed.take_complaint()
+        fed.run(now);
+        fed.feed.take_complaint()
     };
     // Keyframes a second apart, of which it cannot take those in the middle.
-    assert_eq!(keyframe(&mut feed, 0, false), None);
+    assert_eq!(keyframe(0, false), None);
     for n in 1..=most_ms / 1_000 {
-        assert_eq!(keyframe(&mut feed, n * 1_000, true), None);
+        assert_eq!(keyframe(n * 1_000, true), None);
     }
-    let complaint = keyframe(&mut feed, most_ms + 1_000, false).unwrap();
+    let complaint = keyframe(most_ms + 1_000, false).unwrap();
     assert!(complaint.1.message.contains("slower"), "{complaint:?}");
-    assert_eq!(keyframe(&mut feed, most_ms + 2_000, false), None);
+    assert_eq!(keyframe(most_ms + 2_000, false), None);
     // The publisher's own are complained of as ever.
-    let complaint = keyframe(&mut feed, 2 * most_ms + 2_001, false).unwrap();
+    let complaint = keyframe(2 * most_ms + 2_001, false).unwrap();
     assert_eq!(complaint.1.fault, Fault::Publisher);
 }
 
@@ -182,34 +195,29 @@ fn a_ring_with_b_frames_is_begun_where_its_keyframe_is_decoded_and_not_where_it_
 /// it was sent before and after, those that were left out, and those that came meanwhile.
 fn after_a_pause(away_ms: i64, gop: i64) -> (u64, u64, u64, u64) {
     let (start, picture) = (Instant::now(), picture());
-    let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
-    let platform = Platform::generic();
-    let client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform, AudioCodec::Aac);
-    let (mut ring, mut totals) = (Ring::default(), Totals::default());
+    let mut fed = Fed::new();
     let mut blocked = 0;
     let frames = 30 * (1_000 + away_ms) / 1_000;
     for n in 0..=frames {
         let now = after(start, n * 1_000 / 30);
-        ring.push(unit(picture(n % gop == 0), n * 1_000 / 30), None);
+        fed.ring
+            .push(unit(picture(n % gop == 0), n * 1_000 / 30), None);
         if n == 30 {
             // The kernel takes nothing more.
             blocked = DESTINATION_OUTSTANDING_BYTES_MAX;
-            feed.liveness.written(now, blocked);
+            fed.feed.liveness.written(now, blocked);
         } else if n == frames {
-            feed.liveness.accepted(now, blocked);
+            fed.feed.liveness.accepted(now, blocked);
         }
-        let wire = &mut Wire {
-            conn: ConnId::numbered(1),
-            writer: client.writer(),
-            totals: &mut totals,
-            outputs: &mut VecDeque::new(),
-            copied_bytes: &mut 0,
-        };
-        feed.run(now, alone(&ring), Some(RingId::Source), wire);
+        fed.run(now);
     }
     let total = u64::try_from(frames).unwrap() + 1;
-    (30, totals.video_frames - 30, totals.frames_dropped, total)
+    (
+        30,
+        fed.totals.video_frames - 30,
+        fed.totals.frames_dropped,
+        total,
+    )
 }
 
 #[test]
@@ -255,11 +263,7 @@ fn payloads_that_are_copied_are_counted() {
 /// so many bytes a millisecond. Gives how many pictures were left out, and whether it was ever told that it is slow.
 fn after_a_burst(burst_ms: i64, bytes_a_ms: usize) -> (u64, bool) {
     let (start, picture) = (Instant::now(), picture());
-    let url = RtmpUrl::parse("rtmp://a.example/app/key").unwrap();
-    let platform = Platform::generic();
-    let client = PublishClient::new(&url, platform.publish_config());
-    let mut feed = Feed::new(platform, AudioCodec::Aac);
-    let (mut ring, mut totals) = (Ring::default(), Totals::default());
+    let mut fed = Fed::new();
     let payload = Bytes::from(vec![0; 20_000]);
     let mut blamed = false;
     let mut frames = (0..420).peekable();
@@ -274,7 +278,7 @@ fn after_a_burst(burst_ms: i64, bytes_a_ms: usize) -> (u64, bool) {
         let mut is_new = false;
         while let Some(n) = frames.next_if(came) {
             let unit = unit(picture(n % 30 == 0), n * 1_000 / 30);
-            ring.push(
+            fed.ring.push(
                 Unit {
                     payload: payload.clone(),
                     ..unit
@@ -283,21 +287,14 @@ fn after_a_burst(burst_ms: i64, bytes_a_ms: usize) -> (u64, bool) {
             );
             is_new = true;
         }
-        let taken = feed.liveness.outstanding().min(bytes_a_ms);
-        feed.liveness.accepted(now, taken);
+        let taken = fed.feed.liveness.outstanding().min(bytes_a_ms);
+        fed.feed.liveness.accepted(now, taken);
         if is_new || taken > 0 {
-            let wire = &mut Wire {
-                conn: ConnId::numbered(1),
-                writer: client.writer(),
-                totals: &mut totals,
-                outputs: &mut VecDeque::new(),
-                copied_bytes: &mut 0,
-            };
-            feed.run(now, alone(&ring), Some(RingId::Source), wire);
+            fed.run(now);
         }
-        blamed |= feed.take_complaint().is_some() || feed.is_slow();
+        blamed |= fed.feed.take_complaint().is_some() || fed.feed.is_slow();
     }
-    (totals.frames_dropped, blamed)
+    (fed.totals.frames_dropped, blamed)
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! Each write is a system call and a packet of its own for each destination. Audio waits only where no
 //! rendition is made and the pace of the pictures says that one is about to come, and no longer than 45 ms: if it does not come, a
 //! deadline writes the audio alone. Both have their time stamps, so waiting moves neither. A server of RTMP keeps seconds; who
-//! watches over WebRTC hears what waits later, so viewers are sent audio at once unless the picture is 12 ms away.
+//! watches over WebRTC hears what waits later, so viewers are sent audio at once unless a picture is expected within 12 ms.
 
 use std::time::{Duration, Instant};
 
